@@ -1,0 +1,299 @@
+"""The facts a run can record: past tense, append-only, self-sufficient. The list is closed, its names are permanent.
+
+A fact never changes meaning; fields are only added, with a default. `path` names a step instance (`audit#2[3].deps`),
+`at` is seconds since the epoch as the engine's clock gave it when the fact was decided.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from fleetprompt.engine.core.errors import Failure
+
+RunStatus = Literal["pending", "running", "waiting", "completed", "failed", "cancelled", "timeout"]
+StepStatus = Literal[
+    "pending", "running", "waiting", "completed", "failed", "skipped", "cancelled", "timeout", "in_doubt"
+]
+WaitingOn = Literal["approval", "timer", "signal", "child", "slot", "budget", "paused", "in_doubt"]
+Answer = Literal["happened", "run", "skip", "abort"]
+
+
+class Blob(Struct, frozen=True, array_like=True):
+    """Where a value over 64 KiB is kept: its digest and its size in bytes."""
+
+    digest: str
+    size: int
+
+
+class Source(Struct, frozen=True, omit_defaults=True):
+    """The file a run was started from."""
+
+    file: str = ""
+    digest: str = ""
+    """Digest of the YAML text, which is kept as a blob."""
+    commit: str = ""
+    """Git commit of the file's repository; empty outside one."""
+    dirty: bool = False
+    """The file differed from that commit."""
+
+
+class Slot(Struct, frozen=True, array_like=True):
+    """A claim a run or step must hold to be active: at most `limit` units of `scope` in all."""
+
+    scope: str
+    limit: int
+    amount: int = 1
+
+
+class Fact(Struct, frozen=True, tag=True, omit_defaults=True, kw_only=True):
+    at: float = 0.0
+
+
+class RunCreated(Fact, frozen=True, tag="RunCreated"):
+    run: str
+    plan: str
+    workflow: str
+    tenant: str = "default"
+    inputs: Any = None
+    trigger: Any = None
+    """What started it: `{kind, signal, type, data}`."""
+    root: str = ""
+    """The topmost ancestor's id; empty when this run is its own root."""
+    key_root: str = ""
+    """What idempotency keys are derived from; empty means the root. A retry keeps its original's."""
+    parent: str = ""
+    parent_path: str = ""
+    depth: int = 0
+    retry_of: str = ""
+    correlation: str = ""
+    owner: str = ""
+    project: str = ""
+    session: str = ""
+    priority: int = 0
+    labels: dict[str, str] = {}
+    source: Source = Source()
+    children: dict[str, str] = {}
+    """Pinned child workflows: name to plan digest."""
+    deadline: float | None = None
+    slots: tuple[Slot, ...] = ()
+    last_run: Any = None
+    blob: Blob | None = None
+    """Where `inputs` are kept when they are large."""
+
+
+class RunStarted(Fact, frozen=True, tag="RunStarted"):
+    """The run holds its slots from here until nothing in it is active."""
+
+
+class RunForked(Fact, frozen=True, tag="RunForked"):
+    """The facts before this one were copied from another run; what follows is new."""
+
+    run: str
+    upto: int
+    generation: int = 0
+    steps: tuple[str, ...] = ()
+    """Paths that will be performed again."""
+    by: str = ""
+
+
+class RunPaused(Fact, frozen=True, tag="RunPaused"):
+    by: str = ""
+    reason: str = ""
+
+
+class RunResumed(Fact, frozen=True, tag="RunResumed"):
+    by: str = ""
+
+
+class RunCancelRequested(Fact, frozen=True, tag="RunCancelRequested"):
+    """Someone, or a limit, ends the run early; `status` is how it will finish."""
+
+    by: str = ""
+    reason: str = ""
+    status: Literal["cancelled", "timeout", "failed"] = "cancelled"
+    error: Failure | None = None
+
+
+class RunFinished(Fact, frozen=True, tag="RunFinished"):
+    status: RunStatus
+    output: Any = None
+    error: Failure | None = None
+    blob: Blob | None = None
+
+
+class StepStarted(Fact, frozen=True, tag="StepStarted"):
+    """The intent: from here on the world may have been changed."""
+
+    path: str
+    attempt: int = 1
+    generation: int = 0
+    input: Any = None
+    """The rendered configuration. Absent on a later attempt, which uses the first one's."""
+    secrets: dict[str, list[Any]] = {}
+    """Where secrets belong in `input`: JSON pointer to parts, a reference being `{"secret": NAME}`."""
+    blob: Blob | None = None
+    role: Literal["step", "compensation"] = "step"
+    slot: Slot | None = None
+    """The claim taken together with this fact."""
+    approval: str = ""
+    """The approval that is used up by this start."""
+
+
+class StepNoted(Fact, frozen=True, tag="StepNoted"):
+    """A durable sub-result inside a step."""
+
+    path: str
+    kind: str
+    key: str = ""
+    value: Any = None
+    attempt: int = 1
+    blob: Blob | None = None
+
+
+class StepWaiting(Fact, frozen=True, tag="StepWaiting"):
+    """The step holds nothing and waits for the world."""
+
+    path: str
+    on: WaitingOn
+    until: float | None = None
+    ref: str = ""
+    """Child run id, signal pattern or claim scope, by `on`."""
+    slot: Slot | None = None
+    on_conflict: str = ""
+    key: str = ""
+    """`signal`: only a signal whose subject equals it is heard."""
+
+
+class StepSucceeded(Fact, frozen=True, tag="StepSucceeded"):
+    path: str
+    attempt: int = 1
+    output: Any = None
+    port: str = ""
+    vars: dict[str, Any] = {}
+    usage: dict[str, int] = {}
+    blob: Blob | None = None
+
+
+class StepFailed(Fact, frozen=True, tag="StepFailed"):
+    path: str
+    error: Failure
+    attempt: int = 1
+    retry_at: float | None = None
+    """When the next attempt is due; None: this was the last."""
+    port: str = ""
+    usage: dict[str, int] = {}
+
+
+class StepSkipped(Fact, frozen=True, tag="StepSkipped"):
+    path: str
+    reason: Literal["if", "dead", "conflict", "operator"] = "if"
+
+
+class StepCancelled(Fact, frozen=True, tag="StepCancelled"):
+    path: str
+    reason: str = ""
+    unknown: bool = False
+    """The work was interrupted and may have taken effect."""
+
+
+class StepExpanded(Fact, frozen=True, tag="StepExpanded"):
+    """A composite opened its blocks: named branches, or loop iterations up to `count`."""
+
+    path: str
+    branches: tuple[str, ...] = ()
+    items: Any = None
+    count: int = 0
+    blob: Blob | None = None
+
+
+class StepInDoubt(Fact, frozen=True, tag="StepInDoubt"):
+    """The effect may or may not have happened."""
+
+    path: str
+    attempt: int = 1
+    reason: str = ""
+
+
+class StepResolved(Fact, frozen=True, tag="StepResolved"):
+    path: str
+    answer: Answer
+    output: Any = None
+    by: str = ""
+    comment: str = ""
+    blob: Blob | None = None
+
+
+class ApprovalRequested(Fact, frozen=True, tag="ApprovalRequested"):
+    path: str
+    id: str
+    digest: str
+    """SHA-256 over exactly what is shown and will be executed."""
+    message: str = ""
+    show: Any = None
+    approvers: tuple[str, ...] = ()
+    quorum: int = 1
+    form: dict[str, Any] = {}
+    until: float | None = None
+    on_timeout: str = "reject"
+    level: int = 0
+    """0 at first; raised by one at each escalation."""
+    input: Any = None
+    """For a gated step: the input that an approval releases."""
+    secrets: dict[str, list[Any]] = {}
+    blob: Blob | None = None
+
+
+class ApprovalVoted(Fact, frozen=True, tag="ApprovalVoted"):
+    path: str
+    id: str
+    by: str
+    decision: Literal["approved", "rejected"]
+    comment: str = ""
+    values: dict[str, Any] = {}
+    via: str = ""
+
+
+class ApprovalDecided(Fact, frozen=True, tag="ApprovalDecided"):
+    path: str
+    id: str
+    decision: Literal["approved", "rejected", "failed", "withdrawn"]
+    by: tuple[str, ...] = ()
+    reason: str = ""
+    """`vote`, `timeout` or `cancelled`."""
+    comment: str = ""
+    values: dict[str, Any] = {}
+
+
+class BudgetRaised(Fact, frozen=True, tag="BudgetRaised"):
+    scope: str
+    limit: str
+    amount: int
+    by: str = ""
+    reason: str = ""
+
+
+AnyFact = (
+    RunCreated
+    | RunStarted
+    | RunForked
+    | RunPaused
+    | RunResumed
+    | RunCancelRequested
+    | RunFinished
+    | StepStarted
+    | StepNoted
+    | StepWaiting
+    | StepSucceeded
+    | StepFailed
+    | StepSkipped
+    | StepCancelled
+    | StepExpanded
+    | StepInDoubt
+    | StepResolved
+    | ApprovalRequested
+    | ApprovalVoted
+    | ApprovalDecided
+    | BudgetRaised
+)

@@ -1,0 +1,71 @@
+"""Signals: CloudEvents 1.0 envelopes with our extensions. Every input of the engine is one; so is every output.
+
+Types under `fleet.` are the engine's own and cannot be published from outside. Times are seconds since the epoch
+in memory; an edge that speaks CloudEvents turns them into RFC 3339.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+START = "fleet.run.start"
+CANCEL = "fleet.run.cancel"
+PAUSE = "fleet.run.pause"
+RESUME = "fleet.run.resume"
+RETRY = "fleet.run.retry"
+VOTE = "fleet.approval.vote"
+RESOLVE = "fleet.step.resolve"
+FINISHED = "fleet.run.finished"
+SET_WORKFLOW = "fleet.workflow.set"
+
+RESERVED = "fleet."
+
+
+class Signal(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An immutable event that entered or left the engine."""
+
+    id: str
+    type: str
+    source: str
+    """Who sent it, as a URI reference: `cli/ana`, `run/<id>`, `trigger/<workflow>/<n>`."""
+    at: float
+    data: Any = None
+    subject: str = ""
+    """What it is about: for the engine's own types the run id."""
+    tenant: str = "default"
+    key: str = ""
+    """Idempotency key: of two signals of a tenant with the same key only the first counts."""
+    correlation: str = ""
+    causation: str = ""
+    traceparent: str = ""
+    by: str = ""
+    """The identity that sent it; empty for the engine itself."""
+    sequence: int = 0
+    """Position in the store; 0 until stored."""
+
+
+class Result(Struct, frozen=True, omit_defaults=True):
+    """What became of a signal at one place."""
+
+    signal: str
+    status: Literal["accepted", "refused"]
+    run: str = ""
+    reason: str = ""
+    data: Any = None
+
+
+def type_matches(pattern: str, type_: str) -> bool:
+    """Whether a signal type matches a pattern: dot-separated, `*` is one segment, `**` any number."""
+    return _match(pattern.split("."), type_.split("."))
+
+
+def _match(pattern: list[str], parts: list[str]) -> bool:
+    for i, want in enumerate(pattern):
+        if want == "**":
+            rest = pattern[i + 1 :]
+            return any(_match(rest, parts[j:]) for j in range(i, len(parts) + 1)) if rest else True
+        if i >= len(parts) or (want != "*" and want != parts[i]):
+            return False
+    return len(pattern) == len(parts)
