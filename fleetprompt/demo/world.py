@@ -1,0 +1,133 @@
+"""A world for demonstrations: the supervisor, the service and its traffic, started together and stopped together.
+
+`start` returns when the incident is there to be seen. Nothing survives the process that started the world.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+PATIENCE = 10.0
+"""Seconds within which the incident must be visible."""
+LOST_ORDERS = 5
+"""So many orders must have failed for want of a connection before the incident counts as visible."""
+
+
+class World:
+    """A running world; `with start(directory) as world:` stops it at the end."""
+
+    def __init__(self, directory: Path, process: subprocess.Popen[bytes]) -> None:
+        self.directory = directory
+        self.log_path = directory / "checkout.log"
+        self.db_path = directory / "shop.db"
+        self.service_url = ""
+        self.control_url = ""
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id."""
+        return self._process.pid
+
+    def inputs(self) -> dict[str, str]:
+        """The workflow inputs that describe this world."""
+        return {
+            "log": str(self.log_path),
+            "service": "checkout",
+            "service_url": self.service_url,
+            "control_url": self.control_url,
+            "db": str(self.db_path),
+        }
+
+    def stop(self) -> None:
+        """End every process of the world; calling it again does nothing."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            self._process.wait(timeout=6)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+
+def start(directory: Path, *, service_port: int = 0, control_port: int = 0) -> World:
+    """Start a world in `directory`, replacing the state of an earlier one, and wait until its incident is visible.
+
+    Raises RuntimeError, with what the supervisor said, when the world does not come up.
+    """
+    directory = Path(directory).resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "fleetprompt.demo.supervisor", "--directory", str(directory)]
+    command += ["--service-port", str(service_port), "--control-port", str(control_port), "--parent", str(os.getpid())]
+    package = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    with (directory / "supervisor.log").open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # an interrupt at the terminal is for the console, not for the world
+        )
+    world = World(directory, process)
+    try:
+        _wait_for_incident(world)
+    except BaseException:
+        world.stop()
+        raise
+    return world
+
+
+def _wait_for_incident(world: World) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and world._process.poll() is None:
+        if not world.service_url:
+            _find_addresses(world)
+        elif _degraded(world.service_url):
+            return
+        time.sleep(0.05)
+    said = (world.directory / "supervisor.log").read_text(encoding="utf-8", errors="replace")[-2000:].strip()
+    raise RuntimeError(f"the demo world in {world.directory} did not come up: {said or 'no incident developed'}")
+
+
+def _find_addresses(world: World) -> None:
+    try:
+        known = json.loads((world.directory / "world.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    if known["supervisor_pid"] == world.pid:  # not what an earlier world left behind
+        world.service_url, world.control_url = known["service_url"], known["control_url"]
+
+
+def _degraded(url: str) -> bool:
+    lost = _get(url, "/metrics.json").get("orders", {}).get("pool_timeouts", 0)
+    return lost >= LOST_ORDERS and _get(url, "/health").get("status") == "degraded"
+
+
+def _get(url: str, path: str) -> dict[str, Any]:
+    """The JSON at `path`, an empty object while the service cannot answer."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=2)
+    try:
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return {}
+    finally:
+        connection.close()
