@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fleetprompt.engine.core.errors import FleetError, NotFound
 
@@ -77,3 +77,7 @@ class Registry(Generic[T]):
                     f"plugin `{point.name}` ({point.value}) raised {type(error).__name__}: {error}",
                     hint=f"fix or uninstall it; its {self.family}s are not available",
                 )
+
+
+STEPS: Registry[Any] = Registry("step type")
+"""Step types by the `type` of workflow files; each is a subclass of `definition.step.StepModel`."""

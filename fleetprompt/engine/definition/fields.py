@@ -1,0 +1,145 @@
+"""What the fields of a workflow file can hold, and what each kind of text in them means.
+
+A text is a template (`${{ … }}`, the default), a bare expression, a condition, or literal. Which one it is stands in
+the field's type, and the linter reads it from there: there is no second list to keep in step.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from fleetprompt.engine.core.plan import Test
+
+T = TypeVar("T")
+
+RENDERED: Final = "rendered"
+"""Key of the validation context that says: these are values, not templates."""
+TEMPLATE: Final = "${{"
+TEMPLATE_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": r"\$\{\{"}
+OPERATORS: Final = (
+    "eq", "ne", "gt", "lt", "gte", "lte", "contains", "not_contains", "exists", "in", "matches",
+)  # fmt: skip
+
+
+class Bare:
+    """Marks a field whose text is an expression without `${{ }}`."""
+
+
+class Condition:
+    """Marks a field that holds a condition: a bare expression, true or false, or the structured form."""
+
+
+class Verbatim:
+    """Marks a field whose text is taken as it is: expressions in it are never evaluated."""
+
+
+class StepList:
+    """Marks a field that holds a block: a list of steps."""
+
+
+class StepMap:
+    """Marks a field that holds blocks by name."""
+
+
+class StepBody:
+    """Marks a field that holds one step without an id."""
+
+
+class Templatable:
+    """Makes a field take its own type, or a text that holds `${{ }}` and will become that type."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_wrap_validator_function(_template_or, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        inner = handler(schema)
+        return inner if inner.get("type") == "string" and len(inner) == 1 else {"anyOf": [inner, TEMPLATE_SCHEMA]}
+
+
+def _template_or(value: Any, inner: core_schema.ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    rendered = info.context is not None and info.context.get(RENDERED)
+    if not rendered and isinstance(value, str) and TEMPLATE in value:
+        return value
+    return inner(value)
+
+
+Templated: TypeAlias = Annotated[T, Templatable()]
+"""`Templated[int]`: an integer, or a text with `${{ }}`. The static type is that of the rendered value: in a model
+that was read from a file the value can still be text, and nothing but `config()` should touch it there."""
+
+
+def wrong(message: str, hint: str = "") -> PydanticCustomError:
+    """A value of the right kind that cannot be used, as validators raise it."""
+    return PydanticCustomError("bad-value", "{message}", {"message": message, "hint": hint})
+
+
+def _wrong_type(message: str, hint: str = "") -> PydanticCustomError:
+    return PydanticCustomError("wrong-type", "{message}", {"message": message, "hint": hint})
+
+
+def _condition(value: Any) -> Test:
+    if isinstance(value, str | bool | dict):
+        return cast("Test", value)
+    raise _wrong_type("a condition is an expression, true or false, or {field, operator, value}")
+
+
+def _bare(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, bool | int | float):
+        return "none" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    raise _wrong_type("an expression is written as text")
+
+
+TestField: TypeAlias = Annotated[
+    Test, PlainValidator(_condition), WithJsonSchema({"$ref": "#/$defs/condition"}), Condition()
+]
+"""A condition: a bare expression, `true`/`false`, or `{field, operator, value}` combined by `all`, `any`, `not`."""
+
+BareExpression: TypeAlias = Annotated[
+    str, PlainValidator(_bare), WithJsonSchema({"type": ["string", "number", "boolean", "null"]}), Bare()
+]
+"""An expression without `${{ }}`."""
+
+VerbatimText: TypeAlias = Annotated[str, Verbatim()]
+Port: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$"), Verbatim()]
+"""The name of a port, a case or a branch."""
+
+
+def one_or_many(check: Callable[[Any], bool]) -> BeforeValidator:
+    """One item stands for a list of one."""
+    return BeforeValidator(lambda value: [value] if check(value) else value)
+
+
+def short_form(key: str, check: Callable[[Any], bool]) -> BeforeValidator:
+    """A plain value stands for a mapping with that one key."""
+    return BeforeValidator(lambda value: {key: value} if check(value) else value)
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def _duration(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, str) or not re.fullmatch(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+", value):
+        raise wrong("a duration is a number of seconds or text such as 90s, 5m, 1h30m, 2d")
+    return sum(float(part[1]) * _UNITS[part[2]] for part in re.finditer(r"([\d.]+)(ms|s|m|h|d|w)", value))
+
+
+DurationField: TypeAlias = Annotated[float, PlainValidator(_duration), WithJsonSchema({"type": ["string", "number"]})]
+StepId: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), Verbatim()]

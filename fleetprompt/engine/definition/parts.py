@@ -1,0 +1,173 @@
+"""The parts that several step types share: retry, poll, approval, concurrency, guardrails."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from fleetprompt.engine.core.errors import Code
+from fleetprompt.engine.core.plan import Concurrency, Guardrails, Poll, Retry
+from fleetprompt.engine.definition.fields import (
+    DurationField,
+    Templated,
+    TestField,
+    VerbatimText,
+    one_or_many,
+    short_form,
+    wrong,
+)
+
+NANO = 1_000_000_000
+
+
+class Part(BaseModel):
+    """A mapping of a workflow file: no unknown keys, no silent conversions, never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class RetryModel(Part):
+    """Try again after a definite failure. The delay before attempt n+1 is backoff · factor^(n-1), with jitter."""
+
+    max_attempts: int = Field(3, ge=1, le=1000)
+    """Tries in all, the first one included."""
+    backoff: DurationField = 1.0
+    """Delay before the second attempt."""
+    factor: float = Field(2.0, ge=1, le=100)
+    """What the delay is multiplied by after each attempt."""
+    max_backoff: DurationField = 300.0
+    """The longest delay."""
+    jitter: float = Field(0.1, ge=0, le=1)
+    """Share of the delay that is spread: 0.1 means ±10 %."""
+    on: list[Code] = []
+    """Error codes that are retried; empty means every retryable one."""
+
+    def compiled(self) -> Retry:
+        return Retry(self.max_attempts, self.backoff, self.factor, self.max_backoff, self.jitter, tuple(self.on))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+RetryField: TypeAlias = Annotated[RetryModel, short_form("max_attempts", _is_count)]
+"""`retry: 3` is `retry: {max_attempts: 3}`."""
+
+
+class ConcurrencyModel(Part):
+    """A critical section across runs: at most `limit` holders of `group` at a time."""
+
+    group: str = Field(min_length=1, max_length=500)
+    """Name of the section; may hold expressions, such as `deploy-${{ inputs.service }}`."""
+    limit: int = Field(1, ge=1, le=100_000)
+    on_conflict: Literal["queue", "skip", "cancel_running"] = "queue"
+    """What happens when the section is full: wait, skip, or cancel the oldest holder."""
+
+    def compiled(self) -> Concurrency:
+        return Concurrency(self.group, self.limit, self.on_conflict)
+
+
+class PollModel(Part):
+    """Perform the step again every so often until a condition over `result` holds."""
+
+    until: TestField
+    """Condition over `result`, the step's output."""
+    every: DurationField = 10.0
+    """Pause between two tries."""
+    timeout: DurationField | None = None
+    """How long to go on; then the step ends with TIMEOUT."""
+
+    def compiled(self) -> Poll:
+        return Poll(self.until, self.every, self.timeout)
+
+
+def _cost(value: Any) -> int:
+    if not _is_count(value) and not isinstance(value, float):
+        raise wrong("an amount of money is a number of dollars, such as 0.40")
+    if not math.isfinite(value) or value < 0 or value > 1_000_000:
+        raise wrong("an amount of money is between 0 and 1,000,000 dollars")
+    return round(value * NANO)
+
+
+CostField: TypeAlias = Annotated[
+    int, PlainValidator(_cost), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1_000_000})
+]
+"""US dollars in the file, whole nano-dollars in the model."""
+
+
+class GuardrailsModel(Part):
+    """Limits. What is used by steps inside counts too."""
+
+    requests: int | None = Field(None, ge=0)
+    """Model calls."""
+    tokens: int | None = Field(None, ge=0)
+    """Input and output tokens of all model calls."""
+    tool_calls: int | None = Field(None, ge=0)
+    """Calls of tools by agents."""
+    cost_usd: CostField | None = None
+    """Spent money in US dollars; uncertain spend counts."""
+    timeout: DurationField | None = None
+    """Active time, waiting excluded."""
+    on_limit: Literal["fail", "ask", "wrap_up"] = "fail"
+    """At a limit: fail, ask the operator to raise it, or let agents finish with what they have."""
+
+    def compiled(self) -> Guardrails:
+        return Guardrails(
+            self.requests, self.tokens, self.tool_calls, self.cost_usd, self.timeout, self.on_limit
+        )  # fmt: skip
+
+
+class FormField(Part):
+    """One value that an approver enters."""
+
+    type: Literal["string", "integer", "number", "boolean"] = "string"
+    required: bool = False
+    default: Any = None
+    enum: list[Any] | None = Field(None, min_length=1, max_length=200)
+    min_length: int | None = Field(None, ge=0)
+    max_length: int | None = Field(None, ge=0)
+    minimum: float | None = None
+    maximum: float | None = None
+    description: VerbatimText = ""
+
+
+FieldName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+Approver: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
+Approvers: TypeAlias = Annotated[
+    list[Approver], one_or_many(lambda value: isinstance(value, str)), Field(max_length=50)
+]
+"""`user:ana`, `group:oncall` or `anyone`; one or a list."""
+
+
+class EscalateModel(Part):
+    """Whom to ask when nobody answered in time, and what happens when they do not answer either."""
+
+    to: Approvers = Field(min_length=1)
+    timeout: Templated[DurationField] | None = None
+    on_timeout: Literal["reject", "approve", "fail"] = "reject"
+
+
+class Asking(Part):
+    """A question to people."""
+
+    message: str = Field("", max_length=10_000)
+    """What is asked; may hold expressions."""
+    show: Any = None
+    """Value that is shown with the question. What is shown is what the approval is bound to."""
+    approvers: Approvers = []
+    """Who may decide; empty means every operator with the right to approve."""
+    quorum: Templated[Annotated[int, Field(ge=1, le=50)]] = 1
+    """How many different people must approve. One rejection rejects."""
+    timeout: Templated[DurationField] | None = None
+    """How long to wait; without it, for ever."""
+    on_timeout: Literal["reject", "approve", "fail", "escalate"] = "reject"
+    """What happens then; with `escalate`, `escalate` says whom to ask next."""
+    escalate: EscalateModel | None = None
+    form: dict[FieldName, FormField] = {}
+    """Values that an approver enters; they become the step's output."""
+
+
+class ApprovalModel(Asking):
+    """Ask before the step starts; the answer is bound to the step's rendered input."""
