@@ -100,6 +100,10 @@ class RunHead(Struct, frozen=True, kw_only=True):
     host: str = ""
     priority: int = 0
     labels: dict[str, str] = {}
+    tools: tuple[str, ...] = ()
+    """Names of the tools it called, for the filter `tool:`."""
+    models: tuple[str, ...] = ()
+    """Names of the models it called, for the filter `model:`."""
 
 
 class Append(Struct, frozen=True, kw_only=True):
@@ -218,8 +222,11 @@ class Runs(Protocol):
         """Parked runs whose `wake_at` has come, and the next `wake_at` after now."""
         ...
 
-    async def waiting(self, on: WaitingOn, ref: str, *, tenant: str = "default") -> list[tuple[str, Wait]]:
-        """Steps that wait. `signal`: `ref` is a signal type, patterns are matched; otherwise it is compared."""
+    async def waiting(
+        self, on: WaitingOn, ref: str, *, key: str | None = None, tenant: str = "default"
+    ) -> list[tuple[str, Wait]]:
+        """Steps that wait. `signal`: `ref` is a signal type, patterns are matched; otherwise it is compared.
+        With a `key` only those that wait for this key, or for any."""
         ...
 
     async def last_completed(self, workflow: str, tenant: str = "default") -> str | None:
