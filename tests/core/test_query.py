@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.query import Compare, Match, OneOf, Regex, parse
 from fleetprompt.engine.core.query_fields import (
     APPROVAL_FIELDS,
+    APPROVAL_STATUS,
     RUN_FIELDS,
     SIGNAL_FIELDS,
     WORKFLOW_FIELDS,
@@ -23,6 +25,7 @@ from fleetprompt.engine.core.query_fields import (
     FieldSet,
 )
 from fleetprompt.engine.core.query_values import Amount, Moment, Text
+from fleetprompt.engine.ports import Approval
 
 FIELD_SETS = {s.name: s for s in (RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS)}
 PAGE = (Path(__file__).parents[2] / "docs" / "filters.md").read_text()
@@ -235,6 +238,10 @@ def test_a_table_is_sound(fields: FieldSet) -> None:
         for example in field.examples:
             op = ">" if field.kind in ("duration", "age", "time") else ":"
             understood(f"{field.name}{op}{example}", fields)
+
+
+def test_every_status_of_an_approval_can_be_asked_for() -> None:
+    assert get_args(get_type_hints(Approval)["status"]) == APPROVAL_STATUS
 
 
 @pytest.mark.parametrize("fields", FIELD_SETS.values(), ids=FIELD_SETS)

@@ -6,9 +6,11 @@ one row here. A `column` is a key of the row that `query_match` is given and a c
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
+
+from fleetprompt.engine.core.facts import RunStatus, WaitingOn
 
 Kind = Literal["enum", "text", "number", "money", "duration", "age", "time", "since", "label"]
 """How a field's value is written and compared:
@@ -70,9 +72,9 @@ class FieldSet(Struct, frozen=True, kw_only=True):
         return tuple(name for field in self.fields for name in (field.name, *field.aliases))
 
 
-RUN_STATUS = ("pending", "running", "waiting", "completed", "failed", "cancelled", "timeout")
-WAITING_ON = ("approval", "timer", "signal", "child", "slot", "budget", "paused", "in_doubt")
-APPROVAL_STATUS = ("pending", "approved", "rejected", "expired", "cancelled")
+RUN_STATUS: tuple[str, ...] = get_args(RunStatus)
+WAITING_ON: tuple[str, ...] = get_args(WaitingOn)
+APPROVAL_STATUS = ("pending", "approved", "rejected", "failed", "withdrawn")
 SIGNAL_STATUS = ("pending", "accepted", "refused")
 WORKFLOW_STATUS = ("draft", "active", "paused", "archived")
 
