@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     Field,
     GetCoreSchemaHandler,
@@ -23,6 +24,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from fleetprompt.engine.core.plan import Test
+from fleetprompt.engine.definition.problems import ProblemCode
 
 T = TypeVar("T")
 
@@ -45,18 +47,6 @@ class Condition:
 
 class Verbatim:
     """Marks a field whose text is taken as it is: expressions in it are never evaluated."""
-
-
-class StepList:
-    """Marks a field that holds a block: a list of steps."""
-
-
-class StepMap:
-    """Marks a field that holds blocks by name."""
-
-
-class StepBody:
-    """Marks a field that holds one step without an id."""
 
 
 class Templatable:
@@ -82,19 +72,22 @@ Templated: TypeAlias = Annotated[T, Templatable()]
 that was read from a file the value can still be text, and nothing but `config()` should touch it there."""
 
 
-def wrong(message: str, hint: str = "") -> PydanticCustomError:
-    """A value of the right kind that cannot be used, as validators raise it."""
-    return PydanticCustomError("bad-value", "{message}", {"message": message, "hint": hint})
+def wrong(message: str, hint: str = "", code: ProblemCode = ProblemCode.BAD_VALUE) -> PydanticCustomError:
+    """The problem with a value, as validators raise it."""
+    return PydanticCustomError(code.value, "{message}", {"message": message, "hint": hint})  # pyright: ignore[reportArgumentType] it asks for literal text
 
 
-def _wrong_type(message: str, hint: str = "") -> PydanticCustomError:
-    return PydanticCustomError("wrong-type", "{message}", {"message": message, "hint": hint})
+def either(model: BaseModel, first: str, second: str, message: str) -> None:
+    """Check that exactly one of two fields is set. Raises what `wrong` returns."""
+    count = (getattr(model, first) is not None) + (getattr(model, second) is not None)
+    if count != 1:
+        raise wrong(message, code=ProblemCode.CONFLICTING_KEYS if count else ProblemCode.MISSING_KEY)
 
 
 def _condition(value: Any) -> Test:
     if isinstance(value, str | bool | dict):
         return cast("Test", value)
-    raise _wrong_type("a condition is an expression, true or false, or {field, operator, value}")
+    raise wrong("a condition is an expression, true or false, or {field, operator, value}", code=ProblemCode.WRONG_TYPE)
 
 
 def _bare(value: Any) -> str:
@@ -102,7 +95,7 @@ def _bare(value: Any) -> str:
         return value
     if value is None or isinstance(value, bool | int | float):
         return "none" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    raise _wrong_type("an expression is written as text")
+    raise wrong("an expression is written as text", code=ProblemCode.WRONG_TYPE)
 
 
 TestField: TypeAlias = Annotated[
@@ -143,3 +136,7 @@ def _duration(value: Any) -> float:
 
 DurationField: TypeAlias = Annotated[float, PlainValidator(_duration), WithJsonSchema({"type": ["string", "number"]})]
 StepId: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), Verbatim()]
+
+SignalPattern: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_*-]+(\.[A-Za-z0-9_*-]+)*$", max_length=255)]
+WorkflowName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64), Verbatim()]
+SignalType: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=255)]

@@ -21,10 +21,7 @@ from fleetprompt.engine.definition.fields import (
     RENDERED,
     BareExpression,
     DurationField,
-    StepBody,
     StepId,
-    StepList,
-    StepMap,
     TestField,
     VerbatimText,
     one_or_many,
@@ -110,7 +107,7 @@ class StepModel(Part):
     """Whether the step may be performed again when nobody knows if it took effect."""
     on_error: Literal["fail", "continue"] = "fail"
     """`continue`: a failure does not fail the run."""
-    compensate: Annotated[Body | None, StepBody()] = None
+    compensate: Body | None = None
     """A step that undoes this one; performed in reverse order when the run fails (`on_failure: compensate`)."""
     reconcile: ReconcileField | None = None
     """How to find out after a crash whether the step took effect."""
@@ -143,6 +140,10 @@ class StepModel(Part):
     def structure(self, compiler: Compiler) -> dict[str, Any]:
         """Fields of the node that are more than configuration: `blocks`, `cases`, `loop`, `until`, `test` …"""
         return {}
+
+    def names_inside(self) -> tuple[str, ...]:
+        """Names that expressions of the steps inside see besides the usual ones."""
+        return ()
 
     def port_names(self) -> tuple[str, ...]:
         """Ports of this very step besides the common ones."""
@@ -250,11 +251,8 @@ Body: TypeAlias = Annotated[StepModel, PlainValidator(read_body), WithJsonSchema
 Steps: TypeAlias = Annotated[
     list[Annotated[StepModel, PlainValidator(read_step), WithJsonSchema({"$ref": "#/$defs/step"})]],
     Field(max_length=MAX_STEPS),
-    StepList(),
 ]
 """A block: steps in order."""
-Branches: TypeAlias = Annotated[dict[str, Steps], StepMap()]
-"""Blocks by name."""
 
 
 class ReconcileModel(Part):
@@ -305,7 +303,7 @@ def _type_of(item: ErrorDetails) -> str | PydanticCustomError:
 
 
 ReconcileField: TypeAlias = Annotated[
-    ReconcileModel, PlainValidator(read_reconcile), WithJsonSchema({"$ref": "#/$defs/reconcile"}), StepBody()
+    ReconcileModel, PlainValidator(read_reconcile), WithJsonSchema({"$ref": "#/$defs/reconcile"})
 ]
 
 StepModel.model_rebuild()
