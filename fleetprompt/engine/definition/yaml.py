@@ -31,8 +31,6 @@ MAX_NODES: Final = 200_000
 """Keys and values of a file, counted after aliases are expanded."""
 MAX_DEPTH: Final = 60
 MAX_PROBLEMS: Final = 100
-MAX_TAG_DIRECTIVES: Final = 100
-"""libyaml compares each `%TAG` with all before it: a file full of them would take minutes."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE = "tag:yaml.org,2002:"
@@ -120,12 +118,12 @@ class Document:
         code: ProblemCode,
         message: str,
         hint: str = "",
-        on: Literal["value", "key"] = "value",
+        on: Literal["value", "key", "first"] = "value",
         offset: int | None = None,
         length: int | None = None,
         severity: Severity = "error",
     ) -> Problem:
-        """A problem at a value or its key, or at `length` characters from `offset` within a text value."""
+        """A problem at a value, its key or its first entry, or at `length` characters from `offset` of a text."""
         key, node = self._find(pointer)
         if offset is not None:
             start = self._locate(node, offset)
@@ -133,7 +131,7 @@ class Document:
         else:
             # Nothing can be underlined under a value that is not there; its key is what people look at.
             target = key if key is not None and (on == "key" or node.start == node.end) else node
-            if target.entries and target.style == "block":
+            if target.entries and (on == "first" or target.style == "block"):
                 target = next(iter(target.entries.values()))[0]
             start, end = target.start, self._end(target)
         return self._source.problem(start, end, code, message, hint, pointer=pointer, severity=severity)
@@ -217,8 +215,9 @@ class _Composer:
 
     def readable_text(self) -> str:
         """The text for the parser: characters that YAML forbids are problems and, to read on, replaced."""
-        if self.text.count("%TAG") > MAX_TAG_DIRECTIVES and len(_TAG_DIRECTIVE.findall(self.text)) > MAX_TAG_DIRECTIVES:
-            self.fail(0, 1, ProblemCode.TOO_LARGE, f"more than {MAX_TAG_DIRECTIVES} %TAG directives", "remove them")
+        # Tags have no meaning here, and libyaml compares each `%TAG` with all before it: many would take minutes.
+        if tag := _TAG_DIRECTIVE.search(self.text):
+            self.fail(tag.start(), tag.end(), ProblemCode.UNKNOWN_TAG, "%TAG has no meaning here", "remove it")
         for _, match in zip(range(10), _NOT_YAML.finditer(self.text), strict=False):
             code = ord(match.group())
             hint = f'"\\x{code:02x}" in double quotes writes it' if code < 0x100 else "remove it"
