@@ -6,7 +6,6 @@ the field's type, and the linter reads it from there: there is no second list to
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
 
@@ -25,6 +24,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from fleetprompt.engine.core.plan import Test
 from fleetprompt.engine.definition.problems import ProblemCode
+from fleetprompt.engine.definition.scalars import DurationField as DurationField
 
 T = TypeVar("T")
 
@@ -123,20 +123,4 @@ def short_form(key: str, check: Callable[[Any], bool]) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if check(value) else value)
 
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-
-
-def _duration(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, str) or not re.fullmatch(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+", value):
-        raise wrong("a duration is a number of seconds or text such as 90s, 5m, 1h30m, 2d")
-    return sum(float(part[1]) * _UNITS[part[2]] for part in re.finditer(r"([\d.]+)(ms|s|m|h|d|w)", value))
-
-
-DurationField: TypeAlias = Annotated[float, PlainValidator(_duration), WithJsonSchema({"type": ["string", "number"]})]
-StepId: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), Verbatim()]
-
-SignalPattern: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_*-]+(\.[A-Za-z0-9_*-]+)*$", max_length=255)]
-WorkflowName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64), Verbatim()]
 SignalType: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=255)]

@@ -20,8 +20,6 @@ from fleetprompt.engine.core.plan import Block, Kind, Repeat, Test
 from fleetprompt.engine.definition.fields import (
     RENDERED,
     BareExpression,
-    DurationField,
-    StepId,
     TestField,
     VerbatimText,
     one_or_many,
@@ -35,6 +33,7 @@ from fleetprompt.engine.definition.parts import (
     PollModel,
     RetryField,
 )
+from fleetprompt.engine.definition.scalars import DurationField, StepId
 from fleetprompt.engine.registry import STEPS
 
 if TYPE_CHECKING:
