@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from fleetprompt.engine.core.errors import Code
 from fleetprompt.engine.core.plan import Concurrency, Guardrails, Poll, Retry
 from fleetprompt.engine.definition.fields import (
-    DurationField,
     Templated,
     TestField,
     VerbatimText,
@@ -18,6 +17,7 @@ from fleetprompt.engine.definition.fields import (
     short_form,
     wrong,
 )
+from fleetprompt.engine.definition.scalars import DurationField
 
 NANO = 1_000_000_000
 

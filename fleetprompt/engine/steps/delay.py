@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fleetprompt.engine.definition.fields import TEMPLATE, DurationField, Templated, either, wrong
+from fleetprompt.engine.definition.fields import TEMPLATE, Templated, either, wrong
+from fleetprompt.engine.definition.scalars import DurationField
 from fleetprompt.engine.definition.step import StepModel, step
 
 

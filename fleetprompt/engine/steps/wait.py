@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fleetprompt.engine.definition.fields import DurationField, SignalPattern, Templated, TestField
+from fleetprompt.engine.definition.fields import Templated, TestField
+from fleetprompt.engine.definition.scalars import DurationField, SignalPattern
 from fleetprompt.engine.definition.step import StepModel, step
 
 

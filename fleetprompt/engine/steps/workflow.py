@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fleetprompt.engine.definition.fields import WorkflowName
+from fleetprompt.engine.definition.scalars import WorkflowName
 from fleetprompt.engine.definition.step import StepModel, step
 
 
