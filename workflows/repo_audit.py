@@ -40,7 +40,10 @@ ASSIGNMENT = (
     rb"(?:\"([^\"\s]{16,200})\"|'([^'\s]{16,200})'|([\w+/=-]{16,200})[ \t\r]*$)"
 )
 SLACK = rb"\b(xox[abeoprs]-[A-Za-z0-9-]{10,250})|hooks\.slack\.com/services/([\w/-]{20,100})"
-PRIVATE_KEY = rb"-----BEGIN (?:[A-Z]{2,10} ){0,3}PRIVATE KEY[A-Z ]{0,6}-----\s*([^-]{20,8192})"
+PRIVATE_KEY = (
+    rb"-----BEGIN (?:[A-Z]{2,10} ){0,3}PRIVATE KEY[A-Z ]{0,6}-----\s*"
+    rb"(?:[A-Za-z-]{3,20}: [^\n]{1,100}\s+){0,5}([\w+/=\s\\]{20,8192})"
+)
 RULES = (
     ("private-key", "high", (b"PRIVATE KEY",), PRIVATE_KEY),
     ("aws-access-key", "high", (b"AKIA", b"ASIA"), rb"\b((?:AKIA|ASIA)[A-Z0-9]{16})\b"),

@@ -232,6 +232,7 @@ def test_allowed_copied_and_harmless_values(repo: Repo) -> None:
                     "access_key = settings.access_key_v2",
                     'secret_name = "a-plain-old-english-name"',
                     "postgres://user:${PASSWORD}@host/db",
+                    'HEADERS = ["-----BEGIN PRIVATE KEY-----", "-----BEGIN PUBLIC KEY-----", "and more"]',
                 ]
             ),
         }
