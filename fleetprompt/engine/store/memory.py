@@ -1,0 +1,242 @@
+"""The store in memory: for dry runs, tests and simulations. Same meaning as the one on disk, nothing survives.
+
+Deterministic: no threads, no clock, no files. An append is applied when it is called and its future resolves on the
+next turn of the loop. `dump` and `restore` copy what would be durable, so that a simulation can crash and reopen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, tzinfo
+from itertools import islice
+
+from fleetprompt.engine.core import codec
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.facts import AnyFact
+from fleetprompt.engine.ports import (
+    Append,
+    Appended,
+    ClaimRefused,
+    Conflict,
+    Corrupt,
+    Health,
+    Holder,
+    Stored,
+    Take,
+)
+from fleetprompt.engine.store import lines, memory_tables, projection
+from fleetprompt.engine.store.memory_logs import MemoryLogs
+from fleetprompt.engine.store.memory_parts import MemoryBlobs, MemoryCatalog, MemoryClaims
+from fleetprompt.engine.store.memory_queries import MemoryApprovals, MemoryRuns, MemorySignals
+from fleetprompt.engine.store.memory_state import Row, State
+
+OnAppend = Callable[[Append, bool], None]
+
+
+class Crash(BaseException):
+    """Raised by an `on_append` hook: the future of that append never resolves, as after a `kill -9`."""
+
+
+class MemoryStore:
+    """A whole store in memory; labelled by what it is, since nothing in it survives the process.
+
+    `on_append(entry, durable)` is called for each append, first with False and, once it is applied, with True. What
+    it raises becomes the future's exception (with False nothing was written); `Crash` leaves the future unresolved.
+    `zone` is where the days of filters such as `since:today` begin.
+    """
+
+    label = "in memory, not durable"
+
+    def __init__(self, *, on_append: OnAppend | None = None, zone: tzinfo = UTC, log_cap: int = lines.STEP_CAP) -> None:
+        self.journal = MemoryJournal(State(), on_append)
+        self._wire(self.journal.state, zone, log_cap)
+        self._zone = zone
+        self._log_cap = log_cap
+
+    def _wire(self, state: State, zone: tzinfo, log_cap: int) -> None:
+        self.journal.state = state
+        self.runs = MemoryRuns(state, zone)
+        self.signals = MemorySignals(state, zone)
+        self.approvals = MemoryApprovals(state, zone)
+        self.catalog = MemoryCatalog(state)
+        self.blobs = MemoryBlobs(state)
+        self.claims = MemoryClaims(state)
+        self.logs = MemoryLogs(state, log_cap)
+
+    async def open(self) -> None:
+        """Nothing to connect to; may be called again after `close`."""
+        self.journal.closed = False
+
+    async def close(self) -> None:
+        """Refuse further appends."""
+        self.journal.closed = True
+
+    async def changed(self, token: int) -> int:
+        """Always the token: no other process can write here."""
+        return token
+
+    def dump(self) -> State:
+        """A copy of everything that would be durable at this moment."""
+        return self.journal.state.copy()
+
+    def restore(self, dump: State) -> None:
+        """Go back to a dump, which stays usable. Parts that were taken from this store before are stale."""
+        self._wire(dump.copy(), self._zone, self._log_cap)
+
+    async def prune(
+        self, *, before: float, logs_before: float | None = None, tenant: str = "default"
+    ) -> dict[str, int]:
+        """Delete finished runs that ended before a time, with all that is theirs, and routed signals as old."""
+        return memory_tables.prune(self.journal.state, before, logs_before, tenant)
+
+    async def check(self) -> Health:
+        """Counts, and journal rows that cannot be decoded."""
+        state = self.journal.state
+        problems: list[str] = []
+        for row in state.journal.values():
+            try:
+                codec.decode(row.data)
+            except codec.CorruptFact as error:
+                problems.append(f"run {row.run}, fact {row.n}: {error}")
+        return Health(
+            ok=not problems,
+            schema="memory",
+            problems=tuple(problems),
+            counts=state.count(),
+            bytes=sum(len(row.data) for row in state.journal.values()),
+        )
+
+
+class MemoryJournal:
+    """The log and everything that an append changes with it."""
+
+    def __init__(self, state: State, on_append: OnAppend | None) -> None:
+        self.state = state
+        self.on_append = on_append
+        self.closed = False
+        self._commits = 0
+
+    @property
+    def commits(self) -> int:
+        """Appends applied: each is its own transaction here."""
+        return self._commits
+
+    def append(self, entry: Append) -> asyncio.Future[Appended]:
+        """Apply an entry at once; the future resolves on the next turn of the loop."""
+        projection.check(entry)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Appended] = loop.create_future()
+        try:
+            if self.closed:
+                raise memory_tables.closed()
+            if self.on_append is not None:
+                self.on_append(entry, False)
+            appended = self._apply(entry)
+            if self.on_append is not None:
+                self.on_append(entry, True)
+        except Crash:
+            return future
+        except FleetError as error:
+            loop.call_soon(_fail, future, error)
+        else:
+            loop.call_soon(_resolve, future, appended)
+        return future
+
+    def _apply(self, entry: Append) -> Appended:
+        state = self.state
+        self._check(entry)
+        scopes = self._claims_after(entry)
+        encoded = [codec.encode(fact) for fact in entry.facts]
+        state.claims.update(scopes)
+        first = state.seq + 1
+        history = state.histories.setdefault(entry.run, [])
+        for n, data in enumerate(encoded, entry.after + 1):
+            state.seq += 1
+            row = Row(seq=state.seq, run=entry.run, n=n, data=data)
+            state.journal[state.seq] = row
+            history.append(row)
+        state.runs[entry.run] = entry.head
+        memory_tables.apply(state, entry)
+        self._commits += 1
+        return Appended(seq=first if encoded else state.seq)
+
+    def _check(self, entry: Append) -> None:
+        head = self.state.runs.get(entry.run)
+        held = head.n if head is not None else 0
+        if held != entry.after or (head is not None and head.tenant != entry.tenant):
+            raise Conflict(f"run {entry.run} holds {held} facts, not {entry.after}")
+        if entry.received is not None:
+            memory_tables.refuse_known(self.state, entry.received)
+
+    def _claims_after(self, entry: Append) -> dict[tuple[str, str], dict[tuple[str, str], Holder]]:
+        """The scopes as they are after this entry. Raises `ClaimRefused`."""
+        touched: dict[tuple[str, str], dict[tuple[str, str], Holder]] = {}
+        if entry.releases:
+            every = "*" in entry.releases
+            for key, holders in self.state.claims.items():
+                kept = {
+                    who: holder
+                    for who, holder in holders.items()
+                    if key[0] != entry.tenant or who[0] != entry.run or not (every or who[1] in entry.releases)
+                }
+                if len(kept) != len(holders):
+                    touched[key] = kept
+        for take in entry.takes:
+            key = (entry.tenant, take.slot.scope)
+            holders = touched.setdefault(key, dict(self.state.claims.get(key, {})))
+            self._take(holders, take, entry)
+        return touched
+
+    def _take(self, holders: dict[tuple[str, str], Holder], take: Take, entry: Append) -> None:
+        who = (entry.run, take.path)
+        if who in holders:
+            return
+        if sum(holder.amount for holder in holders.values()) + take.slot.amount > take.slot.limit:
+            raise ClaimRefused(take.slot, list(holders.values()))
+        holders[who] = Holder(run=entry.run, path=take.path, amount=take.slot.amount, at=entry.head.updated_at)
+
+    async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored | Corrupt]:
+        """A run's facts in order, from n > after to n <= upto."""
+        rows = self.state.histories.get(run, [])
+        return [_read(row) for row in rows if row.n > after and (upto is None or row.n <= upto)]
+
+    async def histories(self, runs: Sequence[str]) -> dict[str, list[AnyFact] | Corrupt]:
+        """Whole histories; an unknown run has an empty one."""
+        found: dict[str, list[AnyFact] | Corrupt] = {}
+        for run in runs:
+            facts: list[AnyFact] = []
+            found[run] = facts
+            for row in self.state.histories.get(run, []):
+                read = _read(row)
+                if isinstance(read, Corrupt):
+                    found[run] = read
+                    break
+                facts.append(read.fact)
+        return found
+
+    async def since(self, seq: int, limit: int = 1000) -> list[Stored | Corrupt]:
+        """Facts of all runs after a position."""
+        rows = (self.state.journal[at] for at in range(seq + 1, self.state.seq + 1) if at in self.state.journal)
+        return [_read(row) for row in islice(rows, limit)]
+
+    async def position(self) -> int:
+        """The highest `seq` ever given."""
+        return self.state.seq
+
+
+def _read(row: Row) -> Stored | Corrupt:
+    try:
+        return Stored(seq=row.seq, run=row.run, n=row.n, fact=codec.decode(row.data))
+    except codec.CorruptFact as error:
+        return Corrupt(seq=row.seq, run=row.run, n=row.n, reason=str(error))
+
+
+def _resolve(future: asyncio.Future[Appended], appended: Appended) -> None:
+    if not future.done():
+        future.set_result(appended)
+
+
+def _fail(future: asyncio.Future[Appended], error: FleetError) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,207 @@
+"""The lists of the memory store: runs, signals, approvals."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterable
+from datetime import tzinfo
+from typing import TypeVar
+
+from fleetprompt.engine.core.errors import NotFound, Refused
+from fleetprompt.engine.core.facts import WaitingOn
+from fleetprompt.engine.core.query import Query
+from fleetprompt.engine.core.query_match import Row, matcher
+from fleetprompt.engine.core.signal import VOTE, Result, Signal, type_matches
+from fleetprompt.engine.ports import Approval, Page, Publication, RunHead, Vote, Wait
+from fleetprompt.engine.store import memory_tables, paging, projection
+from fleetprompt.engine.store.memory_state import State
+
+T = TypeVar("T")
+
+
+def _page(
+    items: Iterable[T],
+    row: Callable[[T], Row],
+    position: Callable[[T], paging.Position],
+    query: Query,
+    page: Page,
+    now: float,
+    zone: tzinfo,
+) -> tuple[list[T], str]:
+    holds = matcher(query, now, zone)
+    found = sorted((item for item in items if holds(row(item))), key=position, reverse=not page.oldest_first)
+    if page.cursor:
+        at = paging.read_cursor(page.cursor)
+        found = [item for item in found if (position(item) > at if page.oldest_first else position(item) < at)]
+    return paging.cut(found, page.limit, position)
+
+
+class MemoryRuns:
+    """The `runs` projection and the wait rows."""
+
+    def __init__(self, state: State, zone: tzinfo) -> None:
+        self._state = state
+        self._zone = zone
+
+    async def get(self, run: str) -> RunHead | None:
+        return self._state.runs.get(run)
+
+    async def find(self, text: str, tenant: str = "default") -> builtins.list[str]:
+        return projection.prefix_or_suffix(text, (head.id for head in self._of(tenant)))
+
+    async def list(
+        self, query: Query, page: Page, *, now: float, tenant: str = "default"
+    ) -> tuple[builtins.list[RunHead], str]:
+        return _page(self._of(tenant), projection.run_row, _created, query, page, now, self._zone)
+
+    async def count(self, query: Query, *, now: float, tenant: str = "default") -> int:
+        holds = matcher(query, now, self._zone)
+        return sum(1 for head in self._of(tenant) if holds(projection.run_row(head)))
+
+    async def unfinished(self, *, now: float, limit: int = 10_000) -> builtins.list[RunHead]:
+        ready = {run for (run, _), wait in self._state.waits.items() if self._is_ready(wait)}
+        found = (
+            head
+            for head in self._state.runs.values()
+            if head.status in ("pending", "running")
+            or (
+                head.status == "waiting"
+                and (head.waiting_on == "slot" or head.id in ready or (head.wake_at or now + 1) <= now)
+            )
+        )
+        return sorted(found, key=_created)[:limit]
+
+    def _is_ready(self, wait: Wait) -> bool:
+        if wait.on == "child":
+            child = self._state.runs.get(wait.ref)
+            return child is not None and child.status in projection.FINAL
+        return wait.on == "slot"
+
+    async def due(self, now: float, limit: int = 1000) -> tuple[builtins.list[str], float | None]:
+        parked = [
+            (head.wake_at, head.id)
+            for head in self._state.runs.values()
+            if head.wake_at is not None and head.status in ("pending", "waiting")
+        ]
+        come = sorted(entry for entry in parked if entry[0] <= now)
+        return [run for _, run in come[:limit]], min((at for at, _ in parked if at > now), default=None)
+
+    async def waiting(
+        self, on: WaitingOn, ref: str, *, key: str | None = None, tenant: str = "default"
+    ) -> builtins.list[tuple[str, Wait]]:
+        return sorted(
+            (
+                (run, wait)
+                for (run, _), wait in self._state.waits.items()
+                if wait.on == on
+                and self._state.runs[run].tenant == tenant
+                and (type_matches(wait.ref, ref) if on == "signal" else wait.ref == ref)
+                and (key is None or wait.key in ("", key))
+            ),
+            key=lambda found: (found[0], found[1].path),
+        )
+
+    async def last_completed(self, workflow: str, tenant: str = "default") -> str | None:
+        ended = [
+            (head.finished_at or 0.0, head.id)
+            for head in self._of(tenant)
+            if head.workflow == workflow and head.status == "completed"
+        ]
+        return max(ended)[1] if ended else None
+
+    def _of(self, tenant: str) -> Iterable[RunHead]:
+        return (head for head in self._state.runs.values() if head.tenant == tenant)
+
+
+class MemorySignals:
+    """Signals, their results and their routing state."""
+
+    def __init__(self, state: State, zone: tzinfo) -> None:
+        self._state = state
+        self._zone = zone
+
+    async def publish(self, signal: Signal) -> Publication:
+        """Store a signal as new, or find the earlier one with its id or key.
+
+        Raises `Refused` for a vote that does not count, and `InvalidInput` for a vote that is none.
+        """
+        state = self._state
+        earlier = state.signals.get(signal.id)
+        if earlier is None and signal.key:
+            earlier = state.signals.get(state.keys.get((signal.tenant, signal.key), ""))
+        if earlier is not None:
+            if earlier.tenant != signal.tenant:
+                raise Refused(f"signal id {signal.id} is taken")
+            return Publication(signal=earlier, duplicate=True)
+        if signal.type == VOTE:
+            memory_tables.insert_vote(state, signal, projection.ballot(signal))
+        stored = memory_tables.insert_signal(state, signal)
+        assert stored is not None
+        return Publication(signal=stored)
+
+    async def unrouted(self, limit: int = 1000) -> builtins.list[Signal]:
+        found = [self._state.signals[id_] for id_ in self._state.unrouted]
+        return sorted(found, key=lambda signal: signal.sequence)[:limit]
+
+    async def close(self, signal: str, results: Iterable[Result] = ()) -> None:
+        """Raises `NotFound` for a signal that is not in the store."""
+        if signal not in self._state.signals:
+            raise NotFound(f"there is no signal {signal}")
+        for result in results:
+            memory_tables.insert_result(self._state, result)
+        self._state.unrouted.pop(signal, None)
+
+    async def get(self, signal: str) -> Signal | None:
+        return self._state.signals.get(signal)
+
+    async def results(self, signal: str) -> tuple[bool, builtins.list[Result]]:
+        known = signal in self._state.signals
+        found = self._state.results.get(signal, {})
+        return known and signal not in self._state.unrouted, [found[run] for run in sorted(found)]
+
+    async def list(
+        self, query: Query, page: Page, *, now: float, tenant: str = "default"
+    ) -> tuple[builtins.list[Signal], str]:
+        state = self._state
+
+        def row(signal: Signal) -> Row:
+            results = state.results.get(signal.id, {}).values()
+            return projection.signal_row(signal, results, routed=signal.id not in state.unrouted)
+
+        of_tenant = (signal for signal in state.signals.values() if signal.tenant == tenant)
+        return _page(of_tenant, row, lambda signal: (signal.sequence, signal.id), query, page, now, self._zone)
+
+
+class MemoryApprovals:
+    """The approvals projection and the votes."""
+
+    def __init__(self, state: State, zone: tzinfo) -> None:
+        self._state = state
+        self._zone = zone
+
+    async def get(self, approval: str) -> Approval | None:
+        return self._state.approvals.get(approval)
+
+    async def find(self, text: str, tenant: str = "default") -> builtins.list[str]:
+        return projection.prefix_or_suffix(text, (approval.id for approval in self._of(tenant)))
+
+    async def votes(self, approval: str) -> builtins.list[Vote]:
+        """Oldest first, over all levels."""
+        found = [vote for (id_, _, _), (vote, _) in self._state.votes.items() if id_ == approval]
+        return sorted(found, key=lambda vote: (vote.level, vote.at, vote.by))
+
+    async def list(
+        self, query: Query, page: Page, *, now: float, tenant: str = "default"
+    ) -> tuple[builtins.list[Approval], str]:
+        return _page(self._of(tenant), projection.approval_row, _asked, query, page, now, self._zone)
+
+    def _of(self, tenant: str) -> Iterable[Approval]:
+        return (approval for approval in self._state.approvals.values() if approval.tenant == tenant)
+
+
+def _created(head: RunHead) -> paging.Position:
+    return head.created_at, head.id
+
+
+def _asked(approval: Approval) -> paging.Position:
+    return approval.requested_at, approval.id

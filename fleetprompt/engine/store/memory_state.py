@@ -1,0 +1,75 @@
+"""What a memory store would have on disk: tables as dicts of immutable values, so that a copy is cheap."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.ports import Approval, Holder, LogLine, RunHead, Vote, Wait, Workflow
+from fleetprompt.engine.store.lines import Tally
+
+
+class Row(Struct, frozen=True):
+    """A fact as the journal keeps it: encoded, so that what comes out is what a real store gives."""
+
+    seq: int
+    run: str
+    n: int
+    data: bytes
+
+
+class State:
+    """Every table. Values are never changed in place, except for the lists, which `copy` copies."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.sequence = 0
+        self.journal: dict[int, Row] = {}
+        self.histories: dict[str, list[Row]] = {}
+        self.runs: dict[str, RunHead] = {}
+        self.waits: dict[tuple[str, str], Wait] = {}
+        self.claims: dict[tuple[str, str], dict[tuple[str, str], Holder]] = {}
+        """(tenant, scope) to (run, path) to holder."""
+        self.signals: dict[str, Signal] = {}
+        self.keys: dict[tuple[str, str], str] = {}
+        self.unrouted: dict[str, None] = {}
+        self.results: dict[str, dict[str, Result]] = {}
+        self.approvals: dict[str, Approval] = {}
+        self.votes: dict[tuple[str, int, str], tuple[Vote, str]] = {}
+        """(approval, level, person) to the vote and the signal that brought it."""
+        self.plans: dict[str, tuple[bytes, str]] = {}
+        self.workflows: dict[tuple[str, str], Workflow] = {}
+        self.blobs: dict[tuple[str, str], bytes] = {}
+        self.blob_refs: dict[tuple[str, str, str], None] = {}
+        """(tenant, digest, run); an empty run pins the blob."""
+        self.logs: dict[str, list[tuple[int, LogLine]]] = {}
+        """By run: position within the run, and the line."""
+        self.log_tallies: dict[tuple[str, str, int], Tally] = {}
+
+    def copy(self) -> State:
+        """An independent copy."""
+        other = State()
+        for name, value in vars(self).items():
+            setattr(other, name, value.copy() if isinstance(value, dict) else value)
+        other.histories = {run: list(rows) for run, rows in self.histories.items()}
+        other.claims = {scope: dict(holders) for scope, holders in self.claims.items()}
+        other.results = {signal: dict(results) for signal, results in self.results.items()}
+        other.logs = {run: list(kept) for run, kept in self.logs.items()}
+        return other
+
+    def count(self) -> dict[str, int]:
+        """Rows by table."""
+        return {
+            "journal": len(self.journal),
+            "runs": len(self.runs),
+            "waits": len(self.waits),
+            "claims": sum(len(holders) for holders in self.claims.values()),
+            "signals": len(self.signals),
+            "results": sum(len(results) for results in self.results.values()),
+            "approvals": len(self.approvals),
+            "votes": len(self.votes),
+            "plans": len(self.plans),
+            "workflows": len(self.workflows),
+            "blobs": len(self.blobs),
+            "logs": sum(len(kept) for kept in self.logs.values()),
+        }

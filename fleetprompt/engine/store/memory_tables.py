@@ -1,0 +1,167 @@
+"""What appends and pruning do to the tables of the memory store, apart from the journal and the claims."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fleetprompt.engine.core.errors import Refused, StoreUnavailable
+from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.ports import Append, Approval, Conflict, Vote
+from fleetprompt.engine.store import projection
+from fleetprompt.engine.store.memory_state import State
+
+
+def closed() -> StoreUnavailable:
+    """The error of a store that is not open."""
+    return StoreUnavailable("the store is closed", hint="open it first")
+
+
+def refuse_known(state: State, signal: Signal) -> None:
+    """Raise `Conflict` when a signal that an append brings is in the store already."""
+    if signal.id in state.signals or (signal.key and (signal.tenant, signal.key) in state.keys):
+        raise Conflict(f"signal {signal.key or signal.id} was received before")
+
+
+def apply(state: State, entry: Append) -> None:
+    """Everything of an entry but its facts, its head and its claims."""
+    for path in entry.unwaits:
+        state.waits.pop((entry.run, path), None)
+    for wait in entry.waits:
+        state.waits[(entry.run, wait.path)] = wait
+    for signal in entry.signals:
+        insert_signal(state, signal)
+    if entry.received is not None:
+        insert_signal(state, entry.received)
+    for result in entry.results:
+        insert_result(state, result)
+    for id_ in entry.routed:
+        state.unrouted.pop(id_, None)
+    for digest, data in entry.blobs:
+        state.blobs.setdefault((entry.tenant, digest), data)
+    for digest in projection.blob_digests(entry):
+        state.blob_refs[(entry.tenant, digest, entry.run)] = None
+    for fact in projection.approval_facts(entry.facts):
+        _approval(state, fact, entry)
+
+
+def insert_signal(state: State, signal: Signal) -> Signal | None:
+    """Store a new signal as unrouted; the stored one, or None when its id or key is known."""
+    if signal.id in state.signals or (signal.key and (signal.tenant, signal.key) in state.keys):
+        return None
+    state.sequence += 1
+    stored = msgspec.structs.replace(_as_stored(signal), sequence=state.sequence)
+    state.signals[signal.id] = stored
+    state.unrouted[signal.id] = None
+    if signal.key:
+        state.keys[(signal.tenant, signal.key)] = signal.id
+    return stored
+
+
+def insert_result(state: State, result: Result) -> None:
+    """Write an answer; a refusal takes the vote back that the signal had brought."""
+    stored = msgspec.json.decode(msgspec.json.encode(result), type=Result)
+    state.results.setdefault(result.signal, {})[result.run] = stored
+    if result.status == "refused":
+        state.votes = {key: kept for key, kept in state.votes.items() if kept[1] != result.signal}
+
+
+def insert_vote(state: State, signal: Signal, vote: Vote) -> None:
+    """Count a vote that a signal brings. Raises `Refused`."""
+    approval = state.approvals.get(vote.approval)
+    if approval is None or approval.tenant != signal.tenant:
+        raise Refused(f"there is no approval {vote.approval}")
+    if approval.status != "pending":
+        raise Refused(f"approval {vote.approval} is {approval.status}")
+    key = (vote.approval, approval.level, vote.by)
+    if key in state.votes:
+        raise Refused(f"{vote.by} has decided already: {state.votes[key][0].decision}")
+    state.votes[key] = (msgspec.structs.replace(vote, level=approval.level), signal.id)
+
+
+def _as_stored(signal: Signal) -> Signal:
+    return msgspec.json.decode(msgspec.json.encode(signal), type=Signal)
+
+
+def _approval(state: State, fact: projection.ApprovalFact, entry: Append) -> None:
+    known = state.approvals.get(fact.id)
+    if known is not None and (known.run != entry.run or known.tenant != entry.tenant):
+        return  # a fork carries copies of its original's facts; the approval stays the original's
+    if isinstance(fact, ApprovalRequested):
+        approval = projection.requested(fact, entry)
+        if known is not None:
+            approval = msgspec.structs.replace(approval, requested_at=known.requested_at)
+        state.approvals[fact.id] = msgspec.json.decode(msgspec.json.encode(approval), type=Approval)
+    elif known is None:
+        return
+    elif isinstance(fact, ApprovalDecided):
+        state.approvals[fact.id] = msgspec.structs.replace(
+            known, status=fact.decision, decided_at=fact.at, reason=fact.reason
+        )
+    elif not any(approval == fact.id and by == fact.by for approval, _, by in state.votes):
+        state.votes[(fact.id, known.level, fact.by)] = (projection.voted(fact, known.level), "")
+
+
+def prune(state: State, before: float, logs_before: float | None, tenant: str) -> dict[str, int]:
+    """Delete what is old, and count it by table."""
+    counts = state.count()
+    awaited = {wait.ref for wait in state.waits.values() if wait.on == "child"}
+    gone = {
+        run.id
+        for run in state.runs.values()
+        if run.tenant == tenant
+        and run.status in projection.FINAL
+        and run.finished_at is not None
+        and run.finished_at < before
+        and run.id not in awaited
+    }
+    _prune_runs(state, gone)
+    _prune_signals(state, gone, before, tenant)
+    if logs_before is not None:
+        for run, kept in state.logs.items():
+            head = state.runs.get(run)
+            if head is not None and head.tenant == tenant and head.status in projection.FINAL:
+                state.logs[run] = [entry for entry in kept if entry[1].at >= logs_before]
+    left = state.count()
+    return {table: counts[table] - left[table] for table in counts if counts[table] != left[table]}
+
+
+def _prune_runs(state: State, gone: set[str]) -> None:
+    for run in gone:
+        del state.runs[run]
+        for row in state.histories.pop(run, []):
+            del state.journal[row.seq]
+        state.logs.pop(run, None)
+    state.log_tallies = {step: tally for step, tally in state.log_tallies.items() if step[0] not in gone}
+    state.waits = {key: wait for key, wait in state.waits.items() if key[0] not in gone}
+    state.claims = {
+        scope: {who: holder for who, holder in holders.items() if who[0] not in gone}
+        for scope, holders in state.claims.items()
+    }
+    state.approvals = {id_: approval for id_, approval in state.approvals.items() if approval.run not in gone}
+    state.votes = {key: vote for key, vote in state.votes.items() if key[0] in state.approvals}
+    freed = {ref for ref in state.blob_refs if ref[2] in gone}
+    for ref in freed:
+        del state.blob_refs[ref]
+    held = {(tenant, digest) for tenant, digest, _ in state.blob_refs}
+    for tenant, digest, _ in freed:
+        if (tenant, digest) not in held:
+            state.blobs.pop((tenant, digest), None)
+
+
+def _prune_signals(state: State, gone: set[str], before: float, tenant: str) -> None:
+    for results in state.results.values():
+        for run in gone & results.keys():
+            del results[run]
+    old = [
+        signal
+        for signal in state.signals.values()
+        if signal.tenant == tenant
+        and signal.at < before
+        and signal.id not in state.unrouted
+        and not any(run for run in state.results.get(signal.id, ()))
+    ]
+    for signal in old:
+        del state.signals[signal.id]
+        state.keys.pop((signal.tenant, signal.key), None)
+        state.results.pop(signal.id, None)

@@ -1,0 +1,39 @@
+"""Cursors: where a page of a list ends, as an opaque text.
+
+A position is a number to sort by and an id that breaks ties.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from fleetprompt.engine.core.errors import InvalidInput
+
+T = TypeVar("T")
+Position = tuple[float, str]
+
+
+def write_cursor(position: Position) -> str:
+    """The cursor for a position."""
+    return f"{position[0]!r}~{position[1]}"
+
+
+def read_cursor(cursor: str) -> Position:
+    """The position in a cursor. Raises `InvalidInput` for text that no list gave out."""
+    number, mark, id_ = cursor.partition("~")
+    try:
+        value = float(number)
+    except ValueError:
+        mark = ""
+        value = 0.0
+    if not mark or not math.isfinite(value):
+        raise InvalidInput(f"`{cursor}` is not a cursor of this list", hint="use the one that the previous page gave")
+    return value, id_
+
+
+def cut(rows: Sequence[T], limit: int, position: Callable[[T], Position]) -> tuple[list[T], str]:
+    """The page in rows that were read with one row too many, and the cursor of the next one."""
+    page = list(rows[:limit])
+    return page, write_cursor(position(page[-1])) if len(rows) > limit and page else ""

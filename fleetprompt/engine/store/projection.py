@@ -1,0 +1,161 @@
+"""What the store derives from an append beside the journal: rows that filters see, approvals, references to blobs.
+
+Pure, and shared by every store, so that a list shows the same whatever is underneath.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.facts import AnyFact, ApprovalDecided, ApprovalRequested, ApprovalVoted, RunCreated
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.ports import Append, Approval, RunHead, Vote
+
+FINAL = ("completed", "failed", "cancelled", "timeout")
+"""Statuses after which a run never changes."""
+
+_APPROVAL_FACTS = (ApprovalRequested, ApprovalVoted, ApprovalDecided)
+ApprovalFact = ApprovalRequested | ApprovalVoted | ApprovalDecided
+
+
+def check(entry: Append) -> None:
+    """Raise `ValueError` for an append that contradicts itself: a mistake of the program, not of its data."""
+    head = entry.head
+    if (head.id, head.tenant) != (entry.run, entry.tenant):
+        raise ValueError(f"the head of run {head.id} ({head.tenant}) is not that of {entry.run} ({entry.tenant})")
+    if head.n != entry.after + len(entry.facts):
+        raise ValueError(f"run {head.id} would hold {entry.after + len(entry.facts)} facts, its head says {head.n}")
+
+
+def run_row(head: RunHead) -> Mapping[str, Any]:
+    """A run as the filter language sees it (`RUN_FIELDS`)."""
+    error = (head.error_code, head.error_message, head.error_step)
+    return msgspec.structs.asdict(head) | {
+        "error": " ".join(error) if any(error) else "",
+        "tool": head.tools,
+        "model": head.models,
+    }
+
+
+def approval_row(approval: Approval) -> Mapping[str, Any]:
+    """An approval as the filter language sees it (`APPROVAL_FIELDS`)."""
+    return {
+        "id": approval.id,
+        "status": approval.status,
+        "run": approval.run,
+        "workflow": approval.workflow,
+        "step": approval.path,
+        "message": approval.message,
+        "approvers": approval.approvers,
+        "created_at": approval.requested_at,
+        "expires_at": approval.until,
+    }
+
+
+def signal_row(signal: Signal, results: Iterable[Result], *, routed: bool) -> Mapping[str, Any]:
+    """A signal as the filter language sees it (`SIGNAL_FIELDS`): accepted if anything accepted it, or if it was routed
+    and nothing refused it."""
+    results = list(results)
+    statuses = {result.status for result in results}
+    if routed and not statuses:
+        statuses = {"accepted"}
+    status = next((status for status in ("accepted", "refused") if status in statuses), "pending")
+    return {
+        "id": signal.id,
+        "type": signal.type,
+        "source": signal.source,
+        "run": tuple(result.run for result in results),
+        "key": signal.key,
+        "status": status,
+        "correlation": signal.correlation,
+        "created_at": signal.at,
+    }
+
+
+def approval_facts(facts: Iterable[AnyFact]) -> list[ApprovalFact]:
+    """The facts of an append that change approvals, in order."""
+    return [fact for fact in facts if isinstance(fact, _APPROVAL_FACTS)]
+
+
+def requested(fact: ApprovalRequested, entry: Append) -> Approval:
+    """The approval that a request opens, or that an escalation renews."""
+    return Approval(
+        id=fact.id,
+        tenant=entry.tenant,
+        run=entry.run,
+        path=fact.path,
+        workflow=entry.head.workflow,
+        status="pending",
+        digest=fact.digest,
+        message=fact.message,
+        requested_at=fact.at,
+        show=fact.show,
+        approvers=fact.approvers,
+        quorum=fact.quorum,
+        form=fact.form,
+        until=fact.until,
+        on_timeout=fact.on_timeout,
+        level=fact.level,
+    )
+
+
+def voted(fact: ApprovalVoted, level: int) -> Vote:
+    """The vote in a fact, for an approval that is at this level."""
+    return Vote(
+        approval=fact.id,
+        by=fact.by,
+        decision=fact.decision,
+        at=fact.at,
+        level=level,
+        comment=fact.comment,
+        values=fact.values,
+        via=fact.via,
+    )
+
+
+class _Ballot(Struct):
+    """What the data of a vote signal must hold."""
+
+    approval: str
+    decision: str
+    comment: str = ""
+    values: dict[str, Any] = {}
+    via: str = ""
+
+
+def ballot(signal: Signal) -> Vote:
+    """The vote in a signal, at level 0. Raises `InvalidInput` when its data is not one."""
+    try:
+        data = msgspec.convert(signal.data, _Ballot)
+        return msgspec.convert(
+            {"by": signal.by, "at": signal.at, **msgspec.structs.asdict(data)},
+            Vote,
+        )
+    except msgspec.ValidationError as error:
+        hint = "its data needs `approval` and `decision` (approved or rejected)"
+        raise InvalidInput(f"this is not a vote: {error}", hint=hint) from error
+
+
+def blob_digests(entry: Append) -> Iterator[str]:
+    """Digests of the blobs that an append brings or refers to; a fork refers to blobs it does not bring."""
+    for digest, _ in entry.blobs:
+        yield digest
+    for fact in entry.facts:
+        blob = getattr(fact, "blob", None)
+        if blob is not None:
+            yield blob.digest
+        if isinstance(fact, RunCreated) and fact.source.digest:
+            yield fact.source.digest
+
+
+def prefix_or_suffix(text: str, ids: Iterable[str], most: int = 10) -> list[str]:
+    """Ids that equal, begin or end with a text: the equal one first, then newest (largest) first."""
+    if not text:
+        return []
+    found = [id_ for id_ in ids if id_.startswith(text) or id_.endswith(text)]
+    return sorted(sorted(found, reverse=True), key=lambda id_: id_ != text)[:most]

@@ -1,0 +1,104 @@
+"""Short ways to say appends, signals and plans in the tests of the store."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from fleetprompt.engine.core.facts import (
+    AnyFact,
+    ApprovalRequested,
+    RunCreated,
+    RunFinished,
+    Slot,
+    StepNoted,
+    StepStarted,
+    StepSucceeded,
+)
+from fleetprompt.engine.core.signal import VOTE, Signal
+from fleetprompt.engine.ports import Append, RunHead, Store, Take
+
+NOW = 1_800_000_000.0
+_numbers = count(1)
+
+
+def fact(n: int = 0, **fields: Any) -> AnyFact:
+    """Some fact of a step."""
+    return StepNoted(path="work", kind="message", key=str(n), value={"text": f"note {n}"}, at=NOW + n, **fields)
+
+
+def created(run: str, **fields: Any) -> RunCreated:
+    return RunCreated(run=run, plan="plan-1", workflow="audit", inputs={"n": 1}, at=NOW, **fields)
+
+
+def head(run: str, n: int, **fields: Any) -> RunHead:
+    values: dict[str, Any] = {
+        "id": run,
+        "tenant": "default",
+        "workflow": "audit",
+        "plan": "plan-1",
+        "status": "running",
+        "n": n,
+        "created_at": NOW,
+        "updated_at": NOW + n,
+    }
+    return RunHead(**(values | fields))
+
+
+def entry(run: str, after: int, *facts: AnyFact, head_: dict[str, Any] | None = None, **fields: Any) -> Append:
+    """An append of these facts; `head_` overrides fields of the run's projection."""
+    given = {"tenant": fields.get("tenant", "default")} | (head_ or {})
+    values: dict[str, Any] = {"run": run, "tenant": "default", "after": after, "facts": facts}
+    return Append(**(values | {"head": head(run, after + len(facts), **given)} | fields))
+
+
+def start(run: str, **fields: Any) -> Append:
+    """The first append of a run: two facts."""
+    return entry(run, 0, created(run), fact(1), **fields)
+
+
+def finish(run: str, after: int, status: str = "completed", at: float = NOW + 10, **fields: Any) -> Append:
+    given = {"status": status, "finished_at": at, "updated_at": at} | fields.pop("head_", {})
+    return entry(run, after, RunFinished(status=status, at=at), head_=given, **fields)
+
+
+def step(run: str, after: int, number: int) -> Append:
+    """What a step costs: its outcome and the start of the next one."""
+    return entry(
+        run,
+        after,
+        StepSucceeded(path=f"s{number}", output={"ok": True}, at=NOW + after),
+        StepStarted(path=f"s{number + 1}", input={"x": 1}, at=NOW + after),
+    )
+
+
+def take(scope: str, limit: int, path: str = "", amount: int = 1) -> Take:
+    return Take(slot=Slot(scope, limit, amount), path=path)
+
+
+def signal(type_: str = "order.placed", **fields: Any) -> Signal:
+    values: dict[str, Any] = {"id": f"sig-{next(_numbers):06}", "type": type_, "source": "test", "at": NOW}
+    return Signal(**(values | fields))
+
+
+def ask(id_: str = "apr-1", level: int = 0, **fields: Any) -> ApprovalRequested:
+    values: dict[str, Any] = {"path": "gate", "id": id_, "digest": "d" * 64, "message": "Restart?", "at": NOW + 1}
+    return ApprovalRequested(level=level, **(values | fields))
+
+
+def vote(by: str, decision: str = "approved", approval: str = "apr-1", **fields: Any) -> Signal:
+    data = {"approval": approval, "decision": decision, "comment": "fine", "values": {"n": 1}, "via": "cli"}
+    return signal(VOTE, by=by, data=data, **fields)
+
+
+async def put(store: Store, *entries: Append) -> list[int]:
+    """Append in order and wait; the `seq` of each."""
+    futures = [store.journal.append(each) for each in entries]
+    return [(await future).seq for future in futures]
+
+
+def normal(value: Any) -> Any:
+    """What a value is after a journey through JSON."""
+    return msgspec.json.decode(msgspec.json.encode(value))
