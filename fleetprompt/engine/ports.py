@@ -14,12 +14,6 @@ from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.signal import Result, Signal
 
-SPILL_BYTES = 64 * 1024
-"""A value whose JSON is larger is kept as a blob."""
-HYDRATE_BYTES = 1024 * 1024
-"""A blob up to this size is loaded for expressions that refer to it."""
-
-
 # ---------------------------------------------------------------- the journal
 
 
@@ -131,6 +125,8 @@ class Append(Struct, frozen=True, kw_only=True):
     """Signals that are done with once this is durable."""
     blobs: tuple[tuple[str, bytes], ...] = ()
     """Values that were spilled: digest and JSON."""
+    encoded: tuple[bytes, ...] = ()
+    """The facts' stored form, where the caller has it already; empty: the store encodes them."""
 
 
 class Appended(Struct, frozen=True):

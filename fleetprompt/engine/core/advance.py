@@ -1,0 +1,290 @@
+"""advance: what comes next in a run. Every decision of the product is taken here or in the files this one calls.
+
+Deterministic in the run and the time it is given. One decision at a time: evolve its facts, then ask again;
+nothing is left to decide when the answer is empty. Raises `NeedsValue` when a decision needs a spilled value that
+the runtime has not loaded: load it into `run.blobs` and ask again, nothing has changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.expr import ExpressionError, NeedsValue, NotLoaded
+from fleetprompt.engine.core.facts import (
+    AnyFact,
+    ApprovalDecided,
+    Blob,
+    RunCancelRequested,
+    RunFinished,
+    RunStarted,
+    RunStatus,
+    Slot,
+    StepCancelled,
+    StepNoted,
+    StepSkipped,
+    StepStarted,
+)
+from fleetprompt.engine.core.graph import last_output
+from fleetprompt.engine.core.names import names, value_of
+from fleetprompt.engine.core.outcome import failed, succeeded
+from fleetprompt.engine.core.run import COMPENSATION
+from fleetprompt.engine.core.start import (
+    after_gate,
+    begin,
+    compensation,
+    escalation,
+    next_iteration,
+    restart,
+    start,
+)
+from fleetprompt.engine.core.state import Meter, Run, Step, Todo, Wake
+from fleetprompt.engine.core.timers import Timer, due_timers
+
+_WHILE_BLOCKED = frozenset({Todo.CANCEL, Todo.CONCLUDE, Todo.DEAD})
+"""What is decided although nothing new may start."""
+
+
+def advance(run: Run, now: float) -> list[AnyFact]:
+    """The facts of the next decision; empty when the run waits for the world, or is over."""
+    root = run.root
+    if run.ended or root is None:
+        return []
+    at = max(now, run.at)
+    if run.timers and run.timers[0][0] <= at:
+        for timer in due_timers(run, at):
+            facts = _timer(run, timer, at)
+            if facts:
+                return facts
+    if run.started_at is None and not root.closing:
+        return [RunStarted(at=at)] if run.has_slots else []
+    if run.agenda:
+        blocked = run.blocked
+        for step, todo in run.agenda.items():
+            if not blocked or todo in _WHILE_BLOCKED:
+                return _decide(run, step, todo, at)
+    if run.finish:
+        return _finish(run, at)
+    return []
+
+
+def grant(run: Run, path: str, slot: Slot, now: float) -> list[AnyFact]:
+    """What a free slot leads to; the claim on it goes with these facts."""
+    at = max(now, run.at)
+    if not path:
+        return [RunStarted(at=at)] if run.wants_slot else []
+    step = run.wanted.get(path)
+    return begin(run, step, at, slot) if step is not None and not run.blocked else []
+
+
+def refuse(run: Run, path: str, on_conflict: str, now: float) -> list[AnyFact]:
+    """What a taken slot leads to, when the step does not want to queue for it."""
+    at = max(now, run.at)
+    if on_conflict != "skip":
+        return []
+    if not path:
+        failure = Failure("CANCELLED", "skipped: its concurrency group is taken", retryable=False)
+        return [RunCancelRequested(at=at, reason="conflict", error=failure)]
+    return [StepSkipped(at=at, path=path, reason="conflict")] if path in run.wanted else []
+
+
+def _decide(run: Run, step: Step, todo: Todo, at: float) -> list[AnyFact]:
+    match todo:
+        case Todo.START:
+            return start(run, step, at)
+        case Todo.CONCLUDE:
+            return _conclude(run, step, at)
+        case Todo.DEAD:
+            return [StepSkipped(at=at, path=step.path, reason="dead")]
+        case Todo.NEXT:
+            facts = next_iteration(run, step, at)
+            return _conclude(run, step, at) if facts is None else facts
+        case Todo.CANCEL:
+            return _cancel(step, at)
+        case Todo.RESTART:
+            return restart(run, step, at)
+        case Todo.GATED:
+            return after_gate(run, step, at)
+
+
+def _cancel(step: Step, at: float) -> list[AnyFact]:
+    cancelled = StepCancelled(at=at, path=step.path, reason=step.scope.closing)
+    gate = step.gate
+    if gate is None or gate.decision:
+        return [cancelled]
+    return [
+        ApprovalDecided(at=at, path=step.path, id=gate.id, decision="withdrawn", reason="cancelled"),
+        cancelled,
+    ]
+
+
+# ---------------------------------------------------------------- composites
+
+
+def _conclude(run: Run, step: Step, at: float) -> list[AnyFact]:
+    inner = step.inner
+    assert inner is not None
+    if inner.error is not None:
+        return failed(run, step, at, inner.error)
+    node = step.program.node
+    results = inner.results
+    match node.kind:
+        case "parallel":
+            output: Any = {name: _loaded(run, results.get(name)) for name in step.program.blocks}
+        case "loop":
+            output = [_loaded(run, results.get(i)) for i in range(inner.opened)]
+        case _:
+            output = results.get(inner.taken)
+            default = "default" if node.value is not None or node.type == "switch" else "else"
+            return succeeded(run, step, at, output, port=inner.taken or default)
+    return succeeded(run, step, at, output)
+
+
+def _loaded(run: Run, value: Any) -> Any:
+    found = value_of(run, value)
+    if isinstance(found, NotLoaded):
+        raise NeedsValue(found.digest)
+    return found
+
+
+# ---------------------------------------------------------------- time
+
+
+def _timer(run: Run, timer: Timer, at: float) -> list[AnyFact]:
+    _, _, why, subject = timer
+    match why:
+        case Wake.DEADLINE:
+            return [RunCancelRequested(at=at, reason="the deadline has passed", status="timeout")]
+        case Wake.METER:
+            return _meter(run, subject, at)
+        case Wake.RETRY:
+            return [] if run.blocked else restart(run, subject, at)
+        case Wake.POLL:
+            return [] if run.blocked else _poll(subject, at)
+        case Wake.DELAY:
+            return succeeded(run, subject, at, None)
+        case Wake.WAIT:
+            return _wait_is_over(run, subject, at)
+        case Wake.APPROVAL:
+            return _approval_is_over(run, subject, at)
+        case Wake.GRACE:
+            return [StepCancelled(at=at, path=subject.path, reason=subject.scope.closing, unknown=True)]
+
+
+def _poll(step: Step, at: float) -> list[AnyFact]:
+    return [StepStarted(at=at, path=step.path, attempt=step.attempt + 1, generation=step.generation)]
+
+
+def _meter(run: Run, meter: Meter, at: float) -> list[AnyFact]:
+    if meter.step is None:
+        reason = f"the run was active for {meter.limit:g} s, its limit"
+        return [RunCancelRequested(at=at, reason=reason, status="timeout")]
+    reason = f"active for {meter.limit:g} s, its limit"
+    return [StepNoted(at=at, path=meter.step.path, kind="closing", value=reason, attempt=meter.step.attempt)]
+
+
+def _wait_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
+    what = "no signal came" if step.on == "signal" else f"child run {step.ref} did not finish"
+    error = Failure("TIMEOUT", f"{what} in time", path=step.path, retryable=step.on == "child")
+    return failed(run, step, at, error, port="timeout")
+
+
+def _approval_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
+    gate = step.gate
+    assert gate is not None
+    policy = gate.on_timeout
+    if policy == "escalate":
+        request = escalation(run, step, at)
+        if request is not None:
+            return [request]
+        policy = "reject"
+    decision = {"approve": "approved", "fail": "failed"}.get(policy, "rejected")
+    return decided(run, step, at, decision, reason="timeout")
+
+
+def decided(
+    run: Run,
+    step: Step,
+    at: float,
+    decision: str,
+    *,
+    reason: str,
+    by: tuple[str, ...] = (),
+    comment: str = "",
+    values: dict[str, Any] | None = None,
+) -> list[AnyFact]:
+    """The facts of a decided approval: of the `approval` step itself, or of the step that it gates."""
+    gate = step.gate
+    assert gate is not None
+    values = values or {}
+    fact = ApprovalDecided(
+        at=at,
+        path=step.path,
+        id=gate.id,
+        decision=decision,  # pyright: ignore[reportArgumentType]
+        by=by,
+        reason=reason,
+        comment=comment,
+        values=values,
+    )
+    late = " timeout" if reason == "timeout" else ""
+    if decision == "approved":
+        if step.program.node.kind != "approval":
+            return [fact]
+        output = {"decision": "approved", "by": list(by), "comment": comment, "values": values, "approval": gate.id}
+        return [fact, *succeeded(run, step, at, output, port="approved" + late)]
+    if decision == "failed":
+        error = Failure("TIMEOUT", "nobody decided in time", path=step.path, retryable=False)
+        return [fact, *failed(run, step, at, error, port="timeout")]
+    who = f" by {', '.join(by)}" if by else ""
+    message = "rejected: nobody decided in time" if late else f"rejected{who}" + (f": {comment}" if comment else "")
+    data = {"by": list(by), "comment": comment, "values": values, "approval": gate.id}
+    error = Failure("APPROVAL_REJECTED", message, path=step.path, retryable=False, data=data)
+    return [fact, *failed(run, step, at, error, port="rejected" + late)]
+
+
+# ---------------------------------------------------------------- the end
+
+
+def _finish(run: Run, at: float) -> list[AnyFact]:
+    root = run.root
+    assert root is not None
+    status: RunStatus = "completed"
+    error: Failure | None = None
+    if run.verdict is not None:
+        status, error, _ = run.verdict
+    elif root.failure is not None:
+        status, error = "failed", root.failure
+    wants_undo = status != "completed" and (run.compensate or run.program.plan.on_failure == "compensate")
+    if wants_undo and run.undo:
+        subject = run.undo[-1]
+        return compensation(run, subject, at, subject.path + COMPENSATION)
+    if status == "completed":
+        return _completed(run, at)
+    undone = [path for path, step in run.steps.items() if step.role == "compensation" and step.status != "completed"]
+    if undone and error is not None:
+        error = msgspec.structs.replace(
+            error, data={"not_compensated": undone, "cause": error.data}, hint="some compensations did not complete"
+        )
+    return [RunFinished(at=at, status=status, error=error, output=run.verdict[2] if run.verdict else None)]
+
+
+def _completed(run: Run, at: float) -> list[AnyFact]:
+    root = run.root
+    assert root is not None
+    output: Any = run.verdict[2] if run.verdict is not None else None
+    if output is None:
+        compiled = run.program.output
+        try:
+            if compiled is not None and compiled.value is not None:
+                output = compiled.value.render(names(run, root, compiled)).value
+            else:
+                output = last_output(root)
+        except ExpressionError as error:
+            failure = Failure("VALIDATION_ERROR", f"output: {error}", hint=error.hint, retryable=False)
+            return [RunFinished(at=at, status="failed", error=failure)]
+    if isinstance(output, Blob):
+        return [RunFinished(at=at, status="completed", blob=output)]
+    return [RunFinished(at=at, status="completed", output=output)]

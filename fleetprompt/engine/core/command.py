@@ -1,0 +1,269 @@
+"""Commands: what an operator, another run or the outside world may ask of a run, and what it answers.
+
+Each function returns the facts, or a `Refusal`. Nothing is changed: evolve the facts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from fleetprompt.engine.core.advance import decided
+from fleetprompt.engine.core.errors import Code, Failure
+from fleetprompt.engine.core.expr import ExpressionError
+from fleetprompt.engine.core.facts import (
+    AnyFact,
+    ApprovalVoted,
+    RunCancelRequested,
+    RunPaused,
+    RunResumed,
+    StepFailed,
+    StepResolved,
+)
+from fleetprompt.engine.core.outcome import failed, holds, invalid, succeeded
+from fleetprompt.engine.core.signal import Signal, type_matches
+from fleetprompt.engine.core.state import Gate, Run, Step
+
+MAX_COMMENT = 10_000
+
+
+class Refusal(Struct, frozen=True):
+    """Why a command is not carried out."""
+
+    reason: str
+    hint: str = ""
+
+
+Reply = list[AnyFact] | Refusal
+
+
+def cancel(run: Run, at: float, *, by: str, reason: str = "") -> Reply:
+    """End the run early."""
+    if run.ended:
+        return Refusal(f"the run is already {run.status}")
+    if run.verdict is not None:
+        return Refusal("the run is already ending")
+    return [RunCancelRequested(at=max(at, run.at), by=by, reason=reason or f"cancelled by {by or 'the engine'}")]
+
+
+def pause(run: Run, at: float, *, by: str, reason: str = "") -> Reply:
+    """Start nothing new."""
+    if run.ended:
+        return Refusal(f"the run is already {run.status}")
+    if run.paused:
+        return Refusal("the run is already paused")
+    return [RunPaused(at=max(at, run.at), by=by, reason=reason)]
+
+
+def resume(run: Run, at: float, *, by: str) -> Reply:
+    """Go on after a pause."""
+    if run.ended:
+        return Refusal(f"the run is already {run.status}")
+    if not run.paused:
+        return Refusal("the run is not paused")
+    return [RunResumed(at=max(at, run.at), by=by)]
+
+
+# ---------------------------------------------------------------- approvals
+
+
+def vote(
+    run: Run,
+    at: float,
+    *,
+    approval: str,
+    by: str,
+    groups: Iterable[str] = (),
+    decision: str,
+    comment: str = "",
+    values: dict[str, Any] | None = None,
+    via: str = "",
+) -> Reply:
+    """A person's decision about an approval."""
+    step = next((step for step in run.steps.values() if step.gate is not None and step.gate.id == approval), None)
+    if step is None or step.gate is None:
+        return Refusal("this run has no such approval")
+    gate = step.gate
+    if gate.decision or step.settled or step.on != "approval":
+        return Refusal(f"the approval is already {gate.decision or 'closed'}")
+    refusal = _may_vote(gate, by, groups)
+    if refusal is not None:
+        return refusal
+    if decision not in ("approved", "rejected"):
+        return Refusal(f"a decision is `approved` or `rejected`, not {decision!r}")
+    values = values or {}
+    problem = form_problem(gate.form, values) if decision == "approved" else ""
+    if problem:
+        return Refusal(problem, hint="fill it with --set FIELD=VALUE")
+    at = max(at, run.at)
+    comment = comment[:MAX_COMMENT]
+    side: Literal["approved", "rejected"] = "approved" if decision == "approved" else "rejected"
+    voted = ApprovalVoted(
+        at=at, path=step.path, id=gate.id, by=by, decision=side, comment=comment, values=values, via=via
+    )
+    if side == "rejected":
+        return [
+            voted,
+            *decided(run, step, at, "rejected", reason="vote", by=(by,), comment=comment, values=values),
+        ]
+    if len(gate.votes) + 1 < gate.quorum:
+        return [voted]
+    merged: dict[str, Any] = _defaults(gate.form)
+    for _, _, earlier in gate.votes.values():
+        merged |= earlier
+    merged |= values
+    people = (*gate.votes, by)
+    return [
+        voted,
+        *decided(run, step, at, "approved", reason="vote", by=people, comment=comment, values=merged),
+    ]
+
+
+def _may_vote(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
+    if not by:
+        return Refusal("a decision needs an identity")
+    if by in gate.votes:
+        return Refusal(f"{by} has already decided")
+    if not gate.approvers:
+        return None
+    identities = {by, f"user:{by}", *(f"group:{group}" for group in groups)}
+    if identities.isdisjoint(gate.approvers):
+        return Refusal(f"{by} may not decide this", hint=f"approvers: {', '.join(gate.approvers)}")
+    return None
+
+
+def _defaults(form: dict[str, Any]) -> dict[str, Any]:
+    return {name: spec["default"] for name, spec in form.items() if isinstance(spec, dict) and "default" in spec}
+
+
+def form_problem(form: dict[str, Any], values: dict[str, Any]) -> str:
+    """What is wrong with the values that an approver filled in; empty when nothing is."""
+    for name in values:
+        if name not in form:
+            known = ", ".join(form) or "none"
+            return f"the form has no field `{name}` (fields: {known})"
+    for name, raw in form.items():
+        spec: dict[str, Any] = raw if isinstance(raw, dict) else {"type": raw}
+        if name not in values:
+            if spec.get("required") and "default" not in spec:
+                return f"the form needs `{name}`"
+            continue
+        problem = _field_problem(name, spec, values[name])
+        if problem:
+            return problem
+    return ""
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def _field_problem(name: str, spec: dict[str, Any], value: Any) -> str:
+    wanted = _TYPES.get(str(spec.get("type", "")))
+    if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
+        return f"`{name}` must be of type {spec['type']}"
+    if spec.get("enum") and value not in spec["enum"]:
+        return f"`{name}` must be one of {', '.join(map(str, spec['enum']))}"
+    if isinstance(value, str):
+        if len(value) < int(spec.get("min_length") or 0):
+            return f"`{name}` needs at least {spec['min_length']} characters"
+        if spec.get("max_length") is not None and len(value) > int(spec["max_length"]):
+            return f"`{name}` may have at most {spec['max_length']} characters"
+        if spec.get("pattern") and not re.fullmatch(str(spec["pattern"]), value[:1000]):
+            return f"`{name}` does not match {spec['pattern']}"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if spec.get("minimum") is not None and value < spec["minimum"]:
+            return f"`{name}` must be at least {spec['minimum']}"
+        if spec.get("maximum") is not None and value > spec["maximum"]:
+            return f"`{name}` must be at most {spec['maximum']}"
+    return ""
+
+
+# ---------------------------------------------------------------- in doubt
+
+
+def resolve(run: Run, at: float, *, path: str, answer: str, output: Any = None, by: str, comment: str = "") -> Reply:
+    """An operator's answer about an effect that may or may not have happened."""
+    step = run.steps.get(path)
+    if step is None:
+        return Refusal(f"the run has no step {path}")
+    if step.status != "in_doubt":
+        return Refusal(f"{path} is {step.status}, not in doubt")
+    match answer:
+        case "happened" | "run" | "skip" | "abort":
+            return [
+                StepResolved(
+                    at=max(at, run.at), path=path, answer=answer, output=output, by=by, comment=comment[:MAX_COMMENT]
+                )
+            ]
+        case _:
+            return Refusal(f"an answer is `happened`, `run`, `skip` or `abort`, not {answer!r}")
+
+
+# ---------------------------------------------------------------- other runs and the world
+
+
+def hear(run: Run, at: float, signal: Signal) -> list[AnyFact]:
+    """What a signal means to the steps of this run that wait for one; empty when it is not what they wait for."""
+    facts: list[AnyFact] = []
+    for step in list(run.steps.values()) if run.waiting["signal"] else []:
+        if step.on == "signal" and type_matches(step.ref, signal.type):
+            facts += _hear(run, step, max(at, run.at), signal)
+    return facts
+
+
+def _hear(run: Run, step: Step, at: float, signal: Signal) -> list[AnyFact]:
+    wanted = step.input.get("key") if isinstance(step.input, dict) else None
+    if wanted not in (None, "") and str(wanted) != signal.subject:
+        return []
+    about = {
+        "id": signal.id,
+        "type": signal.type,
+        "source": signal.source,
+        "subject": signal.subject,
+        "at": signal.at,
+        "data": signal.data,
+    }
+    test = step.program.node.test
+    if test is not None:
+        try:
+            if not holds(run, step, step.program.condition(test), {"signal": about, "data": signal.data}):
+                return []
+        except ExpressionError as error:
+            return failed(run, step, at, invalid(step, "match", error))
+    return succeeded(run, step, at, about, port="received")
+
+
+def child_finished(
+    run: Run, at: float, *, path: str, child: str, status: str, output: Any = None, error: Failure | None = None
+) -> list[AnyFact]:
+    """What the end of a child run means to the step that waits for it."""
+    step = run.steps.get(path)
+    if step is None or step.on != "child" or step.ref != child:
+        return []
+    at = max(at, run.at)
+    if status == "completed":
+        return succeeded(run, step, at, output)
+    code: Code = error.code if error is not None else "INTERNAL"
+    message = error.message if error is not None else status
+    where = f"{path}/{error.path}" if error is not None and error.path else path
+    failure = Failure(code, f"child run {child} {status}: {message}", path=where, data={"run": child, "status": status})
+    return failed(run, step, at, failure)
+
+
+def child_refused(run: Run, at: float, *, path: str, child: str, reason: str) -> list[AnyFact]:
+    """The child run could not be started at all."""
+    step = run.steps.get(path)
+    if step is None or step.on != "child" or step.ref != child:
+        return []
+    failure = Failure("VALIDATION_ERROR", reason, path=path, retryable=False)
+    return [StepFailed(at=max(at, run.at), path=path, attempt=step.attempt, error=failure)]

@@ -1,0 +1,50 @@
+"""Names that are derived, never drawn: idempotency keys, ids of children and signals, jitter.
+
+The same run, path and generation give the same names after any crash, on any machine.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+from fleetprompt.engine.core.state import Run, Step
+
+_ATTEMPT = re.compile(r"#\d+")
+
+
+def _hash(*parts: str) -> str:
+    return sha256("\0".join(parts).encode()).hexdigest()
+
+
+def effect_key(run: Run, step: Step) -> str:
+    """Idempotency key of a step's effect: root run, path and generation.
+
+    A composite's automatic retry (`#2` in the path) is the same work again, so it does not change the key.
+    """
+    created = run.created
+    assert created is not None
+    root = created.key_root or created.root or created.run
+    return _hash(root, _ATTEMPT.sub("", step.path), str(step.generation))[:32]
+
+
+def child_id(run: Run, step: Step, attempt: int) -> str:
+    """Run id of the child that an attempt of a `workflow` step starts, in the shape of a UUID (version 8, RFC 9562)."""
+    text = _hash("child", run.id, step.path, str(attempt), str(step.generation))
+    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-a{text[17:20]}-{text[20:32]}"
+
+
+def approval_id(run: Run, path: str, attempt: int) -> str:
+    """Id of the approval that a step asks for."""
+    return "ap-" + _hash("approval", run.id, path, str(attempt), str(run.generation))[:12]
+
+
+def signal_id(*parts: str) -> str:
+    """Id of a signal that a run sends."""
+    text = _hash("signal", *parts)
+    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-a{text[17:20]}-{text[20:32]}"
+
+
+def spread(run: Run, path: str, attempt: int) -> float:
+    """A number in [-1, 1) that differs between runs, steps and attempts: jitter without dice."""
+    return int(_hash("jitter", run.id, path, str(attempt))[:8], 16) / 2**31 - 1.0

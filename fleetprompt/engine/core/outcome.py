@@ -1,0 +1,180 @@
+"""What an outcome means: success with its checks, another attempt, or the end of the step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.expr import ExpressionError
+from fleetprompt.engine.core.facts import (
+    AnyFact,
+    Blob,
+    StepFailed,
+    StepInDoubt,
+    StepNoted,
+    StepResolved,
+    StepSucceeded,
+    StepWaiting,
+)
+from fleetprompt.engine.core.keys import spread
+from fleetprompt.engine.core.names import names, value_of
+from fleetprompt.engine.core.plan import Retry
+from fleetprompt.engine.core.program import Compiled
+from fleetprompt.engine.core.state import Run, Step
+
+MAX_RECONCILED_RUNS = 5
+"""How often a reconcile check may order the work to be done again before a person is asked."""
+
+
+def invalid(step: Step, what: str, error: Exception) -> Failure:
+    """The failure of an expression or a rendered value."""
+    hint = error.hint if isinstance(error, ExpressionError) else ""
+    return Failure("VALIDATION_ERROR", f"{what}: {error}", hint=hint, path=step.path, retryable=False)
+
+
+def holds(run: Run, step: Step, compiled: Compiled, extra: dict[str, Any] | None = None) -> bool:
+    """Whether a condition holds for a step. Raises `ExpressionError`, `NeedsValue`."""
+    assert compiled.condition is not None
+    return compiled.condition.evaluate(names(run, step.scope, compiled, extra))
+
+
+def rendered(run: Run, step: Step, compiled: Compiled, extra: dict[str, Any] | None = None) -> Any:
+    """A rendered value without secrets. Raises `ExpressionError`, `NeedsValue`."""
+    assert compiled.value is not None
+    return compiled.value.render(names(run, step.scope, compiled, extra)).value
+
+
+def succeeded(
+    run: Run,
+    step: Step,
+    at: float,
+    output: Any,
+    *,
+    port: str = "",
+    usage: dict[str, int] | None = None,
+    attempt: int | None = None,
+) -> list[AnyFact]:
+    """The facts of a step whose work is done: its `assert`, `poll` and `set` are looked at first."""
+    node = step.program.node
+    attempt = step.attempt if attempt is None else attempt
+    values: dict[str, Any] = {}
+    if node.asserts or node.poll is not None or node.set:
+        extra = {"result": value_of(run, output)}
+        try:
+            for test in node.asserts:
+                if not holds(run, step, step.program.condition(test), extra):
+                    text = test if isinstance(test, str) else msgspec.json.encode(test).decode()
+                    error = Failure("TOOL_ERROR", f"assertion does not hold: {text}", path=step.path)
+                    return failed(run, step, at, error, usage=usage, attempt=attempt)
+            if node.poll is not None and not holds(run, step, step.program.condition(node.poll.until), extra):
+                return _poll_again(run, step, at, node.poll.every, node.poll.timeout, attempt)
+            for name, source in node.set.items():
+                values[name] = rendered(run, step, step.program.expression(source), extra)
+        except ExpressionError as error:
+            return failed(run, step, at, invalid(step, "after the step", error), usage=usage, attempt=attempt)
+    blob = output if isinstance(output, Blob) else None
+    return [
+        StepSucceeded(
+            at=at,
+            path=step.path,
+            attempt=attempt,
+            output=None if blob else output,
+            blob=blob,
+            port=port,
+            vars=values,
+            usage=usage or {},
+        )
+    ]
+
+
+def _poll_again(run: Run, step: Step, at: float, every: float, timeout: float | None, attempt: int) -> list[AnyFact]:
+    started = step.started_at if step.started_at is not None else at
+    if timeout is not None and at + every > started + timeout:
+        error = Failure("TIMEOUT", f"the condition did not hold within {timeout:g} s", path=step.path, retryable=False)
+        return failed(run, step, at, error, attempt=attempt)
+    return [StepWaiting(at=at, path=step.path, on="timer", until=at + every)]
+
+
+def failed(
+    run: Run,
+    step: Step,
+    at: float,
+    error: Failure,
+    *,
+    retry_after: float | None = None,
+    port: str = "",
+    usage: dict[str, int] | None = None,
+    attempt: int | None = None,
+) -> list[AnyFact]:
+    """The fact of a failed attempt: with the time of the next one, or final."""
+    if not error.path:
+        error = msgspec.structs.replace(error, path=step.path)
+    return [
+        StepFailed(
+            at=at,
+            path=step.path,
+            attempt=step.attempt if attempt is None else attempt,
+            error=error,
+            retry_at=_retry_at(run, step, at, error, retry_after),
+            port=port,
+            usage=usage or {},
+        )
+    ]
+
+
+def _retry_at(run: Run, step: Step, at: float, error: Failure, retry_after: float | None) -> float | None:
+    retry = step.program.node.retry
+    if not error.retryable or step.tries >= retry.max_attempts:
+        return None
+    if step.scope.closing and step.role == "step":
+        return None
+    if retry.on and error.code not in retry.on:
+        return None
+    return at + max(backoff(run, step, retry), retry_after or 0.0)
+
+
+def backoff(run: Run, step: Step, retry: Retry) -> float:
+    """Seconds until the next attempt: exponential, capped, spread by a hash so that replays agree."""
+    exponent = min(max(step.tries - 1, 0), 64)
+    delay = min(retry.backoff * retry.factor**exponent, retry.max_backoff)
+    return max(0.0, delay * (1.0 + retry.jitter * spread(run, step.path, step.attempt)))
+
+
+def unknown(run: Run, step: Step, at: float, reason: str, code: str = "INTERNAL") -> list[AnyFact]:
+    """The facts when nobody can tell whether the work was done: `safe` is tried again, `never` is in doubt."""
+    if step.program.node.repeat == "never":
+        return [StepInDoubt(at=at, path=step.path, attempt=step.attempt, reason=reason)]
+    return failed(run, step, at, Failure("TIMEOUT" if code == "TIMEOUT" else "INTERNAL", reason, path=step.path))
+
+
+def recovered(run: Run, at: float, reason: str) -> list[AnyFact]:
+    """The facts after a crash: what was in flight and must not be repeated is in doubt; the rest is performed again."""
+    return [
+        StepInDoubt(at=max(at, run.at), path=step.path, attempt=step.attempt, reason=reason)
+        for step in run.pending.values()
+        if step.status == "running" and step.program.node.repeat == "never"
+    ]
+
+
+def reconciled(run: Run, step: Step, at: float, result: Any, error: Failure | None) -> list[AnyFact]:
+    """What a reconcile check found: it happened, it did not, or it cannot tell and a person must."""
+    spec = step.program.node.reconcile
+    assert spec is not None
+    extra = {"result": result, "error": msgspec.to_builtins(error) if error else None}
+    try:
+        if holds(run, step, step.program.condition(spec.happened), extra):
+            output = rendered(run, step, step.program.value(spec.output), extra) if spec.output is not None else result
+            return [StepResolved(at=at, path=step.path, answer="happened", output=output, by="reconcile")]
+    except ExpressionError as problem:
+        return [_unreconciled(step, at, f"the reconcile check could not be read: {problem}")]
+    if error is not None:
+        return [_unreconciled(step, at, f"the reconcile check failed: {error.message}")]
+    if step.attempt >= MAX_RECONCILED_RUNS:
+        return [_unreconciled(step, at, f"still undone after {step.attempt} attempts")]
+    return [StepResolved(at=at, path=step.path, answer="run", by="reconcile")]
+
+
+def _unreconciled(step: Step, at: float, reason: str) -> StepNoted:
+    return StepNoted(at=at, path=step.path, kind="reconcile", value=reason, attempt=step.attempt)

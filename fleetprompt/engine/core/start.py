@@ -1,0 +1,306 @@
+"""Starting a step: is it wanted, does it need a human or a slot first, and what does its kind begin with."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+
+from fleetprompt.engine.core.codec import digest
+from fleetprompt.engine.core.duration import parse_duration, parse_time
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.expr import ExpressionError, NeedsValue, NotLoaded
+from fleetprompt.engine.core.facts import (
+    AnyFact,
+    ApprovalRequested,
+    Blob,
+    Slot,
+    StepExpanded,
+    StepFailed,
+    StepSkipped,
+    StepStarted,
+    StepWaiting,
+)
+from fleetprompt.engine.core.keys import approval_id, child_id, signal_id
+from fleetprompt.engine.core.names import names
+from fleetprompt.engine.core.outcome import failed, holds, invalid, rendered, succeeded
+from fleetprompt.engine.core.program import Compiled
+from fleetprompt.engine.core.state import Run, Step
+from fleetprompt.engine.core.template import SecretRef
+
+Secrets = dict[str, list[Any]]
+
+
+def start(run: Run, step: Step, at: float) -> list[AnyFact]:
+    """The first facts of a step whose needs are met."""
+    node = step.program.node
+    try:
+        if node.when is not None and not holds(run, step, step.program.condition(node.when)):
+            return [StepSkipped(at=at, path=step.path)]
+        if node.approval is not None:
+            return _ask_first(run, step, at)
+    except (ExpressionError, ValueError) as error:
+        return failed(run, step, at, invalid(step, "before the step", error))
+    return after_gate(run, step, at)
+
+
+def after_gate(run: Run, step: Step, at: float) -> list[AnyFact]:
+    """Start a step that nobody needs to approve any more: at once, or when its critical section is free."""
+    concurrency = step.program.node.concurrency
+    if concurrency is None:
+        return begin(run, step, at)
+    try:
+        group = str(rendered(run, step, step.program.value(concurrency.group)))
+    except ExpressionError as error:
+        return failed(run, step, at, invalid(step, "concurrency group", error))
+    slot = Slot(f"group:{group}", concurrency.limit)
+    return [
+        StepWaiting(at=at, path=step.path, on="slot", ref=slot.scope, slot=slot, on_conflict=concurrency.on_conflict)
+    ]
+
+
+def begin(run: Run, step: Step, at: float, slot: Slot | None = None) -> list[AnyFact]:
+    """The intent, and for what the core does itself also the result."""
+    try:
+        return _begin(run, step, at, slot)
+    except (ExpressionError, ValueError) as error:
+        return failed(run, step, at, invalid(step, "step fields", error))
+
+
+def restart(run: Run, step: Step, at: float) -> list[AnyFact]:
+    """The next attempt at a step."""
+    if step.program.node.kind != "effect":
+        return begin(run, step, at)
+    return [StepStarted(at=at, path=step.path, attempt=step.attempt + 1, generation=step.generation, role=_role(step))]
+
+
+def _role(step: Step) -> Any:
+    return step.role
+
+
+def render_config(run: Run, step: Step, compiled: Compiled, extra: dict[str, Any] | None = None) -> tuple[Any, Secrets]:
+    """The rendered configuration and where secrets belong in it. Raises `ExpressionError`, `NeedsValue`."""
+    assert compiled.value is not None
+    if not compiled.roots and not compiled.value.secret_names:
+        return compiled.value.render({}).value, {}
+    result = compiled.value.render(names(run, step.scope, compiled, extra))
+    secrets = {
+        pointer: [{"secret": part.name} if isinstance(part, SecretRef) else part for part in parts]
+        for pointer, parts in result.secrets.items()
+    }
+    return result.value, secrets
+
+
+def _begin(run: Run, step: Step, at: float, slot: Slot | None) -> list[AnyFact]:
+    node = step.program.node
+    gate = step.gate if node.kind != "approval" and step.gate is not None and step.gate.decision == "approved" else None
+    blob: Blob | None = None
+    if gate is not None:
+        config, secrets = gate.input, gate.secrets
+        if isinstance(config, Blob):
+            blob, config = config, None
+    else:
+        config, secrets = render_config(run, step, step.program.config)
+    attempt = step.attempt + 1
+    is_transform = node.kind == "transform"
+    started = StepStarted(
+        at=at,
+        path=step.path,
+        attempt=attempt,
+        generation=run.generation if step.attempt == 0 else step.generation,
+        input=None if is_transform else config or {},
+        secrets=secrets,
+        blob=blob,
+        role=_role(step),
+        slot=slot,
+        approval=gate.id if gate is not None and step.attempt == 0 else "",
+    )
+    match node.kind:
+        case "effect":
+            return [started]
+        case "transform":
+            return [started, *succeeded(run, step, at, config.get("output"), attempt=attempt)]
+        case "choose":
+            return [started, StepExpanded(at=at, path=step.path, branches=_choose(run, step))]
+        case "parallel":
+            return [started, StepExpanded(at=at, path=step.path, branches=tuple(step.program.blocks))]
+        case "loop":
+            return [started, *_expand(run, step, at)]
+        case "delay":
+            until = _delay_until(config, at)
+            return [started, StepWaiting(at=at, path=step.path, on="timer", until=until)]
+        case "wait":
+            return [started, _listen(step, at, config)]
+        case "approval":
+            return [started, _ask(run, step, at, config, attempt)]
+        case "emit":
+            output = {"id": signal_id(str(config.get("signal")), run.id, step.path, str(step.generation))}
+            return [started, *succeeded(run, step, at, output, attempt=attempt)]
+        case "workflow":
+            return [started, *_call(run, step, at, config, attempt)]
+        case "stop":
+            return [started, *succeeded(run, step, at, config.get("output"), attempt=attempt)]
+
+
+def _choose(run: Run, step: Step) -> tuple[str, ...]:
+    node = step.program.node
+    value = rendered(run, step, step.program.expression(node.value)) if node.value is not None else None
+    for case in node.cases:
+        if case.test is not None:
+            if holds(run, step, step.program.condition(case.test)):
+                return (case.port,)
+        elif not case.equals or any(value == wanted and type(value) is type(wanted) for wanted in case.equals):
+            return (case.port,)
+    return ()
+
+
+def _expand(run: Run, step: Step, at: float) -> list[AnyFact]:
+    loop = step.program.node.loop
+    assert loop is not None
+    if loop.test is not None:
+        return []
+    over = loop.over
+    items = rendered(run, step, step.program.expression(over)) if isinstance(over, str) else over
+    if isinstance(items, NotLoaded):
+        raise NeedsValue(items.digest)
+    if isinstance(items, dict):
+        items = [{"key": key, "value": value} for key, value in cast("dict[str, Any]", items).items()]
+    if not isinstance(items, list):
+        raise ValueError(f"`over` is a list, not {type(items).__name__}")
+    if len(items) > loop.max_iterations:
+        raise ValueError(f"`over` has {len(items)} items, `max_iterations` is {loop.max_iterations}")
+    return [StepExpanded(at=at, path=step.path, items=items, count=len(items))]
+
+
+def next_iteration(run: Run, step: Step, at: float) -> list[AnyFact] | None:
+    """Another iteration of a `while` loop; None when it is over."""
+    loop = step.program.node.loop
+    inner = step.inner
+    assert loop is not None
+    assert loop.test is not None
+    assert inner is not None
+    compiled = step.program.condition(loop.test)
+    extra = {"index": inner.opened, "loop": {"previous": inner.previous, "index": inner.opened}}
+    try:
+        if not holds(run, step, compiled, extra):
+            return None
+    except ExpressionError as error:
+        return failed(run, step, at, invalid(step, "while", error))
+    if inner.opened >= loop.max_iterations:
+        message = f"the condition still holds after {loop.max_iterations} iterations"
+        return failed(run, step, at, Failure("TOOL_ERROR", message, path=step.path, retryable=False))
+    return [StepExpanded(at=at, path=step.path, count=inner.opened + 1)]
+
+
+def _delay_until(config: dict[str, Any], at: float) -> float:
+    if "until" in config:
+        return parse_time(config["until"])
+    return at + parse_duration(config.get("for", 0))
+
+
+def _listen(step: Step, at: float, config: dict[str, Any]) -> StepWaiting:
+    timeout = config.get("timeout")
+    until = at + parse_duration(timeout) if timeout is not None else None
+    if until is None and step.program.node.timeout is not None:
+        until = at + step.program.node.timeout
+    return StepWaiting(
+        at=at,
+        path=step.path,
+        on="signal",
+        ref=str(config.get("signal")),
+        key=str(config.get("key") or ""),
+        until=until,
+    )
+
+
+def _call(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> list[AnyFact]:
+    child = child_id(run, step, attempt)
+    timeout = step.program.node.timeout
+    waiting = StepWaiting(
+        at=at, path=step.path, on="child", ref=child, until=at + timeout if timeout is not None else None
+    )
+    if config.get("wait", True):
+        return [waiting]
+    return [waiting, *succeeded(run, step, at, {"run": child}, attempt=attempt)]
+
+
+# ---------------------------------------------------------------- asking people
+
+
+def _ask_first(run: Run, step: Step, at: float) -> list[AnyFact]:
+    """Ask before the step: what is approved is exactly its rendered input."""
+    node = step.program.node
+    assert node.approval is not None
+    config, secrets = render_config(run, step, step.program.config)
+    settings, _ = render_config(run, step, step.program.value(node.approval))
+    show = settings.get("show", {"type": node.type, **config} if isinstance(config, dict) else config)
+    request = _request(run, step, at, {**settings, "show": show}, 1)
+    bound = digest([step.path, node.type, config, secrets, request.message, show])
+    return [msgspec.structs.replace(request, digest=bound, input=config, secrets=secrets)]
+
+
+def _ask(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
+    request = _request(run, step, at, config, attempt)
+    bound = digest([step.path, request.message, request.show, request.form, list(request.approvers)])
+    return msgspec.structs.replace(request, digest=bound)
+
+
+def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
+    timeout = config.get("timeout")
+    approvers = config.get("approvers") or []
+    return ApprovalRequested(
+        at=at,
+        path=step.path,
+        id=approval_id(run, step.path, attempt),
+        digest="",
+        message=str(config.get("message") or f"Approve {step.path}?"),
+        show=config.get("show"),
+        approvers=tuple(str(who) for who in (approvers if isinstance(approvers, list) else [approvers])),
+        quorum=int(config.get("quorum") or 1),
+        form=config.get("form") or {},
+        until=at + parse_duration(timeout) if timeout is not None else None,
+        on_timeout=str(config.get("on_timeout") or "reject"),
+    )
+
+
+def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
+    """The request to the next level of an approval that nobody answered; None when there is no next level."""
+    node = step.program.node
+    gate = step.gate
+    assert gate is not None
+    compiled = step.program.config if node.kind == "approval" else step.program.value(node.approval)
+    config, _ = render_config(run, step, compiled)
+    steps = config.get("escalate") or {}
+    if gate.level >= 1 or not steps:
+        return None
+    wanted = steps.get("to") or []
+    timeout = steps.get("timeout")
+    return ApprovalRequested(
+        at=at,
+        path=step.path,
+        id=gate.id,
+        digest=gate.digest,
+        message=gate.message,
+        show=config.get("show"),
+        approvers=tuple(str(who) for who in (wanted if isinstance(wanted, list) else [wanted])),
+        quorum=gate.quorum,
+        form=gate.form,
+        until=at + parse_duration(timeout) if timeout is not None else None,
+        on_timeout=str(steps.get("on_timeout") or "reject"),
+        level=gate.level + 1,
+        input=None if isinstance(gate.input, Blob) else gate.input,
+        blob=gate.input if isinstance(gate.input, Blob) else None,
+        secrets=gate.secrets,
+    )
+
+
+def compensation(run: Run, step: Step, at: float, path: str) -> list[AnyFact]:
+    """The start of a completed step's compensation."""
+    program = step.program.compensation
+    assert program is not None
+    started = StepStarted(at=at, path=path, generation=step.generation, role="compensation")
+    try:
+        config, secrets = render_config(run, step, program.config)
+    except ExpressionError as error:
+        return [started, StepFailed(at=at, path=path, error=invalid(step, "compensation", error))]
+    return [msgspec.structs.replace(started, input=config, secrets=secrets)]

@@ -1,0 +1,422 @@
+"""What a run looks like after some facts: steps, the scopes they live in, and what is owed and decidable.
+
+Mutable, but only `run.py` (evolve) writes here. Everything that `advance` and the runtime ask for is kept ready
+(`agenda`, `pending`, `timers`), so that no fact costs more because many steps are done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import IntEnum
+from typing import Any
+
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.facts import Blob, RunCreated, RunStatus, Slot, StepStatus, WaitingOn
+from fleetprompt.engine.core.program import BlockProgram, NodeProgram, Program
+from fleetprompt.engine.core.signal import Signal
+
+FINAL = frozenset({"completed", "failed", "skipped", "cancelled", "timeout"})
+
+
+class Todo(IntEnum):
+    """What can be decided about a step now. Each entry of the agenda leads to at least one fact."""
+
+    START = 1
+    RESTART = 2
+    GATED = 3
+    """Approved: start with the input that was approved."""
+    DEAD = 4
+    NEXT = 5
+    """A `while` loop decides about another iteration."""
+    CONCLUDE = 6
+    CANCEL = 7
+
+
+class Wake(IntEnum):
+    """Why a timer is set."""
+
+    RETRY = 1
+    POLL = 2
+    DELAY = 3
+    WAIT = 4
+    APPROVAL = 5
+    GRACE = 6
+    METER = 7
+    DEADLINE = 8
+
+
+class Meter:
+    """Active time under a composite with a timeout, or of the whole run."""
+
+    __slots__ = ("active", "limit", "since", "step", "used", "wake")
+
+    def __init__(self, limit: float, step: Step | None) -> None:
+        self.limit = limit
+        self.step = step
+        self.used = 0.0
+        self.active = 0
+        self.since = 0.0
+        self.wake: float | None = None
+
+
+class Scope:
+    """One execution of a block: under the run itself, a branch, or an iteration."""
+
+    __slots__ = (
+        "active",
+        "block",
+        "closing",
+        "done",
+        "failure",
+        "index",
+        "item",
+        "live",
+        "lost",
+        "met",
+        "meters",
+        "name",
+        "owner",
+        "prefix",
+        "settled",
+        "steps",
+        "unsettled",
+    )
+
+    def __init__(
+        self,
+        block: BlockProgram,
+        prefix: str,
+        owner: Step | None,
+        meters: tuple[Meter, ...],
+        *,
+        name: str = "",
+        index: int = -1,
+        item: Any = None,
+    ) -> None:
+        self.block = block
+        self.prefix = prefix
+        self.owner = owner
+        self.meters = meters
+        self.name = name
+        self.index = index
+        self.item = item
+        self.steps = [Step(prefix + node.node.id, node, self) for node in block.nodes]
+        self.met = [0] * len(self.steps)
+        self.lost = [0] * len(self.steps)
+        self.unsettled = len(self.steps)
+        self.settled = 0
+        """Position of the first step that is not settled: the barrier."""
+        self.live = False
+        """Something before the barrier was not dead."""
+        self.active: dict[Step, None] = {}
+        """Steps that are started and not settled, and settled composites with branches still running."""
+        self.closing = ""
+        """Why nothing new starts here; empty while open."""
+        self.failure: Failure | None = None
+        self.done = False
+
+
+class Inner:
+    """The inside of a composite: its open scopes and what came out of the finished ones."""
+
+    __slots__ = (
+        "closing",
+        "done",
+        "error",
+        "failed",
+        "items",
+        "meter",
+        "ok",
+        "open",
+        "opened",
+        "previous",
+        "results",
+        "taken",
+        "total",
+    )
+
+    def __init__(self) -> None:
+        self.open: dict[str | int, Scope] = {}
+        self.total = 0
+        self.opened = 0
+        self.done = 0
+        self.ok = 0
+        self.failed = 0
+        self.items: Any = None
+        self.results: dict[Any, Any] = {}
+        """Branch name or index to the scope's last output (a `Blob` where it was spilled)."""
+        self.previous: Any = None
+        self.error: Failure | None = None
+        self.closing = ""
+        self.taken = ""
+        """The branch that a `condition` or `switch` chose."""
+        self.meter: Meter | None = None
+
+
+class Gate:
+    """An approval a step waits for, or waited for."""
+
+    __slots__ = (
+        "approvers",
+        "decision",
+        "digest",
+        "form",
+        "id",
+        "input",
+        "level",
+        "message",
+        "on_timeout",
+        "quorum",
+        "secrets",
+        "until",
+        "values",
+        "votes",
+    )
+
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+        self.digest = ""
+        self.message = ""
+        self.approvers: tuple[str, ...] = ()
+        self.quorum = 1
+        self.form: dict[str, Any] = {}
+        self.until: float | None = None
+        self.on_timeout = "reject"
+        self.level = 0
+        self.input: Any = None
+        self.secrets: dict[str, list[Any]] = {}
+        self.votes: dict[str, tuple[str, str, dict[str, Any]]] = {}
+        """Person to (decision, comment, values), at the present level."""
+        self.decision = ""
+        self.values: dict[str, Any] = {}
+
+
+class Step:
+    """One step instance."""
+
+    __slots__ = (
+        "attempt",
+        "blob",
+        "error",
+        "finished_at",
+        "gate",
+        "generation",
+        "inner",
+        "input",
+        "input_blob",
+        "notes",
+        "on",
+        "output",
+        "path",
+        "port",
+        "program",
+        "reason",
+        "ref",
+        "role",
+        "scope",
+        "secrets",
+        "slot",
+        "started_at",
+        "status",
+        "tries",
+        "until",
+        "wake",
+        "why",
+    )
+
+    def __init__(self, path: str, program: NodeProgram, scope: Scope) -> None:
+        self.path = path
+        self.program = program
+        self.scope = scope
+        self.status: StepStatus = "pending"
+        self.attempt = 0
+        self.tries = 0
+        """Attempts that count against `retry.max_attempts`."""
+        self.generation = 0
+        self.input: Any = None
+        self.input_blob: Blob | None = None
+        self.secrets: dict[str, list[Any]] | None = None
+        self.output: Any = None
+        self.blob: Blob | None = None
+        self.error: Failure | None = None
+        self.port = ""
+        self.reason = ""
+        """Why it was skipped or cancelled."""
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+        self.wake: float | None = None
+        self.why: Wake | None = None
+        self.on: WaitingOn | None = None
+        self.ref = ""
+        self.until: float | None = None
+        self.inner: Inner | None = None
+        self.gate: Gate | None = None
+        self.slot: Slot | None = None
+        self.notes: list[tuple[str, str, Any]] | None = None
+        self.role = "step"
+
+    @property
+    def settled(self) -> bool:
+        return self.status in FINAL
+
+
+class Outbox:
+    """What the facts since the last append mean outside the run; written in the same transaction as they are."""
+
+    __slots__ = ("releases", "signals", "takes", "unwaits", "waits")
+
+    def __init__(self) -> None:
+        self.takes: list[tuple[str, Slot]] = []
+        self.releases: list[str] = []
+        self.waits: list[tuple[str, WaitingOn, str, str]] = []
+        self.unwaits: list[str] = []
+        self.signals: list[Signal] = []
+
+
+class Run:
+    """A run. Only facts change it."""
+
+    __slots__ = (
+        "abort",
+        "agenda",
+        "at",
+        "blobs",
+        "compensate",
+        "compensating",
+        "cost_nano",
+        "created",
+        "deadline",
+        "end_status",
+        "ending",
+        "error",
+        "finish",
+        "finished_at",
+        "generation",
+        "held",
+        "ignored",
+        "last",
+        "meter",
+        "n",
+        "outbox",
+        "output",
+        "output_blob",
+        "paused",
+        "pending",
+        "program",
+        "root",
+        "slotted",
+        "started_at",
+        "steps",
+        "steps_done",
+        "timer_count",
+        "timers",
+        "tokens",
+        "undo",
+        "vars",
+        "verdict",
+        "waiting",
+        "wanted",
+    )
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.created: RunCreated | None = None
+        self.end_status: RunStatus | None = None
+        self.n = 0
+        self.at = 0.0
+        self.ignored = 0
+        """Facts that did not fit: late outcomes, unknown paths."""
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+        self.output: Any = None
+        self.output_blob: Blob | None = None
+        self.error: Failure | None = None
+        self.vars: dict[str, Any] = dict(program.plan.vars)
+        self.steps: dict[str, Step] = {}
+        self.root: Scope | None = None
+        self.agenda: dict[Step, Todo] = {}
+        self.pending: dict[str, Step] = {}
+        """Effects the world owes: path to step (running, or in doubt with a reconcile check)."""
+        self.waiting: Counter[WaitingOn] = Counter()
+        self.wanted: dict[str, Step] = {}
+        """Steps that wait for a slot."""
+        self.timers: list[tuple[float, int, Wake, Any]] = []
+        self.timer_count = 0
+        self.meter: Meter | None = None
+        self.deadline: float | None = None
+        self.paused = False
+        self.slotted = False
+        self.held: set[str] = set()
+        """Scopes of the run's own claims."""
+        self.generation = 0
+        self.verdict: tuple[RunStatus, Failure | None, Any] | None = None
+        """How the run ends when something has ended it early."""
+        self.ending = ""
+        self.abort = False
+        self.compensate = False
+        self.undo: list[Step] = []
+        """Completed steps with a compensation, in order of completion."""
+        self.compensating: Step | None = None
+        self.finish = False
+        self.last: Step | None = None
+        """The step that moved last."""
+        self.steps_done = 0
+        self.cost_nano = 0
+        self.tokens = 0
+        self.outbox = Outbox()
+        self.blobs: dict[str, Any] = {}
+        """Large values that the runtime has loaded, by digest. Not part of the state: a cache."""
+
+    @property
+    def id(self) -> str:
+        return self.created.run if self.created else ""
+
+    @property
+    def ended(self) -> bool:
+        return self.end_status is not None
+
+    @property
+    def blocked(self) -> bool:
+        """Nothing new may start: paused, or without the slots that the run needs."""
+        return self.paused or not self.has_slots
+
+    @property
+    def has_slots(self) -> bool:
+        return self.slotted or self.created is None or not self.created.slots
+
+    @property
+    def status(self) -> RunStatus:
+        if self.end_status is not None:
+            return self.end_status
+        if self.started_at is None:
+            return "pending"
+        if self.pending or self.finish or (self.agenda and not self.blocked):
+            return "running"
+        return "waiting"
+
+    @property
+    def waiting_on(self) -> WaitingOn | None:
+        """What a waiting run waits for; the most pressing of several."""
+        if self.status != "waiting":
+            return None
+        if self.paused:
+            return "paused"
+        for on in _PRESSING:
+            if self.waiting[on]:
+                return on
+        return "slot" if self.agenda else "timer"
+
+    @property
+    def wants_slot(self) -> bool:
+        """There is something to decide that needs the run's slots, and it does not hold them."""
+        if self.has_slots or self.ended or self.paused:
+            return False
+        return self.started_at is None or bool(self.agenda)
+
+    @property
+    def wake_at(self) -> float | None:
+        """When the next timer is due; None when none is set."""
+        return self.timers[0][0] if self.timers else None
+
+
+_PRESSING: tuple[WaitingOn, ...] = ("approval", "in_doubt", "budget", "slot", "signal", "child", "timer")
