@@ -1,0 +1,169 @@
+"""Signals: stored once, routed in the transaction of their facts, answered by result rows."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from store_kit import NOW, entry, fact, normal, put, signal, start
+
+from fleetprompt.engine.core.errors import FleetError, NotFound
+from fleetprompt.engine.core.query import parse
+from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
+from fleetprompt.engine.core.signal import Result
+from fleetprompt.engine.ports import Conflict, Page, Store
+
+
+async def test_a_signal_comes_back_whole_with_its_place(store: Store) -> None:
+    sent = signal(
+        data={"deep": [1, {"é": None}]},
+        subject="r1",
+        key="k",
+        correlation="c",
+        causation="z",
+        traceparent="00-1",
+        by="ana",
+    )
+    publication = await store.signals.publish(sent)
+    assert not publication.duplicate
+    assert publication.signal.sequence > 0
+    assert await store.signals.get(sent.id) == publication.signal
+    assert normal(publication.signal) | {"sequence": 0} == normal(sent) | {"sequence": 0}
+    assert await store.signals.unrouted() == [publication.signal]
+    assert await store.signals.get("unknown") is None
+
+
+async def test_of_two_signals_with_one_key_the_first_counts(store: Store) -> None:
+    first = await store.signals.publish(signal(key="k", data=1))
+    again = await store.signals.publish(signal(key="k", data=2))
+    assert again.duplicate
+    assert again.signal == first.signal
+    other = await store.signals.publish(signal(key="k", tenant="b"))
+    assert not other.duplicate
+    assert [each.id for each in await store.signals.unrouted()] == [first.signal.id, other.signal.id]
+
+
+async def test_one_id_is_one_signal(store: Store) -> None:
+    sent = signal()
+    await store.signals.publish(sent)
+    assert (await store.signals.publish(sent)).duplicate
+    with pytest.raises(FleetError):
+        await store.signals.publish(signal(id=sent.id, tenant="b"))
+
+
+async def test_many_at_once_keep_their_order_and_their_keys(store: Store) -> None:
+    done = await asyncio.gather(*(store.signals.publish(signal(key=f"k{i % 20}")) for i in range(60)))
+    assert sum(not each.duplicate for each in done) == 20
+    unrouted = await store.signals.unrouted()
+    assert [each.key for each in unrouted] == [f"k{i}" for i in range(20)]
+    assert [each.key for each in await store.signals.unrouted(limit=3)] == ["k0", "k1", "k2"]
+
+
+async def test_a_signal_is_routed_with_the_facts_it_causes(store: Store) -> None:
+    sent = await store.signals.publish(signal())
+    answer = Result(signal=sent.signal.id, status="accepted", run="r1", data={"n": 1})
+    await put(store, start("r1", routed=(sent.signal.id,), results=(answer,)))
+    assert await store.signals.unrouted() == []
+    assert await store.signals.results(sent.signal.id) == (True, [answer])
+    again = Result(signal=sent.signal.id, status="refused", run="r2", reason="no")
+    await put(store, start("r2", results=(again,)))
+    assert await store.signals.results(sent.signal.id) == (True, [answer, again])
+
+
+async def test_a_conflict_leaves_the_signal_unrouted(store: Store) -> None:
+    sent = await store.signals.publish(signal())
+    await put(store, start("r1"))
+    answer = Result(signal=sent.signal.id, status="accepted", run="r1")
+    with pytest.raises(Conflict):
+        await store.journal.append(entry("r1", 1, fact(2), routed=(sent.signal.id,), results=(answer,)))
+    assert await store.signals.unrouted() == [sent.signal]
+    assert await store.signals.results(sent.signal.id) == (False, [])
+
+
+async def test_closing_a_signal(store: Store) -> None:
+    sent = await store.signals.publish(signal())
+    refusal = Result(signal=sent.signal.id, status="refused", reason="no such run")
+    await store.signals.close(sent.signal.id, [refusal])
+    assert await store.signals.results(sent.signal.id) == (True, [refusal])
+    better = Result(signal=sent.signal.id, status="accepted")
+    await store.signals.close(sent.signal.id, [better])
+    assert await store.signals.results(sent.signal.id) == (True, [better])
+    with pytest.raises(NotFound):
+        await store.signals.close("unknown")
+    assert await store.signals.results("unknown") == (False, [])
+
+
+async def test_signals_leave_a_run_with_its_facts(store: Store) -> None:
+    known = await store.signals.publish(signal(key="known"))
+    leaving = signal("audit.done", data={"n": 1}, key="once")
+    await put(store, start("r1", signals=(leaving, signal(key="known"))))
+    unrouted = await store.signals.unrouted()
+    assert [each.id for each in unrouted] == [known.signal.id, leaving.id]
+    assert unrouted[1].data == {"n": 1}
+    assert unrouted[1].sequence > unrouted[0].sequence
+
+
+async def test_a_start_in_process_brings_its_signal(store: Store) -> None:
+    sent = signal("fleet.run.start", key="k")
+    answer = Result(signal=sent.id, status="accepted", run="r1")
+    await put(store, start("r1", received=sent, routed=(sent.id,), results=(answer,)))
+    assert await store.signals.unrouted() == []
+    assert await store.signals.results(sent.id) == (True, [answer])
+    assert (await store.signals.publish(signal(key="k"))).signal.id == sent.id
+    for again in (signal(key="k"), sent):
+        with pytest.raises(Conflict):
+            await store.journal.append(start("r2", received=again))
+    assert await store.runs.get("r2") is None
+
+
+async def test_two_starts_with_one_key_in_one_batch(store: Store) -> None:
+    done = await asyncio.gather(
+        store.journal.append(start("r1", received=signal(key="k"))),
+        store.journal.append(start("r2", received=signal(key="k"))),
+        store.journal.append(start("r3", received=signal(key="l"))),
+        return_exceptions=True,
+    )
+    assert [type(each).__name__ for each in done] == ["Appended", "Conflict", "Appended"]
+
+
+async def _ids(store: Store, text: str, **page: object) -> list[str]:
+    query = parse(text, SIGNAL_FIELDS).require()
+    found, _ = await store.signals.list(query, Page(**page), now=NOW + 60)
+    return [each.id for each in found]
+
+
+async def test_the_list_is_newest_first_and_pages(store: Store) -> None:
+    for i in range(7):
+        await store.signals.publish(signal(id=f"s{i}"))
+    await store.signals.publish(signal(id="other", tenant="b"))
+    everything = parse("", SIGNAL_FIELDS)
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        found, cursor = await store.signals.list(everything, Page(limit=3, cursor=cursor), now=NOW)
+        seen += [each.id for each in found]
+        if not cursor:
+            break
+    assert seen == [f"s{i}" for i in range(6, -1, -1)]
+    assert await _ids(store, "", oldest_first=True) == seen[::-1]
+
+
+async def test_filters_see_what_became_of_a_signal(store: Store) -> None:
+    await store.signals.publish(signal(id="open"))
+    await store.signals.publish(signal("deploy.done", id="nobody", key="k1"))
+    await store.signals.close("nobody")
+    await store.signals.publish(signal(id="hit"))
+    await put(store, start("r1", routed=("hit",), results=(Result(signal="hit", status="accepted", run="r1"),)))
+    await store.signals.publish(signal(id="no"))
+    await store.signals.close("no", [Result(signal="no", status="refused", reason="x")])
+    await store.signals.publish(signal(id="both"))
+    await store.signals.close("both", [Result(signal="both", status="refused", run="r2")])
+    await put(store, start("r2", results=(Result(signal="both", status="accepted", run="r3"),)))
+    assert await _ids(store, "status:pending") == ["open"]
+    assert await _ids(store, "status:accepted") == ["both", "hit", "nobody"]
+    assert await _ids(store, "status:refused") == ["no"]
+    assert await _ids(store, "run:r1,r3") == ["both", "hit"]
+    assert await _ids(store, "-run:*") == ["no", "nobody", "open"]
+    assert await _ids(store, "type:deploy.*") == ["nobody"]
+    assert await _ids(store, "k1") == ["nobody"]
+    assert await _ids(store, "-age>30s") == []
