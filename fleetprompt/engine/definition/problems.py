@@ -246,6 +246,8 @@ _SYNTAX = (
     ("tab character", "a tab cannot indent YAML", "use spaces"),
     ("mapping values", "a `: ` cannot stand here", "quote the value if it contains `: `, or check the indentation"),
     ("start any token", "an unquoted value cannot start like this", "quote the value"),
+    ("mapping keys", "an unquoted `?` starts a YAML key", "quote the value"),
+    ("document start", "nothing can follow the value that ends before here", "check the quotes and the indentation"),
     ("directive", "a line that starts with `%` is a YAML directive", "quote the value"),
     ("node content", "a value cannot start like this", "quote the value if it is text"),
     ("flow sequence", "the list is not closed before here", "separate items with `,` and end the list with `]`"),
@@ -265,8 +267,8 @@ _SYNTAX = (
         "in double quotes write `\\\\` for a backslash, or use single quotes",
     ),
     ("tag", "an unquoted `!` starts a YAML tag", "quote the value"),
-    ("block sequence entries", "a list cannot start on this line", "put each `- ` on its own line"),
-    ("comment or line break", "nothing can follow `|` or `>` on its line", "start the text on the next line"),
+    ("sequence entries", "a list cannot start on this line", "put each `- ` on its own line"),
+    ("block scalar", "nothing can follow `|` or `>` on its line", "start the text on the next line"),
 )
 
 
@@ -282,7 +284,7 @@ def explain_syntax(words: str, text: str, index: int) -> tuple[str, str]:
     for fragment, message, hint in _SYNTAX:
         if fragment in words:
             return message, hint
-    return words, ""
+    return words.strip(": "), ""
 
 
 def json_pointer(pointer: Pointer) -> str:

@@ -92,7 +92,7 @@ def _bytes(text: str) -> float:
     match = re.fullmatch(_SIZE, text, re.ASCII) if len(text) <= 100 else None
     if match is None:
         compact = text.replace(" ", "")[:100]
-        unit = next((unit for unit in _BYTES if compact.lower().endswith(unit.lower())), "")
+        unit = next((unit for unit in reversed(_BYTES) if compact.lower().endswith(unit.lower())), "")
         amount = compact[: len(compact) - len(unit)] if unit else compact
         usual = f"write `{amount}{unit or 'B'}`" if re.fullmatch(_AMOUNT, amount, re.ASCII) else ""
         raise InvalidInput("this is not a size", hint=usual or "write it like `64KiB`, `10MB` or `512B`")

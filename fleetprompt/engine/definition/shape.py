@@ -95,7 +95,7 @@ def _finding(error: ErrorDetails, document: Document, base: Pointer, candidates:
     pointer = base + place
     branch = bool(loc) and not at_key and (not place or place[-1] != loc[-1])
     if kind in _CODES:
-        return _said(ProblemCode(kind), error["msg"], context, pointer, value)
+        return _said(ProblemCode(kind), error["msg"], context, pointer, at_key)
     if kind == "extra_forbidden":
         return _unknown_key(pointer, str(loc[-1]), candidates)
     finding = _Finding(pointer, ProblemCode.BAD_VALUE, value, branch=branch, on="key" if at_key else "value")
@@ -117,12 +117,12 @@ def _finding(error: ErrorDetails, document: Document, base: Pointer, candidates:
     return finding
 
 
-def _said(code: ProblemCode, message: str, context: dict[str, Any], pointer: Pointer, value: Any) -> _Finding:
+def _said(code: ProblemCode, message: str, context: dict[str, Any], pointer: Pointer, at_key: bool) -> _Finding:
     """What a validator of ours said, as it said it."""
     offset, length = context.get("offset"), context.get("length")
-    on = "key" if code in _AT_KEY else "first" if code == ProblemCode.MISSING_KEY else "value"
+    on = "key" if at_key or code in _AT_KEY else "first" if code == ProblemCode.MISSING_KEY else "value"
     hint = str(context.get("hint") or "")
-    return _Finding(pointer, code, value, message, hint, on=on, offset=offset, length=length)
+    return _Finding(pointer, code, None, message, hint, on=on, offset=offset, length=length)
 
 
 def _missing(parent: Pointer, key: str) -> _Finding:
@@ -155,7 +155,9 @@ def _limit(kind: str, context: dict[str, Any], value: Any) -> str:
         return "must not be empty"
     few = limit == 1
     items = ("entry" if few else "entries") if isinstance(value, dict) else ("item" if few else "items")
-    return _LIMITS[kind].format_map({"characters": "character" if few else "characters", "items": items, **context})
+    words = {"characters": "character" if few else "characters", "items": items}
+    plain = {name: str(word).removesuffix(".0") for name, word in context.items()}
+    return _LIMITS[kind].format_map(words | plain)
 
 
 def _one_per_union(found: Sequence[_Finding]) -> list[_Finding]:

@@ -235,7 +235,7 @@ class _Composer:
             late = "quoted scalar: found unexpected" in words or "simple key" in words
             index = begun if late or not error.problem_mark else min(error.problem_mark.index, len(self.text))
             message, hint = explain_syntax(words, self.text, index)
-            if "flow" in words and "{{" not in hint:
+            if "not closed" in message:
                 message += f", and begins on line {self.source.position(begun)[0]}"
             self.fail(index, index + 1, ProblemCode.YAML_SYNTAX, message, hint)
         except (yaml.YAMLError, ValueError, OverflowError) as error:
