@@ -236,10 +236,12 @@ class Source:
 
 
 _WORD = re.compile(r"\S+")
-_BREAK = re.compile(r"\r\n?|\n")
-_FOLD = r"[ \t]*(?:\r\n?|\n)[ \t\r\n]*"
+# The parser is one of YAML 1.1, which knows three more line breaks than everybody else.
+_BREAKS = r"(?:\r\n?|[\n\x85\u2028\u2029])"
+_BREAK = re.compile(_BREAKS)
+_FOLD = rf"[ \t]*{_BREAKS}[ \t\r\n\x85\u2028\u2029]*"
 _SINGLE = re.compile(rf"{_FOLD}|''|.")
-_DOUBLE = re.compile(rf"{_FOLD}|\\(?:x..|u.{{4}}|U.{{8}}|(?:\r\n?|\n)[ \t\r\n]*|.)|.")
+_DOUBLE = re.compile(rf"{_FOLD}|\\(?:x..|u.{{4}}|U.{{8}}|{_BREAKS}[ \t\r\n\x85\u2028\u2029]*|.)|.")
 
 _SYNTAX = (
     ("quoted scalar: found unexpected", "this quote is never closed", ""),
