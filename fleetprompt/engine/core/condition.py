@@ -138,8 +138,8 @@ class _Terms:
             hint = suggest(unknown[0], ["field", "operator", "value", "all", "any", "not"])
             raise ExpressionError(f"a condition has no {quote(unknown[0])}", hint=hint, where=pointer)
         operator = term.get("operator")
-        if operator != "exists" and operator not in OPERATORS:
-            message = f"there is no operator {quote(operator)}" if operator else "a condition needs an operator"
+        if type(operator) is not str or operator not in (*OPERATORS, "exists"):
+            message = f"there is no operator {quote(operator)}" if type(operator) is str else "an operator is needed"
             raise ExpressionError(message, hint=suggest(operator, [*OPERATORS, "exists"]), where=f"{pointer}/operator")
         path = self._field(term.get("field"), f"{pointer}/field", operator == "exists")
         if operator == "exists":
@@ -148,7 +148,7 @@ class _Terms:
             return lambda scope: lookup(scope, path) not in (None, MISSING)
         if "value" not in term:
             raise ExpressionError(f"{quote(operator)} needs a value", where=pointer)
-        return self._compared(path, str(operator), term["value"], pointer)
+        return self._compared(path, operator, term["value"], pointer)
 
     def _field(self, field: Any, pointer: str, optional: bool) -> tuple[str | int, ...]:
         if type_of(field) is not str:

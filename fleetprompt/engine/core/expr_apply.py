@@ -11,7 +11,9 @@ from typing import Any, Final, cast
 
 from jinja2 import nodes as jinja
 
-from fleetprompt.engine.core.expr_filters import FILTERS, Operation, described, pick
+from fleetprompt.engine.core.expr_filters import FILTERS
+from fleetprompt.engine.core.expr_lists import find_path, path_of, pick
+from fleetprompt.engine.core.expr_operation import Operation, described
 from fleetprompt.engine.core.expr_pattern import compile_pattern
 from fleetprompt.engine.core.expr_syntax import Span, Tree
 from fleetprompt.engine.core.expr_tests import TESTS
@@ -55,16 +57,15 @@ def placed(run: Run, tree: Tree, where: jinja.Node | Span) -> Run:
     return placed_run
 
 
-def _member_of_each(value: Any, meter: Meter, attribute: Any, default: Any = MISSING) -> Any:
-    try:
-        return pick(value, attribute, meter)
-    except Nothing:
-        if default is MISSING:
-            raise
-        return default
+def _members(items: Any, meter: Meter, attribute: Any, default: Any = MISSING) -> list[Any]:
+    path = path_of(attribute)
+    if default is MISSING:
+        return [pick(item, path, meter) for item in items]
+    found = [find_path(item, path, meter) for item in items]
+    return [default if value is MISSING else value for value in found]
 
 
-_MAP_ATTRIBUTE: Final = described("map", _member_of_each)
+_MEMBERS: Final = described("map", _members)
 
 
 class Applier:
@@ -127,13 +128,12 @@ class Applier:
         return run
 
     def _mapped(self, node: jinja.Filter, span: Span) -> tuple[Each, list[Run]]:
-        if node.args:
-            name, place = self._written(node.args[0], "filter")
-            operation = self._known(name, FILTERS, "filter", place)
-            args = self._bind(operation, node.args[1:], node.kwargs, span)
-        else:
-            operation, args = _MAP_ATTRIBUTE, self._bind(_MAP_ATTRIBUTE, [], node.kwargs, span)
-        apply = operation.run
+        if not node.args:
+            runs = self._bind(_MEMBERS, [], node.kwargs, span)
+            return (lambda items, meter, values: _members(items, meter, *values)), runs
+        name, place = self._written(node.args[0], "filter")
+        operation = self._known(name, FILTERS, "filter", place)
+        args, apply = self._bind(operation, node.args[1:], node.kwargs, span), operation.run
         return (lambda items, meter, values: [apply(item, meter, *values) for item in items]), args
 
     def _selected(self, node: jinja.Filter, span: Span) -> tuple[Each, list[Run]]:
@@ -150,21 +150,13 @@ class Applier:
             runs += args
             check, copes = operation.run, name in ("defined", "undefined")
 
+        get = find_path if copes else pick
+
         def each(items: list[Any], meter: Meter, values: list[Any]) -> list[Any]:
-            kept: list[Any] = []
-            attribute, rest = (values[0], values[1:]) if of_member else (None, values)
-            for item in items:
-                tested = item
-                if of_member:
-                    try:
-                        tested = pick(item, attribute, meter)
-                    except Nothing:
-                        if not copes:
-                            raise
-                        tested = MISSING
-                if check(tested, meter, *rest) is wanted:
-                    kept.append(item)
-            return kept
+            path, rest = (path_of(values[0]), values[1:]) if of_member else ([], values)
+            return [
+                item for item in items if check(get(item, path, meter) if of_member else item, meter, *rest) is wanted
+            ]
 
         return each, runs
 

@@ -24,8 +24,10 @@ from fleetprompt.engine.core.expr_values import (
     Refusal,
     contains,
     equal,
+    find,
     kind,
     less,
+    lookup,
     member,
     quote,
     suggest,
@@ -155,6 +157,8 @@ class Compiler:
         key = node.arg
         negative_key = isinstance(key, jinja.Neg)
         literal = key.node if isinstance(key, jinja.Neg) else key
+        if isinstance(literal, jinja.List | jinja.Tuple | jinja.Dict):
+            raise self._tree.error(node, "a key is a string or an integer")
         if not isinstance(literal, jinja.Const):
             return None
         if type(literal.value) is int:
@@ -185,26 +189,23 @@ class Compiler:
                     return value
             except (KeyError, IndexError):
                 pass
-            return self._astray(scope, path, places, soft)
+            if soft:
+                return lookup(scope, path)
+            raise self._astray(scope, path, places)
 
         return run
 
-    def _astray(self, scope: Mapping[str, Any], path: tuple[Key, ...], places: list[Span], soft: bool) -> Any:
+    def _astray(self, scope: Mapping[str, Any], path: tuple[Key, ...], places: list[Span]) -> ExpressionError:
         """Walks a chain that leads nowhere again, to say where it ends and what there is instead."""
-        depth = 0
-        try:
-            if path[0] not in scope:
-                raise Nothing(f"there is no {quote(path[0])}", suggest(path[0], scope))
-            value = scope[cast(str, path[0])]
-            for depth, key in enumerate(path[1:], 1):
-                value = member(value, key, _dotted(path[:depth]))
-            return value
-        except Nothing as nothing:
-            if soft:
-                return MISSING
-            raise self._tree.error(places[depth], nothing.message, nothing.hint) from None
-        except Refusal as refusal:
-            raise self._tree.error(places[depth], refusal.message, refusal.hint) from None
+        value: Any = scope
+        for depth, key in enumerate(path):
+            try:
+                if depth == 0 and key not in scope:
+                    raise Nothing(f"there is no {quote(key)}", suggest(key, scope))
+                value = member(value, key, _dotted(path[:depth])) if depth else scope[str(key)]
+            except Refusal as refusal:
+                return self._tree.error(places[depth], refusal.message, refusal.hint)
+        raise AssertionError("the chain leads somewhere")
 
     def _item(self, node: jinja.Getitem, soft: bool) -> Run:
         """`value[key]` with a key that is computed, or a slice."""
@@ -213,16 +214,11 @@ class Compiler:
         return self._one(self.compile(node.node, soft), self.compile(node.arg), self._tree.key(node), soft)
 
     def _one(self, inner: Run, key: Run, span: Span, soft: bool) -> Run:
+        get = find if soft else member
+
         def run(scope: Mapping[str, Any], meter: Meter) -> Any:
             value = inner(scope, meter)
-            if value is MISSING:
-                return MISSING
-            try:
-                return member(value, key(scope, meter))
-            except Nothing:
-                if soft:
-                    return MISSING
-                raise
+            return MISSING if value is MISSING else get(value, key(scope, meter))
 
         return placed(run, self._tree, span)
 
@@ -239,7 +235,7 @@ class Compiler:
             if type_of(value) not in (list, str):
                 raise Refusal(f"only lists and strings can be sliced, not {kind(value)}")
             ends = start(scope, meter), stop(scope, meter)
-            if not all(end is None or type(end) is int for end in ends):
+            if not all(kind(end) in ("null", "integer") for end in ends):
                 raise Refusal("the ends of a slice are integers")
             piece = value[ends[0] : ends[1]]
             (meter.text if type_of(value) is str else meter.items)(len(piece))

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
-from fleetprompt.engine.core.expr_filters import Operation, described
+from fleetprompt.engine.core.expr_operation import Operation, registrar
 from fleetprompt.engine.core.expr_pattern import compile_pattern
 from fleetprompt.engine.core.expr_values import MISSING, Meter, Refusal, equal, kind, less
 from fleetprompt.engine.core.expr_values import contains as contains_
 
 TESTS: Final[dict[str, Operation]] = {}
 
-
-def _test(run: Callable[..., bool]) -> Callable[..., bool]:
-    name = run.__name__.removesuffix("_")
-    TESTS[name] = described(name, run)
-    return run
+_test = registrar(TESTS)
 
 
 @_test

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NoReturn, cast
 
@@ -26,8 +26,8 @@ MAX_BITS: Final = 1_000
 MAX_STEPS: Final = 200_000
 """Elements an evaluation may visit; 256 characters of a string count as one."""
 MAX_RESULT: Final = 4 * 1024 * 1024
-"""Weight (values plus characters) of a computed result. Sharing makes `[[x] * 1000] * 1000` small in memory and
-enormous as JSON, so it is the JSON that is bounded. A value that is only passed on is not computed."""
+"""Weight of a computed result: its characters, each value counting as four. Sharing makes `[[x] * 1000] * 1000` small
+in memory and enormous as JSON, so it is the JSON that is bounded. What is only passed on is not computed."""
 
 
 class ExpressionError(InvalidInput):
@@ -166,33 +166,56 @@ def suggest(name: object, available: Iterable[Any]) -> str:
     names = [key for key in islice(available, 200) if type(key) is str and len(key) <= 64]
     if not names:
         return ""
-    close = difflib.get_close_matches(str(name)[:64], names, 1)
+    close = difflib.get_close_matches(name[:64], names, 1) if isinstance(name, str) else []
     shown = ", ".join(key if key.isidentifier() else repr(key) for key in names[:12])
     more = ", …" if len(names) > 12 else ""
     return (f"did you mean {quote(close[0])}? " if close else "") + f"Available: {shown}{more}"
 
 
+def find(value: Any, key: Any) -> Any:
+    """`value[key]`, or MISSING. Raises NeedsValue when one of them is not loaded."""
+    holder = type_of(value)
+    if holder is dict and type(key) is str:
+        return value.get(key, MISSING)
+    if holder is list and type(key) is int and -len(value) <= key < len(value):
+        return value[key]
+    kind(value)
+    kind(key)
+    return MISSING
+
+
 def member(value: Any, key: Any, of: str = "") -> Any:
     """`value[key]`. Raises Nothing, naming the value as `of`, when it has no such key or index."""
-    what, holder = _a(value), type_of(value)
-    name = of or ("the list" if holder is list else what)
-    sought = f"item {key}" if type(key) is int else quote(key)
+    found = find(value, key)
+    if found is MISSING:
+        raise Nothing(*_absence(value, key, of))
+    return found
+
+
+def _absence(value: Any, key: Any, of: str) -> tuple[str, str]:
+    """What to say, and what to suggest, when a value has no such member."""
+    holder, sought = type_of(value), _sought(key)
+    name = of or (f"the {kind(value)}" if holder in (list, dict) else _a(value))
     if holder is dict:
         if type(key) is not str:
-            raise Nothing(f"{name} is a mapping, its keys are strings: it has no {sought}")
-        if key in value:
-            return value[key]
-        raise Nothing(f"{name} has no {sought}", suggest(key, value))
+            return f"the keys of {name} are strings: it has no {sought}", ""
+        return f"{name} has no {sought}", suggest(key, value)
     if holder is list:
-        if type(key) is not int:
-            raise Nothing(f"{name} is a list and has no {sought}", "take one item with [0], or all with map()")
-        if -len(value) <= key < len(value):
-            return value[key]
-        raise Nothing(f"{name} has {len(value)} items, there is no item {key}")
+        if type(key) is int:
+            return f"{name} has {len(value)} items, there is no {sought}", ""
+        return f"{name} is a list and has no {sought}", "take one item with [0], or all with map()"
     hint = "cut it: [0:1]" if holder is str and type(key) is int else ""
     if key in ("length", "lower", "upper"):
         hint = f"write `| {key}`"
-    raise Nothing(f"{name} is {what} and has no {sought}" if of else f"{what} has no {sought}", hint)
+    return (f"{name} is {_a(value)} and has no {sought}" if of else f"{name} has no {sought}"), hint
+
+
+def _sought(key: Any) -> str:
+    """What was looked for: only of strings and integers is it known that they are short enough to show."""
+    what = kind(key)
+    if what == "integer":
+        return f"item {str(key)[:64]}"
+    return quote(key) if what == "string" else f"key that is {_a(key)}"
 
 
 def _a(value: Any) -> str:
@@ -200,19 +223,18 @@ def _a(value: Any) -> str:
     return what if what == "null" else ("an " if what == "integer" else "a ") + what
 
 
-def lookup(scope: Mapping[str, Any], path: Iterable[str | int]) -> Any:
+def lookup(scope: Mapping[str, Any], path: Sequence[str | int]) -> Any:
     """The value a member chain leads to, or MISSING. Raises NeedsValue where the chain enters one not loaded."""
-    value: Any = scope
-    for depth, key in enumerate(path):
-        try:
-            value = scope[str(key)] if depth == 0 else member(value, key)
-        except (KeyError, Refusal):
-            return MISSING
+    value: Any = scope.get(str(path[0]), MISSING)
+    for key in path[1:]:
+        if value is MISSING:
+            break
+        value = find(value, key)
     return value
 
 
 def weigh(value: Any, limit: float = MAX_RESULT) -> int:
-    """How heavy a value is (values plus characters), as JSON would write it out.
+    """How heavy a value is, as JSON would write it out: its characters, each value counting as four.
 
     Raises Refusal over the limit or for anything but JSON data, NeedsValue when a part is not loaded.
     """
@@ -220,7 +242,7 @@ def weigh(value: Any, limit: float = MAX_RESULT) -> int:
     while stack:
         item = stack.pop()
         what = type_of(item)
-        total += 1
+        total += 4
         if what is str:
             total += len(item)
         elif what is list:
@@ -239,7 +261,7 @@ def weigh(value: Any, limit: float = MAX_RESULT) -> int:
 
 
 def _too_heavy(limit: float) -> NoReturn:
-    raise Refusal(f"the result is too large: more than {limit:,} values and characters")
+    raise Refusal(f"the result is too large: more than {limit:,} characters")
 
 
 def to_json(value: Any, meter: Meter) -> str:
