@@ -1,0 +1,76 @@
+"""The inputs of a run against what its workflow declares."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Any
+
+from fleetprompt.engine.core.plan import Input, Plan
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+LONGEST_MATCHED = 10_000
+
+
+def bind_inputs(plan: Plan, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The run's inputs with defaults filled in, and everything that is wrong with them."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name in given:
+        if name not in plan.inputs:
+            close = get_close_matches(name, plan.inputs, n=1)
+            known = f"did you mean `{close[0]}`?" if close else f"inputs: {', '.join(plan.inputs) or 'none'}"
+            problems.append(f"unknown input `{name}` ({known})")
+    for name, spec in plan.inputs.items():
+        if name not in given:
+            if spec.required:
+                described = f": {spec.description}" if spec.description else ""
+                problems.append(f"missing input `{name}` ({spec.type}){described}")
+            values[name] = spec.default
+            continue
+        values[name] = given[name]
+        problem = value_problem(spec, given[name])
+        if problem:
+            problems.append(f"input `{name}` {problem}")
+    return values, problems
+
+
+def value_problem(spec: Input, value: Any) -> str:
+    """What is wrong with a value; empty when nothing is."""
+    if value is None and not spec.required:
+        return ""
+    wanted = _TYPES.get(spec.type)
+    if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
+        return f"must be of type {spec.type}"
+    if spec.enum and value not in spec.enum:
+        return f"must be one of {', '.join(map(str, spec.enum))}"
+    if spec.pattern and isinstance(value, str):
+        if len(value) > LONGEST_MATCHED:
+            return f"is longer than {LONGEST_MATCHED} characters"
+        if not re.fullmatch(spec.pattern, value):
+            return f"does not match {spec.pattern}"
+    if isinstance(value, (int, float)):
+        if spec.minimum is not None and value < spec.minimum:
+            return f"must be at least {spec.minimum:g}"
+        if spec.maximum is not None and value > spec.maximum:
+            return f"must be at most {spec.maximum:g}"
+    return ""
+
+
+def parse_input(spec: Input | None, text: str) -> Any:
+    """A value from the command line: by its declared type, text as it is."""
+    import msgspec
+
+    if spec is not None and spec.type == "string":
+        return text
+    try:
+        return msgspec.json.decode(text.encode())
+    except msgspec.DecodeError:
+        return text

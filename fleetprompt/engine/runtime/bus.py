@@ -1,0 +1,284 @@
+"""The bus: validate, dedupe, route, fan out. A signal is stored before anything comes of it, and routed once.
+
+Its effect on a run and its result are one append. A signal that concerns several runs is closed after the last; a
+crash in between routes it again, and those that have answered are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from fleetprompt.engine.core import command
+from fleetprompt.engine.core import signal as types
+from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput
+from fleetprompt.engine.core.facts import AnyFact, RunFinished
+from fleetprompt.engine.core.keys import signal_id
+from fleetprompt.engine.core.routing import Missed, Start
+from fleetprompt.engine.core.signal import Result, Signal, type_matches
+from fleetprompt.engine.core.state import Run
+from fleetprompt.engine.ports import Publication
+from fleetprompt.engine.runtime.driver import Ask, Message
+
+if TYPE_CHECKING:
+    from fleetprompt.engine.runtime.engine import Engine
+
+MAX_DATA_BYTES = 1024 * 1024
+"""Signals carry references to large things, not the things."""
+
+
+class Bus:
+    """Routes signals to runs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._routing: set[str] = set()
+
+    # ------------------------------------------------------------ in
+
+    async def publish(self, signal: Signal) -> Publication:
+        """Store a signal from outside and route it. Raises `InvalidInput` for one that may not be published."""
+        validate(signal)
+        publication = await self._engine.store.signals.publish(signal)
+        if not publication.duplicate:
+            await self.route(publication.signal)
+        return publication
+
+    async def submit(self, signal: Signal) -> Result:
+        """Carry out a command sent by this process, and answer when it is durable."""
+        if signal.key:
+            publication = await self._engine.store.signals.publish(signal)
+            await self.route(publication.signal)
+            _, results = await self._engine.store.signals.results(publication.signal.id)
+            return results[0] if results else Result(signal=signal.id, status="accepted")
+        return await self._handle(signal, received=True)
+
+    def notice(self, signals: tuple[Signal, ...], routed: tuple[str, ...]) -> None:
+        """Signals that runs have sent, durable now."""
+        for signal in signals:
+            if signal.id not in routed:
+                self._engine.spawn(self.route(signal))
+
+    async def drain(self) -> int:
+        """Route what other processes have published, and what was left when an engine died."""
+        signals = await self._engine.store.signals.unrouted()
+        for signal in signals:
+            await self.route(signal)
+        return len(signals)
+
+    async def route(self, signal: Signal) -> None:
+        """Route one stored signal; nothing happens when it is being routed already."""
+        if signal.id in self._routing:
+            return
+        self._routing.add(signal.id)
+        try:
+            await self._handle(signal, received=False)
+        except FleetError as error:
+            result = Result(signal=signal.id, status="refused", reason=error.message)
+            await self._engine.store.signals.close(signal.id, (result,))
+        finally:
+            self._routing.discard(signal.id)
+
+    # ------------------------------------------------------------ where to
+
+    async def _handle(self, signal: Signal, *, received: bool) -> Result:
+        match signal.type:
+            case types.START:
+                return await self._start(signal, received)
+            case types.RETRY:
+                return await self._engine.starter.retry(signal, received)
+            case types.CANCEL | types.PAUSE | types.RESUME | types.VOTE | types.RESOLVE:
+                return await self._command(signal, received)
+            case types.SET_WORKFLOW:
+                return await self._set_workflow(signal, received)
+            case _:
+                if received:
+                    signal = (await self._engine.store.signals.publish(signal)).signal
+                return await self._fan_out(signal)
+
+    async def _start(self, signal: Signal, received: bool) -> Result:
+        try:
+            return await self._engine.starter.start(signal, received)
+        except FleetError as error:
+            data = _data(signal)
+            if data.get("parent"):
+                reason = f"the child run could not be started: {error.message}"
+                await self._tell_parent(
+                    data,
+                    lambda run, now: command.child_refused(
+                        run, now, path=str(data.get("path")), child=str(data.get("run")), reason=reason
+                    ),
+                )
+            if received:
+                raise
+            result = Result(signal=signal.id, status="refused", reason=error.message)
+            await self._engine.store.signals.close(signal.id, (result,))
+            return result
+
+    async def _command(self, signal: Signal, received: bool) -> Result:
+        data = _data(signal)
+        run_id = str(data.get("run") or signal.subject)
+        driver = await self._engine.driver(run_id)
+        if driver is None:
+            result = Result(signal=signal.id, status="refused", run=run_id, reason=f"there is no run {run_id}")
+            if not received:
+                await self._engine.store.signals.close(signal.id, (result,))
+            return result
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        driver.deliver(Message(self._ask(signal, data), signal=signal, received=received, answer=answer))
+        return await answer
+
+    def _ask(self, signal: Signal, data: dict[str, Any]) -> Ask:
+        engine = self._engine
+
+        def ask(run: Run, now: float) -> list[AnyFact] | command.Refusal:
+            match signal.type:
+                case types.CANCEL:
+                    return command.cancel(run, now, by=signal.by, reason=str(data.get("reason") or ""))
+                case types.PAUSE:
+                    return command.pause(run, now, by=signal.by, reason=str(data.get("reason") or ""))
+                case types.RESUME:
+                    return command.resume(run, now, by=signal.by)
+                case types.VOTE:
+                    return command.vote(
+                        run,
+                        now,
+                        approval=str(data.get("approval")),
+                        by=signal.by,
+                        groups=engine.groups_of(signal.by),
+                        decision=str(data.get("decision")),
+                        comment=str(data.get("comment") or ""),
+                        values=data.get("values") or {},
+                        via=str(data.get("via") or ""),
+                    )
+                case _:
+                    return command.resolve(
+                        run,
+                        now,
+                        path=str(data.get("path")),
+                        answer=str(data.get("answer")),
+                        output=data.get("output"),
+                        by=signal.by,
+                        comment=str(data.get("comment") or ""),
+                    )
+
+        return ask
+
+    async def _set_workflow(self, signal: Signal, received: bool) -> Result:
+        data = _data(signal)
+        if received:
+            await self._engine.store.signals.publish(signal)
+        try:
+            await self._engine.workflows.set_status(str(data.get("workflow")), str(data.get("status")), signal.tenant)
+            result = Result(signal=signal.id, status="accepted")
+        except FleetError as error:
+            result = Result(signal=signal.id, status="refused", reason=error.message)
+        await self._engine.store.signals.close(signal.id, (result,))
+        return result
+
+    # ------------------------------------------------------------ fan-out
+
+    async def _fan_out(self, signal: Signal) -> Result:
+        engine = self._engine
+        results: list[Result] = []
+        _, earlier = await engine.store.signals.results(signal.id)
+        answered = {result.run for result in earlier}
+        if signal.type == types.FINISHED:
+            await self._child_finished(signal)
+        else:
+            for run_id, wait in await engine.store.runs.waiting("signal", signal.type, tenant=signal.tenant):
+                if run_id not in answered and type_matches(wait.ref, signal.type):
+                    answered.add(run_id)
+                    await self._hear(run_id, signal)
+        for start in engine.workflows.routes.route(signal):
+            if isinstance(start, Missed):
+                reason = f"trigger {start.trigger} of {start.workflow}: {start.reason}"
+                results.append(Result(signal=signal.id, status="refused", run=start.workflow, reason=reason))
+            else:
+                results.append(await self._started_by(signal, start))
+        await engine.store.signals.close(signal.id, results)
+        return results[0] if results else Result(signal=signal.id, status="accepted")
+
+    async def _hear(self, run_id: str, signal: Signal) -> None:
+        driver = await self._engine.driver(run_id)
+        if driver is not None:
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            driver.deliver(Message(lambda run, now: command.hear(run, now, signal), answer=answer))
+            await answer
+
+    async def _started_by(self, signal: Signal, start: Start) -> Result:
+        run_id = signal_id("run", signal.id, start.workflow, str(start.trigger))
+        trigger = {"kind": start.kind, "signal": signal.id, "type": signal.type, "data": signal.data}
+        child = Signal(
+            id=signal_id("start", signal.id, start.workflow, str(start.trigger)),
+            type=types.START,
+            source=f"trigger/{start.workflow}/{start.trigger}",
+            at=signal.at,
+            subject=run_id,
+            tenant=signal.tenant,
+            key=start.key and f"{start.workflow}/{start.trigger}/{start.key}",
+            correlation=signal.correlation or signal.id,
+            causation=signal.id,
+            data={
+                "run": run_id,
+                "workflow": start.workflow,
+                "plan": start.plan,
+                "inputs": start.inputs,
+                "trigger": trigger,
+            },
+        )
+        publication = await self._engine.store.signals.publish(child)
+        if not publication.duplicate:
+            await self.route(publication.signal)
+        return Result(signal=signal.id, status="accepted", run=run_id)
+
+    async def _child_finished(self, signal: Signal) -> None:
+        data = _data(signal)
+        if not data.get("parent"):
+            return
+        child = str(data.get("run"))
+        ended = await self._engine.last_fact(child)
+        error = ended.error if isinstance(ended, RunFinished) else Failure("INTERNAL", "its journal has no end")
+        output = (ended.blob or ended.output) if isinstance(ended, RunFinished) else None
+        await self._tell_parent(
+            data,
+            lambda run, now: command.child_finished(
+                run,
+                now,
+                path=str(data.get("path")),
+                child=child,
+                status=str(data.get("status")),
+                output=output,
+                error=error,
+            ),
+        )
+
+    async def _tell_parent(self, data: dict[str, Any], ask: Ask) -> None:
+        driver = await self._engine.driver(str(data["parent"]))
+        if driver is None:
+            return
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        driver.deliver(Message(ask, answer=answer))
+        await answer
+
+
+def validate(signal: Signal) -> None:
+    """Refuse what may not enter from outside. Raises `InvalidInput`."""
+    if (
+        not signal.type
+        or len(signal.type) > 200
+        or not all(
+            part.isidentifier() or part.replace("-", "_").isalnum() for part in signal.type.replace("_", "a").split(".")
+        )
+    ):
+        raise InvalidInput(f"{signal.type!r} is not a signal type", hint="dot-separated words such as deploy.finished")
+    if signal.type.startswith(types.RESERVED):
+        raise InvalidInput(f"signals of type {types.RESERVED}* are the engine's own")
+    from fleetprompt.engine.core.codec import canonical
+
+    if len(canonical(signal.data)) > MAX_DATA_BYTES:
+        raise InvalidInput("the data of a signal is at most 1 MiB", hint="store it elsewhere and send a reference")
+
+
+def _data(signal: Signal) -> dict[str, Any]:
+    return cast("dict[str, Any]", signal.data) if isinstance(signal.data, dict) else {}

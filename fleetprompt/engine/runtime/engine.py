@@ -1,0 +1,452 @@
+"""The engine: one asyncio loop that drives the live runs of a store.
+
+Open it, start or command runs, and close it: what is in flight then is finished within its grace or left to the next
+engine, never lost. Everything that runs side by side is started here or in the driver and performer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from fleetprompt.engine.core.errors import Failure, FleetError
+from fleetprompt.engine.core.facts import AnyFact, Blob, RunCancelRequested
+from fleetprompt.engine.core.names import HYDRATE_BYTES
+from fleetprompt.engine.core.outcome import recovered
+from fleetprompt.engine.core.run import fold
+from fleetprompt.engine.core.signal import FINISHED, Signal
+from fleetprompt.engine.core.state import Run
+from fleetprompt.engine.ports import Append, Clock, Corrupt, RunHead, Store, Stored
+from fleetprompt.engine.registry import STEPS
+from fleetprompt.engine.runtime.bus import Bus
+from fleetprompt.engine.runtime.driver import Driver
+from fleetprompt.engine.runtime.feed import Feed
+from fleetprompt.engine.runtime.performer import Performer
+from fleetprompt.engine.runtime.pools import Pool
+from fleetprompt.engine.runtime.secrets import Secrets
+from fleetprompt.engine.runtime.slots import Slots
+from fleetprompt.engine.runtime.starter import Starter
+from fleetprompt.engine.runtime.timers import Timers
+from fleetprompt.engine.runtime.workflows import Workflows
+
+log = logging.getLogger("fleetprompt")
+
+POOLS = {"shell": 32, "python": 256, "http": 256}
+"""Places of the built-in step pools."""
+OTHER_POOL = 16
+THREADS = 64
+KEPT_PARKED = 512
+"""Parked runs that are kept folded, so that a signal finds them at once."""
+RECOVERY_BATCH = 500
+
+
+class Limits(Struct, frozen=True):
+    """How much an engine does at a time."""
+
+    max_runs: int | None = None
+    """Active runs in the whole fleet; None: no limit."""
+    pools: Mapping[str, int] = {}
+    threads: int = THREADS
+    grace: float = 10.0
+    """Seconds that work may take to finish when the engine closes."""
+
+
+class SystemClock:
+    """The wall clock."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        import time
+
+        return time.time()
+
+
+class Recovered(Struct, frozen=True):
+    """What an engine took up when it opened."""
+
+    runs: tuple[str, ...] = ()
+    in_doubt: int = 0
+    signals: int = 0
+    corrupt: tuple[Corrupt, ...] = ()
+    others: int = 0
+    """Interrupted runs that were left alone."""
+
+
+class Engine:
+    """Drives runs. Use it as `async with Engine(store) as engine`."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        secrets: Secrets | None = None,
+        groups: Mapping[str, Iterable[str]] | None = None,
+        directory: Path | str = ".",
+        recover: bool = True,
+    ) -> None:
+        self.store = store
+        self.clock: Clock = clock or SystemClock()
+        self.now: Callable[[], float] = self.clock.now
+        self.limits = limits or Limits()
+        self.max_runs = self.limits.max_runs
+        self.secrets = secrets or Secrets()
+        self.host = socket.gethostname()
+        self.directory = str(directory)
+        self.feed = Feed()
+        self.live: dict[str, Driver] = {}
+        self.recovered = Recovered()
+        self.troubles: list[tuple[float, str, str]] = []
+        """The latest (at most 100) things that went wrong in the engine itself: time, where, what."""
+        self.performer = Performer(self)
+        self.slots = Slots(self)
+        self.starter = Starter(self)
+        self.bus = Bus(self)
+        self.workflows = Workflows(self)
+        self.timers = Timers(self.now, self._wake)
+        self.threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="fleet-step")
+        self._recover = recover
+        self._groups = {name: frozenset(members) for name, members in (groups or {}).items()}
+        self._pools: dict[str, Pool] = {}
+        self._parked: dict[str, Run] = {}
+        self._waiters: dict[str, list[asyncio.Future[RunHead]]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._handles: set[asyncio.TimerHandle] = set()
+        self._loading: dict[str, asyncio.Task[Driver | None]] = {}
+        self._closing = False
+
+    # ------------------------------------------------------------ life
+
+    async def __aenter__(self) -> Engine:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Take up what was left: interrupted runs, due timers, signals nobody has routed. Raises `StoreUnavailable`."""
+        STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
+        await self.store.open()
+        await self.workflows.refresh()
+        if self._recover:
+            await self.take_up()
+        else:
+            heads = await self.store.runs.unfinished(now=self.now())
+            self.recovered = Recovered(others=len(heads))
+        signals = await self.bus.drain()
+        self.recovered = msgspec.structs.replace(self.recovered, signals=signals)
+
+    async def close(self) -> None:
+        """Finish or park: safe work is called off and done again later, other work gets its grace; nothing is lost."""
+        if self._closing:
+            return
+        self._closing = True
+        self.timers.close()
+        for handle in self._handles:
+            handle.cancel()
+        await self._let_finish()
+        for driver in list(self.live.values()):
+            driver.stop()
+        tasks = [task for driver in self.live.values() for task in driver.tasks.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self.limits.grace)
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=self.limits.grace)
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        await self.store.logs.flush()
+        await self.store.close()
+        for waiters in self._waiters.values():
+            for future in waiters:
+                future.cancel()
+
+    async def _let_finish(self) -> None:
+        """Give work that must not be repeated the time to end and to be recorded."""
+        busy: list[asyncio.Task[None]] = []
+        for driver in list(self.live.values()):
+            for (path, _, in_doubt), task in list(driver.tasks.items()):
+                step = driver.run.steps.get(path)
+                if step is None or in_doubt or step.program.node.repeat == "safe":
+                    task.cancel()
+                else:
+                    busy.append(task)
+        if busy:
+            await asyncio.wait(busy, timeout=self.limits.grace)
+        # An outcome that came in is durable before the store closes.
+        deadline = asyncio.get_running_loop().time() + self.limits.grace
+        while any(driver.appending for driver in self.live.values()):
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(0.002)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something beside everything else; its errors are recorded, they end nothing."""
+        if self._closing:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self.trouble("engine", error)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call something in a while, unless the engine closes before."""
+        loop = asyncio.get_running_loop()
+
+        def fire() -> None:
+            self._handles.discard(handle)
+            call()
+
+        handle = loop.call_later(seconds, fire)
+        self._handles.add(handle)
+
+    def trouble(self, where: str, error: BaseException) -> None:
+        """Record that something went wrong in the engine itself."""
+        what = self.secrets.redact(f"{type(error).__name__}: {error}")
+        log.warning("%s: %s", where, what, exc_info=error if not isinstance(error, FleetError) else None)
+        self.troubles.append((self.now(), where, what))
+        del self.troubles[:-100]
+
+    # ------------------------------------------------------------ recovery
+
+    async def take_up(self) -> None:
+        """Fold every interrupted run and go on with it."""
+        heads = await self.store.runs.unfinished(now=self.now())
+        corrupt: list[Corrupt] = []
+        taken: list[str] = []
+        doubtful = 0
+        for start in range(0, len(heads), RECOVERY_BATCH):
+            chosen = [head for head in heads[start : start + RECOVERY_BATCH] if head.id not in self.live]
+            histories = await self.store.journal.histories([head.id for head in chosen])
+            for head in chosen:
+                history = histories.get(head.id)
+                if history is None:
+                    continue
+                if isinstance(history, Corrupt):
+                    corrupt.append(history)
+                    self.trouble(
+                        f"run {head.id}", FleetError(f"its journal is damaged at fact {history.n}: {history.reason}")
+                    )
+                    continue
+                run = fold(await self.workflows.program(head.plan), history)
+                doubtful += self._go_on(run)
+                taken.append(head.id)
+        _, wake = await self.store.runs.due(self.now())
+        if wake is not None:
+            self.timers.set("", wake)
+        self.recovered = Recovered(runs=tuple(taken), in_doubt=doubtful, corrupt=tuple(corrupt))
+
+    def _go_on(self, run: Run) -> int:
+        """Drive a run that another engine left; returns how many of its effects are in doubt now."""
+        for step in run.pending.values():
+            for kind, _, value in step.notes or ():
+                if kind == "process":
+                    self._kill_orphan(run, step.path, value)
+        now = self.now()
+        doubtful = len(recovered(run, now, ""))
+        driver = self.live[run.id] = Driver(self, run)
+        driver.tell(lambda run, now: recovered(run, now, "the engine stopped between intent and outcome"))
+        return doubtful
+
+    def _kill_orphan(self, run: Run, path: str, value: Any) -> None:
+        from fleetprompt.engine.steps._process import kill_orphan
+
+        try:
+            if kill_orphan(int(value["pid"]), str(value["start_time"]), str(value["boot_id"])):
+                log.warning("killed the orphan process of %s in run %s", path, run.id)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            self.trouble(f"orphan of {path} in run {run.id}", error)
+
+    def _wake(self, run_id: str) -> None:
+        if not run_id:
+            self.spawn(self._wake_due())
+            return
+        driver = self.live.get(run_id)
+        if driver is not None:
+            driver.timer = None
+            driver.wake()
+        else:
+            self.spawn(self._wake_parked(run_id))
+
+    async def _wake_due(self) -> None:
+        """Parked runs whose time has come, as the store knows them."""
+        while True:
+            due, wake = await self.store.runs.due(self.now())
+            for run_id in due:
+                if run_id not in self.live:
+                    await self._wake_parked(run_id)
+            if not due:
+                break
+        if wake is not None:
+            self.timers.set("", wake)
+
+    async def _wake_parked(self, run_id: str) -> None:
+        driver = await self.driver(run_id)
+        if driver is not None:
+            driver.wake()
+
+    # ------------------------------------------------------------ runs
+
+    async def history(self, run_id: str) -> list[AnyFact]:
+        """All facts of a run. Raises `FleetError` when its journal is damaged."""
+        found = (await self.store.journal.histories([run_id])).get(run_id)
+        if isinstance(found, Corrupt):
+            raise FleetError(f"the journal of run {run_id} is damaged at fact {found.n}: {found.reason}")
+        return found or []
+
+    async def load(self, run_id: str) -> Run | None:
+        """A run, folded from its journal; None when there is none."""
+        head = await self.store.runs.get(run_id)
+        if head is None:
+            return None
+        return fold(await self.workflows.program(head.plan), await self.history(run_id))
+
+    async def driver(self, run_id: str) -> Driver | None:
+        """The driver of a run, which becomes live if it was parked; None when there is no such run."""
+        driver = self.live.get(run_id)
+        if driver is not None:
+            return driver
+        loading = self._loading.get(run_id)
+        if loading is None:
+            loading = asyncio.get_running_loop().create_task(self._revive(run_id))
+            self._loading[run_id] = loading
+        try:
+            return await asyncio.shield(loading)
+        finally:
+            self._loading.pop(run_id, None)
+
+    async def _revive(self, run_id: str) -> Driver | None:
+        run = self._parked.pop(run_id, None) or await self.load(run_id)
+        if run is None:
+            return None
+        driver = self.live.get(run_id)
+        if driver is None:
+            driver = self.live[run_id] = Driver(self, run)
+            if run.pending:
+                driver.tell(lambda run, now: recovered(run, now, "the engine stopped between intent and outcome"))
+        return driver
+
+    def park(self, driver: Driver) -> None:
+        """Nothing is going on in a run: it becomes a row."""
+        run_id = driver.run.id
+        if self.live.get(run_id) is driver:
+            del self.live[run_id]
+            self._parked[run_id] = driver.run
+            if len(self._parked) > KEPT_PARKED:
+                del self._parked[next(iter(self._parked))]
+
+    def retire(self, driver: Driver) -> None:
+        """The run is over."""
+        run = driver.run
+        if self.live.get(run.id) is driver:
+            del self.live[run.id]
+        self.slots.forget(run.id)
+        self.timers.drop(run.id)
+
+    async def wait(self, run_id: str) -> RunHead:
+        """Until a run is over. Raises `FleetError` when there is no such run."""
+        future: asyncio.Future[RunHead] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(run_id, []).append(future)
+        head = await self.store.runs.get(run_id)
+        if head is None:
+            raise FleetError(f"there is no run {run_id}")
+        if head.finished_at is not None and not future.done():
+            future.set_result(head)
+        return await future
+
+    async def last_fact(self, run_id: str) -> AnyFact | None:
+        """The last fact of a run's journal."""
+        head = await self.store.runs.get(run_id)
+        if head is None:
+            return None
+        found = await self.store.journal.facts(run_id, after=head.n - 1)
+        last = found[-1] if found else None
+        return last.fact if isinstance(last, Stored) else None
+
+    async def blob(self, blob: Blob, tenant: str) -> Any:
+        """A spilled value; what stands for it when it is too large to be shown."""
+        if blob.size > HYDRATE_BYTES:
+            return {"ref": blob.digest, "size": blob.size}
+        data = await self.store.blobs.get(blob.digest, tenant)
+        return msgspec.json.decode(data) if data is not None else None
+
+    # ------------------------------------------------------------ what drivers ask
+
+    def committed(self, driver: Driver, entry: Append, seq: int) -> None:
+        """An append is durable: tell whoever listens."""
+        self.feed.publish(entry.run, seq, entry.after, entry.facts)
+        if entry.releases:
+            self.slots.committed(entry)
+        if entry.signals:
+            self.bus.notice(entry.signals, entry.routed)
+        if entry.head.finished_at is not None:
+            for future in self._waiters.pop(entry.run, ()):
+                if not future.done():
+                    future.set_result(entry.head)
+
+    def outgoing(self, run: Run, signals: list[Signal]) -> list[Signal]:
+        """The signals a run sends, as they are stored."""
+        return [
+            msgspec.structs.replace(s, data=self.secrets.redact_value(s.data)) if self.secrets.known else s
+            for s in signals
+        ]
+
+    def anyone_listens(self, run: Run, signal: Signal) -> bool:
+        """Whether the end of a run matters to a parent or to a trigger."""
+        created = run.created
+        if signal.type != FINISHED or created is None or created.parent:
+            return True
+        return self.workflows.routes.listens(created.workflow, run.status)
+
+    def pool(self, name: str) -> Pool | None:
+        """The step pool of a name; None for no name."""
+        if not name:
+            return None
+        found = self._pools.get(name)
+        if found is None:
+            capacity = self.limits.pools.get(name, POOLS.get(name, OTHER_POOL))
+            found = self._pools[name] = Pool(name, capacity)
+        return found
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        return self._pools
+
+    def groups_of(self, person: str) -> list[str]:
+        """The groups an identity belongs to."""
+        return [name for name, members in self._groups.items() if person in members]
+
+    def cancel_for(self, run_id: str, path: str, scope: str) -> None:
+        """Another run needs what this one holds, and its file says that the newer one wins."""
+        self.spawn(self._cancel_for(run_id, scope))
+
+    async def _cancel_for(self, run_id: str, scope: str) -> None:
+        driver = await self.driver(run_id)
+        if driver is None:
+            return
+
+        def ask(run: Run, now: float) -> list[AnyFact]:
+            if run.ended or run.verdict is not None:
+                return []
+            failure = Failure("CANCELLED", f"a newer run took {scope}", retryable=False)
+            return [RunCancelRequested(at=max(now, run.at), by="", reason=f"replaced in {scope}", error=failure)]
+
+        driver.tell(ask)

@@ -1,0 +1,111 @@
+"""The feed: durable facts in order of commit, and lossy progress (log lines) between them.
+
+A reader that does not keep up loses progress, never facts: it falls back to the journal for those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from fleetprompt.engine.core.facts import AnyFact
+from fleetprompt.engine.ports import Journal, LogLine, Stored
+
+DEPTH = 10_000
+"""Entries a reader may be behind before it is sent to the journal."""
+
+
+class Reader:
+    """One subscription."""
+
+    __slots__ = ("_event", "entries", "run", "seq")
+
+    def __init__(self, run: str, seq: int) -> None:
+        self.run = run
+        self.seq = seq
+        """Position of the last fact that was read."""
+        self.entries: deque[Stored | tuple[str, LogLine]] = deque(maxlen=DEPTH)
+        self._event = asyncio.Event()
+
+    def put(self, entry: Stored | tuple[str, LogLine]) -> None:
+        self.entries.append(entry)
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Until there is something to read."""
+        await self._event.wait()
+        self._event.clear()
+
+
+class Feed:
+    """Fan-out of what was committed."""
+
+    def __init__(self) -> None:
+        self._readers: set[Reader] = set()
+
+    def publish(self, run: str, seq: int, after: int, facts: tuple[AnyFact, ...]) -> None:
+        """Facts have become durable."""
+        for reader in self._readers:
+            if not reader.run or reader.run == run:
+                for i, fact in enumerate(facts):
+                    reader.put(Stored(seq + i, run, after + i + 1, fact))
+
+    def progress(self, run: str, line: LogLine) -> None:
+        """Something worth showing happened; nobody keeps it here."""
+        for reader in self._readers:
+            if not reader.run or reader.run == run:
+                reader.put((run, line))
+
+    def subscribe(self, run: str = "", after: int = 0) -> Reader:
+        """Start to listen; end with `unsubscribe`."""
+        reader = Reader(run, after)
+        self._readers.add(reader)
+        return reader
+
+    def unsubscribe(self, reader: Reader) -> None:
+        self._readers.discard(reader)
+
+    @property
+    def readers(self) -> int:
+        return len(self._readers)
+
+    async def watch(
+        self, journal: Journal, after: int = 0, run: str = ""
+    ) -> AsyncIterator[Stored | tuple[str, LogLine]]:
+        """Everything after a position, first from the journal and then live, without gap or repetition of facts."""
+        reader = self.subscribe(run, after)
+        try:
+            async for stored in self._catch_up(journal, reader):
+                yield stored
+            while True:
+                if len(reader.entries) == DEPTH:
+                    reader.entries.clear()
+                    async for stored in self._catch_up(journal, reader):
+                        yield stored
+                while reader.entries:
+                    entry = reader.entries.popleft()
+                    if isinstance(entry, Stored):
+                        if entry.seq <= reader.seq:
+                            continue
+                        reader.seq = entry.seq
+                    yield entry
+                await reader.wait()
+        finally:
+            self.unsubscribe(reader)
+
+    async def _catch_up(self, journal: Journal, reader: Reader) -> AsyncIterator[Stored]:
+        if reader.run:
+            for entry in await journal.facts(reader.run):
+                if isinstance(entry, Stored) and entry.seq > reader.seq:
+                    reader.seq = entry.seq
+                    yield entry
+            return
+        while True:
+            entries = await journal.since(reader.seq)
+            for entry in entries:
+                reader.seq = entry.seq
+                if isinstance(entry, Stored):
+                    yield entry
+            if not entries:
+                return

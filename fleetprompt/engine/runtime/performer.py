@@ -1,0 +1,182 @@
+"""Performs effects: the only place where a step type is called, and where an exception becomes an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from fleetprompt.engine.core.errors import Failure, FleetError
+from fleetprompt.engine.core.facts import AnyFact
+from fleetprompt.engine.core.keys import effect_key
+from fleetprompt.engine.core.outcome import failed, reconciled, succeeded, unknown
+from fleetprompt.engine.core.start import render_config
+from fleetprompt.engine.core.state import Run, Step
+from fleetprompt.engine.ports import Done, Effect, Failed, Outcome, Unknown
+from fleetprompt.engine.registry import STEPS
+from fleetprompt.engine.runtime.context import StepContext
+from fleetprompt.engine.runtime.driver import Ask, Driver
+from fleetprompt.engine.runtime.pools import Pool
+
+if TYPE_CHECKING:
+    from fleetprompt.engine.runtime.engine import Engine
+
+class Performer:
+    """Turns what a run owes into tasks, and their outcomes into messages for its driver."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def start(self, driver: Driver, step: Step) -> asyncio.Task[None]:
+        """Begin to perform the effect of a step (or its reconcile check)."""
+        work = self._reconcile if step.status == "in_doubt" else self._perform
+        return asyncio.get_running_loop().create_task(work(driver, step))
+
+    async def _perform(self, driver: Driver, step: Step) -> None:
+        attempt = step.attempt
+        node = step.program.node
+        outcome = await self._outcome(driver, step, node.type, step.input, step.secrets or {}, node.timeout)
+        if outcome is not None:
+            driver.done_with(step, attempt, False, _told(self._engine, step, attempt, outcome))
+
+    async def _reconcile(self, driver: Driver, step: Step) -> None:
+        attempt = step.attempt
+        spec = step.program.node.reconcile
+        assert spec is not None
+        run = driver.run
+        ask: Ask
+        try:
+            extra = {"key": effect_key(run, step), "input": step.input}
+            config, secrets = render_config(run, step, step.program.value(spec.config), extra)
+            outcome = await self._outcome(driver, step, spec.type, config, secrets, spec.timeout)
+        except FleetError as error:
+            outcome = Failed(Failure("VALIDATION_ERROR", error.message, hint=error.hint))
+        if outcome is None:
+            return
+        if isinstance(outcome, Done):
+            result, error_found = self._engine.secrets.redact_value(outcome.output), None
+        elif isinstance(outcome, Failed):
+            result, error_found = None, outcome.error
+        else:
+            result, error_found = None, Failure("INTERNAL", outcome.reason)
+
+        def ask(run: Run, now: float) -> list[AnyFact]:
+            if step.attempt != attempt or step.status != "in_doubt":
+                return []
+            return reconciled(run, step, max(now, run.at), result, error_found)
+
+        driver.done_with(step, attempt, True, ask)
+
+    async def _outcome(
+        self,
+        driver: Driver,
+        step: Step,
+        type_: str,
+        input_: Any,
+        secrets: dict[str, list[Any]],
+        timeout: float | None,
+    ) -> Outcome | None:
+        """What came of the work; None when it was called off."""
+        engine = self._engine
+        run = driver.run
+        created = run.created
+        assert created is not None
+        node = step.program.node
+        try:
+            kind = STEPS.get(type_)
+        except FleetError as error:
+            return Failed(Failure("VALIDATION_ERROR", error.message, hint=error.hint, retryable=False))
+        pool = engine.pool(node.pool or kind.pool_name)
+        taken = False
+        try:
+            if pool is not None and not pool.try_take():
+                await pool.take(created.priority)
+            taken = pool is not None
+            if input_ is None and step.input_blob is not None and type_ == node.type:
+                input_ = await self._hydrate(step.input_blob.digest, created.tenant)
+            effect = Effect(
+                run=created.run,
+                tenant=created.tenant,
+                path=step.path,
+                attempt=step.attempt,
+                type=type_,
+                input=input_,
+                secrets=secrets,
+                key=effect_key(run, step),
+                timeout=timeout,
+                pool=pool.name if pool is not None else "",
+                repeat=node.repeat,
+                workflow=created.workflow,
+                directory=posixpath.dirname(created.source.file) or engine.directory,
+            )
+            context = StepContext(engine, driver, effect)
+            if timeout is None:
+                return cast("Outcome", await kind.perform(context))
+            return await _within(timeout, kind.perform(context))
+        except asyncio.CancelledError:
+            return None
+        except FleetError as error:
+            failure = Failure(error.code, error.message, hint=error.hint, retryable=False)
+            return Failed(failure)
+        except Exception as error:
+            engine.trouble(f"step {step.path} of run {created.run}", error)
+            return Unknown(f"{type(error).__name__}: {error}")
+        finally:
+            if taken:
+                cast("Pool", pool).give()
+
+    async def _hydrate(self, digest: str, tenant: str) -> Any:
+        data = await self._engine.store.blobs.get(digest, tenant)
+        if data is None:
+            raise FleetError(f"the input of this step is gone (blob {digest[:12]})", hint="it was pruned")
+        return msgspec.json.decode(data)
+
+
+async def _within(timeout: float, work: Any) -> Outcome:
+    try:
+        async with asyncio.timeout(timeout) as limit:
+            return cast("Outcome", await work)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return _Expired(f"the attempt was active for {timeout:g} s, its limit")
+
+
+class _Expired(Unknown, frozen=True):
+    """The attempt took too long and was stopped."""
+
+
+def _told(engine: Engine, step: Step, attempt: int, outcome: Outcome) -> Ask:
+    """What the driver is told: facts, made by the core from the outcome at the time it is taken up."""
+    secrets = engine.secrets
+    if secrets.known:
+        outcome = _redacted(engine, outcome)
+
+    def ask(run: Run, now: float) -> list[AnyFact]:
+        if step.attempt != attempt or step.status != "running":
+            return []
+        at = now if now > run.at else run.at
+        if isinstance(outcome, Done):
+            return succeeded(run, step, at, outcome.output, port=outcome.port, usage=outcome.usage)
+        if isinstance(outcome, Failed):
+            return failed(run, step, at, outcome.error, retry_after=outcome.retry_after)
+        return unknown(run, step, at, outcome.reason, "TIMEOUT" if isinstance(outcome, _Expired) else "INTERNAL")
+
+    return ask
+
+
+def _redacted(engine: Engine, outcome: Outcome) -> Outcome:
+    redact = engine.secrets.redact_value
+    if isinstance(outcome, Done):
+        return Done(redact(outcome.output), outcome.port, outcome.usage)
+    if isinstance(outcome, Failed):
+        error = msgspec.structs.replace(
+            outcome.error,
+            message=redact(outcome.error.message),
+            hint=redact(outcome.error.hint),
+            data=redact(outcome.error.data),
+        )
+        return Failed(error, outcome.retry_after)
+    return msgspec.structs.replace(outcome, reason=redact(outcome.reason))

@@ -1,0 +1,197 @@
+"""Makes runs: from a start signal, as a child, or as a retry of a finished one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from fleetprompt.engine.core.command import Refusal
+from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
+from fleetprompt.engine.core.facts import RunCreated, Slot, Source
+from fleetprompt.engine.core.fork import fork
+from fleetprompt.engine.core.inputs import bind_inputs
+from fleetprompt.engine.core.names import value_of
+from fleetprompt.engine.core.program import Program, bind
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.core.state import Run
+from fleetprompt.engine.runtime.driver import Driver, Message
+
+if TYPE_CHECKING:
+    from fleetprompt.engine.runtime.engine import Engine
+
+MAX_DEPTH = 50
+"""How deep runs may start runs."""
+
+
+class Starter:
+    """Turns a signal into the first facts of a run."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def start(self, signal: Signal, received: bool) -> Result:
+        """Create the run a `fleet.run.start` asks for. Raises `FleetError` when it cannot be."""
+        data = cast("dict[str, Any]", signal.data)
+        run_id = str(data.get("run") or signal.id)
+        if await self._exists(run_id, received):
+            result = Result(signal=signal.id, status="accepted", run=run_id)
+            await self._engine.store.signals.close(signal.id, (result,))
+            return result
+        if data.get("parent"):
+            created, program = await self._child(signal, data, run_id)
+        else:
+            created, program = await self._top(signal, data, run_id)
+        return await self._begin(signal, received, Run(program), [created])
+
+    async def _exists(self, run_id: str, received: bool) -> bool:
+        if received:
+            return False
+        return run_id in self._engine.live or await self._engine.store.runs.get(run_id) is not None
+
+    async def _begin(self, signal: Signal, received: bool, run: Run, facts: list[Any]) -> Result:
+        engine = self._engine
+        driver = Driver(engine, run, fresh=True)
+        engine.live[facts[0].run] = driver
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        driver.deliver(Message(lambda run, now: facts, signal=signal, received=received, answer=answer))
+        return await answer
+
+    async def _top(self, signal: Signal, data: dict[str, Any], run_id: str) -> tuple[RunCreated, Program]:
+        engine = self._engine
+        name = str(data.get("workflow"))
+        digest, children = await engine.workflows.pin(name, str(data.get("plan") or ""), signal.tenant)
+        program = await engine.workflows.program(digest)
+        plan = program.plan
+        given = data.get("inputs") or {}
+        if not isinstance(given, dict):
+            raise InvalidInput("inputs are a mapping of names to values")
+        inputs, problems = bind_inputs(plan, given)
+        if problems:
+            raise InvalidInput("; ".join(problems))
+        at = max(engine.now(), signal.at)
+        source = data.get("source") or {}
+        created = RunCreated(
+            at=at,
+            run=run_id,
+            plan=digest,
+            workflow=plan.name,
+            tenant=signal.tenant,
+            inputs=inputs,
+            trigger=data.get("trigger") or {"kind": "manual", "signal": signal.id, "by": signal.by},
+            correlation=signal.correlation,
+            owner=signal.by,
+            project=str(data.get("project") or ""),
+            session=str(data.get("session") or ""),
+            priority=int(data.get("priority") or plan.priority),
+            labels={**plan.labels, **(data.get("labels") or {})},
+            source=Source(
+                file=str(source.get("file") or ""),
+                digest=str(source.get("digest") or ""),
+                commit=str(source.get("commit") or ""),
+                dirty=bool(source.get("dirty")),
+            ),
+            children=children,
+            deadline=at + plan.deadline if plan.deadline is not None else None,
+            last_run=await engine.workflows.last_run(plan.name, signal.tenant) if plan.uses_last_run else None,
+        )
+        return self._with_slots(created, program), program
+
+    async def _child(self, signal: Signal, data: dict[str, Any], run_id: str) -> tuple[RunCreated, Program]:
+        engine = self._engine
+        parent = await engine.driver(str(data["parent"]))
+        if parent is None or parent.run.created is None:
+            raise NotFound(f"parent run {data['parent']} is gone")
+        above = parent.run.created
+        if above.depth + 1 > MAX_DEPTH:
+            raise Refused(f"runs start runs {MAX_DEPTH} deep at most", hint="end the recursion with a condition")
+        step = parent.run.steps.get(str(data.get("path")))
+        if step is None:
+            raise NotFound(f"parent run {above.run} has no step {data.get('path')}")
+        config: Any = step.input
+        if step.input_blob is not None:
+            config = await engine.blob(step.input_blob, above.tenant)
+        name = str(config.get("workflow"))
+        digest = above.children.get(name)
+        if digest is None:
+            raise NotFound(f"workflow `{name}` was not known when the run started")
+        program = await engine.workflows.program(digest)
+        inputs, problems = bind_inputs(program.plan, config.get("with") or {})
+        if problems:
+            raise InvalidInput(f"workflow `{name}`: " + "; ".join(problems))
+        at = max(engine.now(), signal.at)
+        own = at + program.plan.deadline if program.plan.deadline is not None else None
+        deadlines = [deadline for deadline in (own, above.deadline) if deadline is not None]
+        created = RunCreated(
+            at=at,
+            run=run_id,
+            plan=digest,
+            workflow=name,
+            tenant=above.tenant,
+            inputs=inputs,
+            trigger={"kind": "workflow", "run": above.run, "path": step.path},
+            root=above.root or above.run,
+            key_root=f"{above.key_root or above.root or above.run}/{step.path}#{step.attempt}",
+            parent=above.run,
+            parent_path=step.path,
+            depth=above.depth + 1,
+            correlation=above.correlation or above.root or above.run,
+            owner=above.owner,
+            project=above.project,
+            session=above.session,
+            priority=above.priority,
+            labels={**program.plan.labels, **above.labels},
+            source=above.source,
+            children=above.children,
+            deadline=min(deadlines) if deadlines else None,
+            last_run=await engine.workflows.last_run(name, above.tenant) if program.plan.uses_last_run else None,
+        )
+        return self._with_slots(created, program), program
+
+    def _with_slots(self, created: RunCreated, program: Program) -> RunCreated:
+        plan = program.plan
+        slots: list[Slot] = []
+        if program.concurrency is not None and plan.concurrency is not None:
+            names = {"inputs": created.inputs, "run": {"id": created.run}, "trigger": created.trigger}
+            group = str(bind(program.concurrency, names))
+            slots.append(Slot(f"group:{group}", plan.concurrency.limit))
+        if plan.max_runs is not None:
+            slots.append(Slot(f"workflow:{plan.name}", plan.max_runs))
+        if self._engine.max_runs is not None:
+            slots.append(Slot("runs", self._engine.max_runs))
+        if not slots:
+            return created
+        import msgspec
+
+        return msgspec.structs.replace(created, slots=tuple(slots))
+
+    async def retry(self, signal: Signal, received: bool) -> Result:
+        """Create a run that does a finished one again. Raises `FleetError` when it cannot be."""
+        engine = self._engine
+        data = cast("dict[str, Any]", signal.data)
+        old_id = str(data.get("run") or signal.subject)
+        run_id = str(data.get("new") or signal.id)
+        if await self._exists(run_id, received):
+            result = Result(signal=signal.id, status="accepted", run=run_id)
+            await engine.store.signals.close(signal.id, (result,))
+            return result
+        old = await engine.load(old_id)
+        reason = f"there is no run {old_id}" if old is None else ""
+        facts: Any = None
+        if old is not None:
+            history = await engine.history(old_id)
+            facts = fork(old, history, new=run_id, at=engine.now(), by=signal.by, start=str(data.get("from") or ""))
+            if isinstance(facts, Refusal):
+                reason = f"{facts.reason} ({facts.hint})" if facts.hint else facts.reason
+        if reason or old is None:
+            if received:
+                raise Refused(reason)
+            result = Result(signal=signal.id, status="refused", run=old_id, reason=reason)
+            await engine.store.signals.close(signal.id, (result,))
+            return result
+        return await self._begin(signal, received, Run(old.program), facts)
+
+
+def loaded_input(run: Run) -> Any:
+    """The inputs of a run, hydrated where they were spilled."""
+    created = run.created
+    return value_of(run, created.blob or created.inputs) if created is not None else None

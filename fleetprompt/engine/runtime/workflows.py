@@ -1,0 +1,133 @@
+"""The workflows an engine knows: programs by digest, pins of children, status, and the triggers of the active ones."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import msgspec
+
+from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
+from fleetprompt.engine.core.facts import RunFinished
+from fleetprompt.engine.core.plan import Plan
+from fleetprompt.engine.core.program import Program
+from fleetprompt.engine.core.routing import Routes
+from fleetprompt.engine.ports import Workflow
+
+if TYPE_CHECKING:
+    from fleetprompt.engine.runtime.engine import Engine
+
+KEPT_PROGRAMS = 256
+
+
+class Workflows:
+    """What can be run."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._programs: OrderedDict[str, Program] = OrderedDict()
+        self.routes = Routes()
+
+    async def program(self, digest: str) -> Program:
+        """The ready plan of a digest. Raises `NotFound`."""
+        found = self._programs.get(digest)
+        if found is not None:
+            self._programs.move_to_end(digest)
+            return found
+        plan = await self._engine.store.catalog.plan(digest)
+        if plan is None:
+            raise NotFound(f"there is no plan {digest[:12]} in the store")
+        return self._keep(Program(plan, digest))
+
+    def _keep(self, program: Program) -> Program:
+        self._programs[program.digest] = program
+        if len(self._programs) > KEPT_PROGRAMS:
+            self._programs.popitem(last=False)
+        return program
+
+    async def register(self, plan: Plan, *, source: str, file: str = "", tenant: str = "default") -> str:
+        """Keep a plan as the current one of its workflow; returns its digest."""
+        catalog = self._engine.store.catalog
+        digest = await catalog.put(plan, source=source, tenant=tenant)
+        known = await catalog.workflow(plan.name, tenant)
+        if known is None or known.plan != digest or known.file != file:
+            status = known.status if known is not None else "active"
+            await catalog.set_workflow(
+                Workflow(
+                    name=plan.name,
+                    tenant=tenant,
+                    status=status,
+                    plan=digest,
+                    file=file,
+                    updated_at=self._engine.now(),
+                    max_runs=plan.max_runs,
+                )
+            )
+            await self.refresh()
+        if digest not in self._programs:
+            self._keep(Program(plan, digest))
+        return digest
+
+    async def pin(self, name: str, digest: str, tenant: str) -> tuple[str, dict[str, str]]:
+        """The digest a start uses, and those of all workflows that it may start in turn.
+
+        Raises `NotFound` for an unknown workflow, `Refused` for one that is paused or archived.
+        """
+        known = await self._engine.store.catalog.workflow(name, tenant)
+        if known is not None and known.status in ("paused", "archived"):
+            raise Refused(f"workflow `{name}` is {known.status}", hint=f"fleet workflows activate {name}")
+        if not digest:
+            if known is None:
+                raise NotFound(f"there is no workflow `{name}`", hint="`fleet workflows` lists them")
+            digest = known.plan
+        pins: dict[str, str] = {}
+        queue = [(name, digest)]
+        while queue:
+            here, at = queue.pop()
+            if here in pins:
+                continue
+            pins[here] = at
+            for child in (await self.program(at)).plan.children:
+                if child not in pins:
+                    entry = await self._engine.store.catalog.workflow(child, tenant)
+                    if entry is None:
+                        raise NotFound(
+                            f"workflow `{here}` starts `{child}`, which is not known", hint="put its file beside it"
+                        )
+                    queue.append((child, entry.plan))
+        plan = (await self.program(digest)).plan
+        return digest, pins if plan.children else {}
+
+    async def set_status(self, name: str, status: str, tenant: str) -> None:
+        """Pause, activate or archive a workflow. Raises `NotFound`, `InvalidInput`."""
+        if status not in ("draft", "active", "paused", "archived"):
+            raise InvalidInput(f"a workflow is draft, active, paused or archived, not {status!r}")
+        known = await self._engine.store.catalog.workflow(name, tenant)
+        if known is None:
+            raise NotFound(f"there is no workflow `{name}`", hint="`fleet workflows` lists them")
+        wanted = cast('Literal["draft", "active", "paused", "archived"]', status)
+        changed = msgspec.structs.replace(known, status=wanted, updated_at=self._engine.now())
+        await self._engine.store.catalog.set_workflow(changed)
+        await self.refresh()
+
+    async def refresh(self, wanted: Callable[[Workflow], bool] = lambda entry: True) -> None:
+        """Read the triggers of the active workflows again."""
+        active = [
+            entry
+            for entry in await self._engine.store.catalog.workflows()
+            if entry.status == "active" and wanted(entry)
+        ]
+        programs = [await self.program(entry.plan) for entry in active]
+        self.routes = Routes((program.digest, program.plan) for program in programs)
+
+    async def last_run(self, name: str, tenant: str) -> dict[str, Any] | None:
+        """The previous completed run of a workflow, as expressions see it."""
+        run_id = await self._engine.store.runs.last_completed(name, tenant)
+        if run_id is None:
+            return None
+        fact = await self._engine.last_fact(run_id)
+        if not isinstance(fact, RunFinished):
+            return None
+        output = await self._engine.blob(fact.blob, tenant) if fact.blob is not None else fact.output
+        return {"id": run_id, "output": output, "finished_at": fact.at}
