@@ -30,11 +30,10 @@ T = TypeVar("T")
 
 RENDERED: Final = "rendered"
 """Key of the validation context that says: these are values, not templates."""
+MODELS: Final = "models"
+"""Key of the validation context under which valid steps are filed, by the `id()` of the mapping they were read from."""
 TEMPLATE: Final = "${{"
 TEMPLATE_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": r"\$\{\{"}
-OPERATORS: Final = (
-    "eq", "ne", "gt", "lt", "gte", "lte", "contains", "not_contains", "exists", "in", "matches",
-)  # fmt: skip
 
 
 class Bare:
@@ -47,6 +46,21 @@ class Condition:
 
 class Verbatim:
     """Marks a field whose text is taken as it is: expressions in it are never evaluated."""
+
+
+class Sees:
+    """Names that the expressions of a field see besides the usual ones."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+
+class StepList:
+    """Marks a field that holds blocks: a list of steps, or several by name."""
+
+
+class StepBody:
+    """Marks a field that holds one step without an id."""
 
 
 class Templatable:

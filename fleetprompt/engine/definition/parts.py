@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from fleetprompt.engine.core.errors import Code
+from fleetprompt.engine.core.expr_pattern import compile_pattern
+from fleetprompt.engine.core.expr_values import Refusal
 from fleetprompt.engine.core.plan import Concurrency, Guardrails, Poll, Retry
 from fleetprompt.engine.definition.fields import (
+    Sees,
     Templated,
     TestField,
+    Verbatim,
     VerbatimText,
     one_or_many,
     short_form,
     wrong,
 )
+from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.definition.scalars import DurationField
 
 NANO = 1_000_000_000
@@ -72,7 +77,7 @@ class ConcurrencyModel(Part):
 class PollModel(Part):
     """Perform the step again every so often until a condition over `result` holds."""
 
-    until: TestField
+    until: Annotated[TestField, Sees("result")]
     """Condition over `result`, the step's output."""
     every: DurationField = 10.0
     """Pause between two tries."""
@@ -119,18 +124,69 @@ class GuardrailsModel(Part):
         )  # fmt: skip
 
 
+InputType = Literal["string", "integer", "number", "boolean", "array", "object", "any"]
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def check_default(default: Any, type_: str, enum: list[Any] | None) -> None:
+    """Check that a default, if there is one, is a value that may be entered. Raises what `wrong` returns."""
+    if default is None or type_ == "any":
+        return
+    if not isinstance(default, _PYTHON_TYPES[type_]) or (isinstance(default, bool) and type_ != "boolean"):
+        raise wrong(f"the default is not of type `{type_}`")
+    if enum is not None and default not in enum:
+        raise wrong("the default is not among the values of `enum`")
+
+
+def _pattern(value: str) -> str:
+    try:
+        compile_pattern(value)
+    except Refusal as refusal:
+        raise wrong(refusal.message, refusal.hint) from None
+    return value
+
+
+Pattern: TypeAlias = Annotated[str, AfterValidator(_pattern), Verbatim()]
+
+
 class FormField(Part):
     """One value that an approver enters."""
 
-    type: Literal["string", "integer", "number", "boolean"] = "string"
+    type: InputType
     required: bool = False
+    """Whether an approval without it is refused."""
     default: Any = None
     enum: list[Any] | None = Field(None, min_length=1, max_length=200)
+    """The values it can have."""
     min_length: int | None = Field(None, ge=0)
+    """Characters, at least."""
     max_length: int | None = Field(None, ge=0)
+    """Characters, at most."""
+    pattern: Pattern = ""
+    """Regular expression that text must match as a whole."""
     minimum: float | None = None
     maximum: float | None = None
     description: VerbatimText = ""
+    """What to enter."""
+
+    @model_validator(mode="after")
+    def agrees(self) -> FormField:
+        check_default(self.default, self.type, self.enum)
+        for low, high in ((self.min_length, self.max_length), (self.minimum, self.maximum)):
+            if low is not None and high is not None and low > high:
+                raise wrong(f"nothing is at least {low} and at most {high}")
+        return self
+
+
+FormFieldField: TypeAlias = Annotated[FormField, short_form("type", lambda value: isinstance(value, str))]
+"""`reason: string` is `reason: {type: string}`."""
 
 
 FieldName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
@@ -138,14 +194,16 @@ Approver: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 Approvers: TypeAlias = Annotated[
     list[Approver], one_or_many(lambda value: isinstance(value, str)), Field(max_length=50)
 ]
-"""`user:ana`, `group:oncall` or `anyone`; one or a list."""
+"""`user:ana` or `group:oncall`; one or a list."""
 
 
 class EscalateModel(Part):
     """Whom to ask when nobody answered in time, and what happens when they do not answer either."""
 
-    to: Approvers = Field(min_length=1)
+    to: Annotated[Approvers, Field(min_length=1)]
+    """Who is asked then."""
     timeout: Templated[DurationField] | None = None
+    """How long to wait for them; without it, for ever."""
     on_timeout: Literal["reject", "approve", "fail"] = "reject"
 
 
@@ -165,8 +223,22 @@ class Asking(Part):
     on_timeout: Literal["reject", "approve", "fail", "escalate"] = "reject"
     """What happens then; with `escalate`, `escalate` says whom to ask next."""
     escalate: EscalateModel | None = None
-    form: dict[FieldName, FormField] = {}
-    """Values that an approver enters; they become the step's output."""
+    form: dict[FieldName, FormFieldField] = {}
+    """Values that an approver enters, as `{name: {type, required, …}}`."""
+
+    @model_validator(mode="after")
+    def ends_somehow(self) -> Asking:
+        if self.on_timeout == "escalate" and (self.escalate is None or self.timeout is None):
+            raise wrong("`on_timeout: escalate` needs `timeout` and `escalate`", code=ProblemCode.MISSING_KEY)
+        if self.escalate is not None and self.on_timeout != "escalate":
+            raise wrong("`escalate` has no effect without `on_timeout: escalate`", code=ProblemCode.CONFLICTING_KEYS)
+        if self.timeout is None and "on_timeout" in self.model_fields_set:
+            raise wrong("`on_timeout` has no effect without `timeout`", code=ProblemCode.MISSING_KEY)
+        people = [who for who in self.approvers if not who.startswith("group:") and "${{" not in who]
+        quorum: Any = self.quorum
+        if people and len(people) == len(self.approvers) and isinstance(quorum, int) and quorum > len(people):
+            raise wrong(f"{quorum} approvals can never come from {len(people)} people")
+        return self
 
 
 class ApprovalModel(Asking):

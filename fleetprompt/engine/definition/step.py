@@ -18,8 +18,12 @@ from pydantic_core.core_schema import ErrorType
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.plan import Block, Kind, Repeat, Test
 from fleetprompt.engine.definition.fields import (
+    MODELS,
     RENDERED,
     BareExpression,
+    Sees,
+    StepBody,
+    StepList,
     TestField,
     VerbatimText,
     one_or_many,
@@ -77,6 +81,8 @@ class StepModel(Part):
     """Pool of slots that steps of this type use unless they say otherwise."""
     secret_fields: ClassVar[tuple[str, ...]] = ()
     """JSON-pointer prefixes of own fields in which secrets may be referred to, such as `/headers`."""
+    file_fields: ClassVar[tuple[str, ...]] = ()
+    """Own fields (keys) that name a file beside the workflow's: the plan's digest covers its content."""
     structural: ClassVar[frozenset[str]] = frozenset()
     """Own fields (Python names) that `structure` turns into parts of the node: they are not configuration."""
     ports: ClassVar[tuple[str, ...]] = ()
@@ -116,9 +122,11 @@ class StepModel(Part):
     """Ask people before the step starts."""
     concurrency: ConcurrencyModel | None = None
     """A critical section across runs."""
-    set: dict[VarName, BareExpression] = Field(default_factory=lambda: cast(dict[str, str], {}))
+    set: Annotated[dict[VarName, BareExpression], Sees("result")] = Field(
+        default_factory=lambda: cast(dict[str, str], {})
+    )
     """Variables that are set when the step completes: name to expression over `result`."""
-    asserts: Asserts = Field(default_factory=lambda: cast(list[Test], []), alias="assert")
+    asserts: Annotated[Asserts, Sees("result")] = Field(default_factory=lambda: cast(list[Test], []), alias="assert")
     """Conditions over `result` that must hold, or the step fails."""
     poll: PollModel | None = None
     """Perform the step again until a condition over `result` holds."""
@@ -234,7 +242,10 @@ def _read(value: Any, info: ValidationInfo, shape: str) -> StepModel:
         model = step_type(body["type"])
     except NotFound as error:
         raise _located("unknown-type", error.message, error.hint, body["type"], "type") from None
-    return model.model_validate(body, context=info.context)
+    read = model.model_validate(body, context=info.context)
+    if info.context is not None and MODELS in info.context:
+        info.context[MODELS][id(body)] = read
+    return read
 
 
 def _located(code: str, message: str, hint: str, value: Any, *loc: str | int) -> ValidationError:
@@ -245,11 +256,12 @@ def _located(code: str, message: str, hint: str, value: Any, *loc: str | int) ->
     )  # fmt: skip
 
 
-Body: TypeAlias = Annotated[StepModel, PlainValidator(read_body), WithJsonSchema({"$ref": "#/$defs/body"})]
+Body: TypeAlias = Annotated[StepModel, PlainValidator(read_body), WithJsonSchema({"$ref": "#/$defs/body"}), StepBody()]
 """A step without an id."""
 Steps: TypeAlias = Annotated[
     list[Annotated[StepModel, PlainValidator(read_step), WithJsonSchema({"$ref": "#/$defs/step"})]],
     Field(max_length=MAX_STEPS),
+    StepList(),
 ]
 """A block: steps in order."""
 
@@ -257,9 +269,9 @@ Steps: TypeAlias = Annotated[
 class ReconcileModel(Part):
     """What the result of a reconciling step means; its other keys are the step itself."""
 
-    happened: TestField
+    happened: Annotated[TestField, Sees("result", "error")]
     """Condition over `result` and `error` of that step: true means that the work was done."""
-    output: Any = None
+    output: Annotated[Any, Sees("result")] = None
     """The output of the step if the work was done; may hold expressions over `result`."""
     step: Annotated[StepModel | None, Field(exclude=True)] = None
 
@@ -302,7 +314,7 @@ def _type_of(item: ErrorDetails) -> str | PydanticCustomError:
 
 
 ReconcileField: TypeAlias = Annotated[
-    ReconcileModel, PlainValidator(read_reconcile), WithJsonSchema({"$ref": "#/$defs/reconcile"})
+    ReconcileModel, PlainValidator(read_reconcile), WithJsonSchema({"$ref": "#/$defs/reconcile"}), StepBody()
 ]
 
 StepModel.model_rebuild()

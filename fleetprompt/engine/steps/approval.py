@@ -10,7 +10,7 @@ from fleetprompt.engine.definition.step import StepModel, step
 
 @step("approval")
 class Approval(Asking, StepModel):
-    """Ask people and wait, without holding anything. The output is what they decided and entered."""
+    """Ask people and wait, without holding anything. The output is `{decision, by, comment, values, approval}`."""
 
     kind = "approval"
     ports = ("approved", "rejected")

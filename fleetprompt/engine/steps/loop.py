@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from fleetprompt.engine.core.plan import Loop as LoopPlan
-from fleetprompt.engine.definition.fields import Bare, TestField, Verbatim, either, wrong
+from fleetprompt.engine.definition.fields import Bare, Sees, TestField, Verbatim, either, wrong
 from fleetprompt.engine.definition.step import Compiler, StepModel, Steps, step
 
 MAX_CONCURRENCY = 1_000
@@ -41,7 +41,7 @@ class Loop(StepModel):
 
     over: Over = None
     """Expression that gives the items, or a list."""
-    while_: TestField | None = Field(None, alias="while")
+    while_: Annotated[TestField, Sees("index", "loop")] | None = Field(None, alias="while")
     """Condition, asked before each iteration; `loop.previous` is the last result."""
     as_: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), Verbatim()] = Field("item", alias="as")
     """The item's name in expressions of the steps inside; `index` counts from 0."""

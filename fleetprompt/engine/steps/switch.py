@@ -8,8 +8,9 @@ import msgspec
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationInfo, WithJsonSchema, model_validator
 
 from fleetprompt.engine.core.plan import Case
-from fleetprompt.engine.definition.fields import BareExpression, Port, TestField, wrong
+from fleetprompt.engine.definition.fields import BareExpression, Port, StepList, TestField, Verbatim, wrong
 from fleetprompt.engine.definition.parts import Part
+from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.definition.step import Compiler, StepModel, Steps, step
 
 
@@ -18,7 +19,7 @@ class CaseModel(Part):
 
     port: Port
     """Name of the case; another step can need it: `needs: [pick.high]`."""
-    equals: Any = None
+    equals: Annotated[Any, Verbatim()] = None
     """A value, or a list of values."""
     if_: TestField | None = Field(None, alias="if")
     """A condition, instead of `equals`."""
@@ -51,6 +52,7 @@ Cases: TypeAlias = Annotated[
             ]
         }
     ),
+    StepList(),
 ]
 _NAMED: TypeAdapter[dict[str, list[StepModel]]] = TypeAdapter(
     Annotated[dict[Port, Steps], Field(min_length=1, max_length=200)]
@@ -73,9 +75,14 @@ class Switch(StepModel):
     """Steps that run if no case fits."""
 
     @model_validator(mode="after")
-    def value_is_there(self) -> Switch:
+    def cases_fit(self) -> Switch:
         if self.value is None and (isinstance(self.cases, dict) or any(case.if_ is None for case in self.cases)):
-            raise wrong("a switch whose cases are compared with something needs `value`", "value: inputs.kind")
+            message = "a switch whose cases are compared with something needs `value`"
+            raise wrong(message, "value: inputs.kind", ProblemCode.MISSING_KEY)
+        names = [*self.cases] if isinstance(self.cases, dict) else [case.port for case in self.cases]
+        twice = next((name for index, name in enumerate(names) if name in names[:index] or name == "default"), None)
+        if twice is not None:
+            raise wrong(f"two cases are called `{twice}`" if twice != "default" else "`default` is not a case")
         return self
 
     def port_names(self) -> tuple[str, ...]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from fleetprompt.engine.definition.fields import Templated, TestField
+from typing import Annotated, Any
+
+from fleetprompt.engine.definition.fields import Sees, Templated, TestField
 from fleetprompt.engine.definition.scalars import DurationField, SignalPattern
-from fleetprompt.engine.definition.step import StepModel, step
+from fleetprompt.engine.definition.step import Compiler, StepModel, step
 
 
 @step("wait")
 class Wait(StepModel):
-    """Wait for a signal that matches, without holding anything. The output is the signal's data."""
+    """Wait for a signal that matches, without holding anything.
+
+    The output is the signal: `{id, type, source, subject, at, data}`.
+    """
 
     kind = "wait"
     ports = ("received",)
@@ -17,12 +22,12 @@ class Wait(StepModel):
 
     signal: Templated[SignalPattern]
     """Type of the signal; `*` stands for one part, `**` for any number of them."""
-    match: TestField | None = None
+    match: Annotated[TestField, Sees("data", "signal")] | None = None
     """Condition over `data` and `signal`; a signal for which it does not hold is not heard."""
     key: str = ""
     """Only a signal with this subject is heard."""
     timeout: Templated[DurationField] | None = None
     """How long to wait; then the step ends on its port `timeout`. Without it, for ever."""
 
-    def structure(self, compiler: object) -> dict[str, object]:
+    def structure(self, compiler: Compiler) -> dict[str, Any]:
         return {"test": self.match}

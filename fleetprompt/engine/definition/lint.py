@@ -1,0 +1,259 @@
+"""What the shape of a file cannot say: rules about its meaning, one per function. Every rule sees the whole file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from fleetprompt.engine.core.program import COMMON_PORTS
+from fleetprompt.engine.definition.order import Unreachable, graph
+from fleetprompt.engine.definition.outline import Outline, Site, mapping, sequence
+from fleetprompt.engine.definition.problems import Problem, ProblemCode, did_you_mean
+from fleetprompt.engine.definition.references import References
+from fleetprompt.engine.definition.step import MAX_STEPS
+from fleetprompt.engine.definition.yaml import Document
+
+MAX_NESTING = 20
+"""How deep steps may stand inside other steps."""
+
+
+class Subject:
+    """The file that is judged."""
+
+    def __init__(self, document: Document, outline: Outline) -> None:
+        self.document = document
+        self.outline = outline
+        self.references = References(document, outline)
+
+
+def lint(subject: Subject) -> list[Problem]:
+    """What all rules find."""
+    if len(subject.outline.sites) > MAX_STEPS:
+        return list(too_many_steps(subject))
+    return [problem for rule in RULES for problem in rule(subject)]
+
+
+def too_many_steps(subject: Subject) -> Iterator[Problem]:
+    """A file has at most 2,000 steps."""
+    count = len(subject.outline.sites)
+    message = f"the file has {count:,} steps; at most {MAX_STEPS:,} are allowed"
+    hint = "use a `loop`, or split it with `workflow` steps"
+    yield subject.document.problem(("steps",), ProblemCode.TOO_LARGE, message, hint, on="key")
+
+
+def nesting(subject: Subject) -> Iterator[Problem]:
+    """Steps stand at most 20 deep in other steps."""
+    for site in subject.outline.sites:
+        if site.depth == MAX_NESTING + 1:
+            message = f"steps are nested more than {MAX_NESTING} deep"
+            yield subject.document.problem(site.pointer, ProblemCode.TOO_DEEP, message, "use a `workflow` step")
+
+
+def unique_ids(subject: Subject) -> Iterator[Problem]:
+    """An id names one step of the file."""
+    for site in subject.outline.sites:
+        first = subject.outline.ids.get(site.id)
+        if site.id and first is not None and first is not site:
+            line = subject.document.value((*first.pointer, "id")).line
+            message = f"the id `{site.id}` is already used on line {line}"
+            yield subject.document.problem((*site.pointer, "id"), ProblemCode.DUPLICATE_ID, message, "rename one")
+
+
+def needs_exist(subject: Subject) -> Iterator[Problem]:
+    """A need names a step of the own block, once, and a port that the step has."""
+    for site in subject.outline.sites:
+        seen: set[object] = set()
+        for pointer, need in site.needs or ():
+            if need in seen:
+                message = f"`{need.step}` is needed twice"
+                yield subject.document.problem(pointer, ProblemCode.BAD_VALUE, message, "remove one")
+            seen.add(need)
+            target = site.block.ids.get(need.step)
+            if target is None:
+                yield _unknown_need(subject, site, pointer, need.step)
+            elif need.port and target.ports is not None:
+                known = [*target.ports, *COMMON_PORTS]
+                if need.port not in known:
+                    message = f"`{need.step}` has no port `{need.port}`"
+                    hint = did_you_mean(need.port, known) or f"its ports: {', '.join(known)}"
+                    offset = len(need.step) + 1
+                    yield subject.document.problem(
+                        pointer, ProblemCode.BAD_PORT, message, hint, offset=offset, length=len(need.port)
+                    )
+
+
+def _unknown_need(subject: Subject, site: Site, pointer: tuple[str | int, ...], step: str) -> Problem:
+    elsewhere = subject.outline.ids.get(step)
+    message = f"there is no step `{step}`"
+    hint = did_you_mean(step, [known for known in site.block.ids if known and known != site.id])
+    if elsewhere is not None:
+        message = f"`{step}` is in another block"
+        owner = next((around for around in elsewhere.enclosing() if around.block is site.block), None)
+        hint = f"steps need steps of their own block: `{owner.id}`" if owner else "steps need steps of their own block"
+    return subject.document.problem(pointer, ProblemCode.UNKNOWN_NEED, message, hint, offset=0, length=len(step))
+
+
+def joins(subject: Subject) -> Iterator[Problem]:
+    """`join` counts needs."""
+    for site in subject.outline.sites:
+        join = site.raw.get("join")
+        pointer = (*site.pointer, "join")
+        if join is None:
+            continue
+        if not site.needs:
+            hint = "without `needs` a step waits for everything listed before it"
+            message = "`join` has no meaning without `needs`"
+            yield subject.document.problem(pointer, ProblemCode.CONFLICTING_KEYS, message, hint)
+        elif isinstance(join, int) and join > len(site.needs):
+            message = f"`join: {join}` can never be met by {len(site.needs)} needs"
+            yield subject.document.problem(pointer, ProblemCode.BAD_VALUE, message, "use `all`")
+
+
+def cycles(subject: Subject) -> Iterator[Problem]:
+    """Steps do not wait for each other."""
+    for section in subject.outline.sections:
+        order = graph(section)
+        for cycle in order.cycles:
+            path = order.path_around(cycle)
+            shown = " → ".join(site.id or "?" for site in [*path, path[0]])
+            waits = [f"`{a.id}`" for a, b in pairwise([*path, path[0]]) if a.needs is None and b.index < a.index]
+            hint = "remove one of the needs"
+            if waits:
+                hint = f"{waits[0]} has no `needs`, so it waits for everything listed before it"
+            culprit = next((site for site in path if site.needs), path[0])
+            yield subject.document.problem(
+                (*culprit.pointer, "needs"), ProblemCode.CYCLE, f"steps wait for each other: {shown}", hint
+            )
+
+
+def unreachable(subject: Subject) -> Iterator[Problem]:
+    """Every step can run in some run."""
+    for section in subject.outline.sections:
+        for index, reason in Unreachable(section).reasons.items():
+            site = section.sites[index]
+            pointer = (*site.pointer, "needs") if site.needs else (*site.pointer, "id")
+            yield subject.document.problem(pointer, ProblemCode.UNREACHABLE, f"`{site.id}` can never run: {reason}")
+
+
+def set_declared(subject: Subject) -> Iterator[Problem]:
+    """`set` changes variables that the file declares."""
+    known = subject.outline.names("vars")
+    for site in subject.outline.sites:
+        for name in mapping(site.raw.get("set")):
+            if name not in known:
+                hint = did_you_mean(name, known) or "declare it under `vars:` with its first value"
+                message = f"there is no variable `{name}`"
+                pointer = (*site.pointer, "set", name)
+                yield subject.document.problem(pointer, ProblemCode.UNKNOWN_REFERENCE, message, hint, on="key")
+
+
+def trigger_inputs(subject: Subject) -> Iterator[Problem]:
+    """A trigger gives inputs that the file declares."""
+    known = subject.outline.names("inputs")
+    for index, trigger in enumerate(sequence(subject.outline.data.get("triggers"))):
+        for name in mapping(mapping(trigger).get("inputs")):
+            if name not in known:
+                hint = did_you_mean(name, known) or "declare it under `inputs:`"
+                message = f"there is no input `{name}`"
+                pointer = ("triggers", index, "inputs", name)
+                yield subject.document.problem(pointer, ProblemCode.UNKNOWN_REFERENCE, message, hint, on="key")
+
+
+def meaningless(subject: Subject) -> Iterator[Problem]:
+    """Fields that only make sense where outside work is done."""
+    for site in subject.outline.sites:
+        if site.type is None:
+            continue
+        kind = site.type.kind
+        for key in ("poll", "reconcile"):
+            if key in site.raw and kind != "effect":
+                message = f"`{key}` has no meaning for a step of type `{site.raw['type']}`"
+                hint = "it is for steps that do outside work"
+                yield subject.document.problem((*site.pointer, key), ProblemCode.UNKNOWN_KEY, message, hint, on="key")
+        if "approval" in site.raw and kind == "approval":
+            message = "an approval is not itself approved"
+            hint = "list a second approval before it"
+            yield subject.document.problem(
+                (*site.pointer, "approval"), ProblemCode.UNKNOWN_KEY, message, hint, on="key"
+            )
+
+
+def references(subject: Subject) -> Iterator[Problem]:
+    """Expressions can be read, and what they name is there."""
+    yield from subject.references.problems()
+
+
+# ---------------------------------------------------------------- warnings
+
+
+def after_a_rejection(subject: Subject) -> Iterator[Problem]:
+    """A barrier behind an approval whose rejection is handled runs in both cases."""
+    for section in subject.outline.sections:
+        needed = {need for site in section.sites for _, need in site.needs or ()}
+        ports = {(need.step, need.port) for need in needed}
+        for gate in section.sites:
+            is_approval = gate.type is not None and gate.type.kind == "approval"
+            if not is_approval or (gate.id, "rejected") not in ports or (gate.id, "approved") in ports:
+                continue
+            after = next((site for site in section.sites[gate.index + 1 :] if site.needs is None), None)
+            if after is not None:
+                message = f"`{after.id}` also runs when `{gate.id}` is rejected, since the rejection is handled"
+                hint = f"if it must not: `needs: [{gate.id}.approved]`"
+                yield _warning(subject, (*after.pointer, "id"), message, hint)
+
+
+def unused(subject: Subject) -> Iterator[Problem]:
+    """Inputs and variables that nothing reads."""
+    for key, what in (("inputs", "input"), ("vars", "variable")):
+        used = subject.references.used[key]
+        for name in subject.outline.names(key) if "*" not in used else ():
+            if name not in used:
+                yield _warning(subject, (key, name), f"the {what} `{name}` is never used", "remove it", on_key=True)
+
+
+def compensation(subject: Subject) -> Iterator[Problem]:
+    """`compensate` and `on_failure: compensate` belong together."""
+    wanted = subject.outline.data.get("on_failure") == "compensate"
+    steps = [site for site in subject.outline.sites if "compensate" in site.raw]
+    if wanted and not steps:
+        message = "no step has a `compensate`"
+        yield _warning(subject, ("on_failure",), message, "nothing is undone when the run fails")
+    for site in steps if not wanted else ():
+        message = "this is performed only when an operator aborts the run"
+        hint = "add `on_failure: compensate` to the workflow to undo steps when a run fails"
+        yield _warning(subject, (*site.pointer, "compensate"), message, hint, on_key=True)
+
+
+def safe_reconcile(subject: Subject) -> Iterator[Problem]:
+    """A step that may simply be repeated is never in doubt."""
+    for site in subject.outline.sites:
+        if "reconcile" in site.raw and site.model is not None and site.model.repeats() == "safe":
+            message = f"`{site.id}` is repeated after a crash, so this is never performed"
+            yield _warning(subject, (*site.pointer, "reconcile"), message, "write `repeat: never`", on_key=True)
+
+
+def _warning(
+    subject: Subject, pointer: tuple[str | int, ...], message: str, hint: str, *, on_key: bool = False
+) -> Problem:
+    return subject.document.problem(
+        pointer, ProblemCode.SUSPICIOUS, message, hint, on="key" if on_key else "value", severity="warning"
+    )
+
+
+RULES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
+    nesting,
+    unique_ids,
+    needs_exist,
+    joins,
+    cycles,
+    unreachable,
+    set_declared,
+    trigger_inputs,
+    meaningless,
+    references,
+    after_a_rejection,
+    unused,
+    compensation,
+    safe_reconcile,
+)
+"""In an order in which later rules can rely on what earlier ones found: `unused` follows `references`."""

@@ -1,0 +1,157 @@
+"""A workflow file to a plan, or to everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from pydantic import BaseModel, ValidationError
+
+from fleetprompt.engine.core.plan import Plan, plan_digest
+from fleetprompt.engine.definition.compile import compile_workflow
+from fleetprompt.engine.definition.fields import MODELS
+from fleetprompt.engine.definition.lint import Subject, lint
+from fleetprompt.engine.definition.models import WorkflowModel
+from fleetprompt.engine.definition.outline import Outline, mapping
+from fleetprompt.engine.definition.problems import InvalidWorkflow, Pointer, Problem, ProblemCode, ordered
+from fleetprompt.engine.definition.roles import Role, roles
+from fleetprompt.engine.definition.shape import problems_from
+from fleetprompt.engine.definition.step import ReconcileModel, StepModel
+from fleetprompt.engine.definition.triggers import TRIGGERS, TriggerModel
+from fleetprompt.engine.definition.yaml import MAX_BYTES, Document, load_document
+from fleetprompt.engine.registry import STEPS
+
+MAX_SHOWN = 100
+"""Problems of one file that are reported."""
+
+
+class Loaded(Struct, frozen=True):
+    """A workflow file that can be run."""
+
+    plan: Plan
+    digest: str
+    """Of the plan: the same for files that mean the same."""
+    source: str
+    """The text of the file."""
+    file: str
+    warnings: tuple[Problem, ...] = ()
+
+
+def load_workflow(path: str | Path) -> Loaded:
+    """Read, check and compile a workflow file. Raises `InvalidWorkflow` with every problem."""
+    file = Path(path)
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        problem = Problem(ProblemCode.MISSING_FILE, f"the file cannot be read: {reason.lower()}", file=str(path))
+        raise InvalidWorkflow([problem]) from None
+    return load_text(data, str(path), file.parent)
+
+
+def load_text(text: str | bytes, file: str, directory: Path | None = None) -> Loaded:
+    """Check and compile the text of a workflow file. Raises `InvalidWorkflow` with every problem.
+
+    `directory` is where files are that it names; without one they are neither looked for nor covered by the digest.
+    """
+    examined = _examine(text, file, directory)
+    model = examined.model
+    if model is None or any(problem.severity == "error" for problem in examined.problems):
+        raise InvalidWorkflow(examined.problems)
+    plan = compile_workflow(model, uses_last_run=examined.uses_last_run, files=examined.files)
+    return Loaded(plan, plan_digest(plan), examined.document.text, file, examined.problems)
+
+
+def check(text: str | bytes, file: str, directory: Path | None = None) -> list[Problem]:
+    """Everything that is wrong with a workflow file, in its order; empty when there is nothing to say."""
+    return list(_examine(text, file, directory).problems)
+
+
+class _Examined(Struct, frozen=True):
+    document: Document
+    problems: tuple[Problem, ...]
+    model: WorkflowModel | None = None
+    uses_last_run: bool = False
+    files: dict[str, str] = {}
+
+
+def _examine(text: str | bytes, file: str, directory: Path | None) -> _Examined:
+    document = load_document(text, file)
+    problems = list(document.problems)
+    if not document.complete:
+        return _Examined(document, _capped(problems, document))
+    models: dict[int, StepModel] = {}
+    model: WorkflowModel | None = None
+    try:
+        model = WorkflowModel.model_validate(document.data, context={MODELS: models})
+    except ValidationError as error:
+        problems += problems_from(error, document, candidates=lambda pointer: _keys(document.data, pointer))
+    subject = Subject(document, Outline(document.data, models))
+    problems += lint(subject)
+    files = _files(subject, directory, problems) if directory is not None else {}
+    return _Examined(document, _capped(problems, document), model, subject.references.uses_last_run, files)
+
+
+def _capped(problems: list[Problem], document: Document) -> tuple[Problem, ...]:
+    """The problems in order, errors first to stay when there are too many."""
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if len(problems) <= MAX_SHOWN:
+        return ordered(problems)
+    kept = ordered(errors or problems)
+    if len(kept) > MAX_SHOWN:
+        more = document.problem((), ProblemCode.TOO_MANY, f"and {len(kept) - MAX_SHOWN} more problems")
+        kept = (*kept[:MAX_SHOWN], more)
+    return kept
+
+
+def _files(subject: Subject, directory: Path, problems: list[Problem]) -> dict[str, str]:
+    """Digests of the files that steps name, by the path as it is written; what cannot be read is a problem."""
+    found: dict[str, str] = {}
+    for site in subject.outline.sites:
+        for field in site.type.file_fields if site.type else ():
+            name = site.raw.get(field)
+            if not isinstance(name, str) or "${{" in name or name in found:
+                continue
+            try:
+                found[name] = sha256((directory / name).read_bytes()).hexdigest()
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or "not a file name"
+                message = f"`{name}` cannot be read: {reason.lower()}"
+                hint = "paths are relative to the workflow file"
+                pointer = (*site.pointer, field)
+                problems.append(subject.document.problem(pointer, ProblemCode.MISSING_FILE, message, hint))
+    return found
+
+
+def _keys(data: Any, pointer: Pointer) -> Iterable[str]:
+    """The keys that the mapping at a place can have, for a did-you-mean."""
+    model: type[BaseModel] = WorkflowModel
+    role: Role | None = None
+    value: Any = data
+    extra: tuple[str, ...] = ()
+    for part in pointer:
+        value = value[part]
+        if role is None:
+            role = roles(model).get(str(part))
+            if role is None:
+                return ()
+            if role.keyed and role.what != "steps":
+                role = Role(role.what, role.sees, role.part)
+                continue
+        if not isinstance(value, dict):
+            continue
+        body = mapping(value)
+        extra = tuple(roles(ReconcileModel)) if part == "reconcile" else ()
+        if role.what in ("steps", "body") and ("type" in body or role.what == "body"):
+            model, role = (STEPS.get(body["type"]) if body.get("type") in STEPS else StepModel), None
+        elif role.what == "steps" and "steps" in body and role.part is not None:
+            model, role = role.part, None
+        elif role.part is TriggerModel:
+            model, role = TRIGGERS.get(str(body.get("type")), TriggerModel), None
+        elif role.what != "steps" and role.part is not None:
+            model, role = role.part, None
+    return () if role is not None else (*roles(model), *extra)

@@ -1,0 +1,210 @@
+"""What can start a run, as a workflow file declares it. Expressions here see `body`, `headers`, `query` and `data`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
+
+from fleetprompt.engine.core.plan import Trigger
+from fleetprompt.engine.definition.fields import TestField, VerbatimText, either, one_or_many, wrong
+from fleetprompt.engine.definition.parts import Part
+from fleetprompt.engine.definition.problems import ProblemCode, did_you_mean
+from fleetprompt.engine.definition.scalars import DurationField, SignalPattern, WorkflowName
+
+_CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
+_CRON_NAMES = {
+    "month": ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    "weekday": ["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+}
+_CRON_MACROS = frozenset({"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"})
+
+
+class TriggerModel(Part):
+    """What every trigger may carry."""
+
+    secret_fields: ClassVar[tuple[str, ...]] = ()
+    """JSON-pointer prefixes of fields in which secrets may be referred to."""
+
+    type: VerbatimText
+    """What kind of trigger it is."""
+    if_: TestField | None = Field(None, alias="if")
+    """Condition; when it does not hold, no run starts."""
+    inputs: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Inputs of the run; may hold expressions."""
+
+    def compiled(self) -> Trigger:
+        config = self.model_dump(mode="json", by_alias=True, exclude={"type"}, exclude_defaults=True)
+        return Trigger(self.type, config)
+
+
+class ManualTrigger(TriggerModel):
+    """Someone starts it: `fleet run`, the console, the API. Also without this trigger a workflow can be started so."""
+
+
+def _cron(text: str) -> str:
+    if text in _CRON_MACROS:
+        return text
+    fields = text.split()
+    if len(fields) != len(_CRON_FIELDS):
+        raise wrong(
+            f"a cron expression has five fields, this has {len(fields)}",
+            "minute hour day month weekday, such as `*/15 * * * *`",
+        )
+    for field, (name, low, high) in zip(fields, _CRON_FIELDS, strict=True):
+        for part in field.split(","):
+            _check_cron_part(part, name, low, high)
+    return text
+
+
+def _check_cron_part(part: str, name: str, low: int, high: int) -> None:
+    span, slash, every = part.partition("/")
+    if slash and not (every.isdecimal() and int(every) > 0):
+        raise wrong(f"`{part}` is not a valid step in the {name} field", f"write `*/n` or `{low}-{high}/n`")
+    if span == "*":
+        return
+    first, dash, last = span.partition("-")
+    begin = _cron_number(first, name, low, high)
+    if dash and _cron_number(last, name, low, high) < begin:
+        raise wrong(f"the range `{span}` in the {name} field ends before it begins")
+
+
+def _cron_number(text: str, name: str, low: int, high: int) -> int:
+    names = _CRON_NAMES.get(name, [])
+    if text.lower()[:3] in names and len(text) == 3:
+        return names.index(text.lower()) + (1 if name == "month" else 0)
+    if not re.fullmatch(r"\d{1,2}", text) or not low <= int(text) <= high:
+        raise wrong(f"`{text}` is not a {name}: {low} to {high}" + (f", or {names[0]} to {names[-1]}" if names else ""))
+    return int(text)
+
+
+def _timezone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        raise wrong(f"unknown time zone `{text}`", "an IANA name such as `Europe/Berlin` or `UTC`") from None
+    return text
+
+
+class ScheduleTrigger(TriggerModel):
+    """At times: by a cron expression, or at a fixed interval."""
+
+    cron: Annotated[str, AfterValidator(_cron)] | None = None
+    """minute hour day month weekday, such as `*/15 * * * *`, or one of `@hourly @daily @weekly @monthly @yearly`."""
+    every: Annotated[DurationField, Field(ge=1)] | None = None
+    """Interval, at least a second."""
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    """Zone in which cron fields are read: an IANA name."""
+    overlap: Literal["skip", "queue", "allow", "cancel_running"] = "skip"
+    """What happens when the run before has not ended."""
+    catchup: Literal["none", "latest", "all"] = "none"
+    """Which missed times are made up for after the engine was down."""
+    jitter: DurationField = 0.0
+    """Each start is delayed by up to this much."""
+
+    @model_validator(mode="after")
+    def one_rhythm(self) -> ScheduleTrigger:
+        either(self, "cron", "every", "a schedule has either `cron` or `every`")
+        return self
+
+
+class WebhookTrigger(TriggerModel):
+    """An HTTP request to `/api/webhooks/<path>`."""
+
+    secret_fields = ("/secret",)
+
+    path: str = Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)
+    """The last part of the URL."""
+    secret: str = ""
+    """What the sender signs with: `${{ secrets.NAME }}`. Without it, the API's own tokens are needed."""
+    key: str = ""
+    """Idempotency key: a second request with the same key starts nothing. May hold expressions."""
+
+
+class SignalTrigger(TriggerModel):
+    """A signal whose type matches."""
+
+    match: SignalPattern
+    """Type of the signal: `*` is one word, `**` any number of words."""
+    key: str = ""
+    """Idempotency key; default: the signal's own. May hold expressions."""
+
+
+class CompletionTrigger(TriggerModel):
+    """The end of a run of another workflow."""
+
+    workflow: WorkflowName
+    """Name of the other workflow."""
+    status: Annotated[
+        list[Literal["completed", "failed", "cancelled", "timeout"]],
+        one_or_many(lambda value: isinstance(value, str)),
+        Field(min_length=1),
+    ] = ["completed"]  # noqa: RUF012
+    """How it ended: one or a list."""
+
+
+class ChatTrigger(TriggerModel):
+    """A message of a conversation; `data` holds `message`, `history` and `session`."""
+
+
+class WatchTrigger(TriggerModel):
+    """A change of files."""
+
+    paths: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=1000)]],
+        one_or_many(lambda value: isinstance(value, str)),
+        Field(min_length=1, max_length=100),
+    ]
+    """Files or glob patterns, relative to the workflow file; one or a list."""
+    events: Annotated[
+        list[Literal["created", "modified", "deleted"]],
+        one_or_many(lambda value: isinstance(value, str)),
+        Field(min_length=1),
+    ] = ["created", "modified"]  # noqa: RUF012
+    """Which changes count."""
+    settle: DurationField = 1.0
+    """How long it must be quiet before a run starts."""
+
+
+TRIGGERS: dict[str, type[TriggerModel]] = {
+    "manual": ManualTrigger,
+    "schedule": ScheduleTrigger,
+    "webhook": WebhookTrigger,
+    "signal": SignalTrigger,
+    "completion": CompletionTrigger,
+    "chat": ChatTrigger,
+    "watch": WatchTrigger,
+}
+
+
+def _read_trigger(value: Any, info: ValidationInfo) -> TriggerModel:
+    if not isinstance(value, dict):
+        hint = f"write {{type: {value}}}" if value in TRIGGERS else "a trigger is a mapping such as {type: manual}"
+        raise wrong("this is not a trigger", hint, ProblemCode.WRONG_TYPE)
+    body = cast("dict[str, Any]", value)
+    known = ", ".join(TRIGGERS)
+    if "type" not in body:
+        raise wrong("a trigger needs a `type`", f"one of: {known}", ProblemCode.MISSING_KEY)
+    model = TRIGGERS.get(str(body["type"]))
+    if model is None:
+        hint = did_you_mean(str(body["type"]), TRIGGERS) or f"known: {known}"
+        error = wrong(f"unknown trigger type `{body['type']}`", hint, ProblemCode.UNKNOWN_TYPE)
+        details = InitErrorDetails(type=error, loc=("type",), input=body["type"])
+        raise ValidationError.from_exception_data("Trigger", [details])
+    return model.model_validate(body, context=info.context)
+
+
+TriggerField: TypeAlias = Annotated[
+    TriggerModel, PlainValidator(_read_trigger), WithJsonSchema({"$ref": "#/$defs/trigger"})
+]
