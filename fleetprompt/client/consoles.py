@@ -1,0 +1,322 @@
+"""The two consoles: with the engine in this process, or beside an engine that somebody else holds (or nobody)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import uuid_utils
+
+from fleetprompt.client.files import WorkflowFile, load_file, source_of, with_children
+from fleetprompt.client.protocol import Progress, StartRun, TakenUp, Where
+from fleetprompt.client.reading import Reading
+from fleetprompt.engine.core import signal as types
+from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
+from fleetprompt.engine.core.inputs import bind_inputs
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.ports import Clock, LogLine, Store, Stored, Workflow
+from fleetprompt.engine.runtime.bus import validate
+from fleetprompt.engine.runtime.engine import Engine, SystemClock
+from fleetprompt.engine.runtime.lock import EngineLock, engine_holder
+from fleetprompt.engine.runtime.wire import Wire, nudge
+
+ANSWER_SECONDS = 10.0
+"""How long another engine may take to answer a command."""
+POLL_SECONDS = 0.1
+
+
+def new_id() -> str:
+    """A fresh id that sorts by time (UUID version 7, RFC 9562)."""
+    return str(uuid_utils.uuid7())
+
+
+class StoreConsole(Reading):
+    """What both consoles share: they put signals into the store."""
+
+    where: Where = "none"
+    taken_up = TakenUp()
+
+    def __init__(self, store: Store, clock: Clock, folder: Path) -> None:
+        super().__init__(store, clock)
+        self.folder = folder
+
+    def _signal(self, type_: str, subject: str, data: dict[str, Any], by: str, key: str = "") -> Signal:
+        return Signal(
+            id=new_id(),
+            type=type_,
+            source=f"cli/{by or 'unknown'}",
+            at=self.clock.now(),
+            data=data,
+            subject=subject,
+            tenant=self.tenant,
+            key=key,
+            by=by,
+        )
+
+    async def _send(self, signal: Signal) -> Result:
+        raise NotImplementedError
+
+    async def _register(self, file: WorkflowFile) -> str:
+        raise NotImplementedError
+
+    async def start(self, request: StartRun) -> str:
+        """Start a run."""
+        data: dict[str, Any] = {
+            "inputs": request.inputs,
+            "labels": request.labels,
+            "project": request.project,
+            "session": request.session,
+        }
+        if request.priority:
+            data["priority"] = request.priority
+        if request.file:
+            file = await asyncio.to_thread(load_file, Path(request.file))
+            _, problems = bind_inputs(file.plan, request.inputs)
+            if problems:
+                raise InvalidInput("\n".join(problems), where=request.file, hint="give inputs with -i NAME=VALUE")
+            children = await asyncio.to_thread(with_children, file, self.folder)
+            for child in reversed(children):
+                await self._register(child)
+            source = await asyncio.to_thread(source_of, file)
+            data |= {"workflow": file.plan.name, "plan": file.digest, "source": msgspec.to_builtins(source)}
+        else:
+            data["workflow"] = request.workflow
+            known = await self.store.catalog.workflow(request.workflow, self.tenant)
+            if known is None:
+                raise NotFound(
+                    f"there is no workflow `{request.workflow}`", hint="give its file, or see `fleet workflows`"
+                )
+            data["source"] = {"file": known.file}
+        result = await self._send(self._signal(types.START, "", data, request.by, request.key))
+        if result.status == "refused":
+            raise Refused(result.reason)
+        return result.run
+
+    async def command(self, type_: str, run: str, *, by: str, data: dict[str, Any] | None = None) -> Result:
+        """Send a command about a run and wait for the answer."""
+        return await self._send(self._signal(type_, run, {"run": run, **(data or {})}, by))
+
+    async def vote(
+        self,
+        approval: str,
+        decision: Literal["approved", "rejected"],
+        *,
+        by: str,
+        comment: str = "",
+        values: dict[str, Any] | None = None,
+    ) -> Result:
+        """Decide about an approval."""
+        found, _ = await self.approval(approval)
+        data = {
+            "run": found.run,
+            "approval": found.id,
+            "decision": decision,
+            "comment": comment,
+            "values": values or {},
+            "via": "cli",
+        }
+        return await self._send(self._signal(types.VOTE, found.run, data, by))
+
+    async def set_workflow(self, name: str, status: str, *, by: str) -> Result:
+        """Pause, activate or archive a workflow."""
+        return await self._send(self._signal(types.SET_WORKFLOW, name, {"workflow": name, "status": status}, by))
+
+
+class EmbeddedConsole(StoreConsole):
+    """The engine is here."""
+
+    where: Where = "embedded"
+
+    def __init__(self, engine: Engine, folder: Path, lock: EngineLock | None, wire: Wire | None) -> None:
+        super().__init__(engine.store, engine.clock, folder)
+        self.engine = engine
+        self._lock = lock
+        self._wire = wire
+        found = engine.recovered
+        self.taken_up = TakenUp(
+            runs=found.runs,
+            in_doubt=found.in_doubt,
+            signals=found.signals,
+            corrupt=tuple(corrupt.run for corrupt in found.corrupt),
+            others=found.others,
+        )
+
+    @property
+    def holder(self) -> str:
+        return "this process"
+
+    async def close(self) -> None:
+        """Close the engine: finish or park."""
+        if self._wire is not None:
+            await self._wire.close()
+        await self.engine.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    async def _send(self, signal: Signal) -> Result:
+        return await self.engine.bus.submit(signal)
+
+    async def _register(self, file: WorkflowFile) -> str:
+        return await self.engine.workflows.register(file.plan, source=file.text, file=file.file, tenant=self.tenant)
+
+    async def publish(self, signal: Signal) -> tuple[Signal, bool]:
+        """Publish a signal."""
+        publication = await self.engine.bus.publish(signal)
+        return publication.signal, publication.duplicate
+
+    async def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
+        """Facts and log lines as they come."""
+        async for entry in self.engine.feed.watch(self.store.journal, after, run):
+            yield entry if isinstance(entry, Stored) else Progress(*entry)
+
+    async def health(self) -> dict[str, Any]:
+        """The engine in figures."""
+        engine = self.engine
+        return {
+            "engine": "this process",
+            "live_runs": len(engine.live),
+            "timers": engine.timers.waiting,
+            "waiting_for_slots": engine.slots.waiting,
+            "pools": {name: {"in_use": pool.in_use, "waiting": pool.waiting} for name, pool in engine.pools.items()},
+            "commits": self.store.journal.commits,
+            "troubles": len(engine.troubles),
+        }
+
+    def troubles(self) -> Sequence[tuple[float, str, str]]:
+        """What went wrong in the engine lately."""
+        return self.engine.troubles
+
+
+class AttachedConsole(StoreConsole):
+    """The engine is in another process, or nowhere: signals are left in the store and answered from there."""
+
+    def __init__(self, store: Store, state: Path | None, folder: Path) -> None:
+        super().__init__(store, SystemClock(), folder)
+        self._state = state
+
+    @property
+    def _holder(self) -> dict[str, Any] | None:
+        return engine_holder(self._state / "engine.lock") if self._state is not None else {"what": "a server"}
+
+    @property
+    def where(self) -> Where:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "attached" if self._holder is not None else "none"
+
+    @property
+    def holder(self) -> str:
+        found = self._holder
+        return f"pid {found.get('pid', '?')} ({found.get('what', 'fleet')})" if found is not None else "nobody"
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self.store.close()
+
+    async def _nudge(self) -> bool:
+        return self._state is not None and await nudge(self._state / "engine.sock")
+
+    async def _send(self, signal: Signal) -> Result:
+        publication = await self.store.signals.publish(signal)
+        signal = publication.signal
+        nudged = await self._nudge()
+        if not nudged and self.where == "none":
+            run = signal.id if signal.type in (types.START, types.RETRY) else signal.subject
+            return Result(signal=signal.id, status="accepted", run=run, reason="queued")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ANSWER_SECONDS
+        while True:
+            routed, results = await self.store.signals.results(signal.id)
+            if results:
+                return results[0]
+            if routed:
+                return Result(signal=signal.id, status="accepted", run=signal.subject)
+            if loop.time() > deadline:
+                return Result(signal=signal.id, status="accepted", run=signal.subject, reason="queued")
+            await asyncio.sleep(POLL_SECONDS / 10 if nudged else POLL_SECONDS)
+
+    async def _register(self, file: WorkflowFile) -> str:
+        catalog = self.store.catalog
+        digest = await catalog.put(file.plan, source=file.text, tenant=self.tenant)
+        known = await catalog.workflow(file.plan.name, self.tenant)
+        if known is None or known.plan != digest or known.file != file.file:
+            await catalog.set_workflow(
+                Workflow(
+                    name=file.plan.name,
+                    tenant=self.tenant,
+                    status=known.status if known is not None else "active",
+                    plan=digest,
+                    file=file.file,
+                    updated_at=self.clock.now(),
+                    max_runs=file.plan.max_runs,
+                )
+            )
+        return digest
+
+    async def publish(self, signal: Signal) -> tuple[Signal, bool]:
+        """Publish a signal."""
+        validate(signal)
+        publication = await self.store.signals.publish(signal)
+        await self._nudge()
+        return publication.signal, publication.duplicate
+
+    async def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
+        """Facts from the engine's socket, or from the store where there is none."""
+        seq = after
+        if self._state is not None:
+            async for entry in _from_socket(self._state / "engine.sock", run, after):
+                if isinstance(entry, Stored):
+                    seq = entry.seq
+                yield entry
+        token = 0
+        logged = 0
+        while True:
+            entries = await (self.store.journal.facts(run) if run else self.store.journal.since(seq))
+            for entry in entries:
+                if isinstance(entry, Stored) and entry.seq > seq:
+                    seq = entry.seq
+                    yield entry
+            if run:
+                lines, logged = await self.store.logs.read(run, after=logged)
+                for line in lines:
+                    yield Progress(run, line)
+            seen = token
+            while (token := await self.store.changed(token)) == seen:
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def health(self) -> dict[str, Any]:
+        """What can be seen from outside."""
+        return {"engine": self.holder}
+
+    def troubles(self) -> Sequence[tuple[float, str, str]]:
+        """Nothing can be said of another process's engine."""
+        return ()
+
+
+class _Line(msgspec.Struct):
+    fact: Stored | None = None
+    run: str = ""
+    log: LogLine | None = None
+
+
+async def _from_socket(path: Path, run: str, after: int) -> AsyncIterator[Stored | Progress]:
+    """The live feed of the engine behind a socket; ends when it hangs up."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=64 * 1024 * 1024)
+    except (OSError, ValueError):
+        return
+    decoder = msgspec.json.Decoder(_Line)
+    try:
+        writer.write(msgspec.json.encode({"op": "watch", "after": after, "run": run}) + b"\n")
+        await writer.drain()
+        while line := await reader.readline():
+            entry = decoder.decode(line)
+            if entry.fact is not None:
+                yield entry.fact
+            elif entry.log is not None:
+                yield Progress(entry.run, entry.log)
+    except (OSError, ValueError, msgspec.DecodeError):
+        return
+    finally:
+        writer.close()

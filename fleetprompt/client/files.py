@@ -1,0 +1,94 @@
+"""Workflow files as the faces use them: loaded with what they start, with the commit they come from."""
+
+from __future__ import annotations
+
+import subprocess
+from hashlib import sha256
+from pathlib import Path
+
+from msgspec import Struct
+
+from fleetprompt.engine.core.errors import NotFound
+from fleetprompt.engine.core.facts import Source
+from fleetprompt.engine.core.plan import Plan
+from fleetprompt.engine.registry import STEPS
+
+GIT_SECONDS = 5.0
+
+
+class WorkflowFile(Struct, frozen=True):
+    """A loaded file."""
+
+    plan: Plan
+    digest: str
+    text: str
+    file: str
+    """Absolute path."""
+    warnings: tuple[str, ...] = ()
+    """Rendered, for people."""
+
+
+def discover_steps() -> None:
+    """Make the step types known."""
+    STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
+
+
+def load_file(path: Path) -> WorkflowFile:
+    """A workflow file. Raises `InvalidWorkflow` with every problem, `NotFound` when there is no such file."""
+    from fleetprompt.engine.definition.load import load_workflow
+    from fleetprompt.engine.definition.problems import render
+
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}", hint="give the path of a workflow file, or the name of a workflow")
+    discover_steps()
+    loaded = load_workflow(path)
+    return WorkflowFile(
+        plan=loaded.plan,
+        digest=loaded.digest,
+        text=loaded.source,
+        file=str(path.resolve()),
+        warnings=tuple(render(problem) for problem in loaded.warnings),
+    )
+
+
+def with_children(file: WorkflowFile, folder: Path) -> list[WorkflowFile]:
+    """The file and those of the workflows it starts, from its own folder or the project's; unknown ones are left out."""
+    found = {file.plan.name: file}
+    queue = list(file.plan.children)
+    while queue:
+        name = queue.pop()
+        if name in found:
+            continue
+        for place in (Path(file.file).parent, folder):
+            candidate = place / f"{name}.yaml"
+            if candidate.is_file():
+                child = load_file(candidate)
+                found[name] = child
+                queue += child.plan.children
+                break
+    return list(found.values())
+
+
+def source_of(file: WorkflowFile) -> Source:
+    """Where a file comes from: its commit, and whether it differs from it."""
+    path = Path(file.file)
+    digest = sha256(file.text.encode()).hexdigest()
+    try:
+        shown = subprocess.run(
+            ["git", "status", "--porcelain=v2", "--branch", "--", path.name],
+            cwd=path.parent,
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return Source(file=file.file, digest=digest)
+    commit = ""
+    dirty = False
+    for line in shown.splitlines():
+        if line.startswith("# branch.oid "):
+            commit = line.removeprefix("# branch.oid ").strip()
+        elif not line.startswith("#"):
+            dirty = True
+    return Source(file=file.file, digest=digest, commit="" if commit == "(initial)" else commit, dirty=dirty)

@@ -1,0 +1,90 @@
+"""Opening a console on a project: with an engine if wanted and free, otherwise beside the one that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.engine.ports import Store
+from fleetprompt.engine.runtime.engine import Engine, Limits
+from fleetprompt.engine.runtime.lock import EngineIsRunning, EngineLock
+from fleetprompt.engine.runtime.secrets import Secrets
+from fleetprompt.engine.runtime.wire import Wire
+
+Mode = Literal["engine", "prefer", "attach"]
+"""`engine`: hold the engine or fail. `prefer`: hold it if nobody does. `attach`: never hold it."""
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """A project, as the client needs to know it."""
+
+    root: Path
+    state: Path
+    database: str
+    workflows: Path
+    max_runs: int | None = None
+    pools: Mapping[str, int] = {}
+    threads: int = 64
+    grace: float = 10.0
+    groups: Mapping[str, list[str]] = {}
+
+
+def open_store(place: Place) -> Store:
+    """The store of a place, not connected yet."""
+    from fleetprompt.engine.store.database import SqlStore
+
+    make_state(place.state)
+    return SqlStore(place.database)
+
+
+def make_state(state: Path) -> None:
+    """The folder of the project's state: for its owner only, ignored by git."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ignore = state / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+
+
+async def open_console(
+    place: Place, mode: Mode, *, what: str = "fleet", recover: bool = False
+) -> EmbeddedConsole | AttachedConsole:
+    """A console. Raises `EngineIsRunning` in mode `engine`, `StoreUnavailable` when the store cannot be opened."""
+    store = open_store(place)
+    on_disk = "://" not in place.database or place.database.startswith("sqlite")
+    if mode != "attach":
+        lock = EngineLock(place.state / "engine.lock") if on_disk else None
+        try:
+            if lock is not None:
+                lock.acquire(what)
+        except EngineIsRunning:
+            if mode == "engine":
+                raise
+        else:
+            return await _embed(place, store, lock, recover)
+    await store.open()
+    return AttachedConsole(store, place.state if on_disk else None, place.workflows)
+
+
+async def _embed(place: Place, store: Store, lock: EngineLock | None, recover: bool) -> EmbeddedConsole:
+    limits = Limits(max_runs=place.max_runs, pools=place.pools, threads=place.threads, grace=place.grace)
+    engine = Engine(
+        store,
+        limits=limits,
+        secrets=Secrets(place.state / "secrets.toml"),
+        groups=place.groups,
+        directory=place.root,
+        recover=recover,
+    )
+    try:
+        await engine.open()
+        wire = Wire(engine, place.state / "engine.sock")
+        await wire.open()
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+    return EmbeddedConsole(engine, place.workflows, lock, wire)

@@ -1,0 +1,139 @@
+"""What every face can do: one protocol, whether the engine is in this process, in another, or not running at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+from fleetprompt.engine.core.facts import AnyFact
+from fleetprompt.engine.core.plan import Plan
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.core.state import Run
+from fleetprompt.engine.ports import Approval, LogLine, Page, RunHead, Stored, Vote, Workflow
+
+Where = Literal["embedded", "attached", "none"]
+"""Where the engine is: in this process, in another one, or nowhere."""
+
+
+class StartRun(Struct, frozen=True, kw_only=True):
+    """A wish to start a run, of a workflow file or of a workflow that the store knows."""
+
+    workflow: str = ""
+    file: str = ""
+    inputs: dict[str, Any] = {}
+    labels: dict[str, str] = {}
+    priority: int = 0
+    project: str = ""
+    session: str = ""
+    key: str = ""
+    """Idempotency key: a second start with the same key is the same run."""
+    by: str = ""
+
+
+class Progress(Struct, frozen=True):
+    """A log line as it is written; may be lost."""
+
+    run: str
+    line: LogLine
+
+
+class TakenUp(Struct, frozen=True):
+    """What the engine of this process found when it opened."""
+
+    runs: tuple[str, ...] = ()
+    in_doubt: int = 0
+    signals: int = 0
+    corrupt: tuple[str, ...] = ()
+    others: int = 0
+    """Interrupted runs that were left alone."""
+
+
+class Console(Protocol):
+    """The operator's door. Everything raises `FleetError` with a message for people."""
+
+    @property
+    def where(self) -> Where: ...
+    @property
+    def holder(self) -> str:
+        """Who holds the engine, for people."""
+        ...
+
+    @property
+    def taken_up(self) -> TakenUp: ...
+
+    async def close(self) -> None: ...
+
+    # runs
+    async def start(self, request: StartRun) -> str:
+        """Start a run; returns its id when the start is durable."""
+        ...
+
+    async def command(self, type_: str, run: str, *, by: str, data: dict[str, Any] | None = None) -> Result:
+        """Send `fleet.run.cancel`, `.pause`, `.resume`, `.retry` or `fleet.step.resolve`, and wait for the answer.
+
+        Without an engine the answer has the status `accepted` and the reason `queued`.
+        """
+        ...
+
+    async def find(self, text: str) -> str:
+        """The id of the one run that the text means: an id, its beginning or its end, or `last`.
+
+        Raises `NotFound`, or `InvalidInput` when it means several.
+        """
+        ...
+
+    async def run(self, run: str) -> RunHead: ...
+    async def runs(self, filter_: str, page: Page) -> tuple[list[RunHead], str]: ...
+    async def count(self, filter_: str) -> int: ...
+    async def facts(self, run: str, *, upto: int | None = None) -> list[Stored]: ...
+    async def state(self, run: str, *, upto: int | None = None) -> Run:
+        """The run as its facts make it, up to a fact."""
+        ...
+
+    async def plan(self, digest: str) -> Plan: ...
+    async def source(self, digest: str) -> str:
+        """The YAML a plan came from."""
+        ...
+
+    async def value(self, fact: AnyFact) -> Any:
+        """The large value that a fact keeps elsewhere."""
+        ...
+
+    def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
+        """Facts after a position, then live ones, with log lines between them."""
+        ...
+
+    async def logs(
+        self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
+    ) -> tuple[list[LogLine], int]: ...
+
+    # approvals
+    async def approvals(self, filter_: str, page: Page) -> tuple[list[Approval], str]: ...
+    async def approval(self, text: str) -> tuple[Approval, list[Vote]]: ...
+    async def vote(
+        self,
+        approval: str,
+        decision: Literal["approved", "rejected"],
+        *,
+        by: str,
+        comment: str = "",
+        values: dict[str, Any] | None = None,
+    ) -> Result: ...
+
+    # signals
+    async def publish(self, signal: Signal) -> tuple[Signal, bool]:
+        """Publish a signal; returns it as stored and whether its key was seen before."""
+        ...
+
+    async def signals(self, filter_: str, page: Page) -> tuple[list[Signal], str]: ...
+    async def signal(self, id_: str) -> tuple[Signal, bool, list[Result]]: ...
+
+    # workflows
+    async def workflows(self) -> list[Workflow]: ...
+    async def set_workflow(self, name: str, status: str, *, by: str) -> Result: ...
+
+    # health
+    async def health(self) -> dict[str, Any]: ...
+    def troubles(self) -> Sequence[tuple[float, str, str]]: ...

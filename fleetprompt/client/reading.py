@@ -1,0 +1,150 @@
+"""The half of a console that only reads: it is the same wherever the engine is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound
+from fleetprompt.engine.core.facts import AnyFact, Blob
+from fleetprompt.engine.core.plan import Plan
+from fleetprompt.engine.core.program import Program
+from fleetprompt.engine.core.query import parse
+from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS, RUN_FIELDS, SIGNAL_FIELDS
+from fleetprompt.engine.core.run import fold
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.core.state import Run
+from fleetprompt.engine.ports import (
+    Approval,
+    Clock,
+    Corrupt,
+    LogLine,
+    Page,
+    RunHead,
+    Store,
+    Stored,
+    Vote,
+    Workflow,
+)
+
+
+class Reading:
+    """Lists and looks."""
+
+    def __init__(self, store: Store, clock: Clock, tenant: str = "default") -> None:
+        self.store = store
+        self.clock = clock
+        self.tenant = tenant
+
+    async def find(self, text: str) -> str:
+        """The id of the one run that the text means."""
+        if text == "last":
+            heads, _ = await self.runs("", Page(limit=1))
+            if not heads:
+                raise NotFound("there are no runs yet", hint="start one: fleet run FILE")
+            return heads[0].id
+        ids = await self.store.runs.find(text, self.tenant)
+        return _one(ids, text, "run", "`fleet runs` lists them")
+
+    async def run(self, run: str) -> RunHead:
+        """A run's row."""
+        head = await self.store.runs.get(run)
+        if head is None:
+            raise NotFound(f"there is no run {run}", hint="`fleet runs` lists them")
+        return head
+
+    async def runs(self, filter_: str, page: Page) -> tuple[list[RunHead], str]:
+        """Matching runs and the next cursor."""
+        query = parse(filter_, RUN_FIELDS)
+        query.require()
+        return await self.store.runs.list(query, page, now=self.clock.now(), tenant=self.tenant)
+
+    async def count(self, filter_: str) -> int:
+        """How many runs match."""
+        query = parse(filter_, RUN_FIELDS)
+        query.require()
+        return await self.store.runs.count(query, now=self.clock.now(), tenant=self.tenant)
+
+    async def facts(self, run: str, *, upto: int | None = None) -> list[Stored]:
+        """A run's journal."""
+        found: list[Stored] = []
+        for entry in await self.store.journal.facts(run, upto=upto):
+            if isinstance(entry, Corrupt):
+                raise FleetError(
+                    f"the journal of run {run} is damaged at fact {entry.n}: {entry.reason}",
+                    hint=f"`fleet facts {run} --upto {entry.n - 1}` shows what is before it",
+                )
+            found.append(entry)
+        return found
+
+    async def state(self, run: str, *, upto: int | None = None) -> Run:
+        """The run as its facts make it."""
+        head = await self.run(run)
+        program = Program(await self.plan(head.plan), head.plan)
+        return fold(program, [stored.fact for stored in await self.facts(run, upto=upto)])
+
+    async def plan(self, digest: str) -> Plan:
+        """A plan by its digest."""
+        plan = await self.store.catalog.plan(digest)
+        if plan is None:
+            raise NotFound(f"there is no plan {digest[:12]} in the store")
+        return plan
+
+    async def source(self, digest: str) -> str:
+        """The YAML of a plan."""
+        return await self.store.catalog.source(digest) or ""
+
+    async def value(self, fact: AnyFact) -> Any:
+        """The large value of a fact."""
+        blob: Blob | None = getattr(fact, "blob", None)
+        if blob is None:
+            return None
+        data = await self.store.blobs.get(blob.digest, self.tenant)
+        return msgspec.json.decode(data) if data is not None else None
+
+    async def logs(
+        self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
+    ) -> tuple[list[LogLine], int]:
+        """Lines of a step log."""
+        return await self.store.logs.read(run, path=path, after=after, limit=limit, tail=tail)
+
+    async def approvals(self, filter_: str, page: Page) -> tuple[list[Approval], str]:
+        """Matching approvals and the next cursor."""
+        query = parse(filter_, APPROVAL_FIELDS)
+        query.require()
+        return await self.store.approvals.list(query, page, now=self.clock.now(), tenant=self.tenant)
+
+    async def approval(self, text: str) -> tuple[Approval, list[Vote]]:
+        """The one approval that the text means, with its votes."""
+        ids = await self.store.approvals.find(text, self.tenant)
+        found = await self.store.approvals.get(_one(ids, text, "approval", "`fleet approvals` lists them"))
+        if found is None:
+            raise NotFound(f"there is no approval {text}", hint="`fleet approvals` lists them")
+        return found, await self.store.approvals.votes(found.id)
+
+    async def signals(self, filter_: str, page: Page) -> tuple[list[Signal], str]:
+        """Matching signals and the next cursor."""
+        query = parse(filter_, SIGNAL_FIELDS)
+        query.require()
+        return await self.store.signals.list(query, page, now=self.clock.now(), tenant=self.tenant)
+
+    async def signal(self, id_: str) -> tuple[Signal, bool, list[Result]]:
+        """A signal, whether it is routed, and what came of it."""
+        found = await self.store.signals.get(id_)
+        if found is None:
+            raise NotFound(f"there is no signal {id_}", hint="`fleet signals` lists them")
+        routed, results = await self.store.signals.results(id_)
+        return found, routed, results
+
+    async def workflows(self) -> list[Workflow]:
+        """The workflows the store knows."""
+        return await self.store.catalog.workflows(self.tenant)
+
+
+def _one(ids: list[str], text: str, what: str, hint: str) -> str:
+    if not ids:
+        raise NotFound(f"there is no {what} {text}", hint=hint)
+    if len(ids) > 1 and text not in ids:
+        raise InvalidInput(f"{text} means several {what}s: {', '.join(ids[:5])}", hint="give more of the id")
+    return text if text in ids else ids[0]

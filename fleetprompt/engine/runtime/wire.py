@@ -1,0 +1,124 @@
+"""The engine's socket: nudges in, live facts out. One JSON object a line; only the owner of the files can connect.
+
+`{"op": "nudge"}` says that signals were published. `{"op": "watch", "after": SEQ, "run": ID}` turns the connection
+into the feed. Who cannot connect still works: engines also look at the store twice a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fleetprompt.engine.ports import Stored
+
+if TYPE_CHECKING:
+    from fleetprompt.engine.runtime.engine import Engine
+
+LONGEST_PATH = 100
+"""Bytes of a socket path that every Unix takes (`sun_path` is 104 or 108 long)."""
+POLL_SECONDS = 0.5
+MAX_LINE = 64 * 1024
+
+_encode = msgspec.json.encode
+
+
+class Wire:
+    """Listens beside an engine."""
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self._engine = engine
+        self._path = path
+        self._server: asyncio.Server | None = None
+        self._poller: asyncio.Task[None] | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Listen. A path that is too long leaves others to polling."""
+        self._poller = asyncio.get_running_loop().create_task(self._poll())
+        if len(bytes(self._path)) > LONGEST_PATH:
+            self._engine.trouble("socket", OSError(f"{self._path} is too long for a socket: other processes poll"))
+            return
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._accept, self._path, limit=MAX_LINE)
+        self._path.chmod(0o600)
+
+    async def close(self) -> None:
+        """Hang up."""
+        tasks = [task for task in (self._poller, *self._connections) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _poll(self) -> None:
+        """See what other processes have written, also when nobody nudges."""
+        token = 0
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                now = await self._engine.store.changed(token)
+                if now != token:
+                    token = now
+                    await self._engine.bus.drain()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                self._engine.trouble("looking for signals", error)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ValueError, asyncio.CancelledError):
+            await self._talk(reader, writer)
+        writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            try:
+                request: Any = msgspec.json.decode(line)
+                operation = request["op"]
+            except (msgspec.DecodeError, KeyError, TypeError):
+                writer.write(_encode({"error": "not a request"}) + b"\n")
+                return
+            if operation == "nudge":
+                await self._engine.bus.drain()
+                writer.write(b'{"ok":true}\n')
+                await writer.drain()
+            elif operation == "watch":
+                await self._watch(writer, int(request.get("after") or 0), str(request.get("run") or ""))
+                return
+            else:
+                writer.write(_encode({"error": f"unknown op {operation!r}"}) + b"\n")
+
+    async def _watch(self, writer: asyncio.StreamWriter, after: int, run: str) -> None:
+        async for entry in self._engine.feed.watch(self._engine.store.journal, after, run):
+            if isinstance(entry, Stored):
+                writer.write(_encode({"fact": entry}) + b"\n")
+            else:
+                writer.write(_encode({"run": entry[0], "log": entry[1]}) + b"\n")
+            await writer.drain()
+
+
+async def nudge(path: Path) -> bool:
+    """Tell the engine behind a socket that there are signals; False when nobody listens."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(path)
+    except (OSError, ValueError):
+        return False
+    try:
+        writer.write(b'{"op":"nudge"}\n')
+        await writer.drain()
+        return bool(await reader.readline())
+    except OSError:
+        return False
+    finally:
+        writer.close()
