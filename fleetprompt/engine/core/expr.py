@@ -20,13 +20,13 @@ from fleetprompt.engine.core.expr_filters import FILTERS
 from fleetprompt.engine.core.expr_syntax import RESERVED, parse
 from fleetprompt.engine.core.expr_tests import TESTS
 from fleetprompt.engine.core.expr_values import (
-    MAX_RESULT,
     SCALARS,
     ExpressionError,
     Meter,
     NeedsValue,
     NotLoaded,
     Refusal,
+    check_loaded,
     truthy,
     weigh,
 )
@@ -71,7 +71,7 @@ class Expression(Struct, frozen=True, eq=False):
         try:
             value = self.run(scope, Meter())
             if type(value) not in SCALARS:
-                weigh(value, float("inf") if self.is_chain else MAX_RESULT)
+                (check_loaded if self.is_chain else weigh)(value)
             return value
         except Refusal as refusal:
             message, hint = refusal.message, refusal.hint

@@ -83,7 +83,7 @@ class Applier:
         if node.name in EACH:
             return placed(self._each(node, operand, span), self._tree, span)
         operation = self._known(node.name, FILTERS, "filter", span)
-        args = self._bind(operation, node.args, node.kwargs, span)
+        args = self._bind(operation, node.args, node.kwargs, span, soft and node.name == "default")
         if node.name == "default":
             return placed(_default(operand, *args), self._tree, span)
         return placed((_soft_call if soft else _call)(operation.run, operand, args), self._tree, span)
@@ -183,9 +183,14 @@ class Applier:
             raise self._tree.error(node, "arguments are written out: there is no * or **")
 
     def _bind(
-        self, operation: Operation, args: Sequence[jinja.Expr], kwargs: Sequence[jinja.Node], span: Span
+        self,
+        operation: Operation,
+        args: Sequence[jinja.Expr],
+        kwargs: Sequence[jinja.Node],
+        span: Span,
+        soft: bool = False,
     ) -> list[Run]:
-        """One piece per parameter, defaults included."""
+        """One piece per parameter, defaults included; soft: the first may be missing (`a | default(b) | default(0)`)."""
         params, name = operation.params, operation.name
         usage = f"it is {name}({', '.join(params)})" if params else f"it is {name}, without arguments"
         if len(args) > len(params):
@@ -201,7 +206,10 @@ class Applier:
         for param in params:
             if param not in given and param not in defaults:
                 raise self._tree.error(span, f"{name} needs {quote(param)}", usage)
-        return [self._compile(given[param], False) if param in given else constant(defaults[param]) for param in params]
+        return [
+            self._compile(given[param], soft and param == params[0]) if param in given else constant(defaults[param])
+            for param in params
+        ]
 
 
 def _is_true(value: Any, meter: Meter) -> bool:

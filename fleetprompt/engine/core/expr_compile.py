@@ -290,6 +290,9 @@ class Compiler:
         return placed(lambda scope, meter: sign(run(scope, meter)), self._tree, node)
 
     def _arithmetic(self, node: jinja.BinExpr) -> Run:
+        chained = isinstance(node, jinja.Pow) and isinstance(node.left, jinja.Pow | jinja.Neg | jinja.Pos)
+        if chained and not self._tree.bracketed(node.left):  # Jinja2 and Python disagree about what it means
+            raise self._tree.error(node, "** needs brackets here", "write (-a) ** b, (a ** b) ** c or a ** (b ** c)")
         left, right, operation = self.compile(node.left), self.compile(node.right), OPERATIONS[node.operator]
         return placed(lambda scope, meter: operation(left(scope, meter), right(scope, meter), meter), self._tree, node)
 

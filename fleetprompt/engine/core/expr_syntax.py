@@ -212,6 +212,11 @@ class Tree:
             index += 1
         return (self._lexemes[index].offset, len(self._lexemes[index].text))
 
+    def bracketed(self, node: jinja.Node) -> bool:
+        """The node is followed by a closing bracket."""
+        end = sum(self.span(node))
+        return next((lexeme.text for lexeme in self._lexemes if lexeme.offset >= end), "") == ")"
+
     def key(self, node: jinja.Getattr | jinja.Getitem) -> Span:
         """The member's name, or its brackets."""
         at, end = self.word(node.lineno, skip=".")[0], self._end(node.lineno)

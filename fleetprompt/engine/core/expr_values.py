@@ -233,7 +233,21 @@ def lookup(scope: Mapping[str, Any], path: Sequence[str | int]) -> Any:
     return value
 
 
-def weigh(value: Any, limit: float = MAX_RESULT) -> int:
+def check_loaded(value: Any) -> None:
+    """Raises NeedsValue when a part of the value is not loaded, Refusal when it is not JSON."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        what = type_of(item)
+        if what is dict:
+            stack += [child for child in item.values() if type_of(child) not in SCALARS]
+        elif what is list:
+            stack += [child for child in item if type_of(child) not in SCALARS]
+        else:
+            kind(item)
+
+
+def weigh(value: Any, limit: int = MAX_RESULT) -> int:
     """How heavy a value is, as JSON would write it out: its characters, each value counting as four.
 
     Raises Refusal over the limit or for anything but JSON data, NeedsValue when a part is not loaded.
@@ -260,7 +274,7 @@ def weigh(value: Any, limit: float = MAX_RESULT) -> int:
     return total
 
 
-def _too_heavy(limit: float) -> NoReturn:
+def _too_heavy(limit: int) -> NoReturn:
     raise Refusal(f"the result is too large: more than {limit:,} characters")
 
 
