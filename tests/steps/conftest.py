@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,20 @@ class Recorder:
         return await step_type(self.effect.type).perform(self)
 
 
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for what other tasks, threads or processes bring about."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
 Make = Callable[..., Recorder]
+
+
+@pytest.fixture(name="until")
+def until_() -> Any:
+    return until
 
 
 @pytest.fixture

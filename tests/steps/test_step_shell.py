@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from fleetprompt.engine.ports import Done, Failed
 from fleetprompt.engine.steps._output import LINE_BYTES, Stream
-from fleetprompt.engine.steps._process import current_boot, identity, kill_orphan, started_at
+from fleetprompt.engine.steps._process import Process, current_boot, identity, kill_orphan, started_at
 from fleetprompt.engine.steps.shell import Shell
 
 PY = sys.executable
@@ -36,13 +36,6 @@ def done(outcome: Any) -> Any:
 def failure(outcome: Any) -> Any:
     assert isinstance(outcome, Failed), outcome
     return outcome.error
-
-
-async def until(condition: Any, seconds: float = 8.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        await asyncio.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
@@ -325,7 +318,9 @@ def test_kept_text_is_cut_inside_characters_without_failing() -> None:
 # ---------------------------------------------------------------- stopping
 
 
-async def test_cancelled_ends_the_whole_group_even_if_it_ignores_the_signal(make: Any, tmp_path: Path) -> None:
+async def test_cancelled_ends_the_whole_group_even_if_it_ignores_the_signal(
+    make: Any, until: Any, tmp_path: Path
+) -> None:
     child = "import signal,time,os; signal.signal(15, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(600)"
     code = (
         "import subprocess, sys, signal; signal.signal(15, signal.SIG_IGN)\n"
@@ -344,7 +339,7 @@ async def test_cancelled_ends_the_whole_group_even_if_it_ignores_the_signal(make
     await until(lambda: not alive(parent) and not alive(grandchild))
 
 
-async def test_cancelled_gives_time_to_clean_up(make: Any) -> None:
+async def test_cancelled_gives_time_to_clean_up(make: Any, until: Any) -> None:
     code = "trap 'echo cleaned up; exit 0' TERM; echo ready; while :; do sleep 0.02; done"
     ctx = make("shell", {"argv": ["sh", "-c", code], "kill_after": 20})
     task = asyncio.ensure_future(ctx.perform())
@@ -357,7 +352,7 @@ async def test_cancelled_gives_time_to_clean_up(make: Any) -> None:
     assert ctx.logged("stdout") == ["ready", "cleaned up"]
 
 
-async def test_cancelled_twice_kills_at_once(make: Any) -> None:
+async def test_cancelled_twice_kills_at_once(make: Any, until: Any) -> None:
     ctx = make(
         "shell", {"argv": ["sh", "-c", "trap '' TERM; echo ready; sleep 600 & wait; sleep 600"], "kill_after": 600}
     )
@@ -372,6 +367,36 @@ async def test_cancelled_twice_kills_at_once(make: Any) -> None:
     await until(lambda: not alive(ctx.notes[0][2]["pid"]))
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_cancelled_while_it_starts(make: Any, until: Any, turns: int) -> None:
+    ctx = make("shell", {"argv": ["sleep", "600"], "kill_after": 1})
+    before = {child.pid for child in psutil.Process().children()}
+    task = asyncio.ensure_future(ctx.perform())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
+    await until(lambda: not [c for c in psutil.Process().children() if c.pid not in before and alive(c.pid)])
+
+
+def test_a_loop_that_is_shut_down_ends_what_it_runs(make: Any, until: Any) -> None:
+    ctx = make("shell", {"argv": ["sh", "-c", "echo; trap '' TERM; sleep 600"], "kill_after": "50ms"})
+
+    async def main(turns: int) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(ctx.perform())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if turns > 5:
+            await until(lambda: ctx.logged("stdout"))
+        return task
+
+    for turns in (1, 2, 4, 6):
+        started = time.monotonic()
+        assert asyncio.run(main(turns)).cancelled()
+        assert time.monotonic() - started < 3
+
+
 async def test_a_grandchild_that_holds_the_pipes_does_not_hang_the_step(make: Any) -> None:
     ctx = make("shell", {"argv": ["sh", "-c", "sleep 600 & echo $!"]})
     started = time.monotonic()
@@ -383,6 +408,29 @@ async def test_a_grandchild_that_holds_the_pipes_does_not_hang_the_step(make: An
         assert "left others running" in ctx.logged("warning")[0]
     finally:
         os.kill(grandchild, signal.SIGKILL)
+
+
+async def test_without_a_kernel_that_tells_of_exits(make: Any, until: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Process, "_watch", lambda self: -1)
+    assert done(await make("shell", {"argv": ["echo", "a"]}).perform())["stdout"] == "a"
+    ctx = make("shell", {"argv": ["sh", "-c", "echo ready; exec sleep 600"]})
+    task = asyncio.ensure_future(ctx.perform())
+    await until(lambda: ctx.logged("stdout"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
+    await until(lambda: not alive(ctx.notes[0][2]["pid"]))
+
+
+async def test_no_descriptor_is_left_open(make: Any) -> None:
+    await make("shell", {"argv": ["true"]}).perform()
+    before = psutil.Process().num_fds()
+    for _ in range(5):
+        await make("shell", {"argv": ["cat"], "stdin": "x" * 100_000}).perform()
+        await make("shell", {"argv": ["no-such-program"]}).perform()
+        await make("shell", {"argv": ["echo", "x" * 200_000]}).perform()
+    await asyncio.sleep(0.01)
+    assert psutil.Process().num_fds() <= before
 
 
 # ---------------------------------------------------------------- orphans
@@ -404,7 +452,7 @@ async def test_nothing_runs_before_the_pid_is_durable(make: Any, tmp_path: Path)
     assert mark.exists()
 
 
-async def test_nothing_runs_when_it_cannot_be_made_durable(make: Any, tmp_path: Path) -> None:
+async def test_nothing_runs_when_it_cannot_be_made_durable(make: Any, until: Any, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     ctx = make("shell", {"argv": ["touch", str(mark)]})
     pids: list[int] = []

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +26,48 @@ _POLL = 0.02
 _REAP = 2.0
 
 
-class Process(asyncio.SubprocessProtocol):
-    """A spawned program. `receive(fd, data)` gets its output (fd 1 or 2) as it comes."""
+class _Pipe(asyncio.Protocol):
+    """One output of a process."""
 
-    def __init__(self, receive: Callable[[int, bytes], None]) -> None:
-        self.pid = 0
+    def __init__(self, receive: Callable[[bytes], None], ended: Callable[[], None]) -> None:
+        self._receive = receive
+        self._ended = ended
+
+    def data_received(self, data: bytes) -> None:
+        self._receive(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended()
+
+
+class Process:
+    """A spawned program. `receive(fd, data)` gets its output (fd 1 or 2) as it comes.
+
+    Not asyncio's own subprocess: there, waiting for the exit also waits for the pipes in some versions of Python, and
+    a spawn that is cancelled while the loop shuts down never returns.
+    """
+
+    def __init__(self, popen: subprocess.Popen[bytes], gate: int) -> None:
+        self.pid = popen.pid
         self.left_open = False
         """Something the program started still held the output when we stopped listening."""
-        self._receive = receive
+        self._popen = popen
+        self._gate = gate
         self._exited = asyncio.Event()
         self._silent = asyncio.Event()
-        self._open = {1, 2}
-        self._gate = -1
-        self._transport: asyncio.SubprocessTransport | None = None
+        self._open = 2
+        self._transports: list[asyncio.BaseTransport] = []
         self._stdin: asyncio.WriteTransport | None = None
+        self._pidfd = self._watch()
 
     @classmethod
-    async def spawn(
-        cls,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        cwd: Path | None,
-        receive: Callable[[int, bytes], None],
-    ) -> Process:
-        """Start the program behind its gate. `argv[0]` is a path. Raises `OSError`."""
-        process = cls(receive)
-        reader, process._gate = os.pipe()
+    def spawn(cls, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None) -> Process:
+        """Start the program behind its gate. `argv[0]` is a path. Raises `OSError`. `stop` is owed from here on."""
+        reader, gate = os.pipe()
         try:
-            process._transport, _ = await asyncio.get_running_loop().subprocess_exec(
-                lambda: process,
-                *(SHELL, "-c", GATE, "sh", *argv),
+            popen = subprocess.Popen(
+                (SHELL, "-c", GATE, "sh", *argv),
+                bufsize=0,
                 stdin=reader,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -65,33 +76,35 @@ class Process(asyncio.SubprocessProtocol):
                 start_new_session=True,
             )
         except BaseException:
-            process._shut_gate()
+            os.close(gate)
             raise
         finally:
             os.close(reader)
-        process.pid = process._transport.get_pid()
-        return process
+        return cls(popen, gate)
 
-    async def release(self, stdin: bytes) -> None:
+    async def release(self, stdin: bytes, receive: Callable[[int, bytes], None]) -> None:
         """Open the gate: from here on the program runs, with this input."""
+        loop = asyncio.get_running_loop()
+        for fd, pipe in ((1, self._popen.stdout), (2, self._popen.stderr)):
+            listener = _Pipe(partial(receive, fd), self._one_ended)
+            transport, _ = await loop.connect_read_pipe(partial(_same, listener), pipe)
+            self._transports.append(transport)
         gate = os.fdopen(self._gate, "wb", buffering=0)
         self._gate = -1
-        self._stdin, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.BaseProtocol, gate)
+        self._stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, gate)
         self._stdin.write(b"\n" + stdin)
         self._stdin.close()
 
     async def ended(self) -> int:
         """Wait for the program to end and its output to arrive. The exit code; negative: the signal it died of."""
-        await self._exited.wait()
+        await self._exit()
         try:
             async with asyncio.timeout(DRAIN):
                 await self._silent.wait()
         except TimeoutError:
             self.left_open = True
-        assert self._transport is not None
-        code = self._transport.get_returncode()
         self._close()
-        return code if code is not None else 0
+        return self._popen.returncode
 
     async def stop(self, grace: float) -> None:
         """End the whole group: SIGTERM, up to `grace` seconds, then SIGKILL. Also when cancelled meanwhile."""
@@ -99,12 +112,11 @@ class Process(asyncio.SubprocessProtocol):
         try:
             _signal_group(self.pid, signal.SIGTERM)
             async with asyncio.timeout(grace):
-                await self._exited.wait()
+                await self._exit()
                 # A group outlives its leader when a child ignores the signal; nothing tells us when it has emptied.
                 while not gone:
                     gone = not _signal_group(self.pid, 0)
-                    if not gone:
-                        await asyncio.sleep(_POLL)
+                    await asyncio.sleep(0 if gone else _POLL)
         except TimeoutError:
             pass
         finally:
@@ -112,36 +124,62 @@ class Process(asyncio.SubprocessProtocol):
                 _signal_group(self.pid, signal.SIGKILL)
             try:
                 async with asyncio.timeout(_REAP):
-                    await self._exited.wait()
+                    await self._exit()
             except TimeoutError:
                 pass
             finally:
                 self._close()
 
-    # What the event loop calls
+    async def _exit(self) -> None:
+        if self._pidfd >= 0:
+            await self._exited.wait()
+        while self._popen.returncode is None:
+            await asyncio.sleep(_POLL)
+            self._popen.poll()
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        self._receive(fd, data)
+    def _watch(self) -> int:
+        """Learn of the exit from the kernel where it tells us; -1: we have to ask now and then."""
+        if sys.platform != "linux":
+            return -1
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            return -1
+        asyncio.get_running_loop().add_reader(pidfd, self._on_exit)
+        return pidfd
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        self._open.discard(fd)
+    def _on_exit(self) -> None:
+        self._popen.poll()
+        self._exited.set()
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _one_ended(self) -> None:
+        self._open -= 1
         if not self._open:
             self._silent.set()
 
-    def process_exited(self) -> None:
-        self._exited.set()
-
     def _close(self) -> None:
-        self._shut_gate()
-        if self._stdin is not None and self._stdin.get_write_buffer_size():
-            self._stdin.abort()
-        if self._transport is not None:
-            self._transport.close()
-
-    def _shut_gate(self) -> None:
+        self._unwatch()
         if self._gate >= 0:
             os.close(self._gate)
             self._gate = -1
+        if self._stdin is not None and self._stdin.get_write_buffer_size():
+            self._stdin.abort()
+        for transport in self._transports:
+            transport.close()
+        for pipe in (self._popen.stdout, self._popen.stderr)[len(self._transports) :]:
+            if pipe is not None:
+                pipe.close()
+
+
+def _same(listener: _Pipe) -> _Pipe:
+    return listener
 
 
 def identity(pid: int, argv0: str) -> dict[str, Any]:

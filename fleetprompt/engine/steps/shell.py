@@ -164,13 +164,13 @@ async def _run(
     ctx.log(f"$ {_shown(wanted.argv)}")
     started = time.perf_counter()
     try:
-        process = await Process.spawn(argv, env=env, cwd=cwd, receive=lambda fd, data: streams[fd].feed(data))
+        process = Process.spawn(argv, env=env, cwd=cwd)
     except OSError as error:
         return failed(f"`{wanted.argv[0]}` cannot be started: {error.strerror}", retryable=False)
     ended = False
     try:
         await ctx.note("process", "", identity(process.pid, wanted.argv[0]))
-        await process.release(stdin)
+        await process.release(stdin, lambda fd, data: streams[fd].feed(data))
         code = await process.ended()
         ended = True
     finally:

@@ -1,0 +1,457 @@
+"""`python`: which function is called, with what, and what becomes of what it returns, raises or does on import."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from fleetprompt.engine.ports import Done, Failed
+from fleetprompt.engine.steps import _import
+from fleetprompt.engine.steps.python import Python
+
+
+def done(outcome: Any) -> Any:
+    assert isinstance(outcome, Done), outcome
+    return outcome.output
+
+
+def failure(outcome: Any) -> Any:
+    assert isinstance(outcome, Failed), outcome
+    return outcome.error
+
+
+@pytest.fixture
+def call(make: Any, tmp_path: Path) -> Any:
+    """`await call(source, "f", x=1)`: the outcome of calling `f` of a module with that source."""
+    count = 0
+
+    async def go(source: str, name: str = "f", /, **arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        (tmp_path / f"mod{count}.py").write_text(textwrap.dedent(source))
+        return await make("python", {"call": f"mod{count}:{name}", "with": arguments}).perform()
+
+    return go
+
+
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at files on every call, not once per second."""
+    monkeypatch.setattr(_import, "CHECK_EVERY", 0.0)
+
+
+# ---------------------------------------------------------------- calling
+
+
+async def test_async_functions_run_in_the_loop_and_others_in_a_thread(call: Any, make: Any, tmp_path: Path) -> None:
+    (tmp_path / "mod.py").write_text(
+        "import threading\nasync def here(a, *, b=2): return [a, b, threading.get_ident()]\n"
+        "def there(a): return [a, threading.get_ident()]\n"
+    )
+    ctx = make("python", {"call": "mod:here", "with": {"a": 1}})
+    assert done(await ctx.perform()) == [1, 2, threading.get_ident()]
+    assert ctx.threads == 1, "for the import"
+    again = make("python", {"call": "mod:here", "with": {"a": 1, "b": 3}})
+    assert done(await again.perform())[1] == 3
+    assert again.threads == 0
+    a, ident = done(await make("python", {"call": "mod:there", "with": {"a": "x"}}).perform())
+    assert a == "x"
+    assert ident != threading.get_ident()
+
+
+async def test_what_can_be_called(call: Any) -> None:
+    source = """
+        import functools
+        class Tool:
+            def __init__(self, a=1): self.a = a
+            async def __call__(self, b): return ["object", b]
+            @classmethod
+            def make(cls, a): return ["class", a]
+            @staticmethod
+            async def run(a): return ["static", a]
+        tool = Tool()
+        part = functools.partial(Tool.make, 5)
+        def wrapped(**more):
+            return tool(more["b"])
+        async def anything(**more): return more
+    """
+    assert done(await call(source, "tool", b=1)) == ["object", 1]
+    assert done(await call(source, "Tool.make", a=2)) == ["class", 2]
+    assert done(await call(source, "Tool.run", a=3)) == ["static", 3]
+    assert done(await call(source, "part")) == ["class", 5]
+    assert done(await call(source, "wrapped", b=4)) == ["object", 4]
+    assert done(await call(source, "anything", x=1, y=[2])) == {"x": 1, "y": [2]}
+
+
+async def test_installed_modules(make: Any) -> None:
+    step = {"call": "json:loads", "with": {"s": "[1]"}}
+    assert done(await make("python", step).perform()) == [1]
+    assert done(await make("python", step, directory="").perform()) == [1]
+    assert done(await make("python", {"call": "os.path:basename", "with": {"p": "/a/b"}}).perform()) == "b"
+
+
+async def test_context_variables_reach_threads(call: Any) -> None:
+    variable = contextvars.ContextVar("span", default="none")
+    sys.modules["_test_ctxvar"] = type(sys)("_test_ctxvar")
+    sys.modules["_test_ctxvar"].variable = variable  # type: ignore[attr-defined]
+    variable.set("inside")
+    assert done(await call("from _test_ctxvar import variable\ndef f(): return variable.get()")) == "inside"
+
+
+async def test_arguments_are_copies(make: Any, tmp_path: Path) -> None:
+    (tmp_path / "mod.py").write_text("async def f(items): items.append(9); items[0]['a'] = 0; return items")
+    ctx = make("python", {"call": "mod:f", "with": {"items": [{"a": 1}]}})
+    assert done(await ctx.perform()) == [{"a": 0}, 9]
+    assert ctx.effect.input["with"] == {"items": [{"a": 1}]}
+
+
+async def test_context(call: Any, make: Any, tmp_path: Path) -> None:
+    (tmp_path / "mod.py").write_text(
+        textwrap.dedent("""
+        from fleetprompt.engine.steps.python import StepContext
+        async def by_name(context, a):
+            context.log("hello", "warning")
+            return [context.key, context.run, context.path, context.attempt, a]
+        def by_type(a, where: "StepContext" = None):
+            for i in range(3):
+                where.log(f"line {i}")
+            return [where.key, a, where.cancelled.is_set()]
+        async def mine(context): return context
+        """)
+    )
+    ctx = make("python", {"call": "mod:by_name", "with": {"a": 1}}, attempt=3)
+    assert done(await ctx.perform()) == ["key-1", "r1", "audit[3].deps", 3, 1]
+    assert ctx.lines == [("warning", "hello")]
+    ctx = make("python", {"call": "mod:by_type", "with": {"a": 1}})
+    assert done(await ctx.perform()) == ["key-1", 1, False]
+    await asyncio.sleep(0)
+    assert ctx.lines == [("info", f"line {i}") for i in range(3)]
+    assert done(await make("python", {"call": "mod:mine", "with": {"context": "own"}}).perform()) == "own"
+
+
+async def test_a_thread_learns_that_it_was_cancelled(make: Any, until: Any, tmp_path: Path) -> None:
+    (tmp_path / "mod.py").write_text(
+        "def f(context, path):\n    context.log('started')\n"
+        "    open(path, 'w').write(str(context.cancelled.wait(20)))\n"
+    )
+    ctx = make("python", {"call": "mod:f", "with": {"path": str(tmp_path / "seen")}})
+    task = asyncio.ensure_future(ctx.perform())
+    await until(lambda: ctx.lines)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    seen = tmp_path / "seen"
+    await until(lambda: seen.exists() and seen.read_text() == "True")
+
+
+# ---------------------------------------------------------------- modules and folders
+
+
+async def test_two_folders_with_the_same_names_do_not_meet(make: Any, tmp_path: Path) -> None:
+    before = list(sys.path)
+    for name in ("a", "b"):
+        package = tmp_path / name / "demo"
+        package.mkdir(parents=True)
+        (tmp_path / name / "shared.py").write_text(f"NAME = {name!r}")
+        (tmp_path / name / "queue.py").write_text(f"MINE = {name!r}")
+        (package / "deep.py").write_text("from . import near\nimport shared\nVALUE = [shared.NAME, near.NEAR]")
+        (package / "near.py").write_text(f"NEAR = 'near {name}'")
+        (tmp_path / name / "flow.py").write_text(
+            "import demo.deep, queue, json\nfrom demo import near as n\nfrom demo.deep import VALUE\n"
+            "def f():\n    import shared as late\n"
+            "    return [demo.deep.VALUE, n.NEAR, queue.MINE, late.NAME, VALUE, json.loads('1')]\n"
+        )
+    for name in ("a", "b"):
+        outcome = await make("python", {"call": "flow:f"}, directory=str(tmp_path / name)).perform()
+        assert done(outcome) == [[name, f"near {name}"], f"near {name}", name, name, [name, f"near {name}"], 1]
+    assert sys.path == before
+    import queue
+
+    assert hasattr(queue, "SimpleQueue"), "a folder's module hides nothing from the engine"
+    assert "shared" not in sys.modules
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
+@pytest.mark.usefixtures("no_wait")
+async def test_changed_files_are_loaded_again(make: Any, tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text("import part\nasync def f(): return part.V + 10")
+    (tmp_path / "part.py").write_text("V = 1")
+    ctx = make("python", {"call": "flow:f"})
+    assert done(await ctx.perform()) == 11
+    assert done(await ctx.perform()) == 11
+    (tmp_path / "part.py").write_text("V = 2")
+    assert done(await ctx.perform()) == 12
+    (tmp_path / "flow.py").write_text("import part\nasync def f(): return part.V + 20")
+    assert done(await ctx.perform()) == 22
+    (tmp_path / "part.py").write_text("V = ")
+    assert "SyntaxError: invalid syntax (part.py, line 1)" in failure(await ctx.perform()).message
+    (tmp_path / "part.py").write_text("V = 33")
+    assert done(await ctx.perform()) == 53
+    (tmp_path / "flow.py").unlink()
+    assert "there is no module `flow`" in failure(await ctx.perform()).message
+
+
+@pytest.mark.usefixtures("no_wait")
+async def test_a_call_that_runs_keeps_the_code_it_began_with(make: Any, until: Any, tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(
+        "import asyncio\ngo = asyncio.Event()\nV = 1\n"
+        "async def f(context):\n    context.log('in')\n    await go.wait()\n    import part\n    return [V, part.V]\n"
+        "async def release(): go.set()\n"
+    )
+    (tmp_path / "part.py").write_text("V = 1")
+    first = make("python", {"call": "flow:f"})
+    task = asyncio.ensure_future(first.perform())
+    await until(lambda: first.lines)
+    release = [module for name, module in sys.modules.items() if name.endswith(".flow")][-1].go
+    (tmp_path / "flow.py").write_text("V = 22\nasync def f(): return V\n")
+    assert done(await make("python", {"call": "flow:f"}).perform()) == 22
+    release.set()
+    assert done(await task) == [1, 1]
+
+
+async def test_files_are_looked_at_once_a_second(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "flow.py").write_text("async def f(): return 1")
+    ctx = make("python", {"call": "flow:f"})
+    await ctx.perform()
+    monkeypatch.setattr(_import, "_stamp", lambda path: pytest.fail("a look at the file"))
+    for _ in range(50):
+        assert done(await ctx.perform()) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("class Odd(BaseException): pass\nraise Odd('x')", "Odd: x"),
+        ("import no_such_thing_here", "No module named 'no_such_thing_here'"),
+        ("from json import nothing_like_it", "cannot import name 'nothing_like_it'"),
+        ("1/0", "ZeroDivisionError: division by zero"),
+        ("def f(:", "SyntaxError"),
+        ("\0", "SyntaxError"),
+        ("x = '\xe9'", "SyntaxError"),
+    ],
+)
+async def test_a_module_that_cannot_be_imported(make: Any, tmp_path: Path, source: str, message: str) -> None:
+    (tmp_path / "bad.py").write_bytes(source.encode("latin-1"))
+    error = failure(await make("python", {"call": "bad:f"}).perform())
+    assert error.message.startswith("module `bad` cannot be imported: ")
+    assert message in error.message
+    assert "_fleet_folder" not in error.message
+    assert (error.code, error.retryable) == ("TOOL_ERROR", False)
+    assert error.hint
+    assert "traceback" in error.data
+
+
+async def test_names_that_lead_nowhere(make: Any, call: Any) -> None:
+    missing = failure(await make("python", {"call": "nowhere.at.all:f"}).perform())
+    assert missing.message == "there is no module `nowhere.at.all`"
+    assert "looked in" in missing.hint
+    inside = failure(await make("python", {"call": "json.nowhere:f"}).perform())
+    assert inside.message == "there is no module `json.nowhere`"
+    function = failure(await call("def other(): pass\n_hidden = len", "f"))
+    assert "has no `f`" in function.message
+    assert function.hint == "it has: other"
+    value = failure(await call("f = 3"))
+    assert "is not a function but int" in value.message
+    for source in ("def f(): yield 1", "async def f(): yield 1"):
+        assert "is a generator" in failure(await call(source)).message
+    assert not any(error.retryable for error in (missing, inside, function, value))
+
+
+async def test_wrong_arguments(call: Any) -> None:
+    source = "async def f(path, *, limit: int = 5, context=None): pass"
+    missing = failure(await call(source))
+    assert "needs `path`" in missing.message
+    assert missing.hint == "its parameters: path, limit: int = 5"
+    surplus = failure(await call(source, path=1, pth=2, z=1))
+    assert "does not take `pth`, `z`" in surplus.message
+    both = failure(await call(source, x=1))
+    assert "needs `path` and does not take `x`" in both.message
+    assert "position only" in failure(await call("def f(a, /): pass")).message
+    assert "it takes no arguments" in failure(await call("def f(): pass", "f", a=1)).hint
+    assert not any(error.retryable for error in (missing, surplus, both))
+
+
+async def test_arguments_that_are_no_mapping(make: Any) -> None:
+    ctx = make("python", {"call": "json:loads", "with": "${{ inputs.all }}"}, input={"call": "json:loads", "with": [1]})
+    assert "`with` has to be a mapping" in failure(await ctx.perform()).message
+
+
+@pytest.mark.parametrize("text", ["json", "json:", ":f", "a b:f", "os:system('x')", "../x:f", "a.b", "a:b:c", "a:1"])
+def test_calls_that_are_refused_at_validation(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Python.model_validate({"type": "python", "call": text})
+
+
+# ---------------------------------------------------------------- results
+
+
+async def test_results_become_json(call: Any) -> None:
+    source = """
+        import dataclasses, datetime, decimal, enum, uuid, pathlib
+        import msgspec, pydantic
+        class Colour(enum.Enum): RED = "red"
+        @dataclasses.dataclass
+        class Point: x: int; when: datetime.date
+        class Row(msgspec.Struct): a: int
+        class Model(pydantic.BaseModel): n: int; at: datetime.datetime
+        async def f():
+            return {
+                "d": [Point(1, datetime.date(2026, 1, 2))], "s": Row(2), "e": Colour.RED, "t": (1, 2), "n": None,
+                "m": [Model(n=3, at=datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc))],
+                "u": uuid.UUID(int=0), 5: {1}, "big": 2**70, "text": "\\u2028ü",
+            }
+    """
+    assert done(await call(source)) == {
+        "d": [{"x": 1, "when": "2026-01-02"}],
+        "s": {"a": 2},
+        "e": "red",
+        "t": [1, 2],
+        "n": None,
+        "m": [{"n": 3, "at": "2026-01-02T00:00:00Z"}],
+        "u": "00000000-0000-0000-0000-000000000000",
+        "5": [1],
+        "big": 2**70,
+        "text": "\u2028ü",
+    }
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("object()", "it is object"),
+        ("{'a': [1, {'b': object()}]}", "`a[1].b` is object"),
+        ("{'rows': (x for x in 'ab')}", "`rows` is generator"),
+        ("[lambda: 1]", "`[0]` is function"),
+        ("{'a': {'b': float('nan')}}", "`a.b` is nan"),
+        ("float('-inf')", "it is -inf"),
+        ("{(1, 2): 3}", "a key of it is"),
+        ("{'p': __import__('pathlib').Path('/x')}", "`p` is pathlib.PosixPath"),
+        ("loop", "refers to itself"),
+        ("'\\ud800'", "it is text with broken Unicode"),
+        ("{'\\ud800': 1}", "text with broken Unicode"),
+        ("int", "it is type"),
+        ("Box(float('nan'))", "is nan"),
+    ],
+)
+async def test_results_that_are_not_json(call: Any, expression: str, message: str) -> None:
+    source = "\n".join(
+        [
+            "import dataclasses",
+            "@dataclasses.dataclass",
+            "class Box: value: object",
+            "loop = []",
+            "loop.append(loop)",
+            f"async def f(): return {expression}",
+        ]
+    )
+    error = failure(await call(source))
+    assert error.message.startswith("the result of `mod1:f` is not JSON: ")
+    assert message in error.message
+    assert error.retryable is False
+
+
+async def test_null_in_a_result_is_fine(call: Any) -> None:
+    assert done(await call("async def f(): return {'a': [None, 1.5, 'null', True]}")) == {
+        "a": [None, 1.5, "null", True]
+    }
+
+
+# ---------------------------------------------------------------- exceptions
+
+
+@pytest.mark.parametrize("kind", ["async def", "def"])
+async def test_exceptions(call: Any, kind: str) -> None:
+    source = f"""
+        def inner(): raise KeyError("no such row")
+        {kind} f():
+            try: inner()
+            except KeyError as error: raise ValueError("bad row 7") from error
+    """
+    error = failure(await call(source))
+    assert (error.code, error.message, error.retryable) == ("TOOL_ERROR", "ValueError: bad row 7", True)
+    trace = error.data["traceback"]
+    assert error.data["exception"] == "ValueError"
+    assert "mod1.py" in trace
+    assert "in inner" in trace
+    assert "direct cause" in trace
+    assert "engine/steps" not in trace
+    assert "thread.py" not in trace
+
+
+@pytest.mark.parametrize("kind", ["async def", "def"])
+@pytest.mark.parametrize(
+    "statement",
+    ["raise SystemExit(1)", "raise BaseException('x')", "raise asyncio.CancelledError", "raise StopAsyncIteration"],
+)
+async def test_nothing_that_is_raised_ends_the_engine(call: Any, kind: str, statement: str) -> None:
+    assert failure(await call(f"import asyncio\n{kind} f(): {statement}")).code == "TOOL_ERROR"
+
+
+@pytest.mark.parametrize("statement", ["raise StopIteration", "raise KeyboardInterrupt", "raise GeneratorExit"])
+async def test_nor_in_a_thread(call: Any, statement: str) -> None:
+    assert failure(await asyncio.wait_for(call(f"def f(): {statement}"), 5)).retryable is True
+
+
+async def test_permanent_and_retry_after(call: Any) -> None:
+    head = "from fleetprompt.engine.steps.python import Permanent, RetryAfter\n"
+    error = failure(await call(head + "async def f(): raise Permanent('no such customer')"))
+    assert (error.message, error.retryable) == ("Permanent: no such customer", False)
+    outcome = await call(head + "def f(): raise RetryAfter(2.5)")
+    assert (outcome.retry_after, outcome.error.retryable) == (2.5, True)
+    assert outcome.error.message == "RetryAfter: try again in 2.5 s"
+    assert (await call(head + "def f(): raise RetryAfter(-1, 'soon')")).retry_after == 0
+
+
+async def test_exceptions_that_misbehave(call: Any) -> None:
+    source = """
+        class Evil(Exception):
+            def __str__(self): raise RuntimeError("no")
+        def deep(n): return deep(n + 1)
+        async def evil(): raise Evil
+        async def long(): raise ValueError("x" * 1_000_000)
+        async def recursion(): return deep(0)
+        async def group(): raise ExceptionGroup("two", [ValueError("a"), KeyError("b")])
+    """
+    assert "cannot be read" in failure(await call(source, "evil")).message
+    for name in ("long", "recursion", "group"):
+        error = failure(await call(source, name))
+        assert len(error.message) <= 1000
+        assert len(error.data["traceback"]) <= 4096
+
+
+async def test_cancelling_is_passed_on(make: Any, until: Any, tmp_path: Path) -> None:
+    (tmp_path / "mod.py").write_text(
+        "import asyncio\nasync def f(context): context.log('in'); await asyncio.sleep(600)"
+    )
+    ctx = make("python", {"call": "mod:f"})
+    task = asyncio.ensure_future(ctx.perform())
+    await until(lambda: ctx.lines)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_many_first_calls_at_once_import_once(make: Any, tmp_path: Path) -> None:
+    (tmp_path / "mod.py").write_text(
+        "import sys, time\nsys._fleet_imports = getattr(sys, '_fleet_imports', 0) + 1\ntime.sleep(0.05)\n"
+        "async def f(): return sys._fleet_imports"
+    )
+    outcomes = await asyncio.gather(*(make("python", {"call": "mod:f"}).perform() for _ in range(8)))
+    assert {done(outcome) for outcome in outcomes} == {1}
+
+
+def test_what_it_declares() -> None:
+    model = Python.model_validate({"type": "python", "call": "a.b:c", "with": {"x": "${{ inputs.y }}"}})
+    assert model.repeats() == "never"
+    assert model.config() == {"call": "a.b:c", "with": {"x": "${{ inputs.y }}"}}
+    assert (Python.pool_name, Python.secret_fields) == ("python", ())
