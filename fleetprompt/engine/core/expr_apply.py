@@ -190,7 +190,7 @@ class Applier:
         span: Span,
         soft: bool = False,
     ) -> list[Run]:
-        """One piece per parameter, defaults included; soft: the first may be missing (`a | default(b) | default(0)`)."""
+        """One piece per parameter, with defaults. Soft: the first may be missing (`a | default(b) | default(0)`)."""
         params, name = operation.params, operation.name
         usage = f"it is {name}({', '.join(params)})" if params else f"it is {name}, without arguments"
         if len(args) > len(params):
