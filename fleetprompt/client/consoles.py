@@ -281,9 +281,13 @@ class AttachedConsole(StoreConsole):
                 lines, logged = await self.store.logs.read(run, after=logged)
                 for line in lines:
                     yield Progress(run, line)
-            seen = token
-            while (token := await self.store.changed(token)) == seen:
-                await asyncio.sleep(POLL_SECONDS)
+            token = await self._change_after(token)
+
+    async def _change_after(self, token: int) -> int:
+        """Until another process has written. SQLite tells only when it is asked."""
+        while (now := await self.store.changed(token)) == token:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
+        return now
 
     async def health(self) -> dict[str, Any]:
         """What can be seen from outside."""

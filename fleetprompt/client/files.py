@@ -52,7 +52,7 @@ def load_file(path: Path) -> WorkflowFile:
 
 
 def with_children(file: WorkflowFile, folder: Path) -> list[WorkflowFile]:
-    """The file and those of the workflows it starts, from its own folder or the project's; unknown ones are left out."""
+    """The file and those of the workflows it starts, from its folder or the project; unknown ones are left out."""
     found = {file.plan.name: file}
     queue = list(file.plan.children)
     while queue:
