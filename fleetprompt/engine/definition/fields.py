@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -113,7 +112,7 @@ def _bare(value: Any) -> str:
 
 
 TestField: TypeAlias = Annotated[
-    Test, PlainValidator(_condition), WithJsonSchema({"$ref": "#/$defs/condition"}), Condition()
+    Test, PlainValidator(_condition), WithJsonSchema({"$ref": "#/definitions/condition"}), Condition()
 ]
 """A condition: a bare expression, `true`/`false`, or `{field, operator, value}` combined by `all`, `any`, `not`."""
 
@@ -127,14 +126,29 @@ Port: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63
 """The name of a port, a case or a branch."""
 
 
-def one_or_many(check: Callable[[Any], bool]) -> BeforeValidator:
+class Shorthand:
+    """Takes a shorter way to write a value, and says so in the schema for editors."""
+
+    def __init__(self, expand: Callable[[Any], Any], schema: Callable[[JsonSchemaValue], JsonSchemaValue]) -> None:
+        self._expand = expand
+        self._schema = schema
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._expand, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        full = handler(schema)
+        return {"anyOf": [self._schema(handler.resolve_ref_schema(full)), full]}
+
+
+def one_or_many(check: Callable[[Any], bool]) -> Shorthand:
     """One item stands for a list of one."""
-    return BeforeValidator(lambda value: [value] if check(value) else value)
+    return Shorthand(lambda value: [value] if check(value) else value, lambda schema: schema["items"])
 
 
-def short_form(key: str, check: Callable[[Any], bool]) -> BeforeValidator:
+def short_form(key: str, check: Callable[[Any], bool]) -> Shorthand:
     """A plain value stands for a mapping with that one key."""
-    return BeforeValidator(lambda value: {key: value} if check(value) else value)
+    return Shorthand(lambda value: {key: value} if check(value) else value, lambda schema: schema["properties"][key])
 
 
 SignalType: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=255)]

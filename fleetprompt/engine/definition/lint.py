@@ -204,6 +204,8 @@ def after_a_rejection(subject: Subject) -> Iterator[Problem]:
 
 def unused(subject: Subject) -> Iterator[Problem]:
     """Inputs and variables that nothing reads."""
+    if subject.references.unread:
+        return
     for key, what in (("inputs", "input"), ("vars", "variable")):
         used = subject.references.used[key]
         for name in subject.outline.names(key) if "*" not in used else ():

@@ -142,9 +142,9 @@ def _keys(data: Any, pointer: Pointer) -> Iterable[str]:
             if role.keyed and role.what != "steps":
                 role = Role(role.what, role.sees, role.part)
                 continue
-        if not isinstance(value, dict):
-            continue
         body = mapping(value)
+        if not body:
+            continue
         extra = tuple(roles(ReconcileModel)) if part == "reconcile" else ()
         if role.what in ("steps", "body") and ("type" in body or role.what == "body"):
             model, role = (STEPS.get(body["type"]) if body.get("type") in STEPS else StepModel), None

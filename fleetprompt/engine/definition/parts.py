@@ -30,7 +30,7 @@ NANO = 1_000_000_000
 class Part(BaseModel):
     """A mapping of a workflow file: no unknown keys, no silent conversions, never changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class RetryModel(Part):

@@ -11,6 +11,7 @@ from fleetprompt.engine.core.template import SecretRef, Template, compile_templa
 from fleetprompt.engine.definition.order import graph
 from fleetprompt.engine.definition.outline import Outline, Section, Site
 from fleetprompt.engine.definition.problems import Pointer, Problem, ProblemCode, did_you_mean, json_pointer
+from fleetprompt.engine.definition.step import StepModel
 from fleetprompt.engine.definition.texts import Place, Text, templates, texts
 from fleetprompt.engine.definition.yaml import Document
 
@@ -49,6 +50,8 @@ class References:
         self.used: dict[str, set[str]] = {"inputs": set(), "vars": set()}
         """Names that are read; `*` when the whole mapping is."""
         self.uses_last_run = False
+        self.unread = False
+        """An expression could not be read, so what it uses is not known."""
         self._inside: dict[int, tuple[frozenset[str], bool]] = {}
 
     def problems(self) -> Iterator[Problem]:
@@ -128,7 +131,7 @@ class References:
         if not template.secret_names or any(own == field or own.startswith(f"{field}/") for field in fields):
             return
         listed = ", ".join(f"`{field.lstrip('/')}`" for field in fields)
-        hint = f"secrets may stand in {listed} here" if fields else "no field here takes secrets"
+        hint = f"secrets may stand in {listed}" if fields else "no field here takes secrets"
         for piece in template.pieces:
             if isinstance(piece.content, SecretRef):
                 message = f"the secret `{piece.content.name}` cannot be used here"
@@ -191,7 +194,8 @@ class References:
             all_known = True
             owner = section.owner
             while owner is not None:
-                all_known = all_known and owner.model is not None
+                plain = owner.type is not None and owner.type.names_inside is StepModel.names_inside
+                all_known = all_known and (plain or owner.model is not None)
                 names.update(owner.model.names_inside() if owner.model else ())
                 owner = owner.block.owner
             self._inside[id(section)] = frozenset(names), all_known
@@ -241,8 +245,9 @@ class References:
                 hint = "write `result`" if "result" in place.sees else "its output is known when it has completed"
                 yield finding.problem(1, f"`{target.id}` refers to itself", hint)
             else:
-                hint = "inside a loop, `loop.previous` is the last iteration's output"
-                yield finding.problem(1, f"`{target.id}` is still running when its own steps do", hint)
+                is_loop = target.type is not None and target.type.kind == "loop"
+                hint = "`loop.previous` is the last iteration's output" if is_loop else ""
+                yield finding.problem(1, f"`{target.id}` is still running when the steps in it run", hint)
             return
         order = graph(target.block)
         if order.cycles or order.runs_after(here, target):
@@ -263,6 +268,7 @@ class References:
         for part in where:
             text = text[part]
         is_secret = isinstance(text, str) and text.startswith("secrets", error.offset)
+        self.unread = True
         code = ProblemCode.BAD_SECRET if is_secret else ProblemCode.BAD_EXPRESSION
         offset = error.offset if isinstance(text, str) and (error.offset or error.length) else None
         return self._problem((*pointer, *where), code, error.message, error.hint, offset, error.length or None)

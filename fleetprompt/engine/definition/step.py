@@ -256,10 +256,12 @@ def _located(code: str, message: str, hint: str, value: Any, *loc: str | int) ->
     )  # fmt: skip
 
 
-Body: TypeAlias = Annotated[StepModel, PlainValidator(read_body), WithJsonSchema({"$ref": "#/$defs/body"}), StepBody()]
+Body: TypeAlias = Annotated[
+    StepModel, PlainValidator(read_body), WithJsonSchema({"$ref": "#/definitions/body"}), StepBody()
+]
 """A step without an id."""
 Steps: TypeAlias = Annotated[
-    list[Annotated[StepModel, PlainValidator(read_step), WithJsonSchema({"$ref": "#/$defs/step"})]],
+    list[Annotated[StepModel, PlainValidator(read_step), WithJsonSchema({"$ref": "#/definitions/step"})]],
     Field(max_length=MAX_STEPS),
     StepList(),
 ]
@@ -314,7 +316,7 @@ def _type_of(item: ErrorDetails) -> str | PydanticCustomError:
 
 
 ReconcileField: TypeAlias = Annotated[
-    ReconcileModel, PlainValidator(read_reconcile), WithJsonSchema({"$ref": "#/$defs/reconcile"}), StepBody()
+    ReconcileModel, PlainValidator(read_reconcile), WithJsonSchema({"$ref": "#/definitions/reconcile"}), StepBody()
 ]
 
 StepModel.model_rebuild()

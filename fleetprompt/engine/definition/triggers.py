@@ -206,5 +206,5 @@ def _read_trigger(value: Any, info: ValidationInfo) -> TriggerModel:
 
 
 TriggerField: TypeAlias = Annotated[
-    TriggerModel, PlainValidator(_read_trigger), WithJsonSchema({"$ref": "#/$defs/trigger"})
+    TriggerModel, PlainValidator(_read_trigger), WithJsonSchema({"$ref": "#/definitions/trigger"})
 ]

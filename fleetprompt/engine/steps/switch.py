@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationInfo, model_validator
 
 from fleetprompt.engine.core.plan import Case
 from fleetprompt.engine.definition.fields import BareExpression, Port, StepList, TestField, Verbatim, wrong
@@ -43,15 +43,7 @@ def _cases(value: Any, info: ValidationInfo) -> list[CaseModel] | dict[str, list
 
 Cases: TypeAlias = Annotated[
     list[CaseModel] | dict[str, list[StepModel]],
-    PlainValidator(_cases),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "array", "items": {"$ref": "#/$defs/case"}, "minItems": 1},
-                {"type": "object", "additionalProperties": {"$ref": "#/$defs/steps"}, "minProperties": 1},
-            ]
-        }
-    ),
+    PlainValidator(_cases, json_schema_input_type=dict[str, Steps] | list[CaseModel]),
     StepList(),
 ]
 _NAMED: TypeAdapter[dict[str, list[StepModel]]] = TypeAdapter(
