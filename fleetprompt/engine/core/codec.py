@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -37,13 +37,25 @@ def decode(data: bytes | str) -> AnyFact:
 
 def _lift(data: bytes | str, error: Exception) -> AnyFact:
     try:
-        raw = msgspec.json.decode(data)
-        upcaster = UPCASTERS.get(raw.get("type", "")) if isinstance(raw, dict) else None
+        raw = mapping(msgspec.json.decode(data))
+        upcaster = UPCASTERS.get(str(raw.get("type")))
         if upcaster is not None:
             return msgspec.convert(upcaster(raw), AnyFact)
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError):
         pass
     raise CorruptFact(f"not a fact: {error}") from error
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """A JSON value as the mapping it should be; an empty one when it is something else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def items(value: Any) -> list[Any]:
+    """A JSON value as the list it should be: one thing is a list of one, nothing is an empty one."""
+    if isinstance(value, list):
+        return cast("list[Any]", value)
+    return [] if value is None else [value]
 
 
 def canonical(value: Any) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from fleetprompt.engine.core.advance import decided
+from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Code, Failure
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
@@ -146,7 +147,7 @@ def form_problem(form: dict[str, Any], values: dict[str, Any]) -> str:
             known = ", ".join(form) or "none"
             return f"the form has no field `{name}` (fields: {known})"
     for name, raw in form.items():
-        spec: dict[str, Any] = raw if isinstance(raw, dict) else {"type": raw}
+        spec = mapping(raw) or {"type": raw}
         if name not in values:
             if spec.get("required") and "default" not in spec:
                 return f"the form needs `{name}`"
@@ -222,7 +223,7 @@ def hear(run: Run, at: float, signal: Signal) -> list[AnyFact]:
 
 
 def _hear(run: Run, step: Step, at: float, signal: Signal) -> list[AnyFact]:
-    wanted = step.input.get("key") if isinstance(step.input, dict) else None
+    wanted = mapping(step.input).get("key")
     if wanted not in (None, "") and str(wanted) != signal.subject:
         return []
     about = {

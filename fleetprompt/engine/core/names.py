@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from fleetprompt.engine.core.codec import items
 from fleetprompt.engine.core.expr import NotLoaded
 from fleetprompt.engine.core.facts import Blob
 from fleetprompt.engine.core.program import Compiled
@@ -114,10 +115,11 @@ def item_of(run: Run, scope: Scope) -> Any:
     owner = scope.owner
     if owner is None or owner.inner is None:
         return None
-    items = value_of(run, owner.inner.items)
-    if isinstance(items, NotLoaded):
-        return items
-    return items[scope.index] if isinstance(items, list) and scope.index < len(items) else None
+    found = value_of(run, owner.inner.items)
+    if isinstance(found, NotLoaded):
+        return found
+    known = items(found)
+    return known[scope.index] if scope.index < len(known) else None
 
 
 def _loop_name(run: Run, scope: Scope, root: str, found: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.condition import compile_condition
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.plan import Plan, Trigger
@@ -58,7 +59,7 @@ class Routes:
         """The runs that a signal starts."""
         found: list[Start | Missed] = []
         if signal.type == FINISHED:
-            data: dict[str, Any] = signal.data if isinstance(signal.data, dict) else {}
+            data = mapping(signal.data)
             for digest, plan, index, trigger in self._completions.get(str(data.get("workflow")), ()):
                 if data.get("status") in _statuses(trigger):
                     found += _started(signal, digest, plan, index, trigger)
@@ -79,12 +80,12 @@ def _started(signal: Signal, digest: str, plan: Plan, index: int, trigger: Trigg
         test = trigger.config.get("if")
         if test is not None and not compile_condition(test).evaluate(names):
             return []
-        mapping = trigger.config.get("inputs")
-        if mapping:
-            inputs = compile_value(mapping).render(names).value
+        wanted = trigger.config.get("inputs")
+        if wanted:
+            inputs = mapping(compile_value(wanted).render(names).value)
         else:
-            data: Any = signal.data
-            inputs = {name: data[name] for name in plan.inputs if name in data} if isinstance(data, dict) else {}
+            data = mapping(signal.data)
+            inputs = {name: data[name] for name in plan.inputs if name in data}
         key = trigger.config.get("key")
         rendered = str(compile_value(key).render(names).value) if key else ""
     except ExpressionError as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fleetprompt.engine.core import signal as signals
+from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -144,7 +145,7 @@ def _finished(run: Run, fact: RunFinished) -> None:
     if run.held:
         run.outbox.releases.append("*")
         run.held.clear()
-    data = {"run": created.run, "workflow": created.workflow, "status": fact.status}
+    data: dict[str, Any] = {"run": created.run, "workflow": created.workflow, "status": fact.status}
     if fact.error is not None:
         data["error"] = {"code": fact.error.code, "message": fact.error.message, "path": fact.error.path}
     if created.parent:
@@ -319,8 +320,8 @@ def _step_waiting(run: Run, fact: StepWaiting) -> None:
     if fact.on in ("signal", "child", "slot"):
         run.outbox.waits.append((step.path, fact.on, step.ref, fact.key))
     if fact.on == "child":
-        data = {"run": fact.ref, "workflow": step.input.get("workflow") if isinstance(step.input, dict) else ""}
-        data |= {"parent": run.id, "path": step.path}
+        workflow = mapping(step.input).get("workflow", "")
+        data = {"run": fact.ref, "workflow": workflow, "parent": run.id, "path": step.path}
         _send(run, signals.START, fact.ref, data, fact.ref, fact.at)
 
 
@@ -340,7 +341,7 @@ def _step_succeeded(run: Run, fact: StepSucceeded) -> None:
         _emit(run, step, fact.at)
     _end(run, step, "completed", fact.at)
     if node.kind == "stop" and run.root is not None and run.verdict is None:
-        config = step.input if isinstance(step.input, dict) else {}
+        config = mapping(step.input)
         status = config.get("status", "completed")
         message = str(config.get("message") or "")
         code = "CANCELLED" if status == "cancelled" else "TOOL_ERROR"

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import msgspec
 
-from fleetprompt.engine.core.codec import digest
+from fleetprompt.engine.core.codec import digest, mapping
+from fleetprompt.engine.core.codec import items as listed
 from fleetprompt.engine.core.duration import parse_duration, parse_time
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.expr import ExpressionError, NeedsValue, NotLoaded
@@ -95,6 +96,7 @@ def _begin(run: Run, step: Step, at: float, slot: Slot | None) -> list[AnyFact]:
     node = step.program.node
     gate = step.gate if node.kind != "approval" and step.gate is not None and step.gate.decision == "approved" else None
     blob: Blob | None = None
+    config: Any
     if gate is not None:
         config, secrets = gate.input, gate.secrets
         if isinstance(config, Blob):
@@ -127,8 +129,7 @@ def _begin(run: Run, step: Step, at: float, slot: Slot | None) -> list[AnyFact]:
         case "loop":
             return [started, *_expand(run, step, at)]
         case "delay":
-            until = _delay_until(config, at)
-            return [started, StepWaiting(at=at, path=step.path, on="timer", until=until)]
+            return [started, StepWaiting(at=at, path=step.path, on="timer", until=_delay_until(config, at))]
         case "wait":
             return [started, _listen(step, at, config)]
         case "approval":
@@ -160,13 +161,16 @@ def _expand(run: Run, step: Step, at: float) -> list[AnyFact]:
     if loop.test is not None:
         return []
     over = loop.over
-    items = rendered(run, step, step.program.expression(over)) if isinstance(over, str) else over
-    if isinstance(items, NotLoaded):
-        raise NeedsValue(items.digest)
-    if isinstance(items, dict):
-        items = [{"key": key, "value": value} for key, value in cast("dict[str, Any]", items).items()]
-    if not isinstance(items, list):
-        raise ValueError(f"`over` is a list, not {type(items).__name__}")
+    found = rendered(run, step, step.program.expression(over)) if isinstance(over, str) else over
+    if isinstance(found, NotLoaded):
+        raise NeedsValue(found.digest)
+    if not isinstance(found, (list, dict)):
+        raise ValueError(f"`over` is a list, not {type(found).__name__}")
+    items: list[Any]
+    if isinstance(found, dict):
+        items = [{"key": key, "value": value} for key, value in cast("dict[str, Any]", found).items()]
+    else:
+        items = cast("list[Any]", found)
     if len(items) > loop.max_iterations:
         raise ValueError(f"`over` has {len(items)} items, `max_iterations` is {loop.max_iterations}")
     return [StepExpanded(at=at, path=step.path, items=items, count=len(items))]
@@ -247,7 +251,6 @@ def _ask(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) 
 
 def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
     timeout = config.get("timeout")
-    approvers = config.get("approvers") or []
     return ApprovalRequested(
         at=at,
         path=step.path,
@@ -255,7 +258,7 @@ def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: i
         digest="",
         message=str(config.get("message") or f"Approve {step.path}?"),
         show=config.get("show"),
-        approvers=tuple(str(who) for who in (approvers if isinstance(approvers, list) else [approvers])),
+        approvers=tuple(map(str, listed(config.get("approvers")))),
         quorum=int(config.get("quorum") or 1),
         form=config.get("form") or {},
         until=at + parse_duration(timeout) if timeout is not None else None,
@@ -270,10 +273,9 @@ def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
     assert gate is not None
     compiled = step.program.config if node.kind == "approval" else step.program.value(node.approval)
     config, _ = render_config(run, step, compiled)
-    steps = config.get("escalate") or {}
+    steps = mapping(config.get("escalate"))
     if gate.level >= 1 or not steps:
         return None
-    wanted = steps.get("to") or []
     timeout = steps.get("timeout")
     return ApprovalRequested(
         at=at,
@@ -282,7 +284,7 @@ def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
         digest=gate.digest,
         message=gate.message,
         show=config.get("show"),
-        approvers=tuple(str(who) for who in (wanted if isinstance(wanted, list) else [wanted])),
+        approvers=tuple(map(str, listed(steps.get("to")))),
         quorum=gate.quorum,
         form=gate.form,
         until=at + parse_duration(timeout) if timeout is not None else None,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import RunHead
 
@@ -18,7 +17,6 @@ def head_of(run: Run, host: str, now: float) -> RunHead:
     if error is None and not run.ended and run.root is not None and run.root.failure is not None:
         error = run.root.failure
     last = run.last
-    trigger: Any = created.trigger
     return RunHead(
         id=created.run,
         tenant=created.tenant,
@@ -48,7 +46,7 @@ def head_of(run: Run, host: str, now: float) -> RunHead:
         owner=created.owner,
         project=created.project,
         session=created.session,
-        trigger=trigger.get("kind", "") if isinstance(trigger, dict) else "",
+        trigger=str(mapping(created.trigger).get("kind", "")),
         host=host,
         priority=created.priority,
         labels=created.labels,

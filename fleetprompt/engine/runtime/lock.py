@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import FleetError
 
 
@@ -69,7 +70,6 @@ def engine_holder(path: Path) -> dict[str, Any] | None:
 
 def _read(fd: int) -> dict[str, Any]:
     try:
-        found = json.loads(os.pread(fd, 4096, 0) or b"{}")
+        return mapping(json.loads(os.pread(fd, 4096, 0) or b"{}"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}

@@ -23,6 +23,7 @@ from fleetprompt.engine.runtime.pools import Pool
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
 
+
 class Performer:
     """Turns what a run owes into tasks, and their outcomes into messages for its driver."""
 
@@ -46,7 +47,6 @@ class Performer:
         spec = step.program.node.reconcile
         assert spec is not None
         run = driver.run
-        ask: Ask
         try:
             extra = {"key": effect_key(run, step), "input": step.input}
             config, secrets = render_config(run, step, step.program.value(spec.config), extra)
@@ -135,8 +135,9 @@ class Performer:
 
 
 async def _within(timeout: float, work: Any) -> Outcome:
+    limit = asyncio.timeout(timeout)
     try:
-        async with asyncio.timeout(timeout) as limit:
+        async with limit:
             return cast("Outcome", await work)
     except TimeoutError:
         if not limit.expired():

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import InvalidInput, NotFound
 
 PREFIX = "FLEET_SECRET_"
@@ -67,9 +68,9 @@ class Secrets:
         if isinstance(value, str):
             return self.redact(value)
         if isinstance(value, dict):
-            return {self.redact(str(key)): self.redact_value(item) for key, item in value.items()}
+            return {self.redact(key): self.redact_value(item) for key, item in mapping(value).items()}
         if isinstance(value, list):
-            return [self.redact_value(item) for item in value]
+            return [self.redact_value(item) for item in items(value)]
         return value
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
+from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.facts import RunCreated, Slot, Source
 from fleetprompt.engine.core.fork import fork
 from fleetprompt.engine.core.inputs import bind_inputs
-from fleetprompt.engine.core.names import value_of
 from fleetprompt.engine.core.program import Program, bind
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Run
@@ -62,14 +64,11 @@ class Starter:
         digest, children = await engine.workflows.pin(name, str(data.get("plan") or ""), signal.tenant)
         program = await engine.workflows.program(digest)
         plan = program.plan
-        given = data.get("inputs") or {}
-        if not isinstance(given, dict):
-            raise InvalidInput("inputs are a mapping of names to values")
-        inputs, problems = bind_inputs(plan, given)
+        inputs, problems = bind_inputs(plan, mapping(data.get("inputs")))
         if problems:
             raise InvalidInput("; ".join(problems))
         at = max(engine.now(), signal.at)
-        source = data.get("source") or {}
+        source = mapping(data.get("source"))
         created = RunCreated(
             at=at,
             run=run_id,
@@ -160,8 +159,6 @@ class Starter:
             slots.append(Slot("runs", self._engine.max_runs))
         if not slots:
             return created
-        import msgspec
-
         return msgspec.structs.replace(created, slots=tuple(slots))
 
     async def retry(self, signal: Signal, received: bool) -> Result:
@@ -175,23 +172,10 @@ class Starter:
             await engine.store.signals.close(signal.id, (result,))
             return result
         old = await engine.load(old_id)
-        reason = f"there is no run {old_id}" if old is None else ""
-        facts: Any = None
-        if old is not None:
-            history = await engine.history(old_id)
-            facts = fork(old, history, new=run_id, at=engine.now(), by=signal.by, start=str(data.get("from") or ""))
-            if isinstance(facts, Refusal):
-                reason = f"{facts.reason} ({facts.hint})" if facts.hint else facts.reason
-        if reason or old is None:
-            if received:
-                raise Refused(reason)
-            result = Result(signal=signal.id, status="refused", run=old_id, reason=reason)
-            await engine.store.signals.close(signal.id, (result,))
-            return result
+        if old is None:
+            raise NotFound(f"there is no run {old_id}")
+        history = await engine.history(old_id)
+        facts = fork(old, history, new=run_id, at=engine.now(), by=signal.by, start=str(data.get("from") or ""))
+        if isinstance(facts, Refusal):
+            raise Refused(facts.reason, hint=facts.hint)
         return await self._begin(signal, received, Run(old.program), facts)
-
-
-def loaded_input(run: Run) -> Any:
-    """The inputs of a run, hydrated where they were spilled."""
-    created = run.created
-    return value_of(run, created.blob or created.inputs) if created is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -106,8 +106,7 @@ class Workflows:
         known = await self._engine.store.catalog.workflow(name, tenant)
         if known is None:
             raise NotFound(f"there is no workflow `{name}`", hint="`fleet workflows` lists them")
-        wanted = cast('Literal["draft", "active", "paused", "archived"]', status)
-        changed = msgspec.structs.replace(known, status=wanted, updated_at=self._engine.now())
+        changed = msgspec.structs.replace(known, status=status, updated_at=self._engine.now())
         await self._engine.store.catalog.set_workflow(changed)
         await self.refresh()
 
