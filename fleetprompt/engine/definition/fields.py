@@ -31,8 +31,14 @@ RENDERED: Final = "rendered"
 """Key of the validation context that says: these are values, not templates."""
 MODELS: Final = "models"
 """Key of the validation context under which valid steps are filed, by the `id()` of the mapping they were read from."""
+DEFINITION: Final = "x-definition"
 TEMPLATE: Final = "${{"
 TEMPLATE_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": r"\$\{\{"}
+
+
+def definition(name: str) -> dict[str, Any]:
+    """Stands for a definition that `schema.py` makes itself; pydantic follows every `$ref` it finds."""
+    return {DEFINITION: name}
 
 
 class Bare:
@@ -111,9 +117,7 @@ def _bare(value: Any) -> str:
     raise wrong("an expression is written as text", code=ProblemCode.WRONG_TYPE)
 
 
-TestField: TypeAlias = Annotated[
-    Test, PlainValidator(_condition), WithJsonSchema({"$ref": "#/definitions/condition"}), Condition()
-]
+TestField: TypeAlias = Annotated[Test, PlainValidator(_condition), WithJsonSchema(definition("condition")), Condition()]
 """A condition: a bare expression, `true`/`false`, or `{field, operator, value}` combined by `all`, `any`, `not`."""
 
 BareExpression: TypeAlias = Annotated[

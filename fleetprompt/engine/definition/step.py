@@ -26,6 +26,7 @@ from fleetprompt.engine.definition.fields import (
     StepList,
     TestField,
     VerbatimText,
+    definition,
     one_or_many,
     wrong,
 )
@@ -213,7 +214,7 @@ def read_body(value: Any, info: ValidationInfo) -> StepModel:
     if model.kind != "effect":
         message = f"a step of type `{model.type}` does no outside work and cannot stand here"
         raise _located("bad-value", message, "", value["type"], "type")
-    for key in _NOT_IN_A_BODY:
+    for key in NOT_IN_A_BODY:
         if key in value:
             message = f"`{key}` has no meaning here: this step runs only when its owner calls for it"
             raise _located("unknown-key", message, "remove it", value[key], key)
@@ -226,7 +227,7 @@ def step_type(name: Any) -> type[StepModel]:
 
 
 _KNOWN_ERRORS = frozenset(get_args(ErrorType))
-_NOT_IN_A_BODY = (
+NOT_IN_A_BODY = (
     "id", "if", "needs", "join", "compensate", "reconcile", "approval", "concurrency", "set", "on_error",
 )  # fmt: skip
 
@@ -256,12 +257,10 @@ def _located(code: str, message: str, hint: str, value: Any, *loc: str | int) ->
     )  # fmt: skip
 
 
-Body: TypeAlias = Annotated[
-    StepModel, PlainValidator(read_body), WithJsonSchema({"$ref": "#/definitions/body"}), StepBody()
-]
+Body: TypeAlias = Annotated[StepModel, PlainValidator(read_body), WithJsonSchema(definition("body")), StepBody()]
 """A step without an id."""
 Steps: TypeAlias = Annotated[
-    list[Annotated[StepModel, PlainValidator(read_step), WithJsonSchema({"$ref": "#/definitions/step"})]],
+    list[Annotated[StepModel, PlainValidator(read_step), WithJsonSchema(definition("step"))]],
     Field(max_length=MAX_STEPS),
     StepList(),
 ]
@@ -316,7 +315,7 @@ def _type_of(item: ErrorDetails) -> str | PydanticCustomError:
 
 
 ReconcileField: TypeAlias = Annotated[
-    ReconcileModel, PlainValidator(read_reconcile), WithJsonSchema({"$ref": "#/definitions/reconcile"}), StepBody()
+    ReconcileModel, PlainValidator(read_reconcile), WithJsonSchema(definition("reconcile")), StepBody()
 ]
 
 StepModel.model_rebuild()

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from fleetprompt.engine.core.plan import Trigger
-from fleetprompt.engine.definition.fields import TestField, VerbatimText, either, one_or_many, wrong
+from fleetprompt.engine.definition.fields import TestField, VerbatimText, definition, either, one_or_many, wrong
 from fleetprompt.engine.definition.parts import Part
 from fleetprompt.engine.definition.problems import ProblemCode, did_you_mean
 from fleetprompt.engine.definition.scalars import DurationField, SignalPattern, WorkflowName
@@ -205,6 +205,4 @@ def _read_trigger(value: Any, info: ValidationInfo) -> TriggerModel:
     return model.model_validate(body, context=info.context)
 
 
-TriggerField: TypeAlias = Annotated[
-    TriggerModel, PlainValidator(_read_trigger), WithJsonSchema({"$ref": "#/definitions/trigger"})
-]
+TriggerField: TypeAlias = Annotated[TriggerModel, PlainValidator(_read_trigger), WithJsonSchema(definition("trigger"))]
