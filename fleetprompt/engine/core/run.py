@@ -337,7 +337,7 @@ def _step_succeeded(run: Run, fact: StepSucceeded) -> None:
     if fact.usage:
         _count(run, fact.usage)
     node = step.program.node
-    if node.kind == "emit" and isinstance(step.input, dict):
+    if node.kind == "emit":
         _emit(run, step, fact.at)
     _end(run, step, "completed", fact.at)
     if node.kind == "stop" and run.root is not None and run.verdict is None:
@@ -352,7 +352,7 @@ def _step_succeeded(run: Run, fact: StepSucceeded) -> None:
 
 
 def _emit(run: Run, step: Step, at: float) -> None:
-    config = step.input
+    config = mapping(step.input)
     created = run.created
     assert created is not None
     run.outbox.signals.append(
