@@ -24,8 +24,20 @@ def timer_holds(run: Run, timer: Timer) -> bool:
     """Whether a timer still means something."""
     at, _, why, subject = timer
     if subject is run:
-        return run.verdict is None and not run.finish
-    return subject.wake == at and (not isinstance(subject, Step) or subject.why is why)
+        return not _is_ending(run)
+    if subject.wake != at:
+        return False
+    if isinstance(subject, Step):
+        return subject.why is why
+    # A meter has nothing left to limit where what it measures is being closed already.
+    step: Step | None = subject.step
+    if step is None:
+        return not _is_ending(run)
+    return not step.settled and step.inner is not None and step.inner.meter is subject and not step.inner.closing
+
+
+def _is_ending(run: Run) -> bool:
+    return run.root is None or bool(run.root.closing) or run.root.done
 
 
 def drop_stale_timers(run: Run) -> None:
