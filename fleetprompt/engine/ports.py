@@ -499,7 +499,9 @@ class Effect(Struct, frozen=True, kw_only=True):
     repeat: Literal["safe", "never"] = "safe"
     workflow: str = ""
     directory: str = ""
-    """Folder of the workflow file: relative paths and importable code start here."""
+    """Folder of the project: relative paths start here."""
+    code: str = ""
+    """Folder of the workflow file: its code is looked for here; empty when it came from no file."""
 
 
 class Context(Protocol):

@@ -109,7 +109,8 @@ class Performer:
                 pool=pool.name if pool is not None else "",
                 repeat=node.repeat,
                 workflow=created.workflow,
-                directory=posixpath.dirname(created.source.file) or engine.directory,
+                directory=engine.directory,
+                code=posixpath.dirname(created.source.file),
             )
             context = StepContext(engine, driver, effect)
             if timeout is None:

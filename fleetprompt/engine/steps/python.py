@@ -108,7 +108,7 @@ class Python(StepModel):
         effect = ctx.effect
         call: str = effect.input["call"]
         arguments: Any = effect.input.get("with") or {}
-        home = folder(effect.directory)
+        home = folder(effect.code or effect.directory)
         target = home.known(call)
         try:
             if target is None:
