@@ -370,9 +370,14 @@ class Play:
         if not path:
             created = self.run.created
             assert created is not None
-            return grant(self.run, "", created.slots[0], self.now) if all(map(self.free, created.slots)) else []
+            return grant(self.run, "", created.slots[0], self.now) if self._own_free() else []
         slot = self.slot_of(path)
-        return grant(self.run, path, slot, self.now) if self.free(slot) else []
+        return grant(self.run, path, slot, self.now) if self.free(slot) and self._own_free() else []
+
+    def _own_free(self) -> bool:
+        created = self.run.created
+        missing = [slot for slot in created.slots if slot.scope not in self.run.held] if created else []
+        return all(map(self.free, missing))
 
     def slot_of(self, path: str) -> Slot:
         step = self.run.wanted[path]

@@ -275,4 +275,12 @@ def lose_slots_when_idle(run: Run) -> None:
         return
     run.slotted = False
     run.held = {scope for scope in run.held if scope.startswith("group:")}
-    run.outbox.releases.append("")
+    release(run, "")
+
+
+def release(run: Run, path: str) -> None:
+    """Give claims back. A store releases before it takes, so a claim that this append would take is left out of it."""
+    out = run.outbox
+    if out.takes:
+        out.takes = [take for take in out.takes if path not in ("*", take[0])]
+    out.releases.append(path)

@@ -38,7 +38,7 @@ from fleetprompt.engine.core.facts import (
     StepWaiting,
     WaitingOn,
 )
-from fleetprompt.engine.core.graph import close_scope, lose_slots_when_idle, open_items, open_scope, settle
+from fleetprompt.engine.core.graph import close_scope, lose_slots_when_idle, open_items, open_scope, release, settle
 from fleetprompt.engine.core.keys import signal_id
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.signal import Signal
@@ -143,7 +143,7 @@ def _finished(run: Run, fact: RunFinished) -> None:
     if created is None:
         return
     if run.held:
-        run.outbox.releases.append("*")
+        release(run, "*")
         run.held.clear()
     data: dict[str, Any] = {"run": created.run, "workflow": created.workflow, "status": fact.status}
     if fact.error is not None:
@@ -186,12 +186,20 @@ def _step(run: Run, path: str, *, attempt: int | None = None) -> Step | None:
 def _stop_waiting(run: Run, step: Step) -> None:
     if step.on is not None:
         run.waiting[step.on] -= 1
-        if step.on in ("signal", "child", "slot"):
-            run.outbox.unwaits.append(step.path)
+        if step.on in ("signal", "child") or step.path in run.wanted:
+            _unwait(run, step.path)
         run.wanted.pop(step.path, None)
         step.on = None
     step.wake = None
     step.why = None
+
+
+def _unwait(run: Run, path: str) -> None:
+    """A step no longer waits. A store removes rows before it adds some, so one that this append would add is left out."""
+    out = run.outbox
+    if out.waits:
+        out.waits = [wait for wait in out.waits if wait[0] != path]
+    out.unwaits.append(path)
 
 
 def _start_waiting(run: Run, step: Step, on: WaitingOn) -> None:
@@ -542,7 +550,7 @@ def _end(run: Run, step: Step, status: StepStatus, at: float) -> None:
     _stop_waiting(run, step)
     run.agenda.pop(step, None)
     if step.slot is not None:
-        run.outbox.releases.append(step.path)
+        release(run, step.path)
         step.slot = None
     step.status = status
     step.finished_at = at

@@ -1,0 +1,234 @@
+"""Slots and concurrency groups: asked for before anything is active, held by nothing that waits, given back always."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from play import Play, act, ask, calc, call, delay, emit, fan, halt, listen, plan
+
+from fleetprompt.engine.core.facts import RunStarted, Slot, StepStarted, StepWaiting
+from fleetprompt.engine.core.plan import Concurrency, Node, Retry
+
+RUNS = (Slot("runs", 1),)
+GROUP = Concurrency("deploy")
+
+# ---------------------------------------------------------------- the run's own slots
+
+
+def test_a_run_is_pending_until_it_has_its_slots() -> None:
+    play = Play(plan(act("a")), slots=(Slot("runs", 2), Slot("workflow:flow", 1)))
+    assert (play.status(), play.run.wants_slot, play.owed) == ("pending", True, [])
+    play.grant()
+    assert set(play.claims) == {("runs", ""), ("workflow:flow", "")}
+    assert (play.status(), play.run.wants_slot, play.owed) == ("running", False, ["a"])
+    play.ok("a")
+    assert play.status() == "completed"
+    assert play.claims == {}
+
+
+def test_a_run_without_slots_starts_at_once() -> None:
+    assert Play(plan(act("a"))).owed == ["a"]
+
+
+@pytest.mark.parametrize("waiting", [ask("x"), delay("x"), listen("x"), call("x")], ids=lambda n: n.kind)
+def test_a_run_in_which_everything_waits_gives_its_slots_back_and_wants_them_again(waiting: Node) -> None:
+    play = Play(plan(act("a"), waiting, act("b")), slots=RUNS)
+    play.grant()
+    play.ok("a")
+    assert (play.status(), play.claims, play.run.wants_slot) == ("waiting", {}, False)
+    _let_go_on(play, waiting.kind)
+    assert (play.status(), play.run.waiting_on, play.run.wants_slot) == ("waiting", "slot", True)
+    assert play.owed == []
+    play.grant()
+    assert (play.owed, list(play.claims)) == (["b"], [("runs", "")])
+    assert len(play.of(RunStarted)) == 2
+    play.ok("b")
+    assert play.status() == "completed"
+
+
+def _let_go_on(play: Play, kind: str) -> None:
+    match kind:
+        case "approval":
+            play.vote("x")
+        case "delay":
+            play.wake()
+        case "wait":
+            play.hear()
+        case _:
+            play.child("x")
+
+
+def test_slots_are_kept_while_anything_is_active() -> None:
+    play = Play(plan(ask("x", needs=[]), act("a", needs=[])), slots=RUNS)
+    play.grant()
+    assert play.claims
+    play.ok("a")
+    assert not play.claims
+
+
+@pytest.mark.parametrize("decision", ["approved", "rejected"])
+def test_a_slot_that_one_append_takes_and_gives_back_is_not_taken(decision: str) -> None:
+    """A store releases before it takes: the claim would stay for ever."""
+    play = Play(plan(ask("x")), slots=RUNS)
+    play.grant()
+    assert play.claims == {}
+    play.vote("x", decision=decision)
+    assert play.run.ended
+    assert play.claims == {}
+
+
+def test_a_run_that_only_computes_holds_nothing_afterwards() -> None:
+    play = Play(plan(calc("a", 1)), slots=RUNS)
+    play.grant()
+    assert (play.status(), play.claims) == ("completed", {})
+
+
+def test_a_group_of_the_run_is_held_from_its_start_to_its_end() -> None:
+    play = Play(plan(act("a"), ask("x"), act("b")), slots=(Slot("group:deploy", 1), *RUNS))
+    play.grant()
+    play.ok("a")
+    assert play.claims == {("group:deploy", "@"): 1}
+    play.vote("x")
+    play.grant()
+    assert set(play.claims) == {("group:deploy", "@"), ("runs", "")}
+    play.ok("b")
+    assert play.claims == {}
+
+
+def test_a_pending_run_can_be_cancelled() -> None:
+    play = Play(plan(act("a")), slots=RUNS)
+    play.cancel()
+    assert (play.status(), play.started, play.claims) == ("cancelled", [], {})
+
+
+def test_a_run_whose_group_is_taken_is_skipped_if_it_wants_that() -> None:
+    play = Play(plan(act("a")), slots=(Slot("group:deploy", 1),))
+    play.refuse()
+    assert play.status() == "cancelled"
+    assert "taken" in play.run.error.message
+
+
+def test_a_refusal_means_nothing_to_who_queues() -> None:
+    play = Play(plan(act("a", concurrency=GROUP)))
+    assert play.refuse("a", "queue") == []
+    assert play.refuse("a", "cancel_running") == []
+    assert play.refuse("nobody", "skip") == []
+    assert play.status("a") == "waiting"
+
+
+# ---------------------------------------------------------------- steps that need a group
+
+
+def test_a_step_waits_for_its_group_and_starts_with_the_slot() -> None:
+    play = Play(plan(act("a", concurrency=Concurrency("deploy-${{ inputs.where }}", limit=2))), {"where": "eu"})
+    waiting = play.of(StepWaiting)[0]
+    assert (waiting.on, waiting.ref, waiting.slot) == ("slot", "group:deploy-eu", Slot("group:deploy-eu", 2))
+    assert play.waits == {"a": ("slot", "group:deploy-eu", "")}
+    assert play.run.waiting_on == "slot"
+    play.grant("a")
+    assert play.of(StepStarted)[0].slot == Slot("group:deploy-eu", 2)
+    assert (play.claims, play.waits) == ({("group:deploy-eu", "a"): 1}, {})
+    play.ok("a")
+    assert play.claims == {}
+
+
+def test_two_steps_of_a_run_share_a_group_one_after_the_other() -> None:
+    play = Play(plan(act("a", needs=[], concurrency=GROUP), act("b", needs=[], concurrency=GROUP)))
+    play.grant("a")
+    play.grant("b")
+    assert play.owed == ["a"]
+    play.ok("a")
+    play.grant("b")
+    assert play.owed == ["b"]
+
+
+@pytest.mark.parametrize("how", ["ok", "fail", "in doubt", "skip", "cancel", "unknown"])
+def test_a_group_is_free_again_however_its_holder_ends(how: str) -> None:
+    play = Play(plan(act("a", concurrency=GROUP, repeat="never", on_error="continue"), ask("x"), grace=5))
+    play.grant("a")
+    assert play.claims
+    match how:
+        case "ok":
+            play.ok("a")
+        case "fail":
+            play.fail("a")
+        case "cancel":
+            play.cancel()
+            play.ok("a")
+        case "unknown":
+            play.cancel()
+            play.tick(5)
+        case _:
+            play.unknown("a")
+            assert play.claims, "whether it happened is not known yet"
+            play.resolve("a", "happened" if how == "in doubt" else "skip")
+    assert play.claims == {}
+
+
+def test_a_group_is_held_over_retries() -> None:
+    play = Play(plan(act("a", concurrency=GROUP, retry=Retry(2))))
+    play.grant("a")
+    play.fail("a")
+    assert play.claims
+    play.wake()
+    assert play.owed == ["a"]
+    play.fail("a")
+    assert play.claims == {}
+
+
+def test_a_composite_can_be_the_critical_section() -> None:
+    play = Play(plan(fan("p", {"x": [act("a")], "y": [act("b")]}, concurrency=GROUP), act("c")))
+    assert play.owed == []
+    play.grant("p")
+    play.ok("p.a")
+    assert list(play.claims) == [("group:deploy", "p")]
+    play.ok("p.b")
+    assert play.claims == {}
+
+
+@pytest.mark.parametrize("node", [calc("x", 1), emit("x"), halt("x"), call("x", wait=False)], ids=lambda n: n.kind)
+def test_a_step_that_is_over_at_once_leaves_neither_claim_nor_wait(node: Any) -> None:
+    import msgspec
+
+    play = Play(plan(msgspec.structs.replace(node, concurrency=GROUP), act("b")))
+    play.grant("x")
+    assert (play.claims, play.waits) == ({}, {})
+    assert play.status("x") == "completed"
+
+
+def test_a_step_is_skipped_if_its_group_is_taken_and_it_wants_that() -> None:
+    play = Play(plan(act("a", concurrency=Concurrency("deploy", on_conflict="skip")), act("b")))
+    play.refuse("a")
+    assert (play.status("a"), play.step("a").reason, play.waits) == ("skipped", "conflict", {})
+    assert play.owed == ["b"]
+
+
+def test_a_step_that_waits_for_its_group_is_cancelled_like_any_other() -> None:
+    play = Play(plan(act("a", concurrency=GROUP)))
+    play.cancel()
+    assert (play.status(), play.waits) == ("cancelled", {})
+    assert play.asked_slot  # a slot that comes too late finds nobody
+    from fleetprompt.engine.core.advance import grant
+
+    assert grant(play.run, "a", Slot("group:deploy", 1), play.now) == []
+
+
+def test_a_group_whose_name_cannot_be_rendered_fails_the_step() -> None:
+    play = Play(plan(act("a", concurrency=Concurrency("x-${{ inputs.nothing }}"))))
+    assert (play.status(), play.run.error.code) == ("failed", "VALIDATION_ERROR")
+
+
+def test_a_slot_is_not_taken_by_a_step_that_cannot_be_rendered() -> None:
+    play = Play(plan(act("a", config={"x": "${{ inputs.nothing }}"}, concurrency=GROUP, on_error="continue"), ask("g")))
+    play.grant("a")
+    assert (play.status("a"), play.claims, play.waits) == ("failed", {}, {})
+
+
+def test_an_approved_step_waits_for_its_group_after_the_approval() -> None:
+    play = Play(plan(act("a", approval={"message": "ok?"}, concurrency=GROUP, config={"n": 1})))
+    play.vote("a")
+    assert (play.status("a"), play.run.waiting_on) == ("waiting", "slot")
+    play.grant("a")
+    assert play.of(StepStarted)[0].input == {"n": 1}
+    assert play.of(StepStarted)[0].approval
