@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from play import Play, act, ask, calc, call, delay, emit, fan, halt, listen, plan
+from play import Play, act, ask, calc, call, delay, each, emit, fan, halt, listen, plan
 
 from fleetprompt.engine.core.facts import RunStarted, Slot, StepStarted, StepWaiting
-from fleetprompt.engine.core.plan import Concurrency, Node, Retry
+from fleetprompt.engine.core.plan import Concurrency, Node, Reconcile, Retry
 
 RUNS = (Slot("runs", 1),)
 GROUP = Concurrency("deploy")
@@ -115,6 +115,25 @@ def test_a_refusal_means_nothing_to_who_queues() -> None:
     assert play.refuse("a", "cancel_running") == []
     assert play.refuse("nobody", "skip") == []
     assert play.status("a") == "waiting"
+
+
+def test_a_reconcile_check_that_gives_up_leaves_the_run_waiting_without_slots() -> None:
+    check = Reconcile("look", {}, "result.there")
+    play = Play(plan(act("a", repeat="never", reconcile=check)), slots=RUNS)
+    play.grant()
+    play.unknown("a")
+    assert play.claims
+    play.reconciled("a", "unreadable")
+    assert (play.run.waiting_on, play.claims) == ("in_doubt", {})
+
+
+def test_an_answered_doubt_leaves_no_slots_where_the_rest_waits() -> None:
+    check = Reconcile("look", {}, "result.there")
+    play = Play(plan(act("a", repeat="never", reconcile=check), ask("x", needs=[])), slots=RUNS)
+    play.grant()
+    play.unknown("a")
+    play.reconciled("a", {"there": True})
+    assert (play.run.waiting_on, play.claims) == ("approval", {})
 
 
 # ---------------------------------------------------------------- steps that need a group

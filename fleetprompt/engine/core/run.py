@@ -195,7 +195,7 @@ def _stop_waiting(run: Run, step: Step) -> None:
 
 
 def _unwait(run: Run, path: str) -> None:
-    """A step no longer waits. A store removes rows before it adds some, so one that this append would add is left out."""
+    """A step no longer waits. A store removes rows before it adds some: one that this append would add is left out."""
     out = run.outbox
     if out.waits:
         out.waits = [wait for wait in out.waits if wait[0] != path]
@@ -590,5 +590,16 @@ _EVOLVE: dict[type, Callable[[Run, Any], None]] = {
 }
 
 _CAN_IDLE = frozenset(
-    {StepWaiting, ApprovalRequested, StepInDoubt, StepFailed, StepSucceeded, StepSkipped, StepCancelled, RunPaused}
+    {
+        StepWaiting,
+        ApprovalRequested,
+        StepInDoubt,
+        StepResolved,
+        StepNoted,
+        StepFailed,
+        StepSucceeded,
+        StepSkipped,
+        StepCancelled,
+        RunPaused,
+    }
 )
