@@ -64,7 +64,9 @@ def advance(run: Run, now: float) -> list[AnyFact]:
         blocked = run.blocked
         for step, todo in run.agenda.items():
             if not blocked or todo in _WHILE_BLOCKED:
-                return _decide(run, step, todo, at)
+                facts = _decide(run, step, todo, at)
+                if facts:
+                    return facts
     if run.finish:
         return _finish(run, at)
     return []

@@ -119,7 +119,8 @@ def _begin(run: Run, step: Step, at: float, slot: Slot | None) -> list[AnyFact]:
     )
     match node.kind:
         case "effect":
-            return [started]
+            first = step.attempt == 0 and slot is None
+            return [started] if not first or run.room is None or run.room(step) else []
         case "transform":
             return [started, *succeeded(run, step, at, config.get("output"), attempt=attempt)]
         case "choose":

@@ -7,6 +7,7 @@ Mutable, but only `run.py` (evolve) writes here. Everything that `advance` and t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -303,6 +304,7 @@ class Run:
         "paused",
         "pending",
         "program",
+        "room",
         "root",
         "slotted",
         "started_at",
@@ -366,6 +368,9 @@ class Run:
         self.outbox = Outbox()
         self.blobs: dict[str, Any] = {}
         """Large values that the runtime has loaded, by digest. Not part of the state: a cache."""
+        self.room: Callable[[Step], bool] | None = None
+        """Takes a place in a step's pool if one is free; None: there is always room. Given by the runtime, like the
+        time: an effect is not promised before it can be performed, so a crash leaves nothing needlessly in doubt."""
 
     @property
     def id(self) -> str:
@@ -416,7 +421,13 @@ class Run:
     @property
     def wake_at(self) -> float | None:
         """When the next timer is due; None when none is set."""
-        return self.timers[0][0] if self.timers else None
+        if not self.timers:
+            return None
+        if not self.blocked:
+            return self.timers[0][0]
+        # A new attempt has to wait until the run may start things again: nothing is gained by waking it for that.
+        return min((timer[0] for timer in self.timers if timer[2] not in _STARTS), default=None)
 
 
+_STARTS = frozenset({Wake.RETRY, Wake.POLL})
 _PRESSING: tuple[WaitingOn, ...] = ("approval", "in_doubt", "budget", "slot", "signal", "child", "timer")

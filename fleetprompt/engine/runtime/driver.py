@@ -25,6 +25,7 @@ from fleetprompt.engine.core.state import Outbox, Run, Step
 from fleetprompt.engine.core.timers import drop_stale_timers
 from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, Take, Wait
 from fleetprompt.engine.runtime.head import head_of
+from fleetprompt.engine.runtime.pools import Pool
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
@@ -71,6 +72,7 @@ class Driver:
         "engine",
         "fresh",
         "held",
+        "places",
         "run",
         "tasks",
         "timer",
@@ -87,11 +89,14 @@ class Driver:
         self.held = False
         """The journal of this run cannot be trusted: nothing is done any more."""
         self.timer: float | None = None
+        self.places: dict[str, Pool] = {}
+        """Places taken for effects that are promised and not performed yet, by path."""
         self._inbox: deque[Message] = deque()
         self._batch = Batch()
         self._answers: list[tuple[asyncio.Future[Any], Result | None]] = []
         self._failures = 0
         self._loading = False
+        run.room = self._room
 
     # ------------------------------------------------------------ the inbox
 
@@ -145,7 +150,8 @@ class Driver:
                     received = message.signal
             if message.answer is not None:
                 self._answers.append((message.answer, result))
-        batch.settle(run, now)
+        if not self.engine.draining:
+            batch.settle(run, now)
         if batch.facts or results:
             self._append(received, results, routed)
         elif batch.needs:
@@ -204,8 +210,8 @@ class Driver:
                     future.set_result(result)
             self._answers.clear()
         self.engine.committed(self, entry, done.result().seq)
-        self.reconcile()
         if self._inbox or self.run.agenda or self.run.finish:
+            self.reconcile()
             self.turn()
         else:
             self._rest()
@@ -249,6 +255,7 @@ class Driver:
             return
         self._batch = Batch()
         self.run = run
+        run.room = self._room
         self.reconcile()
         if refusal is not None:
             self.engine.slots.refused(self, refusal)
@@ -271,13 +278,16 @@ class Driver:
     def reconcile(self) -> None:
         """Make the tasks equal to what is owed: start the new ones, cancel those whose key is gone."""
         pending, tasks = self.run.pending, self.tasks
-        if self.closing or self.held:
+        if self.closing or self.held or self.engine.draining:
             return
         if tasks:
             for key in list(tasks):
                 step = pending.get(key[0])
                 if step is None or (step.path, step.attempt, step.status == "in_doubt") != key:
                     tasks.pop(key).cancel()
+        if self.places:
+            for path in [path for path in self.places if path not in pending]:
+                self.places.pop(path).give()
         if len(tasks) != len(pending):
             for step in pending.values():
                 key = (step.path, step.attempt, step.status == "in_doubt")
@@ -290,6 +300,17 @@ class Driver:
         self.tell(ask)
 
     # ------------------------------------------------------------ slots
+
+    def _room(self, step: Step) -> bool:
+        pool = self.engine.pool_of(step)
+        if pool is None:
+            return True
+        if pool.try_take():
+            self.places[step.path] = pool
+            return True
+        created = self.run.created
+        pool.enlist(self, created.priority if created else 0)
+        return False
 
     def grant(self, path: str, slot: Slot) -> None:
         """A slot is free, as far as this engine knows."""

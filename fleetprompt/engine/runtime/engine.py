@@ -23,7 +23,7 @@ from fleetprompt.engine.core.names import HYDRATE_BYTES
 from fleetprompt.engine.core.outcome import recovered
 from fleetprompt.engine.core.run import fold
 from fleetprompt.engine.core.signal import FINISHED, Signal
-from fleetprompt.engine.core.state import Run
+from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Append, Clock, Corrupt, RunHead, Store, Stored
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.bus import Bus
@@ -123,6 +123,8 @@ class Engine:
         self._handles: set[asyncio.TimerHandle] = set()
         self._loading: dict[str, asyncio.Task[Driver | None]] = {}
         self._closing = False
+        self.draining = False
+        """The engine is closing: what comes in is recorded, nothing new is decided."""
 
     # ------------------------------------------------------------ life
 
@@ -150,7 +152,7 @@ class Engine:
         """Finish or park: safe work is called off and done again later, other work gets its grace; nothing is lost."""
         if self._closing:
             return
-        self._closing = True
+        self._closing = self.draining = True
         self.timers.close()
         for handle in self._handles:
             handle.cancel()
@@ -425,6 +427,11 @@ class Engine:
             capacity = self.limits.pools.get(name, POOLS.get(name, OTHER_POOL))
             found = self._pools[name] = Pool(name, capacity)
         return found
+
+    def pool_of(self, step: Step) -> Pool | None:
+        """The pool in which a step is performed."""
+        node = step.program.node
+        return self.pool(node.pool or (STEPS.get(node.type).pool_name if node.type in STEPS else ""))
 
     @property
     def pools(self) -> Mapping[str, Pool]:

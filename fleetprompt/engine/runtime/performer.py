@@ -88,12 +88,14 @@ class Performer:
             kind = STEPS.get(type_)
         except FleetError as error:
             return Failed(Failure("VALIDATION_ERROR", error.message, hint=error.hint, retryable=False))
-        pool = engine.pool(node.pool or kind.pool_name)
-        taken = False
+        pool = driver.places.pop(step.path, None)
+        taken = pool is not None
         try:
-            if pool is not None and not pool.try_take():
-                await pool.take(created.priority)
-            taken = pool is not None
+            if pool is None:
+                pool = engine.pool(node.pool or kind.pool_name)
+                if pool is not None:
+                    await pool.take(created.priority)
+                    taken = True
             if input_ is None and step.input_blob is not None and type_ == node.type:
                 input_ = await self._hydrate(step.input_blob.digest, created.tenant)
             effect = Effect(
