@@ -32,6 +32,32 @@ def _word(value: Any) -> str:
 Word: TypeAlias = Annotated[str, PlainValidator(_word), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 """Text, or a number or boolean written as text (`true`, `2.5`). Null, lists and mappings are refused."""
 
+OptionalWord: TypeAlias = Annotated[
+    str | None,
+    PlainValidator(lambda value: None if value is None else _word(value)),
+    WithJsonSchema({"type": ["string", "number", "boolean", "null"]}),
+]
+"""A word, or null where the thing it would be given to is left out."""
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [_word(item) for item in cast("list[Any]", value)]
+    return [] if value is None else [_word(value)]
+
+
+Words: TypeAlias = Annotated[
+    list[str],
+    PlainValidator(_words),
+    WithJsonSchema(
+        {
+            "type": ["string", "number", "boolean", "null", "array"],
+            "items": {"type": ["string", "number", "boolean"]},
+        }
+    ),
+]
+"""One word or a list of them; null is the empty list."""
+
 
 def pointer(*keys: str | int) -> str:
     """The JSON pointer of a place in a step's input."""

@@ -17,7 +17,7 @@ from fleetprompt.engine.core.plan import Repeat
 from fleetprompt.engine.definition.fields import DurationField, Templated, one_or_many, wrong
 from fleetprompt.engine.definition.step import StepModel, step
 from fleetprompt.engine.ports import Context, Done, Outcome
-from fleetprompt.engine.steps._values import Word, failed, pointer, revealed, size, took, unusable
+from fleetprompt.engine.steps._values import OptionalWord, Word, failed, pointer, revealed, size, took, unusable
 
 if TYPE_CHECKING:
     from fleetprompt.engine.steps._output import Stream
@@ -64,7 +64,7 @@ class Shell(StepModel):
     """The program and its arguments. Each is text, a number or a boolean; no shell reads them."""
     cwd: str | None = None
     """Folder to run in, relative to the workflow file's. Default: the workflow file's folder."""
-    env: dict[EnvName, Word | None] = Field({})
+    env: dict[EnvName, OptionalWord] = Field({})
     """Variables to add; null removes one. Besides them the program sees a short list of harmless ones (PATH, HOME,
     LANG, …) and FLEET_IDEMPOTENCY_KEY, FLEET_RUN_ID, FLEET_STEP, FLEET_ATTEMPT. Secrets are allowed here."""
     inherit_env: list[EnvName] = Field([])
