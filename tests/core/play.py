@@ -302,7 +302,7 @@ class Play:
             own = [key for key in self.claims if key[1] == ""]
             assert not own, "a run that waits holds its slots"
         if self.is_stuck():
-            raise Stuck(f"nothing can move this run: {run.status} {snapshot(run)}")
+            raise Stuck(f"nothing can move this run: {self.statuses}")
 
     def is_stuck(self) -> bool:
         run = self.run

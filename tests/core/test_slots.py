@@ -251,3 +251,65 @@ def test_an_approved_step_waits_for_its_group_after_the_approval() -> None:
     play.grant("a")
     assert play.of(StepStarted)[0].input == {"n": 1}
     assert play.of(StepStarted)[0].approval
+
+
+# ---------------------------------------------------------------- both together
+
+
+def test_a_run_that_waits_for_a_group_holds_no_slot_and_starts_with_both() -> None:
+    """It must not hold the one while it waits for the other: the holder of the group may need the slot to go on."""
+    play = Play(plan(act("a", concurrency=GROUP), act("b")), slots=RUNS)
+    play.grant()
+    assert (play.claims, play.run.wants_slot, play.run.waiting_on) == ({}, False, "slot")
+    play.grant("a")
+    assert set(play.claims) == {("runs", ""), ("group:deploy", "a")}
+    play.ok("a")
+    assert (play.owed, set(play.claims)) == (["b"], {("runs", "")})
+
+
+def test_a_retry_that_is_due_wants_the_slots_that_were_given_back() -> None:
+    play = Play(plan(act("a", retry=Retry(3, backoff=10, jitter=0))), slots=RUNS)
+    play.grant()
+    play.fail("a")
+    assert (play.status(), play.run.waiting_on, play.claims) == ("waiting", "timer", {})
+    play.tick(10)
+    assert (play.run.waiting_on, play.run.wants_slot, play.owed) == ("slot", True, [])
+    play.grant()
+    assert play.step("a").attempt == 2
+    play.fail("a")
+    play.tick(20)
+    play.grant()
+    play.fail("a")
+    assert (play.status(), play.step("a").tries) == ("failed", 3)
+
+
+def test_a_retry_that_waits_for_a_slot_can_be_cancelled() -> None:
+    play = Play(plan(act("a", retry=Retry(3))), slots=RUNS)
+    play.grant()
+    play.fail("a")
+    play.tick(100)
+    play.cancel()
+    assert (play.status(), play.waits, play.claims) == ("cancelled", {}, {})
+
+
+def test_a_compensation_that_is_retried_wants_the_slots_again() -> None:
+    undo = act("undo", retry=Retry(2))
+    play = Play(plan(act("a", compensate=undo), act("b"), on_failure="compensate"), slots=RUNS)
+    play.grant()
+    play.ok("a")
+    play.fail("b")
+    play.fail("a@compensate")
+    play.tick(100)
+    play.grant()
+    play.ok("a@compensate")
+    assert (play.status(), play.claims) == ("failed", {})
+
+
+def test_a_loop_over_a_group_takes_and_gives_back_each_time() -> None:
+    play = Play(plan(each("l", "[1, 2, 3]", [act("a", concurrency=GROUP)], at_once=2)), slots=RUNS)
+    play.grant()
+    for i in range(3):
+        play.grant(f"l[{i}].a")
+        assert play.claims[("group:deploy", f"l[{i}].a")] == 1
+        play.ok(f"l[{i}].a")
+    assert (play.status(), play.claims) == ("completed", {})

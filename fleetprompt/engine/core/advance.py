@@ -26,6 +26,7 @@ from fleetprompt.engine.core.facts import (
     StepNoted,
     StepSkipped,
     StepStarted,
+    StepWaiting,
 )
 from fleetprompt.engine.core.graph import last_output
 from fleetprompt.engine.core.names import names, value_of
@@ -78,7 +79,11 @@ def grant(run: Run, path: str, slot: Slot, now: float) -> list[AnyFact]:
     if not path:
         return [RunStarted(at=at)] if run.wants_slot else []
     step = run.wanted.get(path)
-    return begin(run, step, at, slot) if step is not None and not run.blocked else []
+    if step is None or run.paused:
+        return []
+    # A run holds no slot while it waits for a group, whose holder may need that slot to go on: it takes both at once.
+    own: list[AnyFact] = [] if run.has_slots else [RunStarted(at=at)]
+    return own + begin(run, step, at, slot)
 
 
 def refuse(run: Run, path: str, on_conflict: str, now: float) -> list[AnyFact]:
@@ -162,9 +167,9 @@ def _timer(run: Run, timer: Timer, at: float) -> list[AnyFact]:
         case Wake.METER:
             return _meter(run, subject, at)
         case Wake.RETRY:
-            return [] if run.blocked else restart(run, subject, at)
+            return _held_up(run, subject, at) if run.blocked else restart(run, subject, at)
         case Wake.POLL:
-            return [] if run.blocked else _poll(subject, at)
+            return _held_up(run, subject, at) if run.blocked else _poll(subject, at)
         case Wake.DELAY:
             return succeeded(run, subject, at, None)
         case Wake.WAIT:
@@ -173,6 +178,11 @@ def _timer(run: Run, timer: Timer, at: float) -> list[AnyFact]:
             return _approval_is_over(run, subject, at)
         case Wake.GRACE:
             return [StepCancelled(at=at, path=subject.path, reason=subject.scope.closing, unknown=True)]
+
+
+def _held_up(run: Run, step: Step, at: float) -> list[AnyFact]:
+    """Its time has come, and the run may start nothing: from now on it waits for that, so that the run wants slots."""
+    return [StepWaiting(at=at, path=step.path, on="paused" if run.paused else "slot")]
 
 
 def _poll(step: Step, at: float) -> list[AnyFact]:

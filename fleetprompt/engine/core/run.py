@@ -311,6 +311,7 @@ def _step_waiting(run: Run, fact: StepWaiting) -> None:
     if step is None:
         return
     first = step.started_at is None
+    why = step.why
     _stop_waiting(run, step)
     _start_waiting(run, step, fact.on)
     if first:
@@ -318,6 +319,10 @@ def _step_waiting(run: Run, fact: StepWaiting) -> None:
     step.ref = fact.ref
     step.until = fact.until
     run.last = step
+    if fact.on == "paused" or (fact.on == "slot" and not fact.ref):
+        step.why = why
+        run.agenda[step] = Todo.RESTART
+        return
     if fact.until is not None:
         why = (Wake.DELAY if step.program.node.kind == "delay" else Wake.POLL) if fact.on == "timer" else Wake.WAIT
         set_timer(run, fact.until, why, step)

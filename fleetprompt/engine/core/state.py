@@ -421,13 +421,7 @@ class Run:
     @property
     def wake_at(self) -> float | None:
         """When the next timer is due; None when none is set."""
-        if not self.timers:
-            return None
-        if not self.blocked:
-            return self.timers[0][0]
-        # A new attempt has to wait until the run may start things again: nothing is gained by waking it for that.
-        return min((timer[0] for timer in self.timers if timer[2] not in _STARTS), default=None)
+        return self.timers[0][0] if self.timers else None
 
 
-_STARTS = frozenset({Wake.RETRY, Wake.POLL})
 _PRESSING: tuple[WaitingOn, ...] = ("approval", "in_doubt", "budget", "slot", "signal", "child", "timer")
