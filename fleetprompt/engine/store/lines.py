@@ -19,14 +19,16 @@ class Tally(Struct, frozen=True):
     """What is stored of the log of one attempt at a step."""
 
     lines: int = 0
-    """Number of the last line; of the one that counts the dropped, once there is one."""
+    """Number of the last line that was kept."""
     bytes: int = 0
     dropped: int = 0
+    """Lines that came after the cap was reached."""
 
     def add(self, size: int, cap: int) -> Tally:
         """After one more line of that size; it is dropped when it does not fit under the cap."""
-        over = self.bytes + size > cap
-        return Tally(lines=self.lines + 1, bytes=self.bytes + (0 if over else size), dropped=1 if over else 0)
+        if self.bytes + size > cap:
+            return self.drop()
+        return Tally(lines=self.lines + 1, bytes=self.bytes + size)
 
     def drop(self) -> Tally:
         """After one more line that was dropped."""

@@ -29,12 +29,12 @@ class MemoryLogs:
         tally = state.log_tallies.get(step, Tally())
         if tally.dropped:
             at = next(i for i in range(len(kept) - 1, -1, -1) if _step(run, kept[i][1]) == step)
-            kept[at] = (kept[at][0], dropped(tally.dropped + 1, line, tally.lines))
+            kept[at] = (kept[at][0], dropped(tally.dropped + 1, line, tally.lines + 1))
             tally = tally.drop()
         else:
             ordinal = kept[-1][0] + 1 if kept else 1
             tally = tally.add(size(line), self._cap)
-            stored = dropped(1, line, tally.lines) if tally.dropped else replace(line, line=tally.lines)
+            stored = dropped(1, line, tally.lines + 1) if tally.dropped else replace(line, line=tally.lines)
             kept.append((ordinal, stored))
         state.log_tallies[step] = tally
 

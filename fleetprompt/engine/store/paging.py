@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
 
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.ports import Page
+from fleetprompt.engine.store.dialect import Rows
 
 T = TypeVar("T")
 Position = tuple[float, str]
@@ -37,3 +41,16 @@ def cut(rows: Sequence[T], limit: int, position: Callable[[T], Position]) -> tup
     """The page in rows that were read with one row too many, and the cursor of the next one."""
     page = list(rows[:limit])
     return page, write_cursor(position(page[-1])) if len(rows) > limit and page else ""
+
+
+def select_page(query: Rows, order: tuple[sa.Column[Any], sa.Column[str]], page: Page) -> Rows:
+    """The query for a page, with one row too many, by which `cut` knows that there is more."""
+    if page.cursor:
+        at = sa.tuple_(
+            *(sa.literal(part, column.type) for part, column in zip(read_cursor(page.cursor), order, strict=True))
+        )
+        here = sa.tuple_(*order)
+        query = query.where(here > at if page.oldest_first else here < at)
+    return query.order_by(*(column.asc() if page.oldest_first else column.desc() for column in order)).limit(
+        page.limit + 1
+    )

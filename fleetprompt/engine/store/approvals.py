@@ -1,0 +1,146 @@
+"""Approvals and votes on disk."""
+
+from __future__ import annotations
+
+import builtins
+from datetime import tzinfo
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from fleetprompt.engine.core.errors import Refused
+from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested
+from fleetprompt.engine.core.query import Query
+from fleetprompt.engine.core.signal import Signal
+from fleetprompt.engine.ports import Append, Approval, Page, Vote
+from fleetprompt.engine.store import paging, projection
+from fleetprompt.engine.store.dialect import Row
+from fleetprompt.engine.store.filters import Filter, View, json_list
+from fleetprompt.engine.store.projection import ApprovalFact
+from fleetprompt.engine.store.reading import Reader, find_ids
+from fleetprompt.engine.store.tables import approvals, votes
+
+_json = msgspec.json.Encoder().encode
+_read_vote = msgspec.json.Decoder(Vote).decode
+_read_approval = msgspec.json.Decoder(Approval).decode
+
+
+def apply_fact(connection: sa.Connection, fact: ApprovalFact, entry: Append) -> None:
+    """Let the rows follow a fact, within the transaction that appends it."""
+    known = connection.execute(
+        sa.select(approvals.c.run, approvals.c.tenant, approvals.c.level).where(approvals.c.id == fact.id)
+    ).first()
+    if known is not None and (known.run, known.tenant) != (entry.run, entry.tenant):
+        return  # a fork carries copies of its original's facts; the approval stays the original's
+    this = sa.and_(approvals.c.id == fact.id, approvals.c.tenant == entry.tenant)
+    if isinstance(fact, ApprovalRequested):
+        row = _row(projection.requested(fact, entry))
+        if known is None:
+            connection.execute(sa.insert(approvals).values(row))
+        else:
+            del row["requested_at"]
+            connection.execute(sa.update(approvals).where(this).values(row))
+    elif known is None:
+        return
+    elif isinstance(fact, ApprovalDecided):
+        decided = {"status": fact.decision, "decided_at": fact.at, "reason": fact.reason}
+        connection.execute(sa.update(approvals).where(this).values(decided))
+    else:
+        same = sa.exists().where(votes.c.approval == fact.id, votes.c.by == fact.by, votes.c.tenant == entry.tenant)
+        if not connection.execute(sa.select(same)).scalar():
+            _insert_vote(connection, projection.voted(fact, known.level), entry.tenant, "")
+
+
+def insert_vote(connection: sa.Connection, signal: Signal, vote: Vote) -> None:
+    """Count a vote that a signal brings. Raises `Refused`."""
+    known = connection.execute(
+        sa.select(approvals.c.status, approvals.c.level).where(
+            approvals.c.id == vote.approval, approvals.c.tenant == signal.tenant
+        )
+    ).first()
+    if known is None:
+        raise Refused(f"there is no approval {vote.approval}")
+    if known.status != "pending":
+        raise Refused(f"approval {vote.approval} is {known.status}")
+    earlier = connection.execute(
+        sa.select(votes.c.data).where(
+            votes.c.approval == vote.approval,
+            votes.c.level == known.level,
+            votes.c.by == vote.by,
+            votes.c.tenant == signal.tenant,
+        )
+    ).scalar()
+    if earlier is not None:
+        raise Refused(f"{vote.by} has decided already: {_read_vote(earlier).decision}")
+    _insert_vote(connection, msgspec.structs.replace(vote, level=known.level), signal.tenant, signal.id)
+
+
+def _insert_vote(connection: sa.Connection, vote: Vote, tenant: str, signal: str) -> None:
+    connection.execute(
+        sa.insert(votes).values(
+            tenant=tenant,
+            approval=vote.approval,
+            level=vote.level,
+            by=vote.by,
+            at=vote.at,
+            signal=signal,
+            data=_json(vote),
+        )
+    )
+
+
+class SqlApprovals:
+    """The approvals projection and the votes."""
+
+    def __init__(self, reader: Reader, zone: tzinfo) -> None:
+        self._reader = reader
+        self._zone = zone
+        columns: dict[str, Any] = {column.name: column for column in approvals.c}
+        columns |= {
+            "step": approvals.c.path,
+            "created_at": approvals.c.requested_at,
+            "expires_at": approvals.c.until,
+        }
+        self._view = View(columns=columns, lists={"approvers": json_list(reader.dialect, approvals.c.approvers)})
+
+    async def get(self, approval: str) -> Approval | None:
+        """The approval of that id."""
+        rows = await self._reader.rows(sa.select(approvals).where(approvals.c.id == approval))
+        return _approval(rows[0]) if rows else None
+
+    async def find(self, text: str, tenant: str = "default") -> builtins.list[str]:
+        """Ids that equal, begin or end with a text: the equal one first, then newest first; at most ten."""
+        return await self._reader.run(lambda connection: find_ids(connection, approvals, text, tenant))
+
+    async def votes(self, approval: str) -> builtins.list[Vote]:
+        """The votes of all levels, oldest first."""
+        order = (votes.c.level, votes.c.at, votes.c.by)
+        rows = await self._reader.rows(sa.select(votes.c.data).where(votes.c.approval == approval).order_by(*order))
+        return [_read_vote(row.data) for row in rows]
+
+    async def list(
+        self, query: Query, page: Page, *, now: float, tenant: str = "default"
+    ) -> tuple[builtins.list[Approval], str]:
+        """Matching approvals and the cursor of the next page. Raises `InvalidInput` for a bad filter or cursor."""
+        where = Filter(self._reader.dialect, self._view, now, self._zone).where(query)
+        statement = sa.select(approvals).where(approvals.c.tenant == tenant, *where)
+        order = (approvals.c.requested_at, approvals.c.id)
+        rows = await self._reader.rows(paging.select_page(statement, order, page))
+        found, cursor = paging.cut(rows, page.limit, lambda row: (row.requested_at, row.id))
+        return [_approval(row) for row in found], cursor
+
+
+def _row(approval: Approval) -> dict[str, Any]:
+    columns = {column.name: getattr(approval, column.name) for column in approvals.c if column.name != "data"}
+    return columns | {"approvers": _json(approval.approvers).decode(), "data": _json(approval)}
+
+
+def _approval(row: Row) -> Approval:
+    return msgspec.structs.replace(
+        _read_approval(row.data),
+        status=row.status,
+        requested_at=row.requested_at,
+        decided_at=row.decided_at,
+        reason=row.reason,
+    )

@@ -1,0 +1,136 @@
+"""From appends to rows: everything of a batch in as few statements as there are tables.
+
+Optimistic: the entries are applied together as if none conflicts. Where the database disagrees, `Mismatch` says so and
+the writer applies them one by one, so that only the guilty one fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, get_args
+
+import msgspec
+from msgspec.structs import astuple
+
+from fleetprompt.engine.core import codec
+from fleetprompt.engine.core.facts import AnyFact
+from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead
+from fleetprompt.engine.store.claims import Ledger
+from fleetprompt.engine.store.extras import Extras
+from fleetprompt.engine.store.statements import Session, Statements
+from fleetprompt.engine.store.tables import RUN_IMMUTABLE, runs
+
+TAGS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnyFact)}
+
+Outcome = Appended | ClaimRefused | Conflict
+
+_json = msgspec.json.Encoder().encode
+_mutable = itemgetter(*(at for at, column in enumerate(runs.c) if column.name not in RUN_IMMUTABLE))
+_LABELS = list(runs.c.keys()).index("labels")
+
+
+class Mismatch(Exception):
+    """The entries cannot be applied together; of a single entry the message says why it cannot be applied."""
+
+
+class Pending:
+    """An append on its way: with its facts as they will be stored."""
+
+    __slots__ = ("data", "entry")
+
+    def __init__(self, entry: Append) -> None:
+        self.entry = entry
+        self.data = [codec.encode(fact) for fact in entry.facts]
+
+
+class Applier:
+    """Turns appends into statements within a transaction."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    def apply(self, session: Session, batch: Sequence[Pending], seq: int) -> tuple[list[Outcome], int]:
+        """Apply entries behind position `seq`; what became of each, and the last position.
+
+        Raises `Mismatch`, then the transaction has to be taken back; so it has for any error of the driver.
+        """
+        refused = self._settle(session, batch)
+        outcomes: list[Outcome] = []
+        journal: list[tuple[Any, ...]] = []
+        heads: dict[str, tuple[int, RunHead]] = {}
+        extras = Extras()
+        for at, pending in enumerate(batch):
+            entry = pending.entry
+            run, tenant, n = entry.run, entry.tenant, entry.after
+            if refused and (refusal := refused.get(at)):
+                outcomes.append(self._check_refusal(session, entry, refusal, heads))
+                continue
+            known = heads.get(run)
+            if known is None:
+                heads[run] = (n, entry.head)
+            elif known[1].n == n and known[1].tenant == tenant:
+                heads[run] = (known[0], entry.head)
+            else:
+                raise Mismatch
+            first = seq + 1
+            for fact, data in zip(entry.facts, pending.data, strict=True):
+                seq += 1
+                n += 1
+                journal.append((seq, tenant, run, n, TAGS[type(fact)], fact.at, data))
+            outcomes.append(Appended(seq=min(first, seq)))
+            extras.add(entry)
+        self._statements.journal.execute(session, journal)
+        self._write_heads(session, heads)
+        if not extras.write(self._statements, session, alone=len(batch) == 1):
+            raise Mismatch("its signal was received before")
+        return outcomes, seq
+
+    def _settle(self, session: Session, batch: Sequence[Pending]) -> dict[int, ClaimRefused]:
+        claiming = [(at, p.entry) for at, p in enumerate(batch) if p.entry.takes or p.entry.releases]
+        if not claiming:
+            return {}
+        ledger = Ledger(self._statements, session, [entry for _, entry in claiming])
+        refused = {at: refusal for at, entry in claiming if (refusal := ledger.settle(entry))}
+        ledger.write()
+        return refused
+
+    def _check_refusal(
+        self, session: Session, entry: Append, refusal: ClaimRefused, heads: dict[str, tuple[int, RunHead]]
+    ) -> ClaimRefused | Conflict:
+        """A refusal counts for a writer that knows the run; one that is behind has to learn that first."""
+        known = heads.get(entry.run)
+        if known is not None:
+            held = known[1].n
+        else:
+            found = self._statements.run_facts.fetch(session, [(entry.run, entry.tenant)])
+            held = found[0][0] if found else 0
+        return refusal if held == entry.after else conflict(entry, f"it holds {held} facts")
+
+    def _write_heads(self, session: Session, heads: dict[str, tuple[int, RunHead]]) -> None:
+        starts: list[tuple[Any, ...]] = []
+        steps: list[tuple[Any, ...]] = []
+        for run, (after, head) in heads.items():
+            row = head_row(head)
+            if after:
+                steps.append((run, head.tenant, after, *_mutable(row)))
+            else:
+                starts.append(row)
+        if starts and self._statements.run_insert.execute(session, starts) != len(starts):
+            raise Mismatch("it exists already")
+        if steps and self._statements.run_update.execute(session, steps) != len(steps):
+            raise Mismatch("it holds another number of facts")
+
+
+def head_row(head: RunHead) -> tuple[Any, ...]:
+    """A head as a row of `runs`."""
+    row = astuple(head)
+    labels = _json(head.labels).decode() if head.labels else "{}"
+    tools = _json(head.tools).decode() if head.tools else "[]"
+    models = _json(head.models).decode() if head.models else "[]"
+    return (*row[:_LABELS], labels, tools, models)
+
+
+def conflict(entry: Append, reason: str) -> Conflict:
+    """The error for an entry that is behind the journal."""
+    return Conflict(f"run {entry.run} cannot go on after fact {entry.after}: {reason}", where=entry.run)

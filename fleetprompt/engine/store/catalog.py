@@ -1,0 +1,75 @@
+"""Plans and workflows on disk."""
+
+from __future__ import annotations
+
+import time
+
+import sqlalchemy as sa
+
+from fleetprompt.engine.core.plan import Plan, decode_plan, encode_plan, plan_digest
+from fleetprompt.engine.ports import Workflow
+from fleetprompt.engine.store.dialect import Row
+from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.statements import Bulk, Session
+from fleetprompt.engine.store.tables import plans, workflows
+from fleetprompt.engine.store.writer import Writer
+
+_NAMES = [column.name for column in workflows.c]
+
+
+class SqlCatalog:
+    """Plans by digest, and workflows by name."""
+
+    def __init__(self, reader: Reader, writer: Writer) -> None:
+        self._reader = reader
+        self._writer = writer
+        dialect = reader.dialect
+        self._put = Bulk(dialect, [*plans.c], lambda given: dialect.ignore(plans, sa.select(given).where(sa.true())))
+        self._set = Bulk(
+            dialect, [*workflows.c], lambda given: dialect.upsert(workflows, sa.select(given).where(sa.true()))
+        )
+
+    async def put(self, plan: Plan, *, source: str, tenant: str = "default") -> str:
+        """Keep a plan and its YAML; of two texts with the same plan the first is kept."""
+        digest = plan_digest(plan)
+        row = (tenant, digest, plan.name, encode_plan(plan), source, time.time())
+
+        def put(session: Session) -> None:
+            self._put.execute(session, [row])
+
+        await self._writer.work(put)
+        return digest
+
+    async def plan(self, digest: str) -> Plan | None:
+        """The plan of that digest."""
+        rows = await self._reader.rows(sa.select(plans.c.body).where(plans.c.digest == digest).limit(1))
+        return decode_plan(rows[0].body) if rows else None
+
+    async def source(self, digest: str) -> str | None:
+        """The YAML text kept with a plan."""
+        rows = await self._reader.rows(sa.select(plans.c.source).where(plans.c.digest == digest).limit(1))
+        return rows[0].source if rows else None
+
+    async def set_workflow(self, workflow: Workflow) -> None:
+        """Keep what is known about a workflow now."""
+        row = tuple(getattr(workflow, name) for name in _NAMES)
+
+        def put(session: Session) -> None:
+            self._set.execute(session, [row])
+
+        await self._writer.work(put)
+
+    async def workflow(self, name: str, tenant: str = "default") -> Workflow | None:
+        """The workflow of that name."""
+        of = sa.select(workflows).where(workflows.c.tenant == tenant, workflows.c.name == name)
+        rows = await self._reader.rows(of)
+        return _workflow(rows[0]) if rows else None
+
+    async def workflows(self, tenant: str = "default") -> list[Workflow]:
+        """Every workflow of a tenant, by name."""
+        of = sa.select(workflows).where(workflows.c.tenant == tenant).order_by(workflows.c.name)
+        return [_workflow(row) for row in await self._reader.rows(of)]
+
+
+def _workflow(row: Row) -> Workflow:
+    return Workflow(**dict(zip(_NAMES, row, strict=True)))

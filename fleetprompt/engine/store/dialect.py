@@ -1,0 +1,202 @@
+"""What differs between databases, and all SQL that only SQLite understands; `dialect_postgres.py` is the other side."""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects.sqlite import insert, pysqlite
+from sqlalchemy.engine.interfaces import Dialect as Compiler
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.core.query_regex import found
+
+Rows = sa.Select[*tuple[Any, ...]]
+"""A query of any shape."""
+Row = sa.Row[*tuple[Any, ...]]
+"""What a query of any shape finds."""
+
+
+class Dialect(ABC):
+    """What the store has to know about a kind of database."""
+
+    url: str
+    """How SQLAlchemy calls it."""
+    compiler: Compiler
+
+    def compile(self, statement: sa.Executable) -> str:
+        """The text of a statement whose parameters are given by position, in the order they were made."""
+        assert isinstance(statement, sa.ClauseElement)
+        compiled = statement.compile(dialect=self.compiler)
+        assert isinstance(compiled, SQLCompiler)
+        if list(compiled.positiontup or ()) != list(compiled.params):
+            raise ValueError(f"parameters out of order in {compiled}")
+        return str(compiled)
+
+    @abstractmethod
+    def ignore(self, table: sa.Table, rows: Rows) -> sa.Executable:
+        """Insert the rows that break no unique key."""
+
+    @abstractmethod
+    def upsert(self, table: sa.Table, rows: Rows) -> sa.Executable:
+        """Insert the rows, or overwrite those with the same primary key."""
+
+    @abstractmethod
+    def explain(self, error: Exception, where: str) -> StoreUnavailable | None:
+        """What an error of the driver means to a person; None when it is not the database that is at fault."""
+
+    @abstractmethod
+    def is_conflict(self, error: Exception) -> bool:
+        """Whether an error of the driver says that a unique key is taken."""
+
+    @abstractmethod
+    def json_text(self, column: sa.ColumnElement[Any], key: str) -> sa.ColumnElement[Any]:
+        """The text under a key of a JSON object, null where there is none."""
+
+    @abstractmethod
+    def json_items(self, column: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
+        """The texts of a JSON list as a table with one column, `value`."""
+
+    @abstractmethod
+    def equals(self, column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
+        """Whether the column is a text; the letters A to Z, in lower case in the text, and no others in either case."""
+
+    @abstractmethod
+    def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
+        """Whether the column is like a pattern (escaped by a backslash); letters as in `equals`."""
+
+    @abstractmethod
+    def regex(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
+        """Whether a checked pattern of the filter language is found in the column."""
+
+
+class SqliteDialect(Dialect):
+    """SQLite in WAL mode: one writer, readers that never wait."""
+
+    url = "sqlite://"
+
+    def __init__(self) -> None:
+        self.compiler = pysqlite.dialect()
+
+    def ignore(self, table: sa.Table, rows: Rows) -> sa.Executable:
+        return _insert(table, rows).on_conflict_do_nothing()
+
+    def upsert(self, table: sa.Table, rows: Rows) -> sa.Executable:
+        statement = _insert(table, rows)
+        key = {column.name for column in table.primary_key}
+        changed = {name: statement.excluded[name] for name in names(rows) if name not in key}
+        return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+
+    def explain(self, error: Exception, where: str) -> StoreUnavailable | None:
+        error = error.orig if isinstance(error, DBAPIError) and isinstance(error.orig, Exception) else error
+        if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, _OURS):
+            return None
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        message, hint = _MEANINGS.get(code, ("the database failed", "run `fleet db check`"))
+        return StoreUnavailable(f"{message}: {error}", where=where, hint=hint)
+
+    def is_conflict(self, error: Exception) -> bool:
+        return isinstance(error, (sqlite3.IntegrityError, IntegrityError))
+
+    def json_text(self, column: sa.ColumnElement[Any], key: str) -> sa.ColumnElement[Any]:
+        # A path cannot hold every key, a comparison can.
+        each = sa.func.json_each(column).table_valued("key", "value")
+        return sa.select(each.c.value).where(each.c.key == key).scalar_subquery()
+
+    def json_items(self, column: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
+        return sa.func.json_each(column).table_valued("value")
+
+    def equals(self, column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
+        return column.collate("NOCASE") == text
+
+    def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
+        return column.like(pattern, escape="\\")
+
+    def regex(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
+        return sa.func.fleet_found(pattern, column, type_=sa.Boolean)
+
+
+_OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+"""Errors about what was given, not about the database."""
+
+POSITION = """
+SELECT max(
+    coalesce((SELECT max(seq) FROM journal), 0),
+    coalesce((SELECT value FROM counters WHERE tenant = '' AND name = 'seq'), 0)
+)
+"""
+
+VERSION = "PRAGMA data_version"
+SYNCED = "PRAGMA synchronous = FULL"
+UNSYNCED = "PRAGMA synchronous = NORMAL"
+
+_MEANINGS = {
+    sqlite3.SQLITE_BUSY: ("another process holds the database", "wait for it, or see who it is with `fleet doctor`"),
+    sqlite3.SQLITE_LOCKED: ("another process holds the database", "wait for it, or see who it is with `fleet doctor`"),
+    sqlite3.SQLITE_FULL: ("there is no room to write", "free disk space; `fleet db prune` deletes old runs"),
+    sqlite3.SQLITE_READONLY: ("the database cannot be written", "check who owns the file and its folder"),
+    sqlite3.SQLITE_IOERR: ("the disk failed", "check the disk and its free space, then run `fleet db check`"),
+    sqlite3.SQLITE_CORRUPT: ("the database is damaged", "run `fleet db check`, restore a backup"),
+    sqlite3.SQLITE_NOTADB: ("the file is not a database", "check the path, or move the file away"),
+    sqlite3.SQLITE_CANTOPEN: ("the database cannot be opened", "check that its folder exists and can be written"),
+    sqlite3.SQLITE_PERM: ("the database cannot be opened", "check who owns the file and its folder"),
+}
+
+_PRAGMAS = ("busy_timeout = 3000", "temp_store = MEMORY", "cache_size = -4096")
+_READER_PRAGMAS = ("query_only = ON",)
+_WRITER_PRAGMAS = (
+    "foreign_keys = OFF",
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "wal_autocheckpoint = 2000",
+    "journal_size_limit = 67108864",
+)
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether waiting may help."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """The writer's connection; it opens transactions only when told to."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    for pragma in (*_PRAGMAS, *_WRITER_PRAGMAS):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def reading_engine(path: str) -> AsyncEngine:
+    """The pool of connections for reading: few, for each has a thread and a cache."""
+    engine = create_async_engine(
+        sa.URL.create("sqlite+aiosqlite", database=path),
+        pool_size=2,
+        max_overflow=1,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"cached_statements": 64},
+    )
+
+    def prepare(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for pragma in (*_PRAGMAS, *_READER_PRAGMAS):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+        connection.create_function("fleet_found", 2, found, deterministic=True)
+
+    event.listen(engine.sync_engine, "connect", prepare)
+    return engine
+
+
+def names(rows: Rows) -> list[str]:
+    """The names of a query's columns."""
+    return [column.name for column in rows.selected_columns if isinstance(column, sa.ColumnClause)]
+
+
+def _insert(table: sa.Table, rows: Rows) -> Any:
+    return insert(table).from_select(names(rows), rows)

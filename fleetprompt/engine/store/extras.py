@@ -1,0 +1,110 @@
+"""What appends carry besides facts, heads and claims: waits, signals, results, blobs, approvals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested, ApprovalVoted, RunCreated
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.ports import Append, Wait
+from fleetprompt.engine.store import approvals
+from fleetprompt.engine.store.projection import ApprovalFact
+from fleetprompt.engine.store.statements import Session, Statements
+
+_json = msgspec.json.Encoder().encode
+
+
+class Extras:
+    """Collected over the entries of a batch in order, then written table by table."""
+
+    def __init__(self) -> None:
+        self._waits: dict[tuple[str, str, str], Wait | None] = {}
+        self._signals: list[tuple[Any, ...]] = []
+        self._received: list[tuple[Any, ...]] = []
+        self._results: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+        self._refused: list[tuple[str, str]] = []
+        self._routed: list[tuple[str, str]] = []
+        self._blobs: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self._refs: dict[tuple[str, str, str], None] = {}
+        self._approvals: list[tuple[ApprovalFact, Append]] = []
+
+    def add(self, entry: Append) -> None:
+        """Take what this entry carries."""
+        tenant, run = entry.tenant, entry.run
+        for path in entry.unwaits:
+            self._waits[(run, path, tenant)] = None
+        for wait in entry.waits:
+            self._waits[(run, wait.path, tenant)] = wait
+        for signal in entry.signals:
+            self._signals.append(signal_row(signal))
+        if entry.received is not None:
+            self._received.append(signal_row(entry.received))
+        for result in entry.results:
+            self.add_result(result, tenant)
+        for signal in entry.routed:
+            self.add_routed(signal, tenant)
+        for digest, data in entry.blobs:
+            self._blobs.setdefault((tenant, digest), (tenant, digest, len(data), data))
+            self._refs[(tenant, digest, run)] = None
+        for fact in entry.facts:
+            if isinstance(fact, (ApprovalRequested, ApprovalVoted, ApprovalDecided)):
+                self._approvals.append((fact, entry))
+            elif isinstance(fact, RunCreated) and fact.source.digest:
+                self._refs[(tenant, fact.source.digest, run)] = None
+            # A fork's facts refer to blobs that it does not bring.
+            if (blob := getattr(fact, "blob", None)) is not None:
+                self._refs[(tenant, blob.digest, run)] = None
+
+    def add_result(self, result: Result, tenant: str) -> None:
+        """Take one answer to a signal."""
+        row = (tenant, result.signal, result.run, result.status, result.reason, _json(result.data))
+        self._results[(result.signal, result.run, tenant)] = row
+        if result.status == "refused":
+            self._refused.append((result.signal, tenant))
+
+    def add_routed(self, signal: str, tenant: str) -> None:
+        """Take a signal that is done with."""
+        self._routed.append((signal, tenant))
+
+    def write(self, statements: Statements, session: Session, *, alone: bool) -> bool:
+        """Write it all; False when a received signal is known, or, unless `alone`, when any signal is.
+
+        A run may emit what it emitted before; that is ignored, but in a batch it could hide the other case.
+        """
+        gone = [key for key, wait in self._waits.items() if wait is None]
+        kept = [
+            (tenant, run, path, wait.on, wait.ref, wait.key, wait.on == "signal" and "*" in wait.ref)
+            for (run, path, tenant), wait in self._waits.items()
+            if wait is not None
+        ]
+        statements.waits_delete.execute(session, gone)
+        statements.waits_upsert.execute(session, kept)
+        new = statements.signals_insert.execute(session, self._signals)
+        received = statements.signals_insert.execute(session, self._received)
+        if received != len(self._received) or (new != len(self._signals) and not alone):
+            return False
+        statements.results_upsert.execute(session, [*self._results.values()])
+        statements.votes_withdraw.execute(session, self._refused)
+        statements.routed.execute(session, self._routed)
+        statements.blobs_insert.execute(session, [*self._blobs.values()])
+        statements.refs_insert.execute(session, [*self._refs])
+        for fact, entry in self._approvals:
+            approvals.apply_fact(session.connection, fact, entry)
+        return True
+
+
+def signal_row(signal: Signal) -> tuple[Any, ...]:
+    """A new signal as a row of `signals`, without its `seq`."""
+    return (
+        signal.id,
+        signal.tenant,
+        signal.type,
+        signal.source,
+        signal.at,
+        signal.key,
+        signal.correlation,
+        _json(signal),
+        False,
+    )

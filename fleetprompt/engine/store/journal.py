@@ -1,0 +1,86 @@
+"""The journal on disk: appends go to the writer, reads to the pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from fleetprompt.engine.core import codec
+from fleetprompt.engine.core.facts import AnyFact
+from fleetprompt.engine.ports import Append, Appended, Corrupt, Stored
+from fleetprompt.engine.store import projection
+from fleetprompt.engine.store.dialect import Rows
+from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.tables import counters, journal
+from fleetprompt.engine.store.writer import Writer
+
+
+class SqlJournal:
+    """The one log."""
+
+    def __init__(self, reader: Reader, writer: Writer) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @property
+    def commits(self) -> int:
+        """Transactions committed by this process."""
+        return self._writer.commits
+
+    def append(self, entry: Append) -> asyncio.Future[Appended]:
+        """Make an entry durable, see the port. Raises `ValueError` for an entry that contradicts itself."""
+        projection.check(entry)
+        return self._writer.append(entry)
+
+    async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored | Corrupt]:
+        """A run's facts in order, from n > after to n <= upto."""
+        query = _facts().where(journal.c.run == run, journal.c.n > after).order_by(journal.c.n)
+        if upto is not None:
+            query = query.where(journal.c.n <= upto)
+        return [_read(*row) for row in await self._reader.rows(query)]
+
+    async def histories(self, runs: Sequence[str]) -> dict[str, list[AnyFact] | Corrupt]:
+        """Whole histories; an unknown run has an empty one, one with a hole or an unreadable fact is `Corrupt`."""
+        found: dict[str, list[AnyFact] | Corrupt] = {run: [] for run in runs}
+        for at in range(0, len(runs), 200):
+            query = _facts().where(journal.c.run.in_(runs[at : at + 200])).order_by(journal.c.run, journal.c.n)
+            for row in await self._reader.rows(query):
+                self._add(found, _read(*row))
+        return found
+
+    def _add(self, found: dict[str, list[AnyFact] | Corrupt], read: Stored | Corrupt) -> None:
+        facts = found[read.run]
+        if isinstance(facts, Corrupt):
+            return
+        if isinstance(read, Corrupt):
+            found[read.run] = read
+        elif read.n != len(facts) + 1:
+            found[read.run] = Corrupt(seq=read.seq, run=read.run, n=len(facts) + 1, reason="the fact is missing")
+        else:
+            facts.append(read.fact)
+
+    async def since(self, seq: int, limit: int = 1000) -> list[Stored | Corrupt]:
+        """Facts of all runs after a position; never one below a position that was seen."""
+        rows = await self._reader.rows(_facts().where(journal.c.seq > seq).order_by(journal.c.seq).limit(limit))
+        return [_read(*row) for row in rows]
+
+    async def position(self) -> int:
+        """The highest `seq` ever given."""
+        highest = sa.select(sa.func.max(journal.c.seq)).scalar_subquery()
+        floor = sa.select(counters.c.value).where(counters.c.tenant == "", counters.c.name == "seq").scalar_subquery()
+        rows = await self._reader.rows(sa.select(highest, floor))
+        return max(value or 0 for value in rows[0])
+
+
+def _facts() -> Rows:
+    return sa.select(journal.c.seq, journal.c.run, journal.c.n, journal.c.data)
+
+
+def _read(seq: int, run: str, n: int, data: Any) -> Stored | Corrupt:
+    try:
+        return Stored(seq=seq, run=run, n=n, fact=codec.decode(data))
+    except codec.CorruptFact as error:
+        return Corrupt(seq=seq, run=run, n=n, reason=str(error))

@@ -1,0 +1,118 @@
+"""Step logs on disk: chunks of compressed lines, written between the journal's transactions so that they never wait
+for a line, and not synced one by one: power failure may cost the last lines, a crash of the process does not.
+
+Within a run the cursor counts lines in the order they were stored; lines of one step are in order, lines of several
+steps that were queued together are stored step by step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.ports import LogLine
+from fleetprompt.engine.store.dialect import Row, Rows
+from fleetprompt.engine.store.lines import STEP_CAP
+from fleetprompt.engine.store.log_chunks import LineQueue, LogChunks, Text
+from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.tables import logs
+from fleetprompt.engine.store.writer import Writer
+
+DELAY = 0.25
+"""Seconds that lines are collected before they are stored."""
+AT_A_TIME = 16
+"""Chunks that are read at a time: one holds a thousand short lines, or a single one."""
+
+_decoder = msgspec.json.Decoder(Text)
+
+
+class SqlLogs:
+    """Chunked step logs. `cap` is how many bytes of lines are kept per attempt at a step."""
+
+    def __init__(self, reader: Reader, writer: Writer, cap: int = STEP_CAP) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._queue = LineQueue()
+        self._chunks = LogChunks(self._queue, cap)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def write(self, run: str, lines: Sequence[LogLine], tenant: str = "default") -> None:
+        """Queue lines; they are stored within a second, in order, and before `flush` returns."""
+        for line in lines:
+            self._queue.put((tenant, run, line))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(DELAY, self._start)
+
+    async def flush(self) -> None:
+        """Return when everything that was queued is stored. Raises `StoreUnavailable`; the lines stay queued."""
+        await self._start()
+
+    async def close(self) -> None:
+        """Store what is queued, if that is possible at all."""
+        if self._queue:
+            try:
+                await self._start()
+            except StoreUnavailable:
+                pass
+
+    def _start(self) -> asyncio.Future[None]:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        stored = self._writer.between(self._chunks)
+        stored.add_done_callback(_seen)
+        return stored
+
+    async def read(
+        self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
+    ) -> tuple[list[LogLine], int]:
+        """Lines of a run (or of one step) behind a cursor, the first or (`tail`) the last of them, and the cursor of
+        the last one."""
+        chunks = sa.select(logs).where(logs.c.run == run, logs.c.until > after)
+        if path is not None:
+            chunks = chunks.where(logs.c.path == path)
+        found = await self._reader.run(lambda connection: _find(connection, chunks, after, limit, tail=tail))
+        return [line for _, line in found], found[-1][0] if found else after
+
+
+def _seen(stored: asyncio.Future[None]) -> None:
+    """The lines of a failed flush stay queued; the next one, or the journal, reports that the disk fails."""
+    if not stored.cancelled():
+        stored.exception()
+
+
+def _find(connection: sa.Connection, chunks: Rows, after: int, limit: int, *, tail: bool) -> list[tuple[int, LogLine]]:
+    ordered = chunks.order_by(logs.c.until.desc() if tail else logs.c.until)
+    found: list[tuple[int, LogLine]] = []
+    for at in range(0, limit, AT_A_TIME):
+        rows = connection.execute(ordered.offset(at).limit(AT_A_TIME)).all()
+        for row in rows:
+            lines = [each for each in _lines(row) if each[0] > after]
+            found = lines + found if tail else found + lines
+        if len(rows) < AT_A_TIME or len(found) >= limit:
+            break
+    return found[-limit:] if tail else found[:limit]
+
+
+def _lines(row: Row) -> Iterator[tuple[int, LogLine]]:
+    """The lines of a chunk with their positions in the run."""
+    position = row.until - (row.last - row.first)
+    for at, raw in enumerate(zlib.decompress(row.data).splitlines()):
+        line = _decoder.decode(raw)
+        yield (
+            position + at,
+            LogLine(
+                at=line.at,
+                level=line.level,
+                text=line.text,
+                data=line.data,
+                path=row.path,
+                attempt=row.attempt,
+                line=row.first + at,
+            ),
+        )

@@ -1,0 +1,67 @@
+"""Reads: queries are plain functions over a connection, run in a small pool that never blocks the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.store.dialect import Dialect, Row, Rows
+
+T = TypeVar("T")
+
+
+class Reader:
+    """The read side of an open store."""
+
+    def __init__(self, dialect: Dialect, where: str) -> None:
+        self.dialect = dialect
+        self.where = where
+        self._engine: AsyncEngine | None = None
+
+    def open(self, engine: AsyncEngine) -> None:
+        """Use this engine from now on."""
+        self._engine = engine
+
+    async def close(self) -> None:
+        """Close every connection of the pool."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    async def run(self, query: Callable[[sa.Connection], T]) -> T:
+        """What a query finds. Raises `StoreUnavailable`."""
+        if self._engine is None:
+            raise StoreUnavailable("the store is closed", where=self.where, hint="open it first")
+        try:
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(query)
+        except DBAPIError as error:
+            explained = self.dialect.explain(error.orig or error, self.where)
+            if explained is None:
+                raise
+            raise explained from error
+
+    async def rows(self, statement: Rows) -> Sequence[Row]:
+        """Every row of a query."""
+        return await self.run(lambda connection: connection.execute(statement).all())
+
+
+def find_ids(connection: sa.Connection, table: sa.Table, text: str, tenant: str) -> list[str]:
+    """Ids of a table that equal, begin or end with a text: the equal one first, then newest (largest) first."""
+    if not text:
+        return []
+    id_ = table.c.id
+    begins = sa.func.substr(id_, 1, len(text)) == text
+    ends = sa.func.substr(id_, sa.func.length(id_) - len(text) + 1) == text
+    query = (
+        sa.select(id_)
+        .where(table.c.tenant == tenant, sa.func.length(id_) >= len(text), sa.or_(begins, ends))
+        .order_by(id_ != text, id_.desc())
+        .limit(10)
+    )
+    return [*connection.execute(query).scalars()]

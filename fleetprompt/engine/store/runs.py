@@ -1,0 +1,142 @@
+"""Runs on disk: lists, what to wake and when, who waits for what."""
+
+from __future__ import annotations
+
+import builtins
+from datetime import tzinfo
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from fleetprompt.engine.core.facts import WaitingOn
+from fleetprompt.engine.core.query import Query
+from fleetprompt.engine.core.signal import type_matches
+from fleetprompt.engine.ports import Page, RunHead, Wait
+from fleetprompt.engine.store import paging, projection
+from fleetprompt.engine.store.dialect import Dialect, Row, Rows
+from fleetprompt.engine.store.filters import Condition, Filter, View, json_list
+from fleetprompt.engine.store.reading import Reader, find_ids
+from fleetprompt.engine.store.tables import COMPLETED, LIVE, runs, waits
+
+_labels = msgspec.json.Decoder(dict[str, str]).decode
+_names = msgspec.json.Decoder(tuple[str, ...]).decode
+_NAMES = [column.name for column in runs.c]
+_NEWEST = (runs.c.created_at, runs.c.id)
+
+
+class SqlRuns:
+    """The `runs` projection and the wait rows. `zone` is where the days of filters begin."""
+
+    def __init__(self, reader: Reader, zone: tzinfo) -> None:
+        self._reader = reader
+        self._zone = zone
+        self._view = _view(reader.dialect)
+
+    async def get(self, run: str) -> RunHead | None:
+        """The run of that id."""
+        rows = await self._reader.rows(sa.select(runs).where(runs.c.id == run))
+        return _head(rows[0]) if rows else None
+
+    async def find(self, text: str, tenant: str = "default") -> builtins.list[str]:
+        """Ids that equal, begin or end with a text: the equal one first, then newest first; at most ten."""
+        return await self._reader.run(lambda connection: find_ids(connection, runs, text, tenant))
+
+    async def list(
+        self, query: Query, page: Page, *, now: float, tenant: str = "default"
+    ) -> tuple[builtins.list[RunHead], str]:
+        """Matching runs and the cursor of the next page. Raises `InvalidInput` for a bad filter or cursor."""
+        statement = paging.select_page(sa.select(runs).where(*self._where(query, now, tenant)), _NEWEST, page)
+        heads = [_head(row) for row in await self._reader.rows(statement)]
+        return paging.cut(heads, page.limit, lambda head: (head.created_at, head.id))
+
+    async def count(self, query: Query, *, now: float, tenant: str = "default") -> int:
+        """How many runs match."""
+        counted = sa.select(sa.func.count()).select_from(runs).where(*self._where(query, now, tenant))
+        return (await self._reader.rows(counted))[0][0]
+
+    def _where(self, query: Query, now: float, tenant: str) -> builtins.list[Condition]:
+        return [runs.c.tenant == tenant, *Filter(self._reader.dialect, self._view, now, self._zone).where(query)]
+
+    async def unfinished(self, *, now: float, limit: int = 10_000) -> builtins.list[RunHead]:
+        """What an engine has to take up at start, oldest first."""
+        found = sa.union(*_unfinished(now)).subquery()
+        query = sa.select(runs).join(found, sa.and_(runs.c.id == found.c.id, runs.c.tenant == found.c.tenant))
+        return [_head(row) for row in await self._reader.rows(query.order_by(*_NEWEST).limit(limit))]
+
+    async def due(self, now: float, limit: int = 1000) -> tuple[builtins.list[str], float | None]:
+        """Parked runs whose `wake_at` has come, earliest first, and the next `wake_at` after now."""
+        parked = runs.c.status.in_(("pending", "waiting"))
+        come = sa.select(runs.c.id).where(runs.c.wake_at <= now, parked).order_by(runs.c.wake_at, runs.c.id)
+        coming = sa.select(runs.c.wake_at).where(runs.c.wake_at > now, parked).order_by(runs.c.wake_at).limit(1)
+        return await self._reader.run(
+            lambda connection: (
+                [*connection.execute(come.limit(limit)).scalars()],
+                connection.execute(coming).scalar(),
+            )
+        )
+
+    async def waiting(
+        self, on: WaitingOn, ref: str, *, key: str | None = None, tenant: str = "default"
+    ) -> builtins.list[tuple[str, Wait]]:
+        """Steps that wait, by run and path."""
+        of = sa.select(waits).where(waits.c.on == on, waits.c.tenant == tenant)
+        if key is not None:
+            of = of.where(waits.c.key.in_(("", key)))
+        rows = [*await self._reader.rows(of.where(sa.not_(waits.c.wild), waits.c.ref == ref))]
+        if on == "signal":
+            wild = await self._reader.rows(of.where(waits.c.wild))
+            rows += [row for row in wild if type_matches(row.ref, ref)]
+        found = [(row.run, Wait(path=row.path, on=row.on, ref=row.ref, key=row.key)) for row in rows]
+        return sorted(found, key=lambda each: (each[0], each[1].path))
+
+    async def last_completed(self, workflow: str, tenant: str = "default") -> str | None:
+        """Id of the last completed run of a workflow."""
+        query = (
+            sa.select(runs.c.id)
+            .where(runs.c.tenant == tenant, runs.c.workflow == workflow, COMPLETED)
+            .order_by(runs.c.finished_at.desc(), runs.c.id.desc())
+            .limit(1)
+        )
+        rows = await self._reader.rows(query)
+        return rows[0].id if rows else None
+
+
+def _unfinished(now: float) -> list[Rows]:
+    """One query per reason, each served by an index."""
+    child = runs.alias("child")
+    waiting = runs.c.status == "waiting"
+    ids = sa.select(runs.c.id, runs.c.tenant)
+    on_child = sa.select(waits.c.run, waits.c.tenant).join(
+        child, sa.and_(child.c.id == waits.c.ref, child.c.tenant == waits.c.tenant)
+    )
+    of_waits = sa.union_all(
+        sa.select(waits.c.run, waits.c.tenant).where(waits.c.on == "slot"),
+        on_child.where(waits.c.on == "child", child.c.status.in_(projection.FINAL)),
+    ).subquery()
+    return [
+        ids.where(LIVE),
+        ids.where(waiting, runs.c.wake_at <= now),
+        ids.join(of_waits, sa.and_(runs.c.id == of_waits.c.run, runs.c.tenant == of_waits.c.tenant)).where(waiting),
+    ]
+
+
+def _view(dialect: Dialect) -> View:
+    columns: dict[str, Any] = {column.name: column for column in runs.c}
+    error = (runs.c.error_code, runs.c.error_message, runs.c.error_step)
+    columns["error"] = sa.case(
+        (sa.and_(*(column == "" for column in error)), ""),
+        else_=error[0] + " " + error[1] + " " + error[2],
+    )
+    return View(
+        columns=columns,
+        lists={"tool": json_list(dialect, runs.c.tools), "model": json_list(dialect, runs.c.models)},
+    )
+
+
+def _head(row: Row) -> RunHead:
+    fields: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
+    fields["labels"] = _labels(fields["labels"])
+    fields["tools"] = _names(fields["tools"])
+    fields["models"] = _names(fields["models"])
+    return RunHead(**fields)

@@ -1,0 +1,88 @@
+"""The version of the schema: what a store has, what this program needs, and how the one becomes the other.
+
+A new store is made from `tables.py` and stamped, without alembic, whose import alone takes longer than opening a store
+may. Alembic runs when a store is older; a test proves that both ways lead to the same tables.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.store import dialect as sqlite
+from fleetprompt.engine.store.dialect import Dialect
+from fleetprompt.engine.store.tables import metadata
+
+HEAD = "0001"
+"""The version that `tables.py` describes: the last one in `migrations/versions`."""
+
+
+def ddl(dialect: Dialect) -> list[str]:
+    """The statements that make an empty database a store of today."""
+    statements: list[str] = []
+
+    def collect(statement: Any, *_: Any, **__: Any) -> None:
+        statements.append(str(statement.compile(dialect=dialect.compiler)))
+
+    metadata.create_all(sa.create_mock_engine(dialect.url, collect), checkfirst=False)
+    statements.append("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    statements.append(f"INSERT INTO alembic_version VALUES ('{HEAD}')")
+    return statements
+
+
+def is_current(version: str, where: str) -> bool:
+    """Whether a store needs no upgrade. Raises `StoreUnavailable` for one that this program is too old for."""
+    if version > HEAD:
+        raise StoreUnavailable(
+            f"the store has schema {version}, this FleetPrompt knows {HEAD} and nothing later",
+            where=where,
+            hint="upgrade FleetPrompt, or use another store with --db",
+        )
+    return version == HEAD
+
+
+def prepare(path: Path, dialect: Dialect) -> None:
+    """Make a SQLite file, its folder and its tables, or upgrade it. Raises `StoreUnavailable`. Blocks."""
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)
+        connection = sqlite.connect(str(path))
+        try:
+            version = _version(connection, path) or _create(connection, dialect, path)
+        finally:
+            connection.close()
+    except (OSError, sqlite3.Error) as error:
+        raise dialect.explain(error, str(path)) or StoreUnavailable(str(error), where=str(path)) from error
+    if not is_current(version, str(path)):
+        from fleetprompt.engine.store.migrations import upgrade
+
+        upgrade(path)
+
+
+def _create(connection: sqlite3.Connection, dialect: Dialect, path: Path) -> str:
+    connection.execute("BEGIN IMMEDIATE")
+    # Another process may have been faster.
+    if version := _version(connection, path):
+        connection.execute("ROLLBACK")
+        return version
+    for statement in ddl(dialect):
+        connection.execute(statement)
+    connection.execute("COMMIT")
+    return HEAD
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> str:
+    """The version of a store; empty for an empty database."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return ""
+    if "alembic_version" not in tables or "journal" not in tables:
+        raise StoreUnavailable(
+            "this is a database, but not a FleetPrompt store", where=str(path), hint="check the path"
+        )
+    return connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]

@@ -1,0 +1,194 @@
+"""The statements of the writer: built with SQLAlchemy, compiled once, each over many rows at a time.
+
+One call of the driver for many rows, because SQLite gives the interpreter's lock away in every call and gets it back
+only when the event loop's thread lets go of it (measured: row by row, a busy loop makes a commit ten times slower).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from fleetprompt.engine.store import tables
+from fleetprompt.engine.store.dialect import Dialect, Rows
+from fleetprompt.engine.store.tables import RUN_IMMUTABLE
+
+SIZES = (128, 32, 8, 2, 1)
+"""Rows per statement: few enough to be prepared once each, close enough that little is left over."""
+
+
+class Session(Protocol):
+    """An open transaction of the writer."""
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The same transaction for SQLAlchemy."""
+        ...
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        """Run a compiled statement; the number of rows it changed."""
+        ...
+
+    def fetch(self, sql: str, parameters: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Run a compiled query; its rows."""
+        ...
+
+
+class Bulk:
+    """A statement over rows of one shape."""
+
+    def __init__(self, dialect: Dialect, columns: Sequence[sa.Column[Any]], build: Callable[[sa.CTE], sa.Executable]):
+        self._dialect = dialect
+        self._columns = columns
+        self._build = build
+        self._sizes: dict[int, str] = {}
+
+    def execute(self, session: Session, rows: Sequence[tuple[Any, ...]]) -> int:
+        """The number of rows changed in all."""
+        return sum(session.execute(sql, parameters) for sql, parameters in self._calls(rows))
+
+    def fetch(self, session: Session, rows: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
+        """What the query finds for all the rows."""
+        return [found for sql, parameters in self._calls(rows) for found in session.fetch(sql, parameters)]
+
+    def _calls(self, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
+        at, left = 0, len(rows)
+        for size in SIZES:
+            while left >= size:
+                yield self._sql(size), list(chain.from_iterable(rows[at : at + size]))
+                at += size
+                left -= size
+
+    def _sql(self, size: int) -> str:
+        sql = self._sizes.get(size)
+        if sql is None:
+            sql = self._sizes[size] = _repeat(self._single(), size, len(self._columns))
+        return sql
+
+    def _single(self) -> str:
+        columns = [sa.column(column.name, column.type) for column in self._columns]
+        row = tuple(sa.bindparam(column.name, type_=column.type) for column in self._columns)
+        return self._dialect.compile(self._build(sa.values(*columns, name="given").data([row]).cte("given")))
+
+
+def _repeat(sql: str, size: int, width: int) -> str:
+    """The statement for one row as one for many; compiling it for many would take ten milliseconds."""
+    head, _, rest = sql.partition("(VALUES (")
+    row, _, tail = rest.partition(")")
+    rows = (
+        _NUMBERED.sub(lambda match, shift=at * width: f"${int(match[1]) + shift}", row)  # pyright: ignore[reportUnknownLambdaType]
+        for at in range(size)
+    )
+    return f"{head}(VALUES ({'), ('.join(rows)}){tail}"
+
+
+_NUMBERED = re.compile(r"\$(\d+)")
+
+
+AFTER = sa.Column("after", tables.journal.c.n.type)
+"""How many facts a run must hold before the update."""
+
+
+class Statements:
+    """Every statement of an append, for one database."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        def bulk(columns: Sequence[sa.Column[Any]], build: Callable[[sa.CTE], sa.Executable]) -> Bulk:
+            return Bulk(dialect, columns, build)
+
+        def every(table: sa.Table, *without: str) -> list[sa.Column[Any]]:
+            return [column for column in table.c if column.name not in without]
+
+        t = tables
+        self.journal = bulk(every(t.journal), lambda given: _insert(t.journal, given))
+        self.run_insert = bulk(every(t.runs), lambda given: dialect.ignore(t.runs, _new(t.runs, given)))
+        self.run_update = bulk(
+            [t.runs.c.id, t.runs.c.tenant, AFTER, *(c for c in t.runs.c if c.name not in RUN_IMMUTABLE)], _update_runs
+        )
+        self.run_facts = bulk([t.runs.c.id, t.runs.c.tenant], _run_facts)
+        self.waits_delete = bulk(_key(t.waits), lambda given: _delete(t.waits, given))
+        self.waits_upsert = bulk(every(t.waits), lambda given: dialect.upsert(t.waits, _all(given)))
+        self.claims_of_runs = bulk([t.claims.c.run, t.claims.c.tenant], _claims_of_runs)
+        self.claims_used = bulk([t.claims.c.tenant, t.claims.c.scope], _claims_used)
+        self.claims_delete = bulk(_key(t.claims), lambda given: _delete(t.claims, given))
+        self.claims_insert = bulk(every(t.claims), lambda given: _insert(t.claims, given))
+        self.signals_insert = bulk(
+            every(t.signals, "seq"), lambda given: dialect.ignore(t.signals, _new(t.signals, given))
+        )
+        self.routed = bulk([t.signals.c.id, t.signals.c.tenant], _mark_routed)
+        self.results_upsert = bulk(every(t.results), lambda given: dialect.upsert(t.results, _all(given)))
+        self.votes_withdraw = bulk([t.votes.c.signal, t.votes.c.tenant], _withdraw_votes)
+        self.blobs_insert = bulk(every(t.blobs), lambda given: dialect.ignore(t.blobs, _all(given)))
+        self.refs_insert = bulk(every(t.blob_refs), lambda given: dialect.ignore(t.blob_refs, _all(given)))
+
+
+def _key(table: sa.Table) -> list[sa.Column[Any]]:
+    return list(table.primary_key.columns)
+
+
+def _all(given: sa.CTE) -> Rows:
+    # SQLite cannot tell ON CONFLICT from a join's ON unless the SELECT has a WHERE.
+    return sa.select(given).where(sa.true())
+
+
+def _new(table: sa.Table, given: sa.CTE) -> Rows:
+    """The rows whose id no tenant has: what is looked up by id alone must be unique without its tenant."""
+    return sa.select(given).where(~sa.exists().where(table.c.id == given.c.id))
+
+
+def _insert(table: sa.Table, given: sa.CTE) -> sa.Insert:
+    return sa.insert(table).from_select([column.name for column in given.c], sa.select(given))
+
+
+def _delete(table: sa.Table, given: sa.CTE) -> sa.Delete:
+    columns: list[sa.Column[Any]] = [table.c[column.name] for column in given.c]
+    return sa.delete(table).where(sa.tuple_(*columns).in_(sa.select(given)))
+
+
+def _update_runs(given: sa.CTE) -> sa.Update:
+    runs = tables.runs
+    changed = {column.name: column for column in given.c if column.name not in ("id", "tenant", "after")}
+    return (
+        sa.update(runs)
+        .values(changed)
+        .where(runs.c.id == given.c.id, runs.c.tenant == given.c.tenant, runs.c.n == given.c.after)
+    )
+
+
+def _run_facts(given: sa.CTE) -> Rows:
+    runs = tables.runs
+    return sa.select(runs.c.n).join(given, sa.and_(runs.c.id == given.c.id, runs.c.tenant == given.c.tenant))
+
+
+def _claims_of_runs(given: sa.CTE) -> Rows:
+    claims = tables.claims
+    return sa.select(claims).join(given, sa.and_(claims.c.run == given.c.run, claims.c.tenant == given.c.tenant))
+
+
+def _claims_used(given: sa.CTE) -> Rows:
+    claims = tables.claims
+    same = sa.and_(claims.c.tenant == given.c.tenant, claims.c.scope == given.c.scope)
+    used = sa.select(sa.func.sum(claims.c.amount)).where(same).scalar_subquery()
+    return sa.select(
+        given.c.tenant, given.c.scope, sa.cast(sa.func.coalesce(used, sa.literal_column("0")), sa.BigInteger)
+    )
+
+
+def _mark_routed(given: sa.CTE) -> sa.Update:
+    signals = tables.signals
+    return (
+        sa.update(signals)
+        .values(routed=sa.true())
+        .where(signals.c.id == given.c.id, signals.c.tenant == given.c.tenant)
+    )
+
+
+def _withdraw_votes(given: sa.CTE) -> sa.Delete:
+    votes = tables.votes
+    return sa.delete(votes).where(
+        votes.c.signal != sa.literal_column("''"), sa.tuple_(votes.c.signal, votes.c.tenant).in_(sa.select(given))
+    )

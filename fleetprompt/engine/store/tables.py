@@ -1,0 +1,307 @@
+"""The schema. `tenant` is NOT NULL in every table and part of every unique key; ids come first in the keys because
+they are what is looked up.
+
+JSON is kept as text and facts as bytes, so that both databases hold the same and no driver re-encodes them. A change
+here needs a migration: a test compares the two.
+"""
+
+from __future__ import annotations
+
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+_Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""SQLite numbers rows by itself only in a column of type INTEGER."""
+
+
+def _text(name: str, **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, **options)
+
+
+def _number(name: str) -> sa.Column[int]:
+    return sa.Column(name, _Big, nullable=False)
+
+
+def _time(name: str, *, nullable: bool = False) -> sa.Column[float]:
+    return sa.Column(name, sa.Double, nullable=nullable)
+
+
+def _bytes(name: str) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary, nullable=False)
+
+
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("seq", _Big, primary_key=True, autoincrement=False),
+    _text("tenant"),
+    _text("run"),
+    _number("n"),
+    _text("type"),
+    _time("at"),
+    _bytes("data"),
+    sa.Index("journal_run", "run", "n", "tenant", unique=True),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    # In the order of RunHead's fields: a row is made from a head without naming each.
+    _text("id"),
+    _text("tenant"),
+    _text("workflow"),
+    _text("plan"),
+    _text("status"),
+    _number("n"),
+    _time("created_at"),
+    _time("updated_at"),
+    sa.Column("waiting_on", sa.Text),
+    _time("started_at", nullable=True),
+    _time("finished_at", nullable=True),
+    _time("wake_at", nullable=True),
+    _text("step"),
+    _number("steps_done"),
+    _number("attempt"),
+    _text("error_code"),
+    _text("error_message"),
+    _text("error_step"),
+    _number("cost_nano"),
+    _number("tokens"),
+    _text("root"),
+    _text("parent"),
+    _text("parent_path"),
+    _text("retry_of"),
+    _text("correlation"),
+    _text("owner"),
+    _text("project"),
+    _text("session"),
+    _text("trigger"),
+    _text("host"),
+    _number("priority"),
+    _text("labels"),
+    _text("tools"),
+    _text("models"),
+    sa.PrimaryKeyConstraint("id", "tenant"),
+)
+_ORIGIN = frozenset({"root", "parent", "parent_path", "retry_of", "correlation", "trigger"})
+_BELONGING = frozenset({"owner", "project", "session", "labels"})
+RUN_IMMUTABLE = frozenset({"id", "tenant", "workflow", "plan", "created_at"}) | _ORIGIN | _BELONGING
+"""Columns that the first append sets for good."""
+
+
+def _partial(index: sa.Index, where: sa.ColumnElement[bool]) -> None:
+    """Limit an index to some rows, on both databases."""
+    for dialect in ("sqlite", "postgresql"):
+        index.dialect_options[dialect]["where"] = where
+
+
+def _literal(column: sa.Column[str], *values: str) -> sa.ColumnElement[bool]:
+    """A condition without parameters: only such a one is recognised as that of a partial index."""
+    return column.in_([sa.literal_column(f"'{value}'") for value in values])
+
+
+LIVE = sa.or_(_literal(runs.c.status, "pending", "running"), _literal(runs.c.waiting_on, "slot"))
+"""What an engine takes up whatever the time is."""
+COMPLETED = _literal(runs.c.status, "completed")
+
+sa.Index("runs_created", runs.c.tenant, runs.c.created_at, runs.c.id)
+sa.Index("runs_status", runs.c.tenant, runs.c.status, runs.c.created_at, runs.c.id)
+_partial(sa.Index("runs_live", runs.c.created_at, runs.c.id), LIVE)
+_partial(sa.Index("runs_wake", runs.c.wake_at), runs.c.wake_at.is_not(None))
+_partial(sa.Index("runs_ended", runs.c.tenant, runs.c.finished_at), runs.c.finished_at.is_not(None))
+_partial(sa.Index("runs_completed", runs.c.tenant, runs.c.workflow, runs.c.finished_at, runs.c.id), COMPLETED)
+
+
+def folded(column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """The letters A to Z in lower case and no others, as Postgres says it."""
+    letters = [sa.literal_column(f"'{letters}'", sa.Text()) for letters in (ascii_uppercase, ascii_lowercase)]
+    return sa.func.translate(column, *letters)
+
+
+# Filters compare texts without regard to case: these indexes do, too.
+for _column in (runs.c.workflow, runs.c.parent):
+    _name = f"runs_{_column.name}"
+    _nocase = sa.Index(_name, runs.c.tenant, _column.collate("NOCASE"), runs.c.created_at, runs.c.id)
+    _nocase.ddl_if(dialect="sqlite")
+    _folded = sa.Index(f"{_name}_folded", runs.c.tenant, folded(_column), runs.c.created_at, runs.c.id)
+    _folded.ddl_if(dialect="postgresql")
+
+waits = sa.Table(
+    "waits",
+    metadata,
+    _text("tenant"),
+    _text("run"),
+    _text("path"),
+    _text("on"),
+    _text("ref"),
+    _text("key"),
+    sa.Column("wild", sa.Boolean, nullable=False),
+    sa.PrimaryKeyConstraint("run", "path", "tenant"),
+    sa.Index("waits_on", "on", "tenant", "wild", "ref", "key"),
+)
+"""`wild`: `ref` is a pattern, which an index cannot find by the type of a signal."""
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    _text("tenant"),
+    _text("scope"),
+    _text("run"),
+    _text("path"),
+    _number("amount"),
+    _time("at"),
+    sa.PrimaryKeyConstraint("tenant", "scope", "run", "path"),
+    sa.Index("claims_run", "run", "path"),
+)
+
+signals = sa.Table(
+    "signals",
+    metadata,
+    sa.Column("seq", _Big, primary_key=True),
+    _text("id"),
+    _text("tenant"),
+    _text("type"),
+    _text("source"),
+    _time("at"),
+    _text("key"),
+    _text("correlation"),
+    _bytes("data"),
+    sa.Column("routed", sa.Boolean, nullable=False),
+    sa.Index("signals_id", "id", "tenant", unique=True),
+)
+"""`data` is the whole signal; the other columns are for finding it."""
+sa.Index("signals_tenant", signals.c.tenant, signals.c.seq)
+_partial(sa.Index("signals_key", signals.c.tenant, signals.c.key, unique=True), signals.c.key != "")
+_partial(sa.Index("signals_unrouted", signals.c.seq), sa.not_(signals.c.routed))
+
+results = sa.Table(
+    "results",
+    metadata,
+    _text("tenant"),
+    _text("signal"),
+    _text("run"),
+    _text("status"),
+    _text("reason"),
+    _bytes("data"),
+    sa.PrimaryKeyConstraint("signal", "run", "tenant"),
+    sa.Index("results_run", "run"),
+)
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    _text("id"),
+    _text("tenant"),
+    _text("run"),
+    _text("workflow"),
+    _text("path"),
+    _text("status"),
+    _text("message"),
+    _text("approvers"),
+    _number("level"),
+    _time("requested_at"),
+    _time("until", nullable=True),
+    _time("decided_at", nullable=True),
+    _text("reason"),
+    _bytes("data"),
+    sa.PrimaryKeyConstraint("id", "tenant"),
+    sa.Index("approvals_run", "run"),
+    sa.Index("approvals_status", "tenant", "status", "requested_at", "id"),
+    sa.Index("approvals_requested", "tenant", "requested_at", "id"),
+)
+"""`data` is the approval as it was requested; the other columns are for finding it and for what happened since."""
+
+votes = sa.Table(
+    "votes",
+    metadata,
+    _text("tenant"),
+    _text("approval"),
+    _number("level"),
+    _text("by"),
+    _time("at"),
+    _text("signal"),
+    _bytes("data"),
+    sa.PrimaryKeyConstraint("approval", "level", "by", "tenant"),
+)
+_partial(sa.Index("votes_signal", votes.c.signal), votes.c.signal != "")
+
+plans = sa.Table(
+    "plans",
+    metadata,
+    _text("tenant"),
+    _text("digest"),
+    _text("name"),
+    _bytes("body"),
+    _text("source"),
+    _time("created_at"),
+    sa.PrimaryKeyConstraint("digest", "tenant"),
+)
+
+workflows = sa.Table(
+    "workflows",
+    metadata,
+    _text("name"),
+    _text("tenant"),
+    _text("status"),
+    _text("plan"),
+    _text("file"),
+    _time("updated_at"),
+    sa.Column("max_runs", _Big),
+    sa.PrimaryKeyConstraint("tenant", "name"),
+)
+
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    _text("tenant"),
+    _text("digest"),
+    _number("size"),
+    _bytes("data"),
+    sa.PrimaryKeyConstraint("digest", "tenant"),
+)
+
+blob_refs = sa.Table(
+    "blob_refs",
+    metadata,
+    _text("tenant"),
+    _text("digest"),
+    _text("run"),
+    sa.PrimaryKeyConstraint("digest", "run", "tenant"),
+    sa.Index("blob_refs_run", "run"),
+)
+"""Which runs need a blob; an empty run pins it."""
+
+logs = sa.Table(
+    "logs",
+    metadata,
+    sa.Column("id", _Big, primary_key=True),
+    _text("tenant"),
+    _text("run"),
+    _text("path"),
+    _number("attempt"),
+    _number("first"),
+    _number("last"),
+    _number("until"),
+    _time("at"),
+    _number("bytes"),
+    _number("dropped"),
+    _bytes("data"),
+    sa.Index("logs_run", "run", "until", "tenant", unique=True),
+    sa.Index("logs_step", "run", "path", "attempt", "until"),
+)
+"""Chunks of lines. `first` and `last` number lines within an attempt at a step, `until` the last one within the run;
+`at` is the time of the last line, `bytes` what the lines count against the cap."""
+
+counters = sa.Table(
+    "counters",
+    metadata,
+    _text("tenant"),
+    _text("name"),
+    _number("value"),
+    sa.PrimaryKeyConstraint("tenant", "name"),
+)
+"""Numbers that must outlive the rows they were taken from: `seq`, the highest position that pruning has deleted."""

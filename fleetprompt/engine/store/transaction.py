@@ -1,0 +1,122 @@
+"""One transaction of the writer: appends and other work in the order they were asked for.
+
+First everything together; if the database objects, once more one by one, each in a savepoint, so that only the guilty
+fail. Independent of the database and of how the writer waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, TypeVar
+
+from fleetprompt.engine.core.errors import FleetError, InvalidInput
+from fleetprompt.engine.store.batch import Applier, Mismatch, Pending, conflict
+from fleetprompt.engine.store.dialect import Dialect
+from fleetprompt.engine.store.statements import Session
+
+T = TypeVar("T")
+
+
+class AppendJob:
+    """An append and the future that waits for it."""
+
+    __slots__ = ("future", "pending")
+
+    def __init__(self, pending: Pending, future: asyncio.Future[Any]) -> None:
+        self.pending = pending
+        self.future = future
+
+
+class WorkJob:
+    """A function to run inside the transaction; what it returns or raises is the future's."""
+
+    __slots__ = ("function", "future")
+
+    def __init__(self, function: Callable[[Session], Any], future: asyncio.Future[Any]) -> None:
+        self.function = function
+        self.future = future
+
+
+Job = AppendJob | WorkJob
+Result = tuple[asyncio.Future[Any], Any]
+"""A future and its value; an exception is raised to whoever awaits it."""
+
+
+class Transaction:
+    """How jobs are performed between BEGIN and COMMIT."""
+
+    def __init__(self, dialect: Dialect, applier: Applier) -> None:
+        self._dialect = dialect
+        self._applier = applier
+
+    def together(self, session: Session, jobs: Sequence[Job], seq: int) -> list[Result]:
+        """Perform all jobs behind position `seq`. Raises what makes `apart` necessary, see `is_fault`."""
+        results: list[Result] = []
+        for kind, group in groupby(jobs, type):
+            if kind is AppendJob:
+                appends = [job for job in group if isinstance(job, AppendJob)]
+                outcomes, seq = self._applier.apply(session, [job.pending for job in appends], seq)
+                results += zip((job.future for job in appends), outcomes, strict=True)
+            else:
+                results += [(job.future, self._in_savepoint(session, job)) for job in group]
+        return results
+
+    def apart(self, session: Session, jobs: Sequence[Job], seq: int) -> list[Result]:
+        """Perform jobs one by one: each that cannot be performed fails alone. Raises faults of the database only."""
+        results: list[Result] = []
+        for job in jobs:
+            if isinstance(job, WorkJob):
+                results.append((job.future, self._in_savepoint(session, job)))
+            else:
+                outcome, seq = self._alone(session, job.pending, seq)
+                results.append((job.future, outcome))
+        return results
+
+    def is_fault(self, error: Exception) -> bool:
+        """Whether the database itself failed, so that trying one by one is pointless."""
+        return self._dialect.explain(error, "") is not None
+
+    def _alone(self, session: Session, pending: Pending, seq: int) -> tuple[Any, int]:
+        session.execute("SAVEPOINT alone", ())
+        try:
+            (outcome,), after = self._applier.apply(session, [pending], seq)
+        except Exception as error:
+            if self.is_fault(error):
+                raise
+            session.execute("ROLLBACK TO SAVEPOINT alone", ())
+            outcome, after = self._refusal(pending, error), seq
+        session.execute("RELEASE SAVEPOINT alone", ())
+        return outcome, after
+
+    def _refusal(self, pending: Pending, error: Exception) -> FleetError:
+        if isinstance(error, Mismatch) or self._dialect.is_conflict(error):
+            return conflict(pending.entry, str(error) or "its journal moved on")
+        refusal = InvalidInput(f"the facts cannot be stored: {error}", where=pending.entry.run)
+        refusal.__cause__ = error
+        return refusal
+
+    def _in_savepoint(self, session: Session, job: WorkJob | AppendJob) -> Any:
+        assert isinstance(job, WorkJob)
+        session.execute("SAVEPOINT work", ())
+        try:
+            value = job.function(session)
+        except Exception as error:
+            if self.is_fault(error):
+                raise
+            session.execute("ROLLBACK TO SAVEPOINT work", ())
+            value = error
+        session.execute("RELEASE SAVEPOINT work", ())
+        return value
+
+
+def resolve(results: Sequence[Result]) -> None:
+    """Give every future its value, in order; called in the loop."""
+    for future, value in results:
+        if future.done():
+            continue
+        if isinstance(value, Exception):
+            future.set_exception(value)
+        else:
+            future.set_result(value)
