@@ -1,74 +1,20 @@
-"""A context for step types that keeps what it is told, as the performer's does, and resolves secrets from a dict."""
+"""Fixtures of the step types: a context ready to perform, and a server on loopback."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+import textwrap
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from steplab import Recorder, Server
 
 from fleetprompt.engine.definition.step import step_type
-from fleetprompt.engine.ports import Effect, Outcome
-
-
-class Recorder:
-    """`fleetprompt.engine.ports.Context`, with a memory."""
-
-    def __init__(self, effect: Effect, revealed: dict[str, str]) -> None:
-        self.effect = effect
-        self.lines: list[tuple[str, str]] = []
-        self.notes: list[tuple[str, str, Any]] = []
-        self.threads = 0
-        self.on_log: Callable[[str, str], None] | None = None
-        self.on_note: Callable[[Any], Any] | None = None
-        self._revealed = revealed
-
-    def log(self, text: str, level: str = "info", data: Any = None) -> None:
-        if self.on_log is not None:
-            self.on_log(level, text)
-        else:
-            self.lines.append((level, text))
-
-    async def note(self, kind: str, key: str, value: Any) -> None:
-        if self.on_note is not None:
-            await self.on_note(value)
-        self.notes.append((kind, key, value))
-
-    def reveal(self, pointer: str) -> str | None:
-        return self._revealed.get(pointer)
-
-    async def in_thread(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        self.threads += 1
-        return await asyncio.to_thread(function, *args, **kwargs)
-
-    def logged(self, level: str) -> list[str]:
-        return [text for at, text in self.lines if at == level]
-
-    @property
-    def log_text(self) -> str:
-        return "\n".join(text for _, text in self.lines)
-
-    async def perform(self) -> Outcome:
-        return await step_type(self.effect.type).perform(self)
-
-
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait for what other tasks, threads or processes bring about."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        await asyncio.sleep(0.005)
-
+from fleetprompt.engine.ports import Effect
 
 Make = Callable[..., Recorder]
-
-
-@pytest.fixture(name="until")
-def until_() -> Any:
-    return until
 
 
 @pytest.fixture
@@ -102,3 +48,36 @@ def make(tmp_path: Path) -> Make:
         return Recorder(effect, secrets or {})
 
     return build
+
+
+@pytest.fixture
+def call(make: Any, tmp_path: Path) -> Any:
+    """`await call(source, "f", x=1)`: the outcome of calling `f` of a module with that source."""
+    count = 0
+
+    async def go(source: str, name: str = "f", /, **arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        (tmp_path / f"mod{count}.py").write_text(textwrap.dedent(source))
+        return await make("python", {"call": f"mod{count}:{name}", "with": arguments}).perform()
+
+    return go
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    mine = Server()
+    listener = await asyncio.start_server(mine.connection, "127.0.0.1", 0)
+    mine.port = listener.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    mine.url = f"http://127.0.0.1:{mine.port}"  # type: ignore[attr-defined]
+    yield mine
+    listener.close()
+    mine.close()
+    await asyncio.sleep(0)

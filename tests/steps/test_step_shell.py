@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from pydantic import ValidationError
+from steplab import done, failure
 
-from fleetprompt.engine.ports import Done, Failed
 from fleetprompt.engine.steps._output import LINE_BYTES, Stream
-from fleetprompt.engine.steps._process import Process, current_boot, identity, kill_orphan, started_at
 from fleetprompt.engine.steps.shell import Shell
 
 PY = sys.executable
@@ -26,16 +20,6 @@ PY = sys.executable
 
 def python(code: str) -> list[str]:
     return [PY, "-c", code]
-
-
-def done(outcome: Any) -> Any:
-    assert isinstance(outcome, Done), outcome
-    return outcome.output
-
-
-def failure(outcome: Any) -> Any:
-    assert isinstance(outcome, Failed), outcome
-    return outcome.error
 
 
 def alive(pid: int) -> bool:
@@ -186,6 +170,12 @@ async def test_environment_is_an_allow_list(make: Any, monkeypatch: pytest.Monke
     }
 
 
+@pytest.mark.parametrize("fields", [{"inherit_env": ["FLEET_SECRET_X"]}, {"inherit_env": ["A=B"]}, {"env": {"A.B": 1}}])
+def test_variables_that_are_refused(fields: Any) -> None:
+    with pytest.raises(ValidationError):
+        Shell.model_validate({"type": "shell", "argv": ["env"], **fields})
+
+
 async def test_secrets_reach_the_program_and_nothing_else(make: Any) -> None:
     secrets = {"/env/TOKEN": "s3cret-a", "/stdin/auth/0": "s3cret-b"}
     code = (
@@ -313,218 +303,6 @@ def test_kept_text_is_cut_inside_characters_without_failing() -> None:
     empty = Stream(lambda _: None)
     empty.feed(b"abc")
     assert empty.text() == "[… 3 B cut …]\n"
-
-
-# ---------------------------------------------------------------- stopping
-
-
-async def test_cancelled_ends_the_whole_group_even_if_it_ignores_the_signal(
-    make: Any, until: Any, tmp_path: Path
-) -> None:
-    child = "import signal,time,os; signal.signal(15, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(600)"
-    code = (
-        "import subprocess, sys, signal; signal.signal(15, signal.SIG_IGN)\n"
-        f"subprocess.run([sys.executable, '-c', {child!r}])"
-    )
-    ctx = make("shell", {"argv": python(code), "kill_after": "200ms"})
-    task = asyncio.ensure_future(ctx.perform())
-    await until(lambda: ctx.logged("stdout"))
-    parent, grandchild = ctx.notes[0][2]["pid"], int(ctx.logged("stdout")[0])
-    assert os.getpgid(grandchild) == parent
-    started = time.monotonic()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert 0.2 <= time.monotonic() - started < 3
-    await until(lambda: not alive(parent) and not alive(grandchild))
-
-
-async def test_cancelled_gives_time_to_clean_up(make: Any, until: Any) -> None:
-    code = "trap 'echo cleaned up; exit 0' TERM; echo ready; while :; do sleep 0.02; done"
-    ctx = make("shell", {"argv": ["sh", "-c", code], "kill_after": 20})
-    task = asyncio.ensure_future(ctx.perform())
-    await until(lambda: ctx.logged("stdout"))
-    started = time.monotonic()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert time.monotonic() - started < 10
-    assert ctx.logged("stdout") == ["ready", "cleaned up"]
-
-
-async def test_cancelled_twice_kills_at_once(make: Any, until: Any) -> None:
-    ctx = make(
-        "shell", {"argv": ["sh", "-c", "trap '' TERM; echo ready; sleep 600 & wait; sleep 600"], "kill_after": 600}
-    )
-    task = asyncio.ensure_future(ctx.perform())
-    await until(lambda: ctx.logged("stdout"))
-    task.cancel()
-    await asyncio.sleep(0.05)
-    assert not task.done()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
-    await until(lambda: not alive(ctx.notes[0][2]["pid"]))
-
-
-@pytest.mark.parametrize("turns", range(8))
-async def test_cancelled_while_it_starts(make: Any, until: Any, turns: int) -> None:
-    ctx = make("shell", {"argv": ["sleep", "600"], "kill_after": 1})
-    before = {child.pid for child in psutil.Process().children()}
-    task = asyncio.ensure_future(ctx.perform())
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
-    await until(lambda: not [c for c in psutil.Process().children() if c.pid not in before and alive(c.pid)])
-
-
-def test_a_loop_that_is_shut_down_ends_what_it_runs(make: Any, until: Any) -> None:
-    ctx = make("shell", {"argv": ["sh", "-c", "echo; trap '' TERM; sleep 600"], "kill_after": "50ms"})
-
-    async def main(turns: int) -> asyncio.Task[Any]:
-        task = asyncio.ensure_future(ctx.perform())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        if turns > 5:
-            await until(lambda: ctx.logged("stdout"))
-        return task
-
-    for turns in (1, 2, 4, 6):
-        started = time.monotonic()
-        assert asyncio.run(main(turns)).cancelled()
-        assert time.monotonic() - started < 3
-
-
-async def test_a_grandchild_that_holds_the_pipes_does_not_hang_the_step(make: Any) -> None:
-    ctx = make("shell", {"argv": ["sh", "-c", "sleep 600 & echo $!"]})
-    started = time.monotonic()
-    output = done(await ctx.perform())
-    assert time.monotonic() - started < 5
-    grandchild = int(output["stdout"])
-    try:
-        assert alive(grandchild), "what a program leaves running on purpose is left running"
-        assert "left others running" in ctx.logged("warning")[0]
-    finally:
-        os.kill(grandchild, signal.SIGKILL)
-
-
-async def test_without_a_kernel_that_tells_of_exits(make: Any, until: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Process, "_watch", lambda self: -1)
-    assert done(await make("shell", {"argv": ["echo", "a"]}).perform())["stdout"] == "a"
-    ctx = make("shell", {"argv": ["sh", "-c", "echo ready; exec sleep 600"]})
-    task = asyncio.ensure_future(ctx.perform())
-    await until(lambda: ctx.logged("stdout"))
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
-    await until(lambda: not alive(ctx.notes[0][2]["pid"]))
-
-
-async def test_no_descriptor_is_left_open(make: Any) -> None:
-    await make("shell", {"argv": ["true"]}).perform()
-    before = psutil.Process().num_fds()
-    for _ in range(5):
-        await make("shell", {"argv": ["cat"], "stdin": "x" * 100_000}).perform()
-        await make("shell", {"argv": ["no-such-program"]}).perform()
-        await make("shell", {"argv": ["echo", "x" * 200_000]}).perform()
-    await asyncio.sleep(0.01)
-    assert psutil.Process().num_fds() <= before
-
-
-# ---------------------------------------------------------------- orphans
-
-
-async def test_nothing_runs_before_the_pid_is_durable(make: Any, tmp_path: Path) -> None:
-    mark = tmp_path / "ran"
-    ctx = make("shell", {"argv": ["touch", str(mark)]})
-
-    async def durable(value: Any) -> None:
-        await asyncio.sleep(0.1)
-        assert not mark.exists()
-        assert value["start_time"] == started_at(value["pid"])
-        assert value["argv0"] == "touch"
-        assert value["boot_id"] == current_boot()
-
-    ctx.on_note = durable
-    done(await ctx.perform())
-    assert mark.exists()
-
-
-async def test_nothing_runs_when_it_cannot_be_made_durable(make: Any, until: Any, tmp_path: Path) -> None:
-    mark = tmp_path / "ran"
-    ctx = make("shell", {"argv": ["touch", str(mark)]})
-    pids: list[int] = []
-
-    async def fenced(value: Any) -> None:
-        pids.append(value["pid"])
-        raise RuntimeError("another engine has this run")
-
-    ctx.on_note = fenced
-    with pytest.raises(RuntimeError, match="another engine"):
-        await ctx.perform()
-    await until(lambda: not alive(pids[0]))
-    assert not mark.exists()
-
-
-def test_an_orphan_is_killed_only_if_it_is_the_same_process() -> None:
-    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    try:
-        who = identity(child.pid, "sleep")
-        assert not kill_orphan(child.pid, str(int(who["start_time"]) + 1), who["boot_id"])
-        assert not kill_orphan(child.pid, who["start_time"], "another boot")
-        assert not kill_orphan(child.pid, "", who["boot_id"])
-        assert not kill_orphan(os.getpid(), started_at(os.getpid()), who["boot_id"])
-        assert not kill_orphan(1, started_at(1), who["boot_id"])
-        assert child.poll() is None
-        assert kill_orphan(child.pid, who["start_time"], who["boot_id"])
-        assert child.wait(5) == -signal.SIGKILL
-        assert not kill_orphan(child.pid, who["start_time"], who["boot_id"])
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-
-
-def test_a_member_of_another_group_is_left_alone() -> None:
-    with subprocess.Popen(["sleep", "600"]) as child:
-        who = identity(child.pid, "sleep")
-        try:
-            assert not kill_orphan(child.pid, who["start_time"], who["boot_id"])
-            assert child.poll() is None
-        finally:
-            child.kill()
-
-
-@pytest.mark.crash
-def test_an_engine_that_dies_leaves_an_orphan_that_can_be_found(tmp_path: Path) -> None:
-    """`kill -9` of a process that performs a step: before the gate opens nothing runs, after it the note finds it."""
-    code = f"""
-import asyncio, json, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from fleetprompt.engine.steps.shell import Shell
-from conftest import Recorder
-from fleetprompt.engine.ports import Effect
-effect = Effect(run="r", tenant="t", path="p", attempt=1, type="shell", key="k", directory={str(tmp_path)!r},
-                input={{"argv": ["sh", "-c", "echo running; sleep 600"]}})
-ctx = Recorder(effect, {{}})
-ctx.on_log = lambda level, text: print(json.dumps([level, text, [n[2] for n in ctx.notes]]), flush=True)
-asyncio.run(Shell.perform(ctx))
-"""
-    with subprocess.Popen(python(code), stdout=subprocess.PIPE, text=True) as engine:
-        assert engine.stdout is not None
-        for raw in engine.stdout:
-            level, text, notes = json.loads(raw)
-            if (level, text) == ("stdout", "running"):
-                break
-        engine.kill()
-    who = notes[0]
-    assert alive(who["pid"])
-    assert kill_orphan(who["pid"], who["start_time"], who["boot_id"])
-    end = time.monotonic() + 5
-    while alive(who["pid"]):
-        assert time.monotonic() < end
 
 
 def test_what_it_declares() -> None:

@@ -20,7 +20,7 @@ FRAMING = frozenset(
 """Headers that say where a message ends; the connection sets them."""
 URL_CHARS = 16_384
 SHOWN_CHARS = 300
-REDACTED = "[redacted]"
+REDACTED = "•••"
 
 _NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f\\]")
 _NOT_IN_A_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
 from inspect import isawaitable
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
@@ -147,7 +146,7 @@ async def _call(ctx: Context, target: Target, arguments: dict[str, Any]) -> Outc
         if target.is_async:
             result = await target.function(**arguments)
         else:
-            result, error = await ctx.in_thread(copy_context().run, _guarded, target.function, arguments)
+            result, error = await ctx.in_thread(_guarded, target.function, arguments)
             if error is not None:
                 return _raised(error)
             if isawaitable(result):

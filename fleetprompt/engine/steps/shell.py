@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from fleetprompt.engine.core.plan import Repeat
 from fleetprompt.engine.definition.fields import DurationField, Templated, one_or_many, wrong
@@ -42,6 +42,16 @@ def _no_text(value: Any) -> Any:
 
 
 Argv: TypeAlias = Annotated[list[Word], BeforeValidator(_no_text), Field(min_length=1, max_length=10_000)]
+
+
+def _no_secret(name: str) -> str:
+    if name.upper().startswith("FLEET_SECRET_"):
+        # Handed on like this it would be unknown to the redactor, and shown wherever the program prints it.
+        secret = name[len("FLEET_SECRET_") :]
+        raise wrong("secrets are not inherited", f"write env: {{{secret}: ${{{{ secrets.{secret} }}}}}}")
+    return name
+
+
 EnvName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 ExitCode: TypeAlias = Annotated[int, Field(ge=0, le=255)]
 
@@ -63,11 +73,11 @@ class Shell(StepModel):
     argv: Argv
     """The program and its arguments. Each is text, a number or a boolean; no shell reads them."""
     cwd: str | None = None
-    """Folder to run in, relative to the workflow file's. Default: the workflow file's folder."""
+    """Folder to run in, relative to the project's. Default: the project's folder."""
     env: dict[EnvName, OptionalWord] = Field({})
     """Variables to add; null removes one. Besides them the program sees a short list of harmless ones (PATH, HOME,
     LANG, …) and FLEET_IDEMPOTENCY_KEY, FLEET_RUN_ID, FLEET_STEP, FLEET_ATTEMPT. Secrets are allowed here."""
-    inherit_env: list[EnvName] = Field([])
+    inherit_env: list[Annotated[EnvName, AfterValidator(_no_secret)]] = Field([])
     """Variables of the engine's own environment to hand on as well."""
     stdin: Any = None
     """Standard input: text as it is, anything else as JSON. Default: empty. Secrets are allowed here."""
@@ -93,7 +103,9 @@ class Shell(StepModel):
             return unusable(error)
         cwd = _folder(wanted.cwd, ctx.effect.directory)
         if cwd is not None and not cwd.is_dir():
-            return failed(f"there is no folder {cwd}", hint="`cwd` is relative to the workflow file", retryable=False)
+            return failed(
+                f"there is no folder {cwd}", hint="`cwd` is relative to the project's folder", retryable=False
+            )
         env = _environment(wanted, ctx)
         program = _program(wanted.argv[0], cwd, env.get("PATH", os.defpath))
         if program is None:
