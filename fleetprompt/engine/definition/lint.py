@@ -189,17 +189,25 @@ def references(subject: Subject) -> Iterator[Problem]:
 def after_a_rejection(subject: Subject) -> Iterator[Problem]:
     """A barrier behind an approval whose rejection is handled runs in both cases."""
     for section in subject.outline.sections:
-        needed = {need for site in section.sites for _, need in site.needs or ()}
-        ports = {(need.step, need.port) for need in needed}
+        waiting: dict[tuple[str, str], list[Site]] = {}
+        for site in section.sites:
+            for _, need in site.needs or ():
+                waiting.setdefault((need.step, need.port), []).append(site)
         for gate in section.sites:
-            is_approval = gate.type is not None and gate.type.kind == "approval"
-            if not is_approval or (gate.id, "rejected") not in ports or (gate.id, "approved") in ports:
+            rejected = waiting.get((gate.id, "rejected"), [])
+            if not _is(gate, "approval") or not rejected or (gate.id, "approved") in waiting:
+                continue
+            if any(_is(site, "stop") for site in rejected):
                 continue
             after = next((site for site in section.sites[gate.index + 1 :] if site.needs is None), None)
             if after is not None:
                 message = f"`{after.id}` also runs when `{gate.id}` is rejected, since the rejection is handled"
                 hint = f"if it must not: `needs: [{gate.id}.approved]`"
                 yield _warning(subject, (*after.pointer, "id"), message, hint)
+
+
+def _is(site: Site, kind: str) -> bool:
+    return site.type is not None and site.type.kind == kind
 
 
 def unused(subject: Subject) -> Iterator[Problem]:

@@ -19,10 +19,9 @@ from fleetprompt.engine.definition.outline import Outline, mapping
 from fleetprompt.engine.definition.problems import InvalidWorkflow, Pointer, Problem, ProblemCode, ordered
 from fleetprompt.engine.definition.roles import Role, roles
 from fleetprompt.engine.definition.shape import problems_from
-from fleetprompt.engine.definition.step import ReconcileModel, StepModel
+from fleetprompt.engine.definition.step import ReconcileModel, StepModel, known_type
 from fleetprompt.engine.definition.triggers import TRIGGERS, TriggerModel
 from fleetprompt.engine.definition.yaml import MAX_BYTES, Document, load_document
-from fleetprompt.engine.registry import STEPS
 
 MAX_SHOWN = 100
 """Problems of one file that are reported."""
@@ -91,7 +90,9 @@ def _examine(text: str | bytes, file: str, directory: Path | None) -> _Examined:
     except ValidationError as error:
         problems += problems_from(error, document, candidates=lambda pointer: _keys(document.data, pointer))
     subject = Subject(document, Outline(document.data, models))
-    problems += lint(subject)
+    # A value that a comment cut short says the same twice.
+    cut = {(problem.line, problem.column) for problem in problems if problem.code is ProblemCode.CUT_EXPRESSION}
+    problems += [problem for problem in lint(subject) if (problem.line, problem.column) not in cut]
     files = _files(subject, directory, problems) if directory is not None else {}
     return _Examined(document, _capped(problems, document), model, subject.references.uses_last_run, files)
 
@@ -147,8 +148,8 @@ def _keys(data: Any, pointer: Pointer) -> Iterable[str]:
             continue
         extra = tuple(roles(ReconcileModel)) if part == "reconcile" else ()
         if role.what in ("steps", "body") and ("type" in body or role.what == "body"):
-            model, role = (STEPS.get(body["type"]) if body.get("type") in STEPS else StepModel), None
-        elif role.what == "steps" and "steps" in body and role.part is not None:
+            model, role = (known_type(body.get("type")) or StepModel), None
+        elif role.what == "steps" and isinstance(part, int) and role.part is not None:
             model, role = role.part, None
         elif role.part is TriggerModel:
             model, role = TRIGGERS.get(str(body.get("type")), TriggerModel), None

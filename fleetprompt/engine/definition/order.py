@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from fleetprompt.engine.core.plan import Need
+from fleetprompt.engine.core.program import COMMON_PORTS
 from fleetprompt.engine.definition.outline import Section, Site
 
 Outcome = frozenset[str]
@@ -186,7 +187,7 @@ class Unreachable:
                 self._dead.add(site.index)
             return
         needs = [(need, self.section.ids[need.step]) for _, need in site.needs if need.step in self.section.ids]
-        if len(needs) < len(site.needs):
+        if len(needs) < len(site.needs) or not all(_has_port(other, need.port) for need, other in needs):
             return
         join = site.raw.get("join", "all")
         wanted = {"all": len(needs), "any": min(1, len(needs))}.get(str(join), join if isinstance(join, int) else 0)
@@ -252,6 +253,10 @@ class Unreachable:
                 ):
                     return site
         return None
+
+
+def _has_port(site: Site, port: str) -> bool:
+    return site.ports is None or port in ("", *COMMON_PORTS, *site.ports)
 
 
 def _shown(need: Need) -> str:

@@ -11,8 +11,7 @@ from typing import Any, cast
 from fleetprompt.engine.core.plan import Need
 from fleetprompt.engine.definition.problems import Pointer
 from fleetprompt.engine.definition.roles import roles
-from fleetprompt.engine.definition.step import StepModel
-from fleetprompt.engine.registry import STEPS
+from fleetprompt.engine.definition.step import StepModel, known_type
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -37,7 +36,7 @@ class Site:
         self.index = len(block.sites)
         self.model = model
         """None when the step is not valid."""
-        self.type: type[StepModel] | None = STEPS.get(raw["type"]) if raw.get("type") in STEPS else None
+        self.type = known_type(raw.get("type"))
         self.id: str = raw["id"] if isinstance(raw.get("id"), str) else ""
         self.needs: list[tuple[Pointer, Need]] | None = _needs(raw, pointer)
         """Each need with its place; None: a barrier behind everything listed before."""

@@ -9,7 +9,7 @@ from fleetprompt.engine.core.condition import compile_condition
 from fleetprompt.engine.core.expr import ExpressionError, Reference, compile_expression
 from fleetprompt.engine.core.template import SecretRef, Template, compile_template
 from fleetprompt.engine.definition.order import graph
-from fleetprompt.engine.definition.outline import Outline, Section, Site
+from fleetprompt.engine.definition.outline import Outline, Section, Site, mapping
 from fleetprompt.engine.definition.problems import Pointer, Problem, ProblemCode, did_you_mean, json_pointer
 from fleetprompt.engine.definition.step import StepModel
 from fleetprompt.engine.definition.texts import Place, Text, templates, texts
@@ -230,8 +230,11 @@ class References:
     def _unknown_step(self, id_: str, site: Site | None) -> tuple[str, str]:
         hidden = self.outline.ids.get(id_)
         if hidden is not None:
-            owners = [owner.id for owner in hidden.enclosing() if self._visible(owner.id, site) is owner]
-            hint = f"from outside a composite only its output is seen: `steps.{owners[0]}.output`" if owners else ""
+            around = list(site.enclosing()) if site is not None else []
+            owners = [owner for owner in hidden.enclosing() if self._visible(owner.id, site) is owner]
+            hint = "blocks beside each other do not see into each other"
+            if owners and owners[0] not in around:
+                hint = f"from outside a composite only its output is seen: `steps.{owners[0].id}.output`"
             return f"the step `{id_}` cannot be seen from here", hint
         visible = [known for section in _sections(site, self.outline.root) for known in section.ids if known]
         return f"there is no step `{id_}`", did_you_mean(id_, visible)
@@ -322,13 +325,16 @@ def _need_hint(here: Site, target: Site) -> str:
 
 
 def _below(value: Any, where: str) -> Pointer:
-    """A JSON pointer into a value as keys and positions."""
+    """A JSON pointer into a value as keys and positions, as far as there is something."""
     found: list[str | int] = []
     rest = value
     for part in where.split("/")[1:]:
-        key: Any = int(part) if isinstance(rest, list) else part.replace("~1", "/").replace("~0", "~")
-        if not isinstance(rest, list | dict):
+        if isinstance(rest, list) and part.isdecimal() and int(part) < len(cast("list[Any]", rest)):
+            found.append(int(part))
+            rest = cast("list[Any]", rest)[int(part)]
+        elif (key := part.replace("~1", "/").replace("~0", "~")) in mapping(rest):
+            found.append(key)
+            rest = mapping(rest)[key]
+        else:
             break
-        rest = cast("Any", rest)[key]
-        found.append(key)
     return tuple(found)

@@ -227,6 +227,13 @@ def step_type(name: Any) -> type[StepModel]:
 
 
 _KNOWN_ERRORS = frozenset(get_args(ErrorType))
+
+
+def known_type(name: Any) -> type[StepModel] | None:
+    """The class of a step type; None when there is none of that name."""
+    return step_type(name) if isinstance(name, str) and name in STEPS else None
+
+
 NOT_IN_A_BODY = (
     "id", "if", "needs", "join", "compensate", "reconcile", "approval", "concurrency", "set", "on_error",
 )  # fmt: skip

@@ -10,9 +10,8 @@ from msgspec import Struct
 from fleetprompt.engine.definition.outline import Outline, Site, mapping, sequence
 from fleetprompt.engine.definition.problems import Pointer
 from fleetprompt.engine.definition.roles import Role, roles
-from fleetprompt.engine.definition.step import ReconcileModel, StepModel
+from fleetprompt.engine.definition.step import ReconcileModel, StepModel, known_type
 from fleetprompt.engine.definition.triggers import TRIGGERS, TriggerModel
-from fleetprompt.engine.registry import STEPS
 
 Realm = Literal["step", "undo", "output", "group", "trigger"]
 """Where a text stands: in a step, in its compensation, in the file's `output`, its `concurrency`, or a trigger."""
@@ -118,7 +117,7 @@ def _cases(value: Any, pointer: Pointer, role: Role, place: Place) -> Iterator[T
 
 def _body(value: Any, pointer: Pointer, place: Place) -> Iterator[Text]:
     raw = mapping(value)
-    model = STEPS.get(raw["type"]) if raw.get("type") in STEPS else None
+    model = known_type(raw.get("type"))
     undo = pointer[-1] == "compensate"
     inner = Place("undo" if undo else place.realm, place.site, model=model, base=pointer)
     known = roles(model or StepModel)

@@ -190,7 +190,7 @@ TRIGGERS: dict[str, type[TriggerModel]] = {
 
 def _read_trigger(value: Any, info: ValidationInfo) -> TriggerModel:
     if not isinstance(value, dict):
-        hint = f"write {{type: {value}}}" if value in TRIGGERS else "a trigger is a mapping such as {type: manual}"
+        hint = f"write {{type: {value}}}" if str(value) in TRIGGERS else "a trigger is a mapping such as {type: manual}"
         raise wrong("this is not a trigger", hint, ProblemCode.WRONG_TYPE)
     body = cast("dict[str, Any]", value)
     known = ", ".join(TRIGGERS)
