@@ -240,3 +240,31 @@ asyncio.run(Shell.perform(ctx))
     end = time.monotonic() + 5
     while alive(who["pid"]):
         assert time.monotonic() < end
+
+
+@pytest.mark.crash
+def test_an_engine_that_dies_before_the_pid_is_durable_leaves_nothing(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    code = f"""
+import asyncio, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from fleetprompt.engine.steps.shell import Shell
+from steplab import Recorder
+from fleetprompt.engine.ports import Effect
+effect = Effect(run="r", tenant="t", path="p", attempt=1, type="shell", key="k", input={{"argv": ["touch", {str(mark)!r}]}})
+ctx = Recorder(effect, {{}})
+async def never_durable(value):
+    print(value["pid"], flush=True)
+    await asyncio.sleep(600)
+ctx.on_note = never_durable
+asyncio.run(Shell.perform(ctx))
+"""
+    with subprocess.Popen(python(code), stdout=subprocess.PIPE, text=True) as engine:
+        assert engine.stdout is not None
+        pid = int(engine.stdout.readline())
+        assert alive(pid)
+        engine.kill()
+    end = time.monotonic() + 5
+    while alive(pid):
+        assert time.monotonic() < end
+    assert not mark.exists()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
 from inspect import isawaitable
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 import msgspec
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fleetprompt.engine.core.plan import Repeat
-from fleetprompt.engine.definition.fields import Templated, Verbatim
+from fleetprompt.engine.definition.fields import Templated, Verbatim, wrong
 from fleetprompt.engine.definition.step import StepModel, step
 from fleetprompt.engine.ports import Context, Done, Failed, Outcome
 from fleetprompt.engine.steps._import import Target, Unresolved, folder
@@ -21,10 +22,17 @@ from fleetprompt.engine.steps._traceback import describe, tail_of
 from fleetprompt.engine.steps._values import failed
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+CALL = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+
+
+def _call_text(text: str) -> str:
+    if not re.fullmatch(CALL, text):
+        raise wrong("this is not the name of a function", "write module:function, such as billing.reports:monthly")
+    return text
+
+
 Call: TypeAlias = Annotated[
-    str,
-    Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$", max_length=500),
-    Verbatim(),
+    str, AfterValidator(_call_text), Field(max_length=500, json_schema_extra={"pattern": CALL}), Verbatim()
 ]
 
 
@@ -117,7 +125,7 @@ class Python(StepModel):
                 raise target.mismatch(arguments)
         except Unresolved as error:
             return failed(error.message, hint=error.hint, retryable=False, data=error.data)
-        return await _call(ctx, target, arguments)
+        return await _called(ctx, target, arguments)
 
 
 async def _load(ctx: Context, load: Callable[[str], Target], call: str) -> Target:
@@ -137,7 +145,7 @@ def _own(arguments: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", arguments)
 
 
-async def _call(ctx: Context, target: Target, arguments: dict[str, Any]) -> Outcome:
+async def _called(ctx: Context, target: Target, arguments: dict[str, Any]) -> Outcome:
     context: StepContext | None = None
     if target.context and target.context not in arguments:
         context = StepContext(ctx)
