@@ -251,7 +251,8 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from fleetprompt.engine.steps.shell import Shell
 from steplab import Recorder
 from fleetprompt.engine.ports import Effect
-effect = Effect(run="r", tenant="t", path="p", attempt=1, type="shell", key="k", input={{"argv": ["touch", {str(mark)!r}]}})
+effect = Effect(run="r", tenant="t", path="p", attempt=1, type="shell", key="k",
+                input={{"argv": ["touch", {str(mark)!r}]}})
 ctx = Recorder(effect, {{}})
 async def never_durable(value):
     print(value["pid"], flush=True)
