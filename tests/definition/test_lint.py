@@ -352,8 +352,8 @@ GOOD = {
     "names after a step": steps(
         "{id: a, type: shell, argv: [ls], assert: [result.exit_code == 0, {field: result.stdout, operator: exists}],"
         " poll: {until: result.stdout != '', every: 1s}, repeat: never,"
-        " reconcile: {type: shell, argv: [ls, '${{ inputs.x | default(1) }}'], happened: error is none,"
-        " output: '${{ result.stdout }}'}}"
+        " reconcile: {type: shell, argv: [ls, '${{ inputs.x }}', '${{ key }}', '${{ input.argv }}'],"
+        " happened: error is none, output: '${{ result.stdout }}'}}"
     ).replace("steps:", "inputs: {x: {default: 1}}\nsteps:"),
     "names of a wait": steps("{id: w, type: wait, signal: a.b, match: data.x == signal.subject}"),
     "its own output in a compensation": steps(

@@ -25,16 +25,21 @@ class InputModel(Part):
     """A value that is given when a run starts. Without a default it is required, unless `required: false`."""
 
     type: InputType = "any"
+    """What kind of value it is."""
     required: bool | None = None
     """Default: required when there is no `default`."""
     default: Any = None
+    """The value when none is given."""
     description: VerbatimText = ""
+    """What it is for."""
     enum: list[Any] | None = Field(None, min_length=1, max_length=1000)
     """The values it can have."""
     pattern: Pattern = ""
     """Regular expression that a string must match as a whole."""
     minimum: float | None = None
+    """The smallest number it can be."""
     maximum: float | None = None
+    """The largest number it can be."""
 
     @model_validator(mode="after")
     def agrees(self) -> InputModel:
@@ -69,6 +74,7 @@ class WorkflowModel(Part):
     name: WorkflowName
     """What the workflow is called everywhere."""
     description: VerbatimText = ""
+    """What it is for."""
     triggers: list[TriggerField] = Field(default_factory=list[TriggerField], max_length=100)
     """What starts runs."""
     inputs: dict[InputName, InputField] = Field(default_factory=dict[str, InputField])

@@ -67,6 +67,7 @@ class ConcurrencyModel(Part):
     group: str = Field(min_length=1, max_length=500)
     """Name of the section; may hold expressions, such as `deploy-${{ inputs.service }}`."""
     limit: int = Field(1, ge=1, le=100_000)
+    """How many holders there can be at a time."""
     on_conflict: Literal["queue", "skip", "cancel_running"] = "queue"
     """What happens when the section is full: wait, skip, or cancel the oldest holder."""
 
@@ -160,9 +161,11 @@ class FormField(Part):
     """One value that an approver enters."""
 
     type: InputType
+    """What kind of value it is."""
     required: bool = False
     """Whether an approval without it is refused."""
     default: Any = None
+    """The value when none is entered."""
     enum: list[Any] | None = Field(None, min_length=1, max_length=200)
     """The values it can have."""
     min_length: int | None = Field(None, ge=0)
@@ -172,7 +175,9 @@ class FormField(Part):
     pattern: Pattern = ""
     """Regular expression that text must match as a whole."""
     minimum: float | None = None
+    """The smallest number it can be."""
     maximum: float | None = None
+    """The largest number it can be."""
     description: VerbatimText = ""
     """What to enter."""
 
@@ -205,6 +210,7 @@ class EscalateModel(Part):
     timeout: Templated[DurationField] | None = None
     """How long to wait for them; without it, for ever."""
     on_timeout: Literal["reject", "approve", "fail"] = "reject"
+    """What happens then."""
 
 
 class Asking(Part):

@@ -28,6 +28,8 @@ _ROOTS = {
 _ELSEWHERE = {
     "result": "`result` is known in `assert`, `poll`, `set` and `reconcile`",
     "error": "`error` is known in `reconcile`; of another step write `steps.<id>.error`",
+    "key": "`key`, the idempotency key, is known in `reconcile`",
+    "input": "`input` is known in `reconcile`; the workflow's are `inputs`",
     "signal": "`signal` is known in the `match` of a wait",
     "data": "`data` is known in triggers and in the `match` of a wait; a run sees `trigger.data`",
     "body": "`body` is known in triggers; a run sees `trigger.data`",

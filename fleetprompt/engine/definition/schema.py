@@ -73,14 +73,15 @@ def workflow_schema() -> Schema:
         schema = made.pop(model.__name__)
         _share_common_fields(schema, model)
         schema["properties"]["type"] = {"const": name, "description": _summary(model)}
-        definitions[f"step_{name}"] = {**schema, "required": ["id", *schema["required"]]}
+        # `id` and `type` are asked for by `step` itself: an editor would report them twice.
+        schema["required"] = [key for key in schema["required"] if key != "type"]
+        definitions[f"step_{name}"] = schema
         if model.kind == "effect":
             body = _without(schema, NOT_IN_A_BODY)
             definitions[f"body_{name}"] = body
             definitions[f"reconcile_{name}"] = {
                 **body,
                 "properties": {**body["properties"], "happened": reconcile["happened"], "output": reconcile["output"]},
-                "required": [*body["required"], "happened"],
             }
     for name, model in TRIGGERS.items():
         schema = made.pop(model.__name__)

@@ -116,7 +116,8 @@ class StepModel(Part):
     compensate: Body | None = None
     """A step that undoes this one; performed in reverse order when the run fails (`on_failure: compensate`)."""
     reconcile: ReconcileField | None = None
-    """How to find out after a crash whether the step took effect."""
+    """How to find out after a crash whether the step took effect: a step without id, whose expressions also see `key`
+    (the idempotency key) and `input`, plus `happened` and `output`."""
     guardrails: GuardrailsModel | None = None
     """Limits for this step."""
     approval: ApprovalModel | None = None
@@ -279,7 +280,7 @@ class ReconcileModel(Part):
 
     happened: Annotated[TestField, Sees("result", "error")]
     """Condition over `result` and `error` of that step: true means that the work was done."""
-    output: Annotated[Any, Sees("result")] = None
+    output: Annotated[Any, Sees("result", "error")] = None
     """The output of the step if the work was done; may hold expressions over `result`."""
     step: Annotated[StepModel | None, Field(exclude=True)] = None
 

@@ -119,7 +119,7 @@ def _body(value: Any, pointer: Pointer, place: Place) -> Iterator[Text]:
     raw = mapping(value)
     model = known_type(raw.get("type"))
     undo = pointer[-1] == "compensate"
-    inner = Place("undo" if undo else place.realm, place.site, model=model, base=pointer)
+    inner = Place("undo" if undo else place.realm, place.site, () if undo else ("key", "input"), model, pointer)
     known = roles(model or StepModel)
     yield from _fields(raw, pointer, known if undo else {**known, **roles(ReconcileModel)}, inner)
 

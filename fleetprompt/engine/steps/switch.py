@@ -24,6 +24,7 @@ class CaseModel(Part):
     if_: TestField | None = Field(None, alias="if")
     """A condition, instead of `equals`."""
     steps: Steps = Field(default_factory=list[StepModel])
+    """The block."""
 
     @model_validator(mode="after")
     def one_question(self) -> CaseModel:
