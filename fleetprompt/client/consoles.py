@@ -15,7 +15,8 @@ from fleetprompt.client.protocol import Progress, StartRun, TakenUp, Where
 from fleetprompt.client.reading import Reading
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
-from fleetprompt.engine.core.inputs import bind_inputs
+from fleetprompt.engine.core.inputs import bind_inputs, parse_input
+from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Clock, LogLine, Store, Stored, Workflow
 from fleetprompt.engine.runtime.bus import validate
@@ -65,7 +66,6 @@ class StoreConsole(Reading):
     async def start(self, request: StartRun) -> str:
         """Start a run."""
         data: dict[str, Any] = {
-            "inputs": request.inputs,
             "labels": request.labels,
             "project": request.project,
             "session": request.session,
@@ -74,9 +74,7 @@ class StoreConsole(Reading):
             data["priority"] = request.priority
         if request.file:
             file = await asyncio.to_thread(load_file, Path(request.file))
-            _, problems = bind_inputs(file.plan, request.inputs)
-            if problems:
-                raise InvalidInput("\n".join(problems), where=request.file, hint="give inputs with -i NAME=VALUE")
+            data["inputs"] = _inputs(file.plan, request, request.file)
             children = await asyncio.to_thread(with_children, file, self.folder)
             for child in reversed(children):
                 await self._register(child)
@@ -89,6 +87,7 @@ class StoreConsole(Reading):
                 raise NotFound(
                     f"there is no workflow `{request.workflow}`", hint="give its file, or see `fleet workflows`"
                 )
+            data["inputs"] = _inputs(await self.plan(known.plan), request, f"workflow {known.name}")
             data["source"] = {"file": known.file}
         result = await self._send(self._signal(types.START, "", data, request.by, request.key))
         if result.status == "refused":
@@ -125,6 +124,16 @@ class StoreConsole(Reading):
         return await self._send(self._signal(types.SET_WORKFLOW, name, {"workflow": name, "status": status}, by))
 
 
+def _inputs(plan: Plan, request: StartRun, where: str) -> dict[str, Any]:
+    """What the request gives, typed texts included. Raises `InvalidInput` with everything that is wrong with it."""
+    typed = {name: parse_input(plan.inputs.get(name), text) for name, text in request.texts.items()}
+    given = {**request.inputs, **typed}
+    _, problems = bind_inputs(plan, given)
+    if problems:
+        raise InvalidInput("\n".join(problems), where=where, hint="give inputs with -i NAME=VALUE")
+    return given
+
+
 class EmbeddedConsole(StoreConsole):
     """The engine is here."""
 
@@ -155,6 +164,12 @@ class EmbeddedConsole(StoreConsole):
         await self.engine.close()
         if self._lock is not None:
             self._lock.release()
+
+    async def adopt(self, run: str) -> None:
+        """Go on with a run that another engine has left, or that waits for something."""
+        driver = await self.engine.driver(run)
+        if driver is not None:
+            driver.wake()
 
     async def _send(self, signal: Signal) -> Result:
         return await self.engine.bus.submit(signal)
@@ -221,8 +236,8 @@ class AttachedConsole(StoreConsole):
         publication = await self.store.signals.publish(signal)
         signal = publication.signal
         nudged = await self._nudge()
+        run = signal.id if signal.type in (types.START, types.RETRY) else signal.subject
         if not nudged and self.where == "none":
-            run = signal.id if signal.type in (types.START, types.RETRY) else signal.subject
             return Result(signal=signal.id, status="accepted", run=run, reason="queued")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ANSWER_SECONDS
@@ -231,9 +246,9 @@ class AttachedConsole(StoreConsole):
             if results:
                 return results[0]
             if routed:
-                return Result(signal=signal.id, status="accepted", run=signal.subject)
+                return Result(signal=signal.id, status="accepted", run=run)
             if loop.time() > deadline:
-                return Result(signal=signal.id, status="accepted", run=signal.subject, reason="queued")
+                return Result(signal=signal.id, status="accepted", run=run, reason="queued")
             await asyncio.sleep(POLL_SECONDS / 10 if nudged else POLL_SECONDS)
 
     async def _register(self, file: WorkflowFile) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,8 @@ class Place(Struct, frozen=True, kw_only=True):
     threads: int = 64
     grace: float = 10.0
     groups: Mapping[str, list[str]] = {}
+    zone: tzinfo = UTC
+    """Where the days of filters such as `since:today` begin."""
 
 
 def open_store(place: Place) -> Store:
@@ -38,7 +41,7 @@ def open_store(place: Place) -> Store:
     from fleetprompt.engine.store.database import SqlStore
 
     make_state(place.state)
-    return SqlStore(place.database)
+    return SqlStore(place.database, zone=place.zone)
 
 
 def make_state(state: Path) -> None:

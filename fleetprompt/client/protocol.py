@@ -23,6 +23,8 @@ class StartRun(Struct, frozen=True, kw_only=True):
     workflow: str = ""
     file: str = ""
     inputs: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    """Inputs as they were typed: read by the type that the workflow declares."""
     labels: dict[str, str] = {}
     priority: int = 0
     project: str = ""

@@ -1,0 +1,89 @@
+"""Workflow files checked without running them, and the JSON Schema for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from fleetprompt.client.files import discover_steps
+from fleetprompt.engine.core.errors import NotFound
+from fleetprompt.engine.definition.problems import InvalidWorkflow, Problem, as_json, did_you_mean, inert, render
+
+__all__ = [
+    "Checked",
+    "InvalidWorkflow",
+    "Problem",
+    "as_json",
+    "check_files",
+    "check_text",
+    "did_you_mean",
+    "find_files",
+    "inert",
+    "render",
+    "schema",
+]
+
+SUFFIXES = (".yaml", ".yml")
+
+
+class Checked(Struct, frozen=True):
+    """What is to be said about one workflow file."""
+
+    file: str
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def errors(self) -> int:
+        """How many problems keep it from being run."""
+        return sum(problem.severity == "error" for problem in self.problems)
+
+
+def find_files(places: Iterable[Path]) -> list[Path]:
+    """The files that are named, and those in the folders that are named. Raises `NotFound`."""
+    found: dict[Path, None] = {}
+    for place in places:
+        if place.is_dir():
+            inside = sorted(path for path in place.rglob("*") if path.suffix in SUFFIXES and not _hidden(path, place))
+            if not inside:
+                raise NotFound(f"there is no workflow file in {place}", hint="workflow files end in .yaml or .yml")
+            found |= dict.fromkeys(inside)
+        elif place.exists():
+            found[place] = None
+        else:
+            raise NotFound(f"there is no file {place}", hint="give workflow files, folders, or - for standard input")
+    return list(found)
+
+
+def _hidden(path: Path, place: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(place).parts)
+
+
+def check_files(files: Iterable[Path]) -> list[Checked]:
+    """Every problem of every file."""
+    return [check_text(_read(file), str(file), file.parent) for file in files]
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise NotFound(f"{file} cannot be read: {(error.strerror or 'unknown error').lower()}") from None
+
+
+def check_text(text: bytes | str, file: str, directory: Path | None = None) -> Checked:
+    """Every problem of the text of a workflow file."""
+    from fleetprompt.engine.definition.load import check
+
+    discover_steps()
+    return Checked(file, tuple(check(text, file, directory)))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of workflow files, with the step types that are installed."""
+    from fleetprompt.engine.definition.schema import workflow_schema
+
+    discover_steps()
+    return workflow_schema()
