@@ -367,6 +367,8 @@ class Engine:
         """Until a run is over. Raises `FleetError` when there is no such run."""
         future: asyncio.Future[RunHead] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(run_id, []).append(future)
+        if run_id in self.live:
+            return await future
         head = await self.store.runs.get(run_id)
         if head is None:
             raise FleetError(f"there is no run {run_id}")

@@ -66,6 +66,7 @@ class Wire:
                 now = await self._engine.store.changed(token)
                 if now != token:
                     token = now
+                    await self._engine.workflows.refresh()
                     await self._engine.bus.drain()
             except asyncio.CancelledError:
                 raise

@@ -27,6 +27,8 @@ class Workflows:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._programs: OrderedDict[str, Program] = OrderedDict()
+        self._known: dict[tuple[str, str], Workflow] = {}
+        """Rows of the catalog that were looked up, by tenant and name, until something may have changed them."""
         self.routes = Routes()
 
     async def program(self, digest: str) -> Program:
@@ -45,6 +47,14 @@ class Workflows:
         if len(self._programs) > KEPT_PROGRAMS:
             self._programs.popitem(last=False)
         return program
+
+    async def _entry(self, name: str, tenant: str) -> Workflow | None:
+        found = self._known.get((tenant, name))
+        if found is None:
+            found = await self._engine.store.catalog.workflow(name, tenant)
+            if found is not None:
+                self._known[tenant, name] = found
+        return found
 
     async def register(self, plan: Plan, *, source: str, file: str = "", tenant: str = "default") -> str:
         """Keep a plan as the current one of its workflow; returns its digest."""
@@ -74,7 +84,7 @@ class Workflows:
 
         Raises `NotFound` for an unknown workflow, `Refused` for one that is paused or archived.
         """
-        known = await self._engine.store.catalog.workflow(name, tenant)
+        known = await self._entry(name, tenant)
         if known is not None and known.status in ("paused", "archived"):
             raise Refused(f"workflow `{name}` is {known.status}", hint=f"fleet workflows activate {name}")
         if not digest:
@@ -90,7 +100,7 @@ class Workflows:
             pins[here] = at
             for child in (await self.program(at)).plan.children:
                 if child not in pins:
-                    entry = await self._engine.store.catalog.workflow(child, tenant)
+                    entry = await self._entry(child, tenant)
                     if entry is None:
                         raise NotFound(
                             f"workflow `{here}` starts `{child}`, which is not known", hint="put its file beside it"
@@ -111,7 +121,8 @@ class Workflows:
         await self.refresh()
 
     async def refresh(self, wanted: Callable[[Workflow], bool] = lambda entry: True) -> None:
-        """Read the triggers of the active workflows again."""
+        """Read the catalog again: another process may have changed it."""
+        self._known.clear()
         active = [
             entry
             for entry in await self._engine.store.catalog.workflows()
