@@ -404,6 +404,7 @@ def _step_failed(run: Run, fact: StepFailed) -> None:
     if step.on == "child" and fact.error.code == "TIMEOUT" and fact.error.path == step.path:
         _send(run, signals.CANCEL, step.ref, {"run": step.ref, "reason": fact.error.message}, step.ref, fact.at)
     if fact.retry_at is not None and (step.role == "compensation" or not step.scope.closing):
+        _stop_waiting(run, step)
         _start_waiting(run, step, "timer")
         step.until = fact.retry_at
         step.inner = None
