@@ -25,7 +25,6 @@ from fleetprompt.engine.core.facts import (
     StepCancelled,
     StepNoted,
     StepSkipped,
-    StepStarted,
     StepWaiting,
 )
 from fleetprompt.engine.core.graph import last_output
@@ -166,10 +165,8 @@ def _timer(run: Run, timer: Timer, at: float) -> list[AnyFact]:
             return [RunCancelRequested(at=at, reason="the deadline has passed", status="timeout")]
         case Wake.METER:
             return _meter(run, subject, at)
-        case Wake.RETRY:
+        case Wake.RETRY | Wake.POLL:
             return _held_up(run, subject, at) if run.blocked else restart(run, subject, at)
-        case Wake.POLL:
-            return _held_up(run, subject, at) if run.blocked else _poll(subject, at)
         case Wake.DELAY:
             return succeeded(run, subject, at, None)
         case Wake.WAIT:
@@ -183,10 +180,6 @@ def _timer(run: Run, timer: Timer, at: float) -> list[AnyFact]:
 def _held_up(run: Run, step: Step, at: float) -> list[AnyFact]:
     """Its time has come, and the run may start nothing: from now on it waits for that, so that the run wants slots."""
     return [StepWaiting(at=at, path=step.path, on="paused" if run.paused else "slot")]
-
-
-def _poll(step: Step, at: float) -> list[AnyFact]:
-    return [StepStarted(at=at, path=step.path, attempt=step.attempt + 1, generation=step.generation)]
 
 
 def _meter(run: Run, meter: Meter, at: float) -> list[AnyFact]:

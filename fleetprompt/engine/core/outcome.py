@@ -91,6 +91,9 @@ def succeeded(
 
 def _poll_again(run: Run, step: Step, at: float, every: float, timeout: float | None, attempt: int) -> list[AnyFact]:
     started = step.started_at if step.started_at is not None else at
+    if _still_runs(step):
+        error = Failure("TOOL_ERROR", "the condition does not hold, and branches still run", path=step.path)
+        return failed(run, step, at, error, attempt=attempt)
     if timeout is not None and at + every > started + timeout:
         error = Failure("TIMEOUT", f"the condition did not hold within {timeout:g} s", path=step.path, retryable=False)
         return failed(run, step, at, error, attempt=attempt)
@@ -117,27 +120,36 @@ def failed(
             path=step.path,
             attempt=step.attempt if attempt is None else attempt,
             error=error,
-            retry_at=_retry_at(run, step, at, error, retry_after),
+            retry_at=_retry_at(run, step, at, error, retry_after, attempt),
             port=port,
             usage=usage or {},
         )
     ]
 
 
-def _retry_at(run: Run, step: Step, at: float, error: Failure, retry_after: float | None) -> float | None:
+def _still_runs(step: Step) -> bool:
+    """A composite that has enough has branches which go on: another attempt beside them would mix up what is theirs."""
+    return step.inner is not None and bool(step.inner.open)
+
+
+def _retry_at(
+    run: Run, step: Step, at: float, error: Failure, retry_after: float | None, attempt: int | None
+) -> float | None:
     retry = step.program.node.retry
-    if not error.retryable or step.tries >= retry.max_attempts:
+    # An attempt that starts and ends in one decision is not counted yet.
+    tries = step.tries + (attempt is not None and attempt > step.attempt)
+    if not error.retryable or tries >= retry.max_attempts or _still_runs(step):
         return None
     if step.scope.closing and step.role == "step":
         return None
     if retry.on and error.code not in retry.on:
         return None
-    return at + max(backoff(run, step, retry), retry_after or 0.0)
+    return at + max(backoff(run, step, retry, tries), retry_after or 0.0)
 
 
-def backoff(run: Run, step: Step, retry: Retry) -> float:
+def backoff(run: Run, step: Step, retry: Retry, tries: int) -> float:
     """Seconds until the next attempt: exponential, capped, spread by a hash so that replays agree."""
-    exponent = min(max(step.tries - 1, 0), 64)
+    exponent = min(max(tries - 1, 0), 64)
     delay = min(retry.backoff * retry.factor**exponent, retry.max_backoff)
     return max(0.0, delay * (1.0 + retry.jitter * spread(run, step.path, step.attempt)))
 
