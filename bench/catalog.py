@@ -1,0 +1,146 @@
+"""What can be measured: subjects, figures, and what the design wants them to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that is measured, in a process of its own."""
+
+    name: str
+    function: str
+    """`module:function` that takes a `Task` and returns its figures."""
+    needs: str = ""
+    """Package that must be installed."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table."""
+
+    name: str
+    what: str
+    unit: str = ""
+    reach: str = ""
+    higher: bool = False
+    """More is better."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Subjects that do the same work, in turn, as often as repeats are asked for."""
+
+    name: str
+    subjects: tuple[Subject, ...]
+    figures: tuple[Figure, ...]
+    always: bool = True
+    """Measured when no names are given."""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+OURS, FLOOR = "ours", "floor"
+PEERS = {"DBOS": "dbos", "LangGraph": "langgraph", "Burr": "burr"}
+"""Peers and the packages they need, from the extra `bench`."""
+
+
+def _beside_peers(function: str) -> tuple[Subject, ...]:
+    peers = [Subject(name, f"bench.peer_{name.lower()}:{function}", needs) for name, needs in PEERS.items()]
+    return Subject(OURS, f"bench.throughput:{function}"), Subject(FLOOR, f"bench.floor:{function}"), *peers
+
+
+def _recovery(name: str, what: str, *subjects: Subject, steps: int, seconds: float, beyond: bool) -> Measure:
+    figures = [
+        Figure("first_effect_s", f"kill -9, {what}: store open to first new effect", "s", "≤ 0.5"),
+        Figure("resumed_s", "… store open to all runs resumed", "s"),
+        Figure("beyond_s", "… whole recovery beyond the remaining work", "s", "≤ 1.2"),
+        Figure("beyond_from_exec_s", "… the same, from exec of the new process", "s"),
+        Figure("recorded_repeated", "… recorded steps repeated", "", "0"),
+        Figure("lost", "… steps lost", "", "0"),
+        Figure("unrecorded_repeated", "… finished but unrecorded steps repeated", "", "≤ 25"),
+    ]
+    kept = tuple(figure for figure in figures if beyond or not figure.name.startswith("beyond"))
+    return Measure(name, subjects, kept, options={"steps": steps, "step_seconds": seconds})
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "throughput",
+        _beside_peers("throughput"),
+        (
+            Figure("steps_per_s", "1,000 runs of 10 steps, 100 at a time", "steps/s", "≥ 12,000 (20,000)", higher=True),
+            Figure("facts_per_commit", "… facts per commit"),
+            Figure("cpu_us_per_step", "… processor time per step", "µs"),
+        ),
+    ),
+    Measure(
+        "latency",
+        _beside_peers("latency"),
+        (
+            Figure("run_p50_ms", "a run of 10 steps, one at a time: p50", "ms", "≤ 4"),
+            Figure("run_p95_ms", "… p95", "ms"),
+        ),
+    ),
+    Measure(
+        "loop",
+        (Subject(OURS, "bench.loop:measure"),),
+        (
+            Figure("ratio", "cost per step, loop of 10,000 against loop of 100", "x", "≤ 1.5"),
+            Figure("small_us", "… per step of 100", "µs"),
+            Figure("large_us", "… per step of 10,000", "µs"),
+        ),
+    ),
+    _recovery(
+        "recovery",
+        "200 runs of 10 steps of 20 ms",
+        Subject(OURS, "bench.recovery:measure"),
+        Subject("DBOS", "bench.peer_dbos_recovery:measure", "dbos"),
+        steps=10,
+        seconds=0.02,
+        beyond=True,
+    ),
+    _recovery(
+        "saturated",
+        "200 runs of 50 trivial steps",
+        Subject(OURS, "bench.recovery:measure"),
+        steps=50,
+        seconds=0.0,
+        beyond=False,
+    ),
+    Measure(
+        "signal",
+        (Subject(OURS, "bench.signals:measure"),),
+        (
+            Figure("inside_p50_ms", "signal published to first effect, in process: p50", "ms", "≤ 2"),
+            Figure("inside_p95_ms", "… p95", "ms"),
+            Figure("outside_p50_ms", "… from another process: p50", "ms", "≤ 20"),
+            Figure("outside_p95_ms", "… p95", "ms"),
+        ),
+    ),
+    Measure(
+        "parked",
+        (Subject(OURS, "bench.parked:measure"),),
+        (
+            Figure("open_s", "start with 100,000 parked runs: Engine.open", "s", "≤ 1"),
+            Figure("rss_open_mb", "… resident memory after", "MB", "≤ 150"),
+            Figure("rss_empty_mb", "… resident memory of an engine without runs", "MB"),
+        ),
+    ),
+    Measure(
+        "startup",
+        (Subject(OURS, "bench.startup:measure"), Subject(FLOOR, "bench.startup:floor")),
+        (
+            Figure("help_ms", "fleet --help", "ms", "≤ 150"),
+            Figure("validate_ms", "fleet validate of 100 steps", "ms", "≤ 400"),
+        ),
+    ),
+    Measure("profile", (Subject(OURS, "bench.profile:measure"),), (), always=False),
+)
+
+
+def chosen(names: list[str]) -> list[Measure]:
+    """The measures of these names; without names, those that are always measured. Raises `KeyError`."""
+    known = {measure.name: measure for measure in MEASURES}
+    return [known[name] for name in names] if names else [measure for measure in MEASURES if measure.always]
