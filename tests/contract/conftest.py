@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -11,17 +11,17 @@ from fleetprompt.engine.ports import Store
 from fleetprompt.engine.store.database import SqlStore
 from fleetprompt.engine.store.memory import MemoryStore
 
-KINDS = ["memory", "sqlite"]
+LOG_CAP = 20_000
+KINDS: dict[str, Callable[[Path], Store]] = {
+    "memory": lambda _: MemoryStore(log_cap=LOG_CAP),
+    "sqlite": lambda folder: SqlStore(folder / "fleet.db", log_cap=LOG_CAP),
+}
 
 
 @pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An open, empty store."""
-    made: Store
-    if request.param == "memory":
-        made = MemoryStore(log_cap=20_000)
-    else:
-        made = SqlStore(tmp_path / "fleet.db", log_cap=20_000)
+    made = KINDS[request.param](tmp_path)
     await made.open()
     yield made
     await made.close()

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from store_kit import NOW, created, entry, fact, finish, head, put, start
 
+from fleetprompt.engine.core import codec
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.core.facts import Blob, StepStarted
 from fleetprompt.engine.ports import Conflict, Store, Stored
@@ -88,6 +89,14 @@ async def test_an_append_that_contradicts_itself_is_a_mistake(store: Store) -> N
         store.journal.append(replace(entry("r1", 0, fact(1)), after=3))
     with pytest.raises(ValueError, match="head"):
         store.journal.append(entry("r1", 0, fact(1), head_={"id": "r2"}))
+
+
+async def test_facts_may_come_encoded(store: Store) -> None:
+    given = entry("r1", 0, created("r1"), fact(1))
+    await put(store, replace(given, encoded=tuple(codec.encode(each) for each in given.facts)))
+    assert (await store.journal.histories(["r1"]))["r1"] == [created("r1"), fact(1)]
+    with pytest.raises(ValueError, match="stored forms"):
+        store.journal.append(replace(entry("r1", 2, fact(3)), encoded=(b"1", b"2")))
 
 
 async def test_an_append_without_facts_changes_the_rest(store: Store) -> None:

@@ -13,9 +13,9 @@ from typing import Any, get_args
 import msgspec
 from msgspec.structs import astuple
 
-from fleetprompt.engine.core import codec
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead
+from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.claims import Ledger
 from fleetprompt.engine.store.extras import Extras
 from fleetprompt.engine.store.statements import Session, Statements
@@ -41,7 +41,7 @@ class Pending:
 
     def __init__(self, entry: Append) -> None:
         self.entry = entry
-        self.data = [codec.encode(fact) for fact in entry.facts]
+        self.data = projection.encoded(entry)
 
 
 class Applier:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.core.query_regex import found
+from fleetprompt.engine.store.tables import PARTIAL
 
 Rows = sa.Select[*tuple[Any, ...]]
 """A query of any shape."""
@@ -56,6 +58,14 @@ class Dialect(ABC):
         """Whether an error of the driver says that a unique key is taken."""
 
     @abstractmethod
+    def integrity(self, connection: sa.Connection) -> Iterator[str]:
+        """What the database finds wrong with itself."""
+
+    @abstractmethod
+    def size(self, connection: sa.Connection) -> int:
+        """Bytes that the database takes."""
+
+    @abstractmethod
     def json_text(self, column: sa.ColumnElement[Any], key: str) -> sa.ColumnElement[Any]:
         """The text under a key of a JSON object, null where there is none."""
 
@@ -83,6 +93,8 @@ class SqliteDialect(Dialect):
 
     def __init__(self) -> None:
         self.compiler = pysqlite.dialect()
+        for index, where in PARTIAL:
+            index.dialect_options["sqlite"]["where"] = where
 
     def ignore(self, table: sa.Table, rows: Rows) -> sa.Executable:
         return _insert(table, rows).on_conflict_do_nothing()
@@ -103,6 +115,14 @@ class SqliteDialect(Dialect):
 
     def is_conflict(self, error: Exception) -> bool:
         return isinstance(error, (sqlite3.IntegrityError, IntegrityError))
+
+    def integrity(self, connection: sa.Connection) -> Iterator[str]:
+        found = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
+        return (f"database: {problem}" for problem in found if problem != "ok")
+
+    def size(self, connection: sa.Connection) -> int:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        return pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one()
 
     def json_text(self, column: sa.ColumnElement[Any], key: str) -> sa.ColumnElement[Any]:
         # A path cannot hold every key, a comparison can.
@@ -170,6 +190,19 @@ def connect(path: str) -> sqlite3.Connection:
     for pragma in (*_PRAGMAS, *_WRITER_PRAGMAS):
         connection.execute(f"PRAGMA {pragma}")
     return connection
+
+
+def connect_reader(path: str) -> sqlite3.Connection:
+    """A connection that cannot change anything."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    for pragma in (*_PRAGMAS, *_READER_PRAGMAS):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def checking_engine(path: str) -> sa.Engine:
+    """A connection for one thread that reads everything."""
+    return sa.create_engine("sqlite://", creator=lambda: connect_reader(path), isolation_level="AUTOCOMMIT")
 
 
 def reading_engine(path: str) -> AsyncEngine:

@@ -147,7 +147,7 @@ class MemoryJournal:
         state = self.state
         self._check(entry)
         scopes = self._claims_after(entry)
-        encoded = [codec.encode(fact) for fact in entry.facts]
+        encoded = projection.encoded(entry)
         state.claims.update(scopes)
         first = state.seq + 1
         history = state.histories.setdefault(entry.run, [])

@@ -28,7 +28,7 @@ def _page(
     now: float,
     zone: tzinfo,
 ) -> tuple[list[T], str]:
-    holds = matcher(query, now, zone)
+    holds = matcher(query.require(), now, zone)
     found = sorted((item for item in items if holds(row(item))), key=position, reverse=not page.oldest_first)
     if page.cursor:
         at = paging.read_cursor(page.cursor)
@@ -55,7 +55,7 @@ class MemoryRuns:
         return _page(self._of(tenant), projection.run_row, _created, query, page, now, self._zone)
 
     async def count(self, query: Query, *, now: float, tenant: str = "default") -> int:
-        holds = matcher(query, now, self._zone)
+        holds = matcher(query.require(), now, self._zone)
         return sum(1 for head in self._of(tenant) if holds(projection.run_row(head)))
 
     async def unfinished(self, *, now: float, limit: int = 10_000) -> builtins.list[RunHead]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from fleetprompt.engine.core import codec
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.facts import AnyFact, ApprovalDecided, ApprovalRequested, ApprovalVoted, RunCreated
 from fleetprompt.engine.core.signal import Result, Signal
@@ -30,6 +31,13 @@ def check(entry: Append) -> None:
         raise ValueError(f"the head of run {head.id} ({head.tenant}) is not that of {entry.run} ({entry.tenant})")
     if head.n != entry.after + len(entry.facts):
         raise ValueError(f"run {head.id} would hold {entry.after + len(entry.facts)} facts, its head says {head.n}")
+    if entry.encoded and len(entry.encoded) != len(entry.facts):
+        raise ValueError(f"run {head.id}: {len(entry.facts)} facts, {len(entry.encoded)} stored forms")
+
+
+def encoded(entry: Append) -> tuple[bytes, ...]:
+    """The facts as they are stored."""
+    return entry.encoded or tuple(map(codec.encode, entry.facts))
 
 
 def run_row(head: RunHead) -> Mapping[str, Any]:

@@ -29,6 +29,10 @@ class Session(Protocol):
         """The same transaction for SQLAlchemy."""
         ...
 
+    def position(self) -> int:
+        """The highest `seq` ever given."""
+        ...
+
     def execute(self, sql: str, parameters: Sequence[Any]) -> int:
         """Run a compiled statement; the number of rows it changed."""
         ...

@@ -93,10 +93,12 @@ RUN_IMMUTABLE = frozenset({"id", "tenant", "workflow", "plan", "created_at"}) | 
 """Columns that the first append sets for good."""
 
 
+PARTIAL: list[tuple[sa.Index, sa.ColumnElement[bool]]] = []
+"""Indexes of some rows. Every dialect says so in its own way, and only the one in use is worth its import."""
+
+
 def _partial(index: sa.Index, where: sa.ColumnElement[bool]) -> None:
-    """Limit an index to some rows, on both databases."""
-    for dialect in ("sqlite", "postgresql"):
-        index.dialect_options[dialect]["where"] = where
+    PARTIAL.append((index, where))
 
 
 def _literal(column: sa.Column[str], *values: str) -> sa.ColumnElement[bool]:

@@ -1,0 +1,140 @@
+"""The examination of a store: what the database says of itself, rows that belong to nothing, facts nobody can read."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from hashlib import sha256
+
+import msgspec
+import sqlalchemy as sa
+
+from fleetprompt.engine.core import codec
+from fleetprompt.engine.ports import Health
+from fleetprompt.engine.store.dialect import Dialect
+from fleetprompt.engine.store.tables import (
+    approvals,
+    blobs,
+    claims,
+    journal,
+    logs,
+    metadata,
+    results,
+    runs,
+    signals,
+    votes,
+    waits,
+)
+
+SHOWN = 20
+"""Problems of one kind that are reported one by one."""
+AT_A_TIME = 1_000
+
+
+def examine(connection: sa.Connection, dialect: Dialect) -> Health:
+    """Read the whole store and say what is wrong with it."""
+    checks = (dialect.integrity, _orphans, _lengths, _facts, _blobs, _logs)
+    problems = [problem for check in checks for problem in _short(check(connection))]
+    counts = {
+        table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+        for table in metadata.sorted_tables
+    }
+    return Health(
+        ok=not problems,
+        schema=connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one(),
+        problems=tuple(problems),
+        counts=counts,
+        bytes=dialect.size(connection),
+    )
+
+
+def _short(problems: Iterator[str]) -> Iterator[str]:
+    more = 0
+    for number, problem in enumerate(problems):
+        if number < SHOWN:
+            yield problem
+        else:
+            more += 1
+    if more:
+        yield f"… and {more} more like this"
+
+
+def _orphans(connection: sa.Connection) -> Iterator[str]:
+    owned = (
+        (journal, runs, journal.c.run == runs.c.id),
+        (waits, runs, waits.c.run == runs.c.id),
+        (claims, runs, claims.c.run == runs.c.id),
+        (approvals, runs, approvals.c.run == runs.c.id),
+        (votes, approvals, votes.c.approval == approvals.c.id),
+        (results, signals, results.c.signal == signals.c.id),
+    )
+    for table, owner, same in owned:
+        exists = sa.exists().where(same, table.c.tenant == owner.c.tenant)
+        lost = connection.execute(sa.select(sa.func.count()).select_from(table).where(~exists)).scalar_one()
+        if lost:
+            yield f"{table.name}: {lost} rows belong to nothing in {owner.name}"
+
+
+def _lengths(connection: sa.Connection) -> Iterator[str]:
+    """Runs whose journal is not what their head says."""
+    held = (
+        sa.select(
+            journal.c.run, journal.c.tenant, sa.func.count().label("facts"), sa.func.max(journal.c.n).label("last")
+        )
+        .group_by(journal.c.run, journal.c.tenant)
+        .subquery()
+    )
+    same = sa.and_(held.c.run == runs.c.id, held.c.tenant == runs.c.tenant)
+    facts = sa.func.coalesce(held.c.facts, 0)
+    wrong = sa.or_(facts != runs.c.n, sa.func.coalesce(held.c.last, 0) != runs.c.n)
+    query = sa.select(runs.c.id, runs.c.n, facts).select_from(runs.outerjoin(held, same)).where(wrong)
+    for run, n, found in connection.execute(query):
+        yield f"run {run}: {n} facts expected, {found} found"
+
+
+def _facts(connection: sa.Connection) -> Iterator[str]:
+    """Facts that cannot be read, and values that they say are kept as blobs but are not."""
+    after = 0
+    query = sa.select(journal.c.seq, journal.c.tenant, journal.c.run, journal.c.n, journal.c.data)
+    while rows := connection.execute(query.where(journal.c.seq > after).order_by(journal.c.seq).limit(AT_A_TIME)).all():
+        for _, tenant, run, n, data in rows:
+            try:
+                blob = getattr(codec.decode(data), "blob", None)
+            except codec.CorruptFact as error:
+                yield f"run {run}, fact {n}: {error}"
+                continue
+            if (
+                blob is not None
+                and not connection.execute(
+                    sa.select(blobs.c.size).where(blobs.c.digest == blob.digest, blobs.c.tenant == tenant)
+                ).first()
+            ):
+                yield f"run {run}, fact {n}: its value {blob.digest} is missing"
+        after = rows[-1].seq
+
+
+def _blobs(connection: sa.Connection) -> Iterator[str]:
+    for digest, tenant in connection.execute(sa.select(blobs.c.digest, blobs.c.tenant)).all():
+        same = (blobs.c.digest == digest, blobs.c.tenant == tenant)
+        data = bytes(connection.execute(sa.select(blobs.c.data).where(*same)).scalar_one())
+        if sha256(data).hexdigest() != digest and _canonical_digest(data) != digest:
+            yield f"blob {digest}: its content has another digest"
+
+
+def _canonical_digest(data: bytes) -> str:
+    try:
+        return codec.digest(msgspec.json.decode(data))
+    except msgspec.DecodeError:
+        return ""
+
+
+def _logs(connection: sa.Connection) -> Iterator[str]:
+    after = 0
+    query = sa.select(logs.c.id, logs.c.run, logs.c.path, logs.c.data).order_by(logs.c.id).limit(AT_A_TIME // 10)
+    while rows := connection.execute(query.where(logs.c.id > after)).all():
+        for id_, run, path, data in rows:
+            try:
+                zlib.decompress(data)
+            except zlib.error as error:
+                yield f"run {run}, log of {path or 'the run'}, chunk {id_}: {error}"
+        after = rows[-1].id
