@@ -419,6 +419,9 @@ WARNINGS = {
         steps("{id: a, type: shell, argv: [ls], repeat: safe, reconcile: {type: shell, argv: [ls], happened: result}}"),
         3, 52, "never performed",
     ),
+    "limits of a step that spends nothing": (
+        steps("{id: a, type: stop, guardrails: {cost_usd: 1}}"), 3, 25, "no effect on a step of type `stop`",
+    ),
 }  # fmt: skip
 
 

@@ -242,6 +242,15 @@ def safe_reconcile(subject: Subject) -> Iterator[Problem]:
             yield _warning(subject, (*site.pointer, "reconcile"), message, "write `repeat: never`", on_key=True)
 
 
+def idle_guardrails(subject: Subject) -> Iterator[Problem]:
+    """Limits that nothing enforces are worse than none."""
+    for site in subject.outline.sites:
+        if "guardrails" in site.raw and site.type is not None:
+            message = f"`guardrails` have no effect on a step of type `{site.raw['type']}`: it calls no model"
+            hint = "put them on the workflow; for time, use `timeout`"
+            yield _warning(subject, (*site.pointer, "guardrails"), message, hint, on_key=True)
+
+
 def _warning(
     subject: Subject, pointer: tuple[str | int, ...], message: str, hint: str, *, on_key: bool = False
 ) -> Problem:
@@ -265,5 +274,6 @@ RULES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     unused,
     compensation,
     safe_reconcile,
+    idle_guardrails,
 )
 """In an order in which later rules can rely on what earlier ones found: `unused` follows `references`."""

@@ -229,6 +229,7 @@ class Asking(Part):
     on_timeout: Literal["reject", "approve", "fail", "escalate"] = "reject"
     """What happens then; with `escalate`, `escalate` says whom to ask next."""
     escalate: EscalateModel | None = None
+    """Whom to ask when nobody answered in time: `{to, timeout, on_timeout}`."""
     form: dict[FieldName, FormFieldField] = {}
     """Values that an approver enters, as `{name: {type, required, …}}`."""
 

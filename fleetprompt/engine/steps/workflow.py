@@ -21,4 +21,4 @@ class Workflow(StepModel):
     with_: dict[str, Any] = Field(default_factory=dict[str, Any], alias="with")
     """Its inputs; may hold expressions."""
     wait: bool = True
-    """Whether to wait for the child to end; otherwise the output is its run id."""
+    """Whether to wait for the child to end; otherwise the output is `{run: <its id>}` at once."""
