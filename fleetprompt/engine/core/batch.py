@@ -22,7 +22,7 @@ from fleetprompt.engine.core.state import Run
 SPILL_BYTES = 64 * 1024
 """A fact whose JSON is larger has its value moved to a blob."""
 CACHE_BYTES = 16 * HYDRATE_BYTES
-"""How much of the loaded values a run keeps."""
+"""How much of the loaded values a run keeps between decisions."""
 _FIELDS = ("output", "input", "items", "inputs", "value")
 
 
@@ -55,10 +55,12 @@ class Batch:
             while len(self.facts) < limit:
                 facts = advance(run, now)
                 if not facts:
-                    return
+                    break
                 self.add(run, facts)
         except NeedsValue as needs:
             self.needs = needs.digest
+            return
+        _forget(run)
 
     def _spill(self, run: Run, fact: AnyFact, data: bytes) -> tuple[AnyFact, bytes]:
         for field in _FIELDS:
@@ -84,9 +86,12 @@ class Batch:
 
 
 def remember(run: Run, digest: str, value: Any, size: int) -> None:
-    """Keep a loaded value for expressions; the oldest are forgotten, they can be loaded again."""
-    if size > HYDRATE_BYTES:
-        return
-    while len(run.blobs) >= CACHE_BYTES // HYDRATE_BYTES:
+    """Keep a loaded value for expressions until what needs it is decided: one decision may need many."""
+    if size <= HYDRATE_BYTES:
+        run.blobs[digest] = value
+
+
+def _forget(run: Run) -> None:
+    """Drop the oldest of the loaded values; they can be loaded again."""
+    while len(run.blobs) > CACHE_BYTES // HYDRATE_BYTES:
         run.blobs.pop(next(iter(run.blobs)))
-    run.blobs[digest] = value
