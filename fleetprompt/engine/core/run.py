@@ -40,6 +40,7 @@ from fleetprompt.engine.core.facts import (
 )
 from fleetprompt.engine.core.graph import close_scope, lose_slots_when_idle, open_items, open_scope, release, settle
 from fleetprompt.engine.core.keys import signal_id
+from fleetprompt.engine.core.names import value_of
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.core.state import FINAL, Gate, Inner, Meter, Outbox, Run, Step, Todo, Wake
@@ -333,7 +334,8 @@ def _step_waiting(run: Run, fact: StepWaiting) -> None:
     if fact.on in ("signal", "child", "slot"):
         run.outbox.waits.append((step.path, fact.on, step.ref, fact.key))
     if fact.on == "child":
-        workflow = mapping(step.input).get("workflow", "")
+        # Named by the file and not by the input, which may have been spilled.
+        workflow = step.program.node.config.get("workflow", "")
         data = {"run": fact.ref, "workflow": workflow, "parent": run.id, "path": step.path}
         _send(run, signals.START, fact.ref, data, fact.ref, fact.at)
 
@@ -365,7 +367,8 @@ def _step_succeeded(run: Run, fact: StepSucceeded) -> None:
 
 
 def _emit(run: Run, step: Step, at: float) -> None:
-    config = mapping(step.input)
+    # A spilled input has been in memory since the fact before this one. Folding an old journal sends nothing anyway.
+    config = mapping(value_of(run, step.input_blob or step.input))
     created = run.created
     assert created is not None
     run.outbox.signals.append(

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
-from fleetprompt.engine.core.codec import digest, mapping
+from fleetprompt.engine.core.codec import canonical, digest, mapping
 from fleetprompt.engine.core.codec import items as listed
 from fleetprompt.engine.core.duration import parse_duration, parse_time
 from fleetprompt.engine.core.errors import Failure
@@ -23,13 +23,16 @@ from fleetprompt.engine.core.facts import (
     StepWaiting,
 )
 from fleetprompt.engine.core.keys import approval_id, child_id, signal_id
-from fleetprompt.engine.core.names import names
+from fleetprompt.engine.core.names import HYDRATE_BYTES, names, value_of
 from fleetprompt.engine.core.outcome import failed, holds, invalid, rendered, succeeded
+from fleetprompt.engine.core.plan import Kind
 from fleetprompt.engine.core.program import Compiled
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.core.template import SecretRef
 
 Secrets = dict[str, list[Any]]
+MAX_MESSAGE = 10_000
+"""Characters of the message with which a `stop` ends a run."""
 
 
 def start(run: Run, step: Step, at: float) -> list[AnyFact]:
@@ -99,18 +102,20 @@ def _begin(run: Run, step: Step, at: float, slot: Slot | None) -> list[AnyFact]:
     config: Any
     if gate is not None:
         config, secrets = gate.input, gate.secrets
-        if isinstance(config, Blob):
+        if isinstance(config, Blob) and node.kind == "effect":
             blob, config = config, None
+        elif isinstance(config, Blob):
+            config = _loaded(run, config)
     else:
         config, secrets = render_config(run, step, step.program.config)
     attempt = step.attempt + 1
-    is_transform = node.kind == "transform"
+    generation = run.generation if step.attempt == 0 else step.generation
     started = StepStarted(
         at=at,
         path=step.path,
         attempt=attempt,
-        generation=run.generation if step.attempt == 0 else step.generation,
-        input=None if is_transform else config or {},
+        generation=generation,
+        input=None if blob is not None else _recorded(node.kind, config),
         secrets=secrets,
         blob=blob,
         role=_role(step),
@@ -136,12 +141,32 @@ def _begin(run: Run, step: Step, at: float, slot: Slot | None) -> list[AnyFact]:
         case "approval":
             return [started, _ask(run, step, at, config, attempt)]
         case "emit":
-            output = {"id": signal_id(str(config.get("signal")), run.id, step.path, str(step.generation))}
+            if len(canonical(config)) > HYDRATE_BYTES:
+                raise ValueError("the data of a signal is at most 1 MiB")
+            output = {"id": signal_id(str(config.get("signal")), run.id, step.path, str(generation))}
             return [started, *succeeded(run, step, at, output, attempt=attempt)]
         case "workflow":
             return [started, *_call(run, step, at, config, attempt)]
         case "stop":
             return [started, *succeeded(run, step, at, config.get("output"), attempt=attempt)]
+
+
+def _recorded(kind: Kind, config: dict[str, Any]) -> dict[str, Any] | None:
+    """What the start of a step says about its input: what is its output in the same moment is not said twice."""
+    if kind == "transform":
+        return None
+    if kind == "stop":
+        return {"status": config.get("status", "completed"), "message": str(config.get("message") or "")[:MAX_MESSAGE]}
+    return config or {}
+
+
+def _loaded(run: Run, blob: Blob) -> Any:
+    found = value_of(run, blob)
+    if isinstance(found, NotLoaded):
+        raise NeedsValue(found.digest)
+    if blob.size > HYDRATE_BYTES:
+        raise ValueError("what was approved is larger than 1 MiB")
+    return found
 
 
 def _choose(run: Run, step: Step) -> tuple[str, ...]:
@@ -185,7 +210,7 @@ def next_iteration(run: Run, step: Step, at: float) -> list[AnyFact] | None:
     assert loop.test is not None
     assert inner is not None
     compiled = step.program.condition(loop.test)
-    extra = {"index": inner.opened, "loop": {"previous": inner.previous, "index": inner.opened}}
+    extra = {"index": inner.opened, "loop": {"previous": value_of(run, inner.previous), "index": inner.opened}}
     try:
         if not holds(run, step, compiled, extra):
             return None
