@@ -73,6 +73,133 @@ Asserts: TypeAlias = Annotated[list[TestField], one_or_many(lambda value: not is
 VarName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 
 
+def read_step(value: Any, info: ValidationInfo) -> StepModel:
+    """One entry of a block, as the model of its type."""
+    errors: list[InitErrorDetails] = []
+    if isinstance(value, dict) and "id" not in value:
+        errors += _details(_located("missing-key", "a step needs an `id`", "give it a name such as `id: fetch`", value))
+    try:
+        model = _read(value, info, "a step is a mapping such as {id: fetch, type: http, url: …}")
+    except ValidationError as error:
+        errors += _details(error)
+        model = None
+    if model is None or errors:
+        raise ValidationError.from_exception_data("Step", errors)
+    return model
+
+
+def read_body(value: Any, info: ValidationInfo) -> StepModel:
+    """A step without id and without a place in the order: a compensation or a reconciliation."""
+    model = _read(value, info, "this is a step without `id`: a mapping such as {type: http, url: …}")
+    if model.kind != "effect":
+        message = f"a step of type `{model.type}` does no outside work and cannot stand here"
+        raise _located("bad-value", message, "", value["type"], "type")
+    for key in NOT_IN_A_BODY:
+        if key in value:
+            message = f"`{key}` has no meaning here: this step runs only when its owner calls for it"
+            raise _located("unknown-key", message, "remove it", value[key], key)
+    return model
+
+
+def step_type(name: Any) -> type[StepModel]:
+    """The class of a step type. Raises `NotFound` with a did-you-mean."""
+    return cast("type[StepModel]", STEPS.get(str(name)))
+
+
+_KNOWN_ERRORS = frozenset(get_args(ErrorType))
+
+
+def known_type(name: Any) -> type[StepModel] | None:
+    """The class of a step type; None when there is none of that name."""
+    return step_type(name) if isinstance(name, str) and name in STEPS else None
+
+
+NOT_IN_A_BODY = (
+    "id", "if", "needs", "join", "compensate", "reconcile", "approval", "concurrency", "set", "on_error",
+)  # fmt: skip
+
+
+def _read(value: Any, info: ValidationInfo, shape: str) -> StepModel:
+    if not isinstance(value, dict):
+        raise PydanticCustomError("wrong-type", "{message}", {"message": "this is not a step", "hint": shape})
+    body = cast("dict[Any, Any]", value)
+    if "type" not in body:
+        known = ", ".join(STEPS.names())
+        raise _located("missing-key", "a step needs a `type`", f"one of: {known}", body)
+    try:
+        model = step_type(body["type"])
+    except NotFound as error:
+        raise _located("unknown-type", error.message, error.hint, body["type"], "type") from None
+    read = model.model_validate(body, context=info.context)
+    if info.context is not None and MODELS in info.context:
+        info.context[MODELS][id(body)] = read
+    return read
+
+
+def _located(code: str, message: str, hint: str, value: Any, *loc: str | int) -> ValidationError:
+    """An error at a place below the value that is being validated."""
+    error = PydanticCustomError(cast("Any", code), "{message}", {"message": message, "hint": hint})
+    return ValidationError.from_exception_data(
+        "Step", [InitErrorDetails(type=error, loc=loc, input=value)]
+    )  # fmt: skip
+
+
+Body: TypeAlias = Annotated["StepModel", PlainValidator(read_body), WithJsonSchema(definition("body")), StepBody()]
+"""A step without an id."""
+
+
+class ReconcileModel(Part):
+    """What the result of a reconciling step means; its other keys are the step itself."""
+
+    happened: Annotated[TestField, Sees("result", "error")]
+    """Condition over `result` and `error` of that step: true means that the work was done."""
+    output: Annotated[Any, Sees("result", "error")] = None
+    """The output of the step if the work was done; may hold expressions over `result`."""
+    step: Annotated[Any, Field(exclude=True)] = None
+
+
+def read_reconcile(value: Any, info: ValidationInfo) -> ReconcileModel:
+    """A mapping that is a step without id, plus `happened` and `output`."""
+    if not isinstance(value, dict):
+        hint = "this is a step without `id`, plus `happened`: {type: http, url: …, happened: result.status == 200}"
+        raise PydanticCustomError("wrong-type", "{message}", {"message": "this is not a step", "hint": hint})
+    whole = cast("dict[Any, Any]", value)
+    own = {key: whole[key] for key in ("happened", "output") if key in whole}
+    errors: list[InitErrorDetails] = []
+    body: StepModel | None = None
+    meaning: ReconcileModel | None = None
+    try:
+        body = read_body({key: item for key, item in whole.items() if key not in own}, info)
+    except ValidationError as error:
+        errors += _details(error)
+    try:
+        meaning = ReconcileModel.model_validate(own, context=info.context)
+    except ValidationError as error:
+        errors += _details(error)
+    if meaning is None or body is None:
+        raise ValidationError.from_exception_data("ReconcileModel", errors)
+    return meaning.model_copy(update={"step": body})
+
+
+def _details(error: ValidationError) -> list[InitErrorDetails]:
+    """The errors of a validation, to be raised again together with others."""
+    return [
+        InitErrorDetails(type=_type_of(item), loc=item["loc"], input=item["input"], ctx=item.get("ctx", {}))
+        for item in error.errors(include_url=False)
+    ]
+
+
+def _type_of(item: ErrorDetails) -> str | PydanticCustomError:
+    if item["type"] in _KNOWN_ERRORS:
+        return item["type"]
+    return PydanticCustomError(cast("Any", item["type"]), "{message}", {"message": item["msg"], **item.get("ctx", {})})
+
+
+ReconcileField: TypeAlias = Annotated[
+    ReconcileModel, PlainValidator(read_reconcile), WithJsonSchema(definition("reconcile")), StepBody()
+]
+
+
 class StepModel(Part):
     """What every step may carry."""
 
@@ -194,136 +321,9 @@ def own_fields(model: type[StepModel]) -> frozenset[str]:
     return frozenset(names)
 
 
-def read_step(value: Any, info: ValidationInfo) -> StepModel:
-    """One entry of a block, as the model of its type."""
-    errors: list[InitErrorDetails] = []
-    if isinstance(value, dict) and "id" not in value:
-        errors += _details(_located("missing-key", "a step needs an `id`", "give it a name such as `id: fetch`", value))
-    try:
-        model = _read(value, info, "a step is a mapping such as {id: fetch, type: http, url: …}")
-    except ValidationError as error:
-        errors += _details(error)
-        model = None
-    if model is None or errors:
-        raise ValidationError.from_exception_data("Step", errors)
-    return model
-
-
-def read_body(value: Any, info: ValidationInfo) -> StepModel:
-    """A step without id and without a place in the order: a compensation or a reconciliation."""
-    model = _read(value, info, "this is a step without `id`: a mapping such as {type: http, url: …}")
-    if model.kind != "effect":
-        message = f"a step of type `{model.type}` does no outside work and cannot stand here"
-        raise _located("bad-value", message, "", value["type"], "type")
-    for key in NOT_IN_A_BODY:
-        if key in value:
-            message = f"`{key}` has no meaning here: this step runs only when its owner calls for it"
-            raise _located("unknown-key", message, "remove it", value[key], key)
-    return model
-
-
-def step_type(name: Any) -> type[StepModel]:
-    """The class of a step type. Raises `NotFound` with a did-you-mean."""
-    return cast("type[StepModel]", STEPS.get(str(name)))
-
-
-_KNOWN_ERRORS = frozenset(get_args(ErrorType))
-
-
-def known_type(name: Any) -> type[StepModel] | None:
-    """The class of a step type; None when there is none of that name."""
-    return step_type(name) if isinstance(name, str) and name in STEPS else None
-
-
-NOT_IN_A_BODY = (
-    "id", "if", "needs", "join", "compensate", "reconcile", "approval", "concurrency", "set", "on_error",
-)  # fmt: skip
-
-
-def _read(value: Any, info: ValidationInfo, shape: str) -> StepModel:
-    if not isinstance(value, dict):
-        raise PydanticCustomError("wrong-type", "{message}", {"message": "this is not a step", "hint": shape})
-    body = cast("dict[Any, Any]", value)
-    if "type" not in body:
-        known = ", ".join(STEPS.names())
-        raise _located("missing-key", "a step needs a `type`", f"one of: {known}", body)
-    try:
-        model = step_type(body["type"])
-    except NotFound as error:
-        raise _located("unknown-type", error.message, error.hint, body["type"], "type") from None
-    read = model.model_validate(body, context=info.context)
-    if info.context is not None and MODELS in info.context:
-        info.context[MODELS][id(body)] = read
-    return read
-
-
-def _located(code: str, message: str, hint: str, value: Any, *loc: str | int) -> ValidationError:
-    """An error at a place below the value that is being validated."""
-    error = PydanticCustomError(cast("Any", code), "{message}", {"message": message, "hint": hint})
-    return ValidationError.from_exception_data(
-        "Step", [InitErrorDetails(type=error, loc=loc, input=value)]
-    )  # fmt: skip
-
-
-Body: TypeAlias = Annotated[StepModel, PlainValidator(read_body), WithJsonSchema(definition("body")), StepBody()]
-"""A step without an id."""
 Steps: TypeAlias = Annotated[
     list[Annotated[StepModel, PlainValidator(read_step), WithJsonSchema(definition("step"))]],
     Field(max_length=MAX_STEPS),
     StepList(),
 ]
 """A block: steps in order."""
-
-
-class ReconcileModel(Part):
-    """What the result of a reconciling step means; its other keys are the step itself."""
-
-    happened: Annotated[TestField, Sees("result", "error")]
-    """Condition over `result` and `error` of that step: true means that the work was done."""
-    output: Annotated[Any, Sees("result", "error")] = None
-    """The output of the step if the work was done; may hold expressions over `result`."""
-    step: Annotated[StepModel | None, Field(exclude=True)] = None
-
-
-def read_reconcile(value: Any, info: ValidationInfo) -> ReconcileModel:
-    """A mapping that is a step without id, plus `happened` and `output`."""
-    if not isinstance(value, dict):
-        hint = "this is a step without `id`, plus `happened`: {type: http, url: …, happened: result.status == 200}"
-        raise PydanticCustomError("wrong-type", "{message}", {"message": "this is not a step", "hint": hint})
-    whole = cast("dict[Any, Any]", value)
-    own = {key: whole[key] for key in ("happened", "output") if key in whole}
-    errors: list[InitErrorDetails] = []
-    body: StepModel | None = None
-    meaning: ReconcileModel | None = None
-    try:
-        body = read_body({key: item for key, item in whole.items() if key not in own}, info)
-    except ValidationError as error:
-        errors += _details(error)
-    try:
-        meaning = ReconcileModel.model_validate(own, context=info.context)
-    except ValidationError as error:
-        errors += _details(error)
-    if meaning is None or body is None:
-        raise ValidationError.from_exception_data("ReconcileModel", errors)
-    return meaning.model_copy(update={"step": body})
-
-
-def _details(error: ValidationError) -> list[InitErrorDetails]:
-    """The errors of a validation, to be raised again together with others."""
-    return [
-        InitErrorDetails(type=_type_of(item), loc=item["loc"], input=item["input"], ctx=item.get("ctx", {}))
-        for item in error.errors(include_url=False)
-    ]
-
-
-def _type_of(item: ErrorDetails) -> str | PydanticCustomError:
-    if item["type"] in _KNOWN_ERRORS:
-        return item["type"]
-    return PydanticCustomError(cast("Any", item["type"]), "{message}", {"message": item["msg"], **item.get("ctx", {})})
-
-
-ReconcileField: TypeAlias = Annotated[
-    ReconcileModel, PlainValidator(read_reconcile), WithJsonSchema(definition("reconcile")), StepBody()
-]
-
-StepModel.model_rebuild()
