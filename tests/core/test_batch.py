@@ -15,6 +15,7 @@ BIG = "x" * 100_000
 HUGE = "y" * (HYDRATE_BYTES + 10)
 
 
+@pytest.mark.parametrize("count", [3, 40])
 def test_a_composite_of_large_outputs_has_them_all(count: int) -> None:
     """However little of it a run keeps in memory, or the same value would be loaded again and again."""
     texts = [f"{i}" + BIG for i in range(count)]
