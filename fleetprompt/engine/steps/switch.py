@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationInfo, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationInfo, model_validator
 
 from fleetprompt.engine.core.plan import Case
 from fleetprompt.engine.definition.fields import BareExpression, Port, StepList, TestField, Verbatim, wrong
@@ -47,10 +47,13 @@ Cases: TypeAlias = Annotated[
     PlainValidator(_cases, json_schema_input_type=dict[str, Steps] | list[CaseModel]),
     StepList(),
 ]
+_LATER = ConfigDict(defer_build=True)
 _NAMED: TypeAdapter[dict[str, list[StepModel]]] = TypeAdapter(
-    Annotated[dict[Port, Steps], Field(min_length=1, max_length=200)]
+    Annotated[dict[Port, Steps], Field(min_length=1, max_length=200)], config=_LATER
 )
-_LISTED: TypeAdapter[list[CaseModel]] = TypeAdapter(Annotated[list[CaseModel], Field(min_length=1, max_length=200)])
+_LISTED: TypeAdapter[list[CaseModel]] = TypeAdapter(
+    Annotated[list[CaseModel], Field(min_length=1, max_length=200)], config=_LATER
+)
 
 
 @step("switch")
