@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from play import Play, act, each, plan
 
 from fleetprompt.engine.core.batch import CACHE_BYTES, remember
