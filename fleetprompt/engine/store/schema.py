@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.store import dialect as sqlite
@@ -59,9 +60,16 @@ def prepare(path: Path, dialect: Dialect) -> None:
     except (OSError, sqlite3.Error) as error:
         raise dialect.explain(error, str(path)) or StoreUnavailable(str(error), where=str(path)) from error
     if not is_current(version, str(path)):
-        from fleetprompt.engine.store.migrations import upgrade
+        _upgrade(path, dialect)
 
+
+def _upgrade(path: Path, dialect: Dialect) -> None:
+    from fleetprompt.engine.store.migrations import upgrade
+
+    try:
         upgrade(path)
+    except DBAPIError as error:
+        raise dialect.explain(error, str(path)) or error from error
 
 
 def _create(connection: sqlite3.Connection, dialect: Dialect, path: Path) -> str:

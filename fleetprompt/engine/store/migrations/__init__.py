@@ -5,27 +5,38 @@ A change of `tables.py` adds a file `versions/NNNN_what.py`, raises `schema.HEAD
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.pool import NullPool
+
+from fleetprompt.engine.store.dialect import connect
+
+HERE = Path(__file__).parent
+VERSIONS: tuple[Path, ...] = (HERE / "versions",)
+"""Folders with migrations."""
 
 
 def upgrade(path: Path, revision: str = "head") -> None:
     """Bring the SQLite store at a path to a revision. Raises what the driver raises; then nothing has changed."""
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=NullPool)
-    with engine.connect() as connection:
-        # SQLite takes changes of the schema back like any other, but the driver would begin too late for that.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        run(connection, revision)
-        connection.commit()
+    engine = sa.create_engine("sqlite://", creator=lambda: connect(str(path)), isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            # SQLite takes changes of the schema back like any other, but only within a transaction that we begin.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            run(connection, revision)
+            connection.exec_driver_sql("COMMIT")
+    finally:
+        engine.dispose()
 
 
 def run(connection: sa.Connection, revision: str = "head") -> None:
     """Bring the store behind a connection to a revision, within the transaction that is open."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("script_location", str(HERE))
+    config.set_main_option("version_locations", os.pathsep.join(map(str, VERSIONS)))
+    config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

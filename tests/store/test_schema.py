@@ -1,0 +1,176 @@
+"""Creating, upgrading and refusing stores."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from store_kit import put, start
+
+from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.ports import RunHead
+from fleetprompt.engine.store import schema
+from fleetprompt.engine.store.database import SqlStore
+from fleetprompt.engine.store.dialect import SqliteDialect
+from fleetprompt.engine.store.tables import metadata, runs
+
+
+def _shape(path: Path) -> dict[str, str]:
+    """Every table and index as the database has it, spelling aside."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    connection.close()
+    return {name: re.sub(r'[\s"]+', " ", sql).strip() for name, sql in rows if name != "alembic_version"}
+
+
+def test_tables_and_migrations_lead_to_the_same_schema(tmp_path: Path) -> None:
+    from fleetprompt.engine.store.migrations import upgrade
+
+    schema.prepare(tmp_path / "created.db", SqliteDialect())
+    (tmp_path / "migrated.db").touch()
+    upgrade(tmp_path / "migrated.db")
+    assert _shape(tmp_path / "created.db") == _shape(tmp_path / "migrated.db")
+    with sqlite3.connect(tmp_path / "migrated.db") as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(schema.HEAD,)]
+    connection.close()
+
+
+def test_every_table_and_every_unique_key_has_the_tenant() -> None:
+    for table in metadata.sorted_tables:
+        assert not table.c.tenant.nullable, table.name
+        keys = [list(table.primary_key.columns)] + [[*index.columns] for index in table.indexes if index.unique]
+        for key in keys:
+            if [str(column.type) for column in key] not in (["BIGINT"], ["INTEGER"]):
+                assert table.c.tenant in key, (table.name, key)
+
+
+def test_a_run_has_a_column_for_every_field_in_its_order() -> None:
+    assert [column.name for column in runs.c] == list(RunHead.__struct_fields__)
+
+
+async def test_a_new_store_is_private(path: Path) -> None:
+    store = SqlStore(path)
+    await store.open()
+    await put(store, start("r1"))
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    for file in path.parent.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600, file
+    await store.close()
+    assert [file.name for file in path.parent.iterdir()] == ["fleet.db"]
+
+
+def test_creating_is_fast_and_needs_no_alembic(path: Path) -> None:
+    program = f"""
+import asyncio, sys, time
+from pathlib import Path
+from fleetprompt.engine.store.database import SqlStore
+
+async def main():
+    times = []
+    for name in ("warm", "a", "b", "c", "a"):
+        store = SqlStore(Path({str(path)!r}).with_name(name + ".db"))
+        began = time.perf_counter()
+        await store.open()
+        times.append(time.perf_counter() - began)
+        await store.close()
+    print(min(times[1:4]))
+    assert not [name for name in sys.modules if name.startswith("alembic")]
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.06
+
+
+async def test_a_newer_schema_is_refused(path: Path) -> None:
+    store = SqlStore(path)
+    await store.open()
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(StoreUnavailable, match="schema 9999") as refused:
+        await store.open()
+    assert "upgrade FleetPrompt" in refused.value.hint
+    with pytest.raises(StoreUnavailable):
+        await store.runs.get("r1")
+
+
+async def test_an_older_schema_is_upgraded_in_one_transaction(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqlStore(path)
+    await store.open()
+    await put(store, start("r1"))
+    await store.close()
+    later = path.parent / "versions"
+    later.mkdir()
+    (later / "0002_more.py").write_text(
+        "from alembic import op\n"
+        "import sqlalchemy as sa\n"
+        "revision, down_revision = '0002', '0001'\n"
+        "def upgrade():\n"
+        "    op.add_column('runs', sa.Column('extra', sa.Text))\n"
+        "    op.execute('SELECT missing FROM runs')\n"
+    )
+    from fleetprompt.engine.store import migrations
+
+    monkeypatch.setattr(migrations, "VERSIONS", (*migrations.VERSIONS, later))
+    monkeypatch.setattr(schema, "HEAD", "0002")
+    before = _shape(path)
+    with pytest.raises(StoreUnavailable, match="missing"):
+        await store.open()
+    assert _shape(path) == before
+    (later / "0002_more.py").write_text((later / "0002_more.py").read_text().replace("SELECT missing", "SELECT id"))
+    await store.open()
+    assert await store.runs.get("r1") is not None
+    await store.close()
+    assert "extra" in _shape(path)["runs"]
+
+
+async def test_a_strange_file_is_not_touched(path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    with pytest.raises(StoreUnavailable, match="not a FleetPrompt store"):
+        await SqlStore(path).open()
+    assert list(_shape(path)) == ["theirs"]
+    path.write_bytes(b"this is a text file, and a long one\n" * 100)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        await SqlStore(path).open()
+
+
+async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable):
+        await SqlStore(tmp_path / "file" / "fleet.db").open()
+
+
+def test_two_that_open_at_once_make_one_store(path: Path) -> None:
+    program = f"""
+import asyncio
+from fleetprompt.engine.store.database import SqlStore
+
+async def main():
+    store = SqlStore({str(path)!r})
+    await store.open()
+    await store.close()
+
+asyncio.run(main())
+"""
+    both = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(3)]
+    for each in both:
+        _, errors = each.communicate()
+        assert each.returncode == 0, errors.decode()
+    assert "journal" in _shape(path)
+
+
+def test_an_index_that_filters_use_ignores_case(path: Path) -> None:
+    schema.prepare(path, SqliteDialect())
+    assert "NOCASE" in _shape(path)["runs_workflow"]
+    assert isinstance(runs.c.workflow.type, sa.Text)
