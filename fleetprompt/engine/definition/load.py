@@ -104,7 +104,7 @@ def _capped(problems: list[Problem], document: Document) -> tuple[Problem, ...]:
         return ordered(problems)
     kept = ordered(errors or problems)
     if len(kept) > MAX_SHOWN:
-        more = document.problem((), ProblemCode.TOO_MANY, f"and {len(kept) - MAX_SHOWN} more problems")
+        more = document.problem((), ProblemCode.TOO_MANY, f"and at least {len(kept) - MAX_SHOWN} more problems")
         kept = (*kept[:MAX_SHOWN], more)
     return kept
 

@@ -168,12 +168,12 @@ class Unreachable:
         self._dead: set[int] = set()
         self._open: dict[int, dict[int, frozenset[Outcome]]] = {}
         self._ways: dict[int, frozenset[Outcome]] = {}
-        self._ported = {
-            section.ids[need.step].index
-            for site in section.sites
-            for _, need in site.needs or ()
-            if need.port and need.step in section.ids
-        }
+        wanted: dict[int, set[str]] = {}
+        for _, need in (entry for site in section.sites for entry in site.needs or ()):
+            if need.step in section.ids:
+                wanted.setdefault(section.ids[need.step].index, set()).add(need.port)
+        self._contested = {index for index, ports in wanted.items() if len(ports) > 1}
+        """Steps that are needed in more than one way: only those can be asked for two ends at once."""
         ordered = [] if self.graph.cycles else [section.sites[i] for i in self.graph.order if i < len(section.sites)]
         self._stop = self._certain_stop(ordered)
         for site in ordered:
@@ -207,7 +207,7 @@ class Unreachable:
         merged: dict[int, frozenset[Outcome]] = {}
         for need, other in needs:
             demands = dict(self._open.get(other.index, {}))
-            if other.index in self._ported and other.model is not None:
+            if other.index in self._contested and other.model is not None:
                 met = frozenset(ways for ways in self._ways_of(other) if need.port in ways)
                 demands[other.index] = met & demands.get(other.index, met)
             for index, ways in demands.items():

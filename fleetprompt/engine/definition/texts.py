@@ -46,7 +46,7 @@ def texts(outline: Outline) -> Iterator[Text]:
     data = outline.data
     yield from _triggers(data.get("triggers"))
     yield from _value(data.get("concurrency"), ("concurrency",), Place("group"))
-    for key in ("vars", "inputs"):
+    for key in ("vars", "inputs", "labels"):
         yield from _constants(data.get(key), (key,), Place("group"))
     yield from _value(data.get("output"), ("output",), Place("output"))
     for site in outline.sites:
