@@ -116,7 +116,8 @@ def _decide(run: Run, step: Step, todo: Todo, at: float) -> list[AnyFact]:
 
 
 def _cancel(step: Step, at: float) -> list[AnyFact]:
-    cancelled = StepCancelled(at=at, path=step.path, reason=step.scope.closing)
+    doubtful = step.status == "in_doubt"
+    cancelled = StepCancelled(at=at, path=step.path, reason=step.scope.closing, unknown=doubtful)
     gate = step.gate
     if gate is None or gate.decision:
         return [cancelled]

@@ -493,11 +493,16 @@ def _step_resolved(run: Run, fact: StepResolved) -> None:
         case "run":
             step.status = "pending"
             step.tries = 0
-            run.agenda[step] = Todo.RESTART
+            closing = step.scope.closing and step.role == "step"
+            run.agenda[step] = Todo.CANCEL if closing else Todo.RESTART
         case "abort":
             step.error = Failure("IN_DOUBT", "aborted by the operator", path=step.path, retryable=False)
             run.abort = run.compensate = True
             _end(run, step, "failed", fact.at)
+            if step.role == "step" and run.root is not None and not run.root.closing:
+                run.verdict = ("failed", step.error, None)
+                run.ending = "abort"
+                close_scope(run, run.root, run.ending)
 
 
 # ---------------------------------------------------------------- approvals
