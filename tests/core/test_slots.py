@@ -313,3 +313,13 @@ def test_a_loop_over_a_group_takes_and_gives_back_each_time() -> None:
         assert play.claims[("group:deploy", f"l[{i}].a")] == 1
         play.ok(f"l[{i}].a")
     assert (play.status(), play.claims) == ("completed", {})
+
+
+def test_a_run_that_has_started_is_not_skipped_because_it_has_to_wait_for_a_slot_again() -> None:
+    play = Play(plan(ask("x"), act("a")), slots=(Slot("group:deploy", 1), *RUNS))
+    play.grant()
+    play.vote("x")
+    assert play.run.wants_slot
+    assert play.refuse() == []
+    play.grant()
+    assert play.owed == ["a"]

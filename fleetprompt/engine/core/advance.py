@@ -91,6 +91,8 @@ def refuse(run: Run, path: str, on_conflict: str, now: float) -> list[AnyFact]:
     if on_conflict != "skip":
         return []
     if not path:
+        if run.started_at is not None or run.ended:
+            return []
         failure = Failure("CANCELLED", "skipped: its concurrency group is taken", retryable=False)
         return [RunCancelRequested(at=at, reason="conflict", error=failure)]
     return [StepSkipped(at=at, path=path, reason="conflict")] if path in run.wanted else []

@@ -45,7 +45,7 @@ def cancel(run: Run, at: float, *, by: str, reason: str = "") -> Reply:
     """End the run early."""
     if run.ended:
         return Refusal(f"the run is already {run.status}")
-    if run.verdict is not None:
+    if run.verdict is not None or (run.root is not None and run.root.closing):
         return Refusal("the run is already ending")
     return [RunCancelRequested(at=max(at, run.at), by=by, reason=reason or f"cancelled by {by or 'the engine'}")]
 
