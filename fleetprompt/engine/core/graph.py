@@ -50,13 +50,14 @@ def open_scope(
     *,
     name: str = "",
     index: int = -1,
+    item: Any = None,
 ) -> Scope:
     """Open a block under a composite: its steps exist from now on, the first ones become decidable."""
     prefix = ""
     if owner is not None:
         attempt = f"#{owner.attempt}" if owner.attempt > 1 else ""
         prefix = f"{owner.path}{attempt}[{index}]." if index >= 0 else f"{owner.path}{attempt}."
-    scope = Scope(block, prefix, owner, meters, name=name, index=index)
+    scope = Scope(block, prefix, owner, meters, name=name, index=index, item=item)
     if owner is not None and owner.inner is not None:
         owner.inner.open[name if index < 0 else index] = scope
     for step in scope.steps:
@@ -262,8 +263,11 @@ def open_items(run: Run, step: Step) -> None:
     meters = step.scope.meters + ((inner.meter,) if inner.meter else ())
     block = next(iter(step.program.blocks.values()))
     while inner.opened < inner.total and len(inner.open) < loop.concurrency:
+        index = inner.opened
         inner.opened += 1
-        open_scope(run, step, block, meters, index=inner.opened - 1)
+        # The scope outlives `inner`, which a new attempt replaces, and its compensations still need the item.
+        item = inner.items[index] if isinstance(inner.items, list) else inner.items
+        open_scope(run, step, block, meters, index=index, item=item)
 
 
 # ---------------------------------------------------------------- slots

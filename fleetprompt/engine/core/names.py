@@ -106,16 +106,20 @@ def about(run: Run) -> dict[str, Any]:
         "created_at": created.at,
         "started_at": run.started_at,
         "commit": created.source.commit,
-        "error": msgspec.to_builtins(run.verdict[1]) if run.verdict and run.verdict[1] else None,
+        "error": _why_it_ends(run),
     }
+
+
+def _why_it_ends(run: Run) -> Any:
+    failure = run.verdict[1] if run.verdict else run.root and run.root.failure
+    return msgspec.to_builtins(failure) if failure else None
 
 
 def item_of(run: Run, scope: Scope) -> Any:
     """The item of a loop's iteration; None in a `while` loop."""
-    owner = scope.owner
-    if owner is None or owner.inner is None:
-        return None
-    found = value_of(run, owner.inner.items)
+    if not isinstance(scope.item, Blob):
+        return scope.item
+    found = value_of(run, scope.item)
     if isinstance(found, NotLoaded):
         return found
     known = items(found)

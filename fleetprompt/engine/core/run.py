@@ -243,7 +243,9 @@ def _compensation(run: Run, path: str) -> Step | None:
     step = Step(path, subject.program.compensation, subject.scope)
     step.role = "compensation"
     run.steps[path] = step
-    if subject in run.undo:
+    if run.undo and run.undo[-1] is subject:
+        run.undo.pop()
+    elif subject in run.undo:
         run.undo.remove(subject)
     run.compensating = step
     return step

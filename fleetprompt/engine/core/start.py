@@ -199,6 +199,8 @@ def _expand(run: Run, step: Step, at: float) -> list[AnyFact]:
         items = cast("list[Any]", found)
     if len(items) > loop.max_iterations:
         raise ValueError(f"`over` has {len(items)} items, `max_iterations` is {loop.max_iterations}")
+    if len(canonical(items)) > HYDRATE_BYTES:
+        raise ValueError("the items of `over` are larger than 1 MiB: loop over references to them")
     return [StepExpanded(at=at, path=step.path, items=items, count=len(items))]
 
 
