@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from bench import table
-from bench.catalog import MEASURES, PEERS, chosen
+from bench.catalog import MEASURES, OURS, PEERS, chosen
 from bench.machine import conditions, disk_folder, installed
 from bench.session import Found, Session
 
@@ -52,6 +52,10 @@ def main() -> int:
         for note in one.notes
     ]
     table.show(lines, about, notes)
+    for measure in done:
+        for sample in found[measure.name][OURS].samples:
+            if "report" in sample:
+                print(f"\n{sample['report']}")
     return 0
 
 
