@@ -168,12 +168,11 @@ class Unreachable:
         self._dead: set[int] = set()
         self._open: dict[int, dict[int, frozenset[Outcome]]] = {}
         self._ways: dict[int, frozenset[Outcome]] = {}
-        wanted: dict[int, set[str]] = {}
+        self._wanted: dict[int, set[str]] = {}
+        """For each step, the ports of it that are needed."""
         for _, need in (entry for site in section.sites for entry in site.needs or ()):
             if need.step in section.ids:
-                wanted.setdefault(section.ids[need.step].index, set()).add(need.port)
-        self._contested = {index for index, ports in wanted.items() if len(ports) > 1}
-        """Steps that are needed in more than one way: only those can be asked for two ends at once."""
+                self._wanted.setdefault(section.ids[need.step].index, set()).add(need.port)
         ordered = [] if self.graph.cycles else [section.sites[i] for i in self.graph.order if i < len(section.sites)]
         self._stop = self._certain_stop(ordered)
         for site in ordered:
@@ -207,7 +206,7 @@ class Unreachable:
         merged: dict[int, frozenset[Outcome]] = {}
         for need, other in needs:
             demands = dict(self._open.get(other.index, {}))
-            if other.index in self._contested and other.model is not None:
+            if len(self._wanted[other.index]) > 1 and other.model is not None:
                 met = frozenset(ways for ways in self._ways_of(other) if need.port in ways)
                 demands[other.index] = met & demands.get(other.index, met)
             for index, ways in demands.items():
@@ -241,18 +240,22 @@ class Unreachable:
                 # Every earlier step has been judged: the graph lists what a step waits for before the step.
                 is_alive = site.index == 0 or any(other in alive for other in range(site.index))
             else:
-                met = [need.step in self.section.ids and self.section.ids[need.step].index in alive and not need.port
-                       for _, need in site.needs]  # fmt: skip
+                met = [self._is_met_for_sure(need, alive) for _, need in site.needs]
                 is_alive = all(met) if site.raw.get("join", "all") != "any" else any(met)
             if is_alive:
                 alive.add(site.index)
-                if (
-                    site.type is not None
-                    and site.type.kind == "stop"
-                    and not (_is_conditional(site) or site.raw.get("approval"))
-                ):
+                is_stop = site.type is not None and site.type.kind == "stop"
+                if is_stop and not _is_conditional(site) and not site.raw.get("approval"):
                     return site
         return None
+
+    def _is_met_for_sure(self, need: Need, alive: set[int]) -> bool:
+        """Whether a need is met in every run that goes on: a failure that nobody handles ends the run."""
+        other = self.section.ids.get(need.step)
+        if other is None or need.port or other.index not in alive:
+            return False
+        handled = self._wanted[other.index] & {"failed", "timeout", "rejected"}
+        return not handled or other.raw.get("on_error") == "continue"
 
 
 def _has_port(site: Site, port: str) -> bool:
