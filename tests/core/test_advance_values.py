@@ -257,6 +257,16 @@ def test_what_the_core_does_itself_with_a_large_approved_input(gated: Any) -> No
             assert play.waits == {"w": ("signal", "a.b", "")}
 
 
+@pytest.mark.parametrize("kind", ["effect", "transform"])
+def test_an_approved_input_of_more_than_a_mebibyte(kind: str) -> None:
+    gate = {"message": "ok?", "show": 1, "timeout": 60, "on_timeout": "escalate", "escalate": {"to": ["bo"]}}
+    config = {"output": ["${{ inputs.x }}", "${{ inputs.x }}", "${{ inputs.x }}"]}
+    play = Play(plan(node("a", kind, config=config, approval=gate)), {"x": "x" * (HYDRATE_BYTES // 2)})
+    play.tick(60)
+    play.vote("a", "bo")
+    assert play.status() == ("running" if kind == "effect" else "failed")
+
+
 # ---------------------------------------------------------------- secrets
 
 SECRET = {"header": "Bearer ${{ secrets.TOKEN }}", "plain": "${{ inputs.n }}", "deep": [{"k": "${{ secrets.KEY }}"}]}

@@ -204,7 +204,10 @@ def _approval_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
     assert gate is not None
     policy = gate.on_timeout
     if policy == "escalate":
-        request = escalation(run, step, at)
+        try:
+            request = escalation(run, step, at)
+        except (ExpressionError, ValueError):
+            request = None
         if request is not None:
             return [request]
         policy = "reject"

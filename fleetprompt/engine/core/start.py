@@ -105,6 +105,8 @@ def _begin(run: Run, step: Step, at: float, slot: Slot | None) -> list[AnyFact]:
         if isinstance(config, Blob) and node.kind == "effect":
             blob, config = config, None
         elif isinstance(config, Blob):
+            if config.size > HYDRATE_BYTES:
+                raise ValueError("what was approved is larger than 1 MiB")
             config = _loaded(run, config)
     else:
         config, secrets = render_config(run, step, step.program.config)
@@ -164,8 +166,6 @@ def _loaded(run: Run, blob: Blob) -> Any:
     found = value_of(run, blob)
     if isinstance(found, NotLoaded):
         raise NeedsValue(found.digest)
-    if blob.size > HYDRATE_BYTES:
-        raise ValueError("what was approved is larger than 1 MiB")
     return found
 
 
@@ -265,16 +265,29 @@ def _ask_first(run: Run, step: Step, at: float) -> list[AnyFact]:
     assert node.approval is not None
     config, secrets = render_config(run, step, step.program.config)
     settings, _ = render_config(run, step, step.program.value(node.approval))
-    show = settings.get("show", {"type": node.type, **config} if isinstance(config, dict) else config)
-    request = _request(run, step, at, {**settings, "show": show}, 1)
-    bound = digest([step.path, node.type, config, secrets, request.message, show])
+    request = _request(run, step, at, {**settings, "show": _shown(step, settings, config)}, 1)
+    bound = _bound(step, request, config, secrets)
     return [msgspec.structs.replace(request, digest=bound, input=config, secrets=secrets)]
+
+
+def _shown(step: Step, settings: dict[str, Any], config: Any) -> Any:
+    node = step.program.node
+    if "show" in settings or node.kind == "approval":
+        return settings.get("show")
+    return {"type": node.type, **mapping(config)}
+
+
+def _bound(step: Step, request: ApprovalRequested, config: Any, secrets: Secrets) -> str:
+    """Digest of exactly what is shown and will be executed."""
+    node = step.program.node
+    if node.kind == "approval":
+        return digest([step.path, request.message, request.show, request.form, list(request.approvers)])
+    return digest([step.path, node.type, config, secrets, request.message, request.show])
 
 
 def _ask(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
     request = _request(run, step, at, config, attempt)
-    bound = digest([step.path, request.message, request.show, request.form, list(request.approvers)])
-    return msgspec.structs.replace(request, digest=bound)
+    return msgspec.structs.replace(request, digest=_bound(step, request, config, {}))
 
 
 def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
@@ -305,13 +318,14 @@ def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
     if gate.level >= 1 or not steps:
         return None
     timeout = steps.get("timeout")
-    return ApprovalRequested(
+    executed = _loaded(run, gate.input) if isinstance(gate.input, Blob) else gate.input
+    request = ApprovalRequested(
         at=at,
         path=step.path,
         id=gate.id,
         digest=gate.digest,
         message=gate.message,
-        show=config.get("show"),
+        show=_shown(step, config, executed),
         approvers=tuple(map(str, listed(steps.get("to")))),
         quorum=gate.quorum,
         form=gate.form,
@@ -322,6 +336,8 @@ def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
         blob=gate.input if isinstance(gate.input, Blob) else None,
         secrets=gate.secrets,
     )
+    # What is shown may differ from what was shown before, where it depends on variables.
+    return msgspec.structs.replace(request, digest=_bound(step, request, executed, gate.secrets))
 
 
 def compensation(run: Run, step: Step, at: float, path: str) -> list[AnyFact]:
