@@ -249,6 +249,11 @@ BAD = {
         "bad-value",
         "critical section",
     ),
+    "an item's name that is taken": (
+        one("{id: a, type: loop, over: '[1]', as: ▸steps, steps: [{id: b, type: stop}]}"),
+        "bad-value",
+        "another name",
+    ),
     "a reserved signal": (one("{id: a, type: emit, signal: ▸fleet.run.start}"), "bad-value", ""),
     "a workflow that is computed": (one("{id: a, type: workflow, workflow: ▸'${{ run.id }}'}"), "bad-id", ""),
     "a form default": (

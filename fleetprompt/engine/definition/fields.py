@@ -31,6 +31,8 @@ RENDERED: Final = "rendered"
 """Key of the validation context that says: these are values, not templates."""
 MODELS: Final = "models"
 """Key of the validation context under which valid steps are filed, by the `id()` of the mapping they were read from."""
+USUAL_NAMES: Final = frozenset({"inputs", "trigger", "vars", "steps", "run", "last_run"})
+"""Root names that expressions of every step see."""
 DEFINITION: Final = "x-definition"
 TEMPLATE: Final = "${{"
 TEMPLATE_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": r"\$\{\{"}

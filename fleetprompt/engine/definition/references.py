@@ -8,6 +8,7 @@ from typing import Any, cast
 from fleetprompt.engine.core.condition import compile_condition
 from fleetprompt.engine.core.expr import ExpressionError, Reference, compile_expression
 from fleetprompt.engine.core.template import SecretRef, Template, compile_template
+from fleetprompt.engine.definition.fields import USUAL_NAMES
 from fleetprompt.engine.definition.order import graph
 from fleetprompt.engine.definition.outline import Outline, Section, Site, mapping
 from fleetprompt.engine.definition.problems import Pointer, Problem, ProblemCode, did_you_mean, json_pointer
@@ -17,11 +18,10 @@ from fleetprompt.engine.definition.yaml import Document
 
 STEP_MEMBERS = ("output", "status", "error", "port", "attempt", "values")
 """What `steps.<id>.` can go on with."""
-_USUAL = frozenset({"inputs", "trigger", "vars", "steps", "run", "last_run"})
 _ROOTS = {
-    "step": _USUAL,
-    "undo": _USUAL,
-    "output": _USUAL,
+    "step": USUAL_NAMES,
+    "undo": USUAL_NAMES,
+    "output": USUAL_NAMES,
     "group": frozenset({"inputs", "trigger", "run"}),
     "trigger": frozenset({"body", "headers", "query", "data"}),
 }
@@ -182,7 +182,7 @@ class References:
         hint = did_you_mean(root, visible)
         if not hint and root in _ELSEWHERE:
             return f"`{root}` cannot be seen here", _ELSEWHERE[root]
-        if not hint and root in _USUAL:
+        if not hint and root in USUAL_NAMES:
             return f"`{root}` cannot be seen here", f"known here: {', '.join(sorted(visible))}"
         return f"unknown name `{root}`", hint or f"known here: {', '.join(sorted(visible))}; quote text: '{root}'"
 

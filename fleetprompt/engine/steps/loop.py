@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
+from fleetprompt.engine.core.expr_syntax import RESERVED
 from fleetprompt.engine.core.plan import Loop as LoopPlan
-from fleetprompt.engine.definition.fields import Bare, Sees, TestField, Verbatim, either, wrong
+from fleetprompt.engine.definition.fields import USUAL_NAMES, Bare, Sees, TestField, Verbatim, either, wrong
 from fleetprompt.engine.definition.step import Compiler, StepModel, Steps, step
 
 MAX_CONCURRENCY = 1_000
@@ -21,6 +22,12 @@ def _over(value: Any) -> Any:
 
 
 Over: TypeAlias = Annotated[Any, PlainValidator(_over), WithJsonSchema({"type": ["string", "array"]}), Bare()]
+
+
+def _free_name(value: str) -> str:
+    if value in USUAL_NAMES | RESERVED or value in ("index", "loop"):
+        raise wrong(f"`{value}` already has a meaning in expressions", "choose another name for the item")
+    return value
 
 
 def _not_a_group(value: Any) -> Any:
@@ -43,7 +50,9 @@ class Loop(StepModel):
     """Expression that gives the items, or a list."""
     while_: Annotated[TestField, Sees("index", "loop")] | None = Field(None, alias="while")
     """Condition, asked before each iteration; `loop.previous` is the last result."""
-    as_: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), Verbatim()] = Field("item", alias="as")
+    as_: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), AfterValidator(_free_name), Verbatim()] = (
+        Field("item", alias="as")
+    )
     """The item's name in expressions of the steps inside; `index` counts from 0."""
     concurrency: Annotated[int, BeforeValidator(_not_a_group)] = Field(1, ge=1, le=MAX_CONCURRENCY)  # pyright: ignore[reportIncompatibleVariableOverride] a loop's own meaning
     """How many iterations run at once."""
