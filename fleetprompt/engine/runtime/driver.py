@@ -295,9 +295,13 @@ class Driver:
                     tasks[key] = self.engine.performer.start(self, step)
 
     def done_with(self, step: Step, attempt: int, in_doubt: bool, ask: Ask) -> None:
-        """An effect is over: its outcome goes into the inbox."""
-        self.tasks.pop((step.path, attempt, in_doubt), None)
-        self.tell(ask)
+        """An effect is over: its outcome goes into the inbox. Until that is read, the effect must not start again."""
+
+        def over(run: Run, now: float) -> list[AnyFact] | Refusal:
+            self.tasks.pop((step.path, attempt, in_doubt), None)
+            return ask(run, now)
+
+        self.tell(over)
 
     # ------------------------------------------------------------ slots
 
