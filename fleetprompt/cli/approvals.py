@@ -1,0 +1,198 @@
+"""`fleet approvals`, `fleet approve`, `fleet reject`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from fleetprompt.cli.completion import complete_approvals_term
+from fleetprompt.cli.options import FILTERED, ApprovalId, Comment, Json, Limit, Yes
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.front import Front
+    from fleetprompt.client.protocol import Console
+    from fleetprompt.engine.ports import Approval, Vote
+
+app = typer.Typer(rich_markup_mode=None)
+PENDING = "status:pending"
+
+
+@app.command("approvals", context_settings=FILTERED)
+def approvals(
+    ctx: typer.Context,
+    filter_: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILTER]…", help="Such as wf:deploy age>1h.", autocompletion=complete_approvals_term),
+    ] = None,
+    limit: Limit = 50,
+    everything: Annotated[bool, typer.Option("--all", help="Decided ones too.")] = False,
+    json: Json = False,
+) -> int:
+    """List what waits for a decision."""
+    from fleetprompt.cli.filters import joined
+    from fleetprompt.engine.ports import Page
+
+    front: Front = ctx.obj
+    text = joined(filter_)
+    if not everything and "status" not in text:
+        text = f"{PENDING} {text}".strip()
+
+    async def look(console: Console) -> list[Approval]:
+        found, _ = await console.approvals(text, Page(limit=limit))
+        return found
+
+    found = front.ask(look)
+    if json:
+        front.terminal.json([approval_object(approval) for approval in found])
+    elif not found:
+        front.terminal.say("nothing waits for a decision" if text == PENDING else "no approval matches")
+    else:
+        _print_table(front, found)
+    return 0
+
+
+def _print_table(front: Front, found: list[Approval]) -> None:
+    from fleetprompt.cli.render import marked
+    from fleetprompt.cli.table import Column
+    from fleetprompt.cli.wording import ago, rough, short
+
+    now = time.time()
+    columns = [
+        Column("APPROVAL"),
+        Column("WORKFLOW", flexible=True, drop=2),
+        Column("RUN", drop=4),
+        Column("STEP", flexible=True, drop=3),
+        Column("ASKED", right=True, drop=5),
+        Column("LEFT", right=True, drop=6),
+        Column("MESSAGE", flexible=True),
+    ]
+    rows = [
+        [
+            marked("waiting" if approval.status == "pending" else approval.status).append(
+                f" {approval.id}", style="cyan"
+            ),
+            approval.workflow,
+            short(approval.run),
+            approval.path,
+            ago(now - approval.requested_at),
+            rough(approval.until - now) if approval.until is not None and approval.status == "pending" else "-",
+            approval.message.splitlines()[0] if approval.message else "",
+        ]
+        for approval in found
+    ]
+    front.terminal.table(columns, rows)
+
+
+def approval_object(approval: Approval, votes: list[Vote] | None = None) -> dict[str, Any]:
+    """An approval for machines: always the same keys; its votes where they were asked for."""
+    from fleetprompt.cli.wording import rfc3339
+
+    found: dict[str, Any] = {
+        "id": approval.id,
+        "status": approval.status,
+        "run": approval.run,
+        "workflow": approval.workflow,
+        "step": approval.path,
+        "message": approval.message,
+        "show": approval.show,
+        "digest": approval.digest,
+        "form": approval.form,
+        "approvers": list(approval.approvers),
+        "quorum": approval.quorum,
+        "level": approval.level,
+        "requested_at": rfc3339(approval.requested_at),
+        "expires_at": rfc3339(approval.until),
+        "on_timeout": approval.on_timeout,
+        "decided_at": rfc3339(approval.decided_at),
+        "reason": approval.reason,
+    }
+    if votes is not None:
+        found["votes"] = [
+            {
+                "by": vote.by,
+                "decision": vote.decision,
+                "at": rfc3339(vote.at),
+                "level": vote.level,
+                "comment": vote.comment,
+                "values": vote.values,
+                "via": vote.via,
+            }
+            for vote in votes
+        ]
+    return found
+
+
+@app.command("approve")
+def approve(
+    ctx: typer.Context,
+    approval: ApprovalId,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A field of the form; may be repeated.")
+    ] = None,
+    comment: Comment = "",
+    yes: Yes = False,
+) -> int:
+    """Approve; shows what is approved first, and asks on a terminal."""
+    front: Front = ctx.obj
+    return front.ask(lambda console: _decide(front, console, approval, "approved", comment, values or [], yes))
+
+
+@app.command("reject")
+def reject(ctx: typer.Context, approval: ApprovalId, comment: Comment = "", yes: Yes = False) -> int:
+    """Reject; shows what is rejected first, and asks on a terminal."""
+    front: Front = ctx.obj
+    return front.ask(lambda console: _decide(front, console, approval, "rejected", comment, [], yes))
+
+
+async def _decide(
+    front: Front,
+    console: Console,
+    text: str,
+    decision: Literal["approved", "rejected"],
+    comment: str,
+    pairs: list[str],
+    yes: bool,
+) -> int:
+    from rich.text import Text
+
+    from fleetprompt.cli.question import DIGEST, question_lines, read_values
+    from fleetprompt.cli.render import marked, plain
+    from fleetprompt.cli.values import pair
+    from fleetprompt.engine.core.errors import Refused
+
+    terminal = front.terminal
+    approval, votes = await console.approval(await _find(console, text))
+    if approval.status != "pending":
+        raise Refused(f"the approval {approval.id} is already {approval.status}", where=f"run {approval.run}")
+    values = read_values(approval.form, [pair(text, "a field") for text in pairs]) if decision == "approved" else {}
+    terminal.say(*question_lines(approval, votes, terminal.times, time.time()))
+    verb = "approve" if decision == "approved" else "reject"
+    if not yes and terminal.interactive and not terminal.confirm(f"{verb} this?"):
+        terminal.say(f"nothing done: {approval.id} still waits")
+        return 1
+    result = await console.vote(approval.id, decision, by=front.me, comment=comment, values=values)
+    if result.status == "refused":
+        raise Refused(result.reason, where=f"approval {approval.id}")
+    line = marked(decision).append(f" {approval.id}", style="cyan")
+    line.append_text(plain(f" {decision} by {front.me}, digest {approval.digest[:DIGEST]}"))
+    terminal.print(line)
+    if result.reason == "queued":
+        terminal.say(Text(QUEUED, style="yellow"))
+    return 0
+
+
+QUEUED = "recorded; it will be carried out when an engine runs (fleet recover)"
+
+
+async def _find(console: Console, text: str) -> str:
+    from fleetprompt.engine.core.errors import NotFound
+    from fleetprompt.engine.ports import Page
+
+    if text != "last":
+        return text
+    found, _ = await console.approvals(PENDING, Page(limit=1))
+    if not found:
+        raise NotFound("nothing waits for a decision", hint="`fleet approvals --all` lists those that are decided")
+    return found[0].id

@@ -1,0 +1,129 @@
+"""The commands: known here by name and purpose, imported when they are used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Workflows": {
+        "init": ("project", "Make a project here: .fleet/, fleet.toml, a first workflow."),
+        "run": ("run", "Run a workflow and watch it."),
+        "recover": ("run", "Go on with what a crash or a Ctrl-C interrupted, and wait for it."),
+        "validate": ("project", "Check workflow files: every problem, at its place."),
+        "schema": ("project", "Print the JSON Schema of workflow files, for editors."),
+        "workflows": ("workflows", "List workflows; pause, activate or archive one."),
+    },
+    "Runs": {
+        "runs": ("runs", "List runs."),
+        "show": ("show", "Show one run: its steps, values, approvals and errors."),
+        "logs": ("logs", "Show what the steps of a run have logged."),
+        "facts": ("facts", "Show the journal of a run."),
+        "cancel": ("control", "End runs early."),
+        "pause": ("control", "Start nothing new in runs until they are resumed."),
+        "resume": ("control", "Let paused runs go on."),
+        "retry": ("control", "Do finished runs again, from what went wrong or from a step."),
+        "resolve": ("control", "Answer for a step of which nobody knows whether it happened."),
+    },
+    "People and signals": {
+        "approvals": ("approvals", "List what waits for a decision."),
+        "approve": ("approvals", "Approve one of them."),
+        "reject": ("approvals", "Reject one of them."),
+        "signal": ("signals", "Publish a signal."),
+        "signals": ("signals", "List signals; show or replay one."),
+    },
+    "Upkeep": {
+        "db": ("database", "Upgrade, check, back up or prune the store."),
+        "doctor": ("doctor", "Check that everything is in order here."),
+        "demo": ("demo", "Watch a real incident being handled: faults, an approval, a repair."),
+    },
+}
+GLOBAL = {"--utc": False, "--db": True}
+"""Options of `fleet` itself that may stand anywhere, and whether they take a value."""
+
+
+class LazyGroup(TyperGroup):
+    """Knows its commands by the table above and imports one when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every name, in the order of the help."""
+        return [name for section in SECTIONS.values() for name in section]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, with its module imported; None when there is none."""
+        if cmd_name not in self.commands:
+            found = next((section[cmd_name] for section in SECTIONS.values() if cmd_name in section), None)
+            if found is None:
+                return None
+            app: typer.Typer = import_module(f"fleetprompt.cli.{found[0]}").app
+            loaded = typer.main.get_group(app).commands[cmd_name]
+            loaded.short_help = found[1]
+            self.commands[cmd_name] = loaded
+        return self.commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As the base class does it; for a name that does not exist, with those that it may have meant."""
+        names = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in names:
+            from difflib import get_close_matches
+
+            from fleetprompt.engine.core.errors import NotFound
+
+            close = get_close_matches(args[0], names, n=1)
+            hint = f"did you mean `fleet {close[0]}`?" if close else "`fleet --help` lists the commands"
+            raise NotFound(f"there is no command `{args[0]}`", hint=hint)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The help, without importing a single command."""
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, purpose) for name, (_, purpose) in section.items()], col_max=12)
+
+
+class ListGroup(TyperGroup):
+    """A noun: alone, or with a filter, it lists; followed by one of its verbs it does that."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb `list` in front where there is none."""
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    rich_markup_mode=None,
+    invoke_without_command=True,
+    no_args_is_help=False,
+    help="A terminal operator console and a durable engine for fleets of AI agents.",
+    epilog="Filters such as 'status:failed since:2h' work wherever FILTER stands. NO_COLOR and --json are respected.",
+)
+
+
+@app.callback()
+def _fleet(
+    ctx: typer.Context,
+    utc: bool = typer.Option(False, "--utc", help="Show times in UTC."),
+    db: str = typer.Option("", "--db", metavar="URL", help="Another store than the project's."),
+    directory: str = typer.Option("", "--directory", "-C", metavar="DIR", help="Work as if started there."),
+    version: bool = typer.Option(False, "--version", help="Show the version."),
+) -> None:
+    from fleetprompt.cli.front import Front
+
+    if version:
+        from fleetprompt import __version__
+
+        print(f"fleet {__version__}")
+        raise typer.Exit
+    ctx.obj = Front(utc=utc, database=db, directory=directory)
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+def command() -> Any:
+    """The whole command line, ready to be run."""
+    return typer.main.get_command(app)

@@ -1,0 +1,135 @@
+"""What the shell completes: runs, workflows, approvals, and the terms of filters. Never an error, whatever is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import typer
+
+Item = tuple[str, str]
+MOST = 50
+
+
+def complete_run(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Runs by the end of their id, newest first."""
+
+    async def heads(console: Any) -> list[Item]:
+        from fleetprompt.cli.wording import short
+        from fleetprompt.engine.ports import Page
+
+        found, _ = await console.runs("", Page(limit=MOST))
+        items = [(head.id if head.id.startswith(incomplete) and incomplete else short(head.id), head) for head in found]
+        return [(id_, f"{head.workflow} {head.status}") for id_, head in items]
+
+    return [("last", "the newest run"), *_asked(ctx, heads)]
+
+
+def complete_approval(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Approvals that wait."""
+
+    async def waiting(console: Any) -> list[Item]:
+        from fleetprompt.engine.ports import Page
+
+        found, _ = await console.approvals("status:pending", Page(limit=MOST))
+        return [(approval.id, f"{approval.workflow} {approval.path}: {approval.message[:60]}") for approval in found]
+
+    return [("last", "the newest one"), *_asked(ctx, waiting)]
+
+
+def complete_workflow(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Workflows that the store knows."""
+
+    async def known(console: Any) -> list[Item]:
+        return [(workflow.name, workflow.status) for workflow in await console.workflows()]
+
+    return _asked(ctx, known)
+
+
+def complete_file_or_workflow(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Workflow files and folders here, and workflows that the store knows."""
+    from pathlib import Path
+
+    folder = Path(incomplete).parent if not incomplete.endswith("/") else Path(incomplete)
+    found: list[Item] = []
+    try:
+        for path in sorted(folder.iterdir())[:500]:
+            text = str(path) if folder != Path() or not incomplete.startswith("./") else f"./{path}"
+            if path.is_dir() and not path.name.startswith("."):
+                found.append((text + "/", "folder"))
+            elif path.suffix in (".yaml", ".yml"):
+                found.append((text, "file"))
+    except OSError:
+        pass
+    return [*found, *complete_workflow(ctx, incomplete)]
+
+
+def complete_run_filter(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Runs, and terms of a filter over them."""
+    from fleetprompt.engine.core.query_fields import RUN_FIELDS
+
+    plain = not any(mark in incomplete for mark in ":<>=")
+    return [*_terms(ctx, incomplete, RUN_FIELDS), *(complete_run(ctx, incomplete) if plain else [])]
+
+
+def complete_runs_term(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Terms of a filter over runs."""
+    from fleetprompt.engine.core.query_fields import RUN_FIELDS
+
+    return _terms(ctx, incomplete, RUN_FIELDS)
+
+
+def complete_approvals_term(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Terms of a filter over approvals."""
+    from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
+
+    return _terms(ctx, incomplete, APPROVAL_FIELDS)
+
+
+def complete_signals_term(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Terms of a filter over signals."""
+    from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
+
+    return _terms(ctx, incomplete, SIGNAL_FIELDS)
+
+
+def _terms(ctx: typer.Context, incomplete: str, fields: Any) -> list[Item]:
+    from fleetprompt.engine.core.query_complete import complete
+
+    before = _cut_by_bash(ctx)
+    text = before + incomplete
+
+    def values(name: str) -> Iterable[str]:
+        return _workflow_names(ctx) if name == "wf" else ()
+
+    found = [(text[: item.start] + item.text, item.doc) for item in complete(text, len(text), fields, values)]
+    # Bash replaces only what it takes for the last word: what is before a colon stays where it is.
+    return [(whole[len(before) :], doc) for whole, doc in found if whole.startswith(before)]
+
+
+def _cut_by_bash(ctx: typer.Context) -> str:
+    """What bash has split off at a colon or an equals sign: `status:fa` comes as three words."""
+    words = os.environ.get("COMP_WORDS", "")
+    if not words or "COMP_CWORD" not in os.environ:
+        return ""
+    before = words.split()[: int(os.environ["COMP_CWORD"])]
+    if len(before) > 1 and before[-1] in (":", "=", ">", "<", ">=", "<="):
+        return "".join(before[-2:])
+    return ""
+
+
+def _workflow_names(ctx: typer.Context) -> list[str]:
+    return [name for name, _ in complete_workflow(ctx, "")]
+
+
+def _asked(ctx: typer.Context, question: Callable[[Any], Coroutine[Any, Any, list[Item]]]) -> list[Item]:
+    """What the store answers; nothing when there is none, or anything goes wrong: a shell shows no errors here."""
+    from fleetprompt.cli.front import Front
+
+    try:
+        root = ctx.find_root().params
+        front = Front(database=root.get("db") or "", directory=root.get("directory") or "")
+        return front.ask(question)
+    except Exception:
+        return []

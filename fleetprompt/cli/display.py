@@ -1,0 +1,189 @@
+"""What is seen of runs while they go on: a tree that is redrawn in place, plain lines, or nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from fleetprompt.cli.render import head_line, log_row, plain, spinner, tree_lines
+from fleetprompt.cli.say import news
+from fleetprompt.cli.tree import Row, Tree, fit
+from fleetprompt.cli.wording import Times, count, short
+from fleetprompt.engine.core.facts import AnyFact
+from fleetprompt.engine.ports import LogLine
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.follow import Following
+
+FRAMES = 10
+"""Redraws a second while something goes on."""
+TAIL_LINES = 4
+"""Log lines below active steps, in all."""
+
+
+class Display(Protocol):
+    """Told of everything; shows what fits."""
+
+    notice: str
+
+    def fact(self, tree: Tree, fact: AnyFact) -> None: ...
+    def line(self, tree: Tree, line: LogLine) -> None: ...
+    def start(self, following: Following) -> None: ...
+    def stop(self) -> None: ...
+    def tick(self) -> None:
+        """Time has passed."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def __init__(self) -> None:
+        self.notice = ""
+
+    def fact(self, tree: Tree, fact: AnyFact) -> None:
+        """Ignored."""
+
+    def line(self, tree: Tree, line: LogLine) -> None:
+        """Ignored."""
+
+    def start(self, following: Following) -> None:
+        """Nothing to start."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def tick(self) -> None:
+        """Nothing to redraw."""
+
+
+class Lines(Silent):
+    """A line with the time for each fact that is worth one."""
+
+    def __init__(self, console: Console, times: Times, *, many: bool) -> None:
+        super().__init__()
+        self._console = console
+        self._times = times
+        self._many = many
+
+    def fact(self, tree: Tree, fact: AnyFact) -> None:
+        """Print the fact."""
+        text = news(tree, fact)
+        if text is None:
+            return
+        line = Text(self._times.clock(fact.at) + " ", style="dim")
+        if self._many or tree.run.created is None or tree.run.created.parent:
+            line.append(short(tree.id) + " ", style="cyan")
+        self._console.print(line.append_text(text), soft_wrap=True)
+
+
+class Drawn(Silent):
+    """The tree of a run, or a line for each of several, redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._live: Live | None = None
+        self._following: Following | None = None
+        self._frame = 0
+        self._dirty = True
+        self._drawn_at = 0.0
+
+    def fact(self, tree: Tree, fact: AnyFact) -> None:
+        """Something has changed."""
+        self._dirty = True
+
+    def line(self, tree: Tree, line: LogLine) -> None:
+        """Something has changed."""
+        self._dirty = True
+
+    def start(self, following: Following) -> None:
+        """Begin to draw."""
+        self._following = following
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
+        self._live.start()
+        self._dirty = True
+
+    def stop(self) -> None:
+        """Wipe what was drawn; what is printed next takes its place."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def tick(self) -> None:
+        """Draw again when there is a reason to."""
+        if self._live is None or self._following is None:
+            return
+        now = time.time()
+        busy = any(tree.run.pending for tree in self._following.trees.values())
+        if not (busy or self._dirty or now - self._drawn_at > 1):
+            return
+        self._dirty = False
+        self._drawn_at = now
+        self._frame += 1
+        lines = self._lines(now)
+        self._live.update(Group(*lines), refresh=True)
+
+    def _lines(self, now: float) -> list[Text]:
+        following = self._following
+        assert following is not None
+        width, height = self._console.size
+        footer = [plain(self.notice, "yellow")] if self.notice else []
+        room = max(3, height - 2 - len(footer))
+        trees = [following.trees[root] for root in following.roots if root in following.trees]
+        if len(following.roots) == 1 and trees:
+            lines = [head_line(trees[0], now, spinner(self._frame)), *self._tree(trees[0], now, width, room - 1)]
+        else:
+            lines = self._table(trees, now, room)
+        for line in [*lines, *footer]:
+            line.no_wrap = True
+            line.truncate(width - 1, overflow="ellipsis")
+        return [*lines, *footer]
+
+    def _tree(self, tree: Tree, now: float, width: int, room: int) -> list[Text]:
+        rows = fit(tree.rows(now), max(2, room - (TAIL_LINES if tree.run.pending else 0)))
+        return tree_lines(self._with_tails(tree, rows, room - len(rows)), width - 1, spinner(self._frame))
+
+    def _with_tails(self, tree: Tree, rows: list[Row], room: int) -> list[Row]:
+        active = [row for row in rows if row.active]
+        each = min(TAIL_LINES, room) // len(active) if active else 0
+        if not each:
+            return rows
+        found: list[Row] = []
+        for row in rows:
+            found.append(row)
+            if row.active:
+                found += [log_row(line, row.depth + 1) for line in self._tail(tree, row.path, each)]
+        return found
+
+    def _tail(self, tree: Tree, path: str, most: int) -> list[LogLine]:
+        lines = tree.tail(path, most)
+        for child in tree.children.values():
+            lines = lines or self._tail(child, path, most)
+        return lines
+
+    def _table(self, trees: list[Tree], now: float, room: int) -> list[Text]:
+        """Runs that go on first, each with what it does now."""
+        order = sorted(trees, key=lambda tree: tree.finished is not None)
+        over = sum(tree.finished is not None for tree in trees)
+        lines = [Text(f"{count(len(trees), 'run')}, {over} over", style="bold")]
+        for tree in order[: room - 1]:
+            line = head_line(tree, now, spinner(self._frame))
+            active = [step.path for step in tree.active[:3]]
+            if active:
+                line.append("  ").append_text(plain(", ".join(active), "dim"))
+            lines.append(line)
+        if len(order) > room - 1:
+            lines[-1] = Text(f"  {len(order) - room + 2} more", style="dim")
+        return lines

@@ -1,0 +1,122 @@
+"""Following runs: their facts are folded as they come, and so are those of the runs that they start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from fleetprompt.cli.tree import Tree
+from fleetprompt.client.protocol import Console, Progress
+from fleetprompt.engine.core.facts import AnyFact, RunCreated, RunFinished, StepWaiting
+from fleetprompt.engine.core.program import Program
+from fleetprompt.engine.ports import LogLine
+
+MOST = 200
+"""Child runs that are followed at a time; further ones are known by what their parent says of them."""
+
+
+class Witness(Protocol):
+    """Whoever is told what happens, as it happens."""
+
+    def fact(self, tree: Tree, fact: AnyFact) -> None: ...
+    def line(self, tree: Tree, line: LogLine) -> None: ...
+
+
+class Following:
+    """Some runs and their children. It outlives the console that it reads from."""
+
+    def __init__(self, roots: list[str], witness: Witness) -> None:
+        self.roots = roots
+        self.trees: dict[str, Tree] = {}
+        self.witness = witness
+        self.facts = 0
+        """How many were seen."""
+        self._parents: dict[str, Tree] = {}
+        self._seen: dict[str, int] = dict.fromkeys(roots, 0)
+        self._moved = asyncio.Event()
+
+    @property
+    def done(self) -> bool:
+        """Every run that was asked for is over."""
+        return all(root in self.trees and self.trees[root].finished is not None for root in self.roots)
+
+    @property
+    def open(self) -> list[str]:
+        """Ids of followed runs that are not over."""
+        return [run for run in self._seen if run not in self.trees or self.trees[run].finished is None]
+
+    async def until(self, test: Callable[[], bool]) -> None:
+        """Until something holds; it is asked again whenever a fact has come."""
+        while not test():
+            await self._moved.wait()
+
+    async def moved(self) -> None:
+        """Until another fact has come."""
+        await self._moved.wait()
+
+    async def read(self, console: Console) -> None:
+        """Follow everything that is open, until it is over."""
+        async with asyncio.TaskGroup() as group:
+            for run in self.open:
+                group.create_task(self._follow(console, run, group))
+
+    async def _follow(self, console: Console, run: str, group: asyncio.TaskGroup) -> None:
+        async with aclosing(console.watch(run, self._seen[run])) as entries:  # pyright: ignore[reportArgumentType] it is a generator
+            async for entry in entries:
+                if isinstance(entry, Progress):
+                    self._say(run, entry.line)
+                    continue
+                if entry.run != run or entry.seq <= self._seen[run]:
+                    continue
+                self._seen[run] = entry.seq
+                tree = await self._tree(console, run, entry.fact)
+                if tree is None:
+                    continue
+                tree.apply(entry.fact)
+                self._follow_child(console, tree, entry.fact, group)
+                self.witness.fact(tree, entry.fact)
+                self._tell()
+                if isinstance(entry.fact, RunFinished):
+                    return
+
+    async def _tree(self, console: Console, run: str, fact: AnyFact) -> Tree | None:
+        tree = self.trees.get(run)
+        if tree is None and isinstance(fact, RunCreated):
+            tree = self.trees[run] = Tree(Program(await console.plan(fact.plan), fact.plan))
+            parent = self._parents.get(run)
+            if parent is not None:
+                parent.children[run] = tree
+        return tree
+
+    def _follow_child(self, console: Console, tree: Tree, fact: AnyFact, group: asyncio.TaskGroup) -> None:
+        if not isinstance(fact, StepWaiting) or fact.on != "child" or fact.ref in self._seen:
+            return
+        if len(self.open) - len(self.roots) >= MOST:
+            return
+        self._seen[fact.ref] = 0
+        self._parents[fact.ref] = tree
+        group.create_task(self._follow(console, fact.ref, group))
+
+    def _say(self, run: str, line: LogLine) -> None:
+        tree = self.trees.get(run)
+        if tree is not None:
+            tree.log(line)
+            self.witness.line(tree, line)
+
+    def _tell(self) -> None:
+        self.facts += 1
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+
+async def race(*works: Coroutine[Any, Any, Any]) -> int:
+    """Run several things until the first one ends, end the others, and tell which one it was."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in works]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        first = next(i for i, task in enumerate(tasks) if task.done())
+        for task in tasks:
+            task.cancel()
+    return first

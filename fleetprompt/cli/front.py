@@ -1,0 +1,119 @@
+"""What every command starts from: the project, who is at the keyboard, and the console it speaks through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.terminal import Terminal
+    from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+    from fleetprompt.client.opening import Place
+    from fleetprompt.settings import Project
+
+T = TypeVar("T")
+
+
+class Front:
+    """One invocation of `fleet`."""
+
+    def __init__(self, *, utc: bool = False, database: str = "", directory: str = "") -> None:
+        self.utc = utc
+        self.database = database
+        self.directory = Path(directory) if directory else None
+
+    @cached_property
+    def terminal(self) -> Terminal:
+        """Where output goes."""
+        from fleetprompt.cli.terminal import Terminal
+
+        return Terminal(utc=self.utc)
+
+    @cached_property
+    def project(self) -> Project:
+        """The project of this folder."""
+        from fleetprompt.engine.core.errors import NotFound
+        from fleetprompt.settings import load_project
+
+        if self.directory is not None and not self.directory.is_dir():
+            raise NotFound(f"there is no folder {self.directory}")
+        return load_project(self.directory, database=self.database)
+
+    @cached_property
+    def me(self) -> str:
+        """Who is at the keyboard."""
+        from fleetprompt.settings import operator
+
+        return operator()
+
+    @property
+    def here(self) -> Path:
+        """Where relative paths start."""
+        return self.directory or Path()
+
+    def groups_of(self, person: str) -> list[str]:
+        """The groups of operators that a person belongs to."""
+        return [name for name, members in self.project.settings.groups.items() if person in members]
+
+    @cached_property
+    def place(self) -> Place:
+        """The project, as the client needs to know it."""
+        from fleetprompt.client.opening import Place
+
+        project, settings = self.project, self.project.settings
+        return Place(
+            root=project.root,
+            state=project.state,
+            database=project.database,
+            workflows=project.workflows,
+            max_runs=settings.max_runs,
+            pools=settings.pools,
+            threads=settings.threads,
+            grace=settings.grace,
+            groups=settings.groups,
+            zone=self.terminal.times.tzinfo,
+        )
+
+    def require_store(self) -> None:
+        """Refuse to make a project where somebody only looks. Raises `NotFound`."""
+        from fleetprompt.engine.core.errors import NotFound
+
+        database = self.project.database
+        path = database.removeprefix("sqlite:///") if database.startswith("sqlite:///") else database
+        if "://" not in path and not Path(path).exists():
+            raise NotFound(
+                "there is nothing here yet",
+                where=str(self.project.root),
+                hint="`fleet run FILE` starts a run, `fleet init` makes a project",
+            )
+
+    @asynccontextmanager
+    async def opened(
+        self, mode: Literal["engine", "prefer", "attach"] = "attach", *, what: str = "fleet", recover: bool = False
+    ) -> AsyncIterator[EmbeddedConsole | AttachedConsole]:
+        """A console, closed at the end."""
+        from fleetprompt.client.opening import open_console
+
+        console = await open_console(self.place, mode, what=what, recover=recover)
+        try:
+            yield console
+        finally:
+            await console.close()
+
+    def ask(self, work: Callable[[EmbeddedConsole | AttachedConsole], Coroutine[Any, Any, T]]) -> T:
+        """Do something with a console that holds no engine, in a loop of its own."""
+        self.require_store()
+        return self.run(self._attached(work))
+
+    async def _attached(self, work: Callable[[EmbeddedConsole | AttachedConsole], Coroutine[Any, Any, T]]) -> T:
+        async with self.opened() as console:
+            return await work(console)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end."""
+        import asyncio
+
+        return asyncio.run(work)

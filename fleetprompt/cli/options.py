@@ -1,0 +1,37 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fleetprompt.cli.completion import complete_approval, complete_run, complete_run_filter, complete_workflow
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many rows.")]
+Full = Annotated[bool, typer.Option("--full", help="Whole ids and values.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Comment = Annotated[str, typer.Option("--comment", "-m", help="Why; it is recorded.")]
+RunId = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="Id of a run, its first or last characters, or `last`.", autocompletion=complete_run
+    ),
+]
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN|FILTER…", help="A run, or a filter such as status:waiting.", autocompletion=complete_run_filter
+    ),
+]
+ApprovalId = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="Id of an approval, part of it, or `last`.", autocompletion=complete_approval),
+]
+WorkflowName = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of a workflow.", autocompletion=complete_workflow)
+]
+
+FILTERED = {"ignore_unknown_options": True}
+"""Settings of commands that take a filter, so that `-wf:crawl` is a term and not an option."""

@@ -1,0 +1,132 @@
+"""What became of runs: the exit code, the JSON object, the words at the end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+from rich.text import Text
+
+from fleetprompt.cli.render import failure_lines, head_line, plain, tree_lines
+from fleetprompt.cli.tree import Tree, fit
+from fleetprompt.cli.values import block
+from fleetprompt.cli.wording import NANO, rfc3339, short
+from fleetprompt.engine.core.facts import Blob
+from fleetprompt.engine.core.state import Run, Step
+
+COMPLETED, FAILED, WAITING, CANCELLED, TIMEOUT = 0, 1, 3, 4, 5
+EXIT_CODES = {"completed": COMPLETED, "failed": FAILED, "cancelled": CANCELLED, "timeout": TIMEOUT}
+SEVERITY = (COMPLETED, WAITING, CANCELLED, TIMEOUT, FAILED)
+"""Exit codes from the best to the worst, where several runs share one."""
+OUTPUT_LINES = 20
+
+
+def exit_code(trees: list[Tree], expected: int) -> int:
+    """The worst of several runs; those that nobody has seen count as waiting."""
+    codes = [EXIT_CODES.get(tree.run.status, WAITING) for tree in trees]
+    if len(codes) < expected:
+        codes.append(WAITING)
+    return max(codes, key=SEVERITY.index, default=COMPLETED)
+
+
+def usage_object(run: Run) -> dict[str, Any]:
+    """What a run has used."""
+    return {"tokens": run.tokens, "cost_usd": run.cost_nano / NANO, "cost_nano": run.cost_nano}
+
+
+def error_object(error: Any) -> dict[str, Any] | None:
+    """A failure for machines: always the same keys."""
+    if error is None:
+        return None
+    return {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "step": error.path,
+        "data": msgspec.to_builtins(error.data),
+    }
+
+
+def value_object(value: Any, blob: Blob | None, loaded: Any = None) -> Any:
+    """A value for machines; what stands for one that is kept elsewhere."""
+    if blob is not None:
+        return loaded if loaded is not None else {"ref": blob.digest, "size": blob.size}
+    return msgspec.to_builtins(value)
+
+
+def step_object(step: Step, now: float) -> dict[str, Any]:
+    """A step of a run, in short."""
+    ended = step.finished_at if step.finished_at is not None else now
+    return {
+        "path": step.path,
+        "status": step.status,
+        "duration": round(ended - step.started_at, 6) if step.started_at is not None else None,
+        "attempts": step.attempt,
+    }
+
+
+def run_object(tree: Tree, output: Any = None) -> dict[str, Any]:
+    """A run as `fleet run --json` prints it: always the same keys."""
+    run = tree.run
+    created = tree.created
+    now = time.time()
+    return {
+        "id": tree.id,
+        "workflow": created.workflow if created else "",
+        "status": run.status,
+        "waiting_on": run.waiting_on,
+        "output": value_object(run.output, run.output_blob, output),
+        "error": error_object(run.error),
+        "created_at": rfc3339(created.at if created else None),
+        "started_at": rfc3339(run.started_at),
+        "finished_at": rfc3339(run.finished_at),
+        "duration": round(seconds, 6) if (seconds := tree.seconds(now)) is not None else None,
+        "steps": [step_object(step, now) for step in run.steps.values()],
+        "usage": usage_object(run),
+    }
+
+
+# ---------------------------------------------------------------- for people
+
+
+def final_lines(tree: Tree, width: int | None, height: int = 60) -> list[Text]:
+    """The tree as it is when nobody looks at it any more."""
+    now = time.time()
+    return [head_line(tree, now), *tree_lines(fit(tree.rows(now), height), width)]
+
+
+def result_lines(tree: Tree, output: Any = None) -> list[Text]:
+    """What went wrong, or what came out of it."""
+    run = tree.run
+    lines: list[Text] = []
+    if run.error is not None:
+        lines += [Text(), *failure_lines(run.error)]
+    shown = run.output if run.output_blob is None else output if output is not None else run.output_blob
+    if run.ended and shown is not None:
+        lines += [Text(), Text("output", style="dim"), *(Text(f"  {line}") for line in block(shown, OUTPUT_LINES))]
+    return lines
+
+
+def next_lines(tree: Tree, *, embedded: bool) -> list[Text]:
+    """What can be done about a run that is not over, or went wrong."""
+    run = tree.run
+    id_ = short(tree.id)
+    if run.ended:
+        if run.status == "completed":
+            return []
+        return _commands(("look", f"fleet show {id_}"), ("try again", f"fleet retry {id_} && fleet recover"))
+    commands = [(f"decide about {step.path}", f"fleet approve {step.gate.id}") for step in tree.asking() if step.gate]
+    commands += [(f"answer for {step.path}", f"fleet show {id_}") for step in tree.doubtful()]
+    if run.paused:
+        commands.append(("resume", f"fleet resume {id_}"))
+    commands.append(("go on", f"fleet recover {id_}") if embedded else ("look", f"fleet show {id_}"))
+    return _commands(*commands)
+
+
+def _commands(*commands: tuple[str, str]) -> list[Text]:
+    widest = max((len(what) for what, _ in commands), default=0)
+    return [
+        Text("  ").append_text(plain(f"{what:<{widest}}  ", "dim")).append(command, "cyan")
+        for what, command in commands
+    ]

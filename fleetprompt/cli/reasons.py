@@ -1,0 +1,142 @@
+"""Why a step or a run is as it is, in a few words. PURE."""
+
+from __future__ import annotations
+
+from fleetprompt.cli.wording import count, duration, rough
+from fleetprompt.engine.core.state import Run, Step, Wake
+
+
+def step_reason(step: Step, now: float) -> str:
+    """What there is to say about a step besides its status and its duration."""
+    match step.status:
+        case "waiting":
+            return _waiting(step, now)
+        case "in_doubt":
+            return f"in doubt: {step.reason}"
+        case "failed" | "timeout":
+            return _failure(step)
+        case "skipped":
+            return _SKIPPED.get(step.reason, step.reason)
+        case "cancelled":
+            return f"{step.reason}, it may have taken effect" if step.error is not None else step.reason
+        case "running" | "completed":
+            return ", ".join(part for part in (_loop(step), _attempts(step), _branch(step)) if part)
+        case _:
+            return ""
+
+
+_SKIPPED = {
+    "if": "its condition is false",
+    "dead": "not needed",
+    "conflict": "someone else does it",
+    "operator": "skipped by an operator",
+}
+
+
+def _attempts(step: Step) -> str:
+    most = step.program.node.retry.max_attempts
+    if step.tries <= 1:
+        return ""
+    return f"attempt {step.tries}/{most}" if most > 1 else f"attempt {step.tries}"
+
+
+def _loop(step: Step) -> str:
+    inner = step.inner
+    if inner is None or step.program.node.loop is None or not inner.opened:
+        return ""
+    total = inner.total if step.program.node.loop.test is None else inner.opened
+    parts = [f"×{total:,}"]
+    if inner.ok:
+        parts.append(f"ok {inner.ok:,}")
+    if inner.open:
+        parts.append(f"run {len(inner.open):,}")
+    if inner.failed:
+        parts.append(f"fail {inner.failed:,}")
+    return " ".join(parts)
+
+
+def _branch(step: Step) -> str:
+    node = step.program.node
+    if node.kind == "choose" and step.inner is not None and step.inner.taken:
+        return step.inner.taken
+    if node.kind == "approval" and step.port:
+        return step.port
+    return ""
+
+
+def _failure(step: Step) -> str:
+    error = step.error
+    if error is None:
+        return ""
+    tried = f" (attempt {step.tries})" if step.tries > 1 else ""
+    first = error.message.strip().splitlines()
+    return f"{error.code}: {first[0] if first else ''}{tried}"
+
+
+def _waiting(step: Step, now: float) -> str:
+    until = f", {rough(step.until - now)} left" if step.until is not None and step.until > now else ""
+    match step.on:
+        case "approval":
+            who = ", ".join(step.gate.approvers) if step.gate is not None and step.gate.approvers else ""
+            return f"waits for approval{' by ' + who if who else ''}{_votes(step)}{until}"
+        case "timer":
+            return _timer(step, now)
+        case "signal":
+            return f"waits for signal {step.ref}{until}"
+        case "child":
+            return f"waits for run {step.ref[-8:]}{until}"
+        case "slot":
+            return f"waits for a place in {step.ref}"
+        case "budget":
+            return "waits for budget"
+        case "paused":
+            return "paused"
+        case _:
+            return ""
+
+
+def _votes(step: Step) -> str:
+    gate = step.gate
+    if gate is None or gate.quorum <= 1:
+        return ""
+    return f", {len(gate.votes)} of {gate.quorum} so far"
+
+
+def _timer(step: Step, now: float) -> str:
+    left = duration(max(0.0, (step.until if step.until is not None else now) - now))
+    if step.why is Wake.RETRY:
+        most = step.program.node.retry.max_attempts
+        failed = step.error.message.strip().splitlines()[:1] if step.error is not None else []
+        return f"attempt {step.tries + 1}/{most} in {left}{': ' + failed[0] if failed else ''}"
+    if step.why is Wake.POLL:
+        return f"looks again in {left}"
+    return f"goes on in {left}"
+
+
+def run_reason(run: Run) -> str:
+    """What a run that is not over waits for."""
+    if run.ended:
+        return ""
+    if run.paused:
+        return "paused"
+    if run.verdict is not None:
+        return f"ending: {run.ending}"
+    match run.waiting_on:
+        case None:
+            return "waits for a place" if run.wants_slot else ""
+        case "approval":
+            return f"waits for {count(run.waiting['approval'], 'approval')}"
+        case "in_doubt":
+            return f"{count(run.waiting['in_doubt'], 'step')} in doubt"
+        case "timer":
+            return "waits for a time"
+        case "child":
+            return f"waits for {count(run.waiting['child'], 'run')}"
+        case "signal":
+            return "waits for a signal"
+        case "slot":
+            return "waits for a place"
+        case "budget":
+            return "waits for budget"
+        case on:
+            return on

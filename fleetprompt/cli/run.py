@@ -1,0 +1,235 @@
+"""`fleet run` and `fleet recover`: start or take up runs, and wait for them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetprompt.cli.completion import complete_file_or_workflow, complete_run
+from fleetprompt.cli.options import Json
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.front import Front
+    from fleetprompt.cli.watching import Ending, Manner, Watch
+    from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+    from fleetprompt.client.protocol import StartRun
+
+app = typer.Typer(rich_markup_mode=None)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Stop when nothing is active any more; exit code 3.")]
+
+
+@app.command("run")
+def run(
+    ctx: typer.Context,
+    workflow: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME", help="A workflow file, or the name of one.", autocompletion=complete_file_or_workflow
+        ),
+    ],
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input; may be repeated.")
+    ] = None,
+    inputs_file: Annotated[
+        str, typer.Option("--inputs", metavar="FILE.json|-", help="Inputs as a JSON object, from a file or stdin.")
+    ] = "",
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label; may be repeated.")
+    ] = None,
+    priority: Annotated[int, typer.Option("--priority", help="Runs with a higher number get places first.")] = 0,
+    key: Annotated[str, typer.Option("--key", help="The same key starts the same run only once.")] = "",
+    no_wait: NoWait = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    approve_as: Annotated[str, typer.Option("--approve-as", hidden=True)] = "",
+) -> int:
+    """Run a workflow and watch it.
+
+    Exit codes: 0 completed, 1 failed, 2 usage or validation, 3 still waiting, 4 cancelled, 5 timeout.
+    """
+    from fleetprompt.cli.values import pair, read_mapping
+    from fleetprompt.cli.watching import Manner
+    from fleetprompt.client.protocol import StartRun
+
+    front: Front = ctx.obj
+    file, name = find_workflow(front, workflow)
+    request = StartRun(
+        file=file,
+        workflow=name,
+        inputs=read_mapping(inputs_file, "inputs") if inputs_file else {},
+        texts=dict(pair(text, "an input") for text in inputs or ()),
+        labels=dict(pair(text, "a label") for text in label or ()),
+        priority=priority,
+        key=key,
+        by=front.me,
+    )
+    manner = Manner(quiet=quiet, json=json, wait=not no_wait, approve_as=approve_as)
+    return front.run(start_and_wait(front, request, manner))
+
+
+def find_workflow(front: Front, text: str) -> tuple[str, str]:
+    """The file that a word means, or else the name. Raises `NotFound`."""
+    from fleetprompt.engine.core.errors import NotFound
+
+    path = front.here / text
+    if path.is_file():
+        return str(path), ""
+    if path.suffix in (".yaml", ".yml") or "/" in text:
+        hint = f"{text} is a folder: name a file in it" if path.is_dir() else "give the path of a workflow file"
+        raise NotFound(f"there is no file {text}", hint=hint)
+    for suffix in (".yaml", ".yml"):
+        known = front.project.workflows / f"{text}{suffix}"
+        if known.is_file():
+            return str(known), ""
+    front.require_store()
+    return "", text
+
+
+async def start_and_wait(front: Front, request: StartRun, manner: Manner) -> int:
+    """Start a run in this process if no other holds the engine, and wait for it."""
+    from fleetprompt.client.opening import open_console
+
+    console = await open_console(front.place, "prefer", what="fleet run")
+    try:
+        run_id = await console.start(request)
+        _tell_about_others(front, console, manner)
+    except BaseException:
+        await console.close()
+        raise
+    return await _wait(front, console, [run_id], manner)
+
+
+def _tell_about_others(front: Front, console: EmbeddedConsole | AttachedConsole, manner: Manner) -> None:
+    from fleetprompt.cli.render import plain
+    from fleetprompt.cli.wording import count
+
+    if manner.quiet:
+        return
+    others = console.taken_up.others
+    if console.where == "attached":
+        front.terminal.say(plain(f"the engine is in another process, {console.holder}: the run goes on there", "dim"))
+    elif others:
+        are, them = ("is", "it") if others == 1 else ("are", "them")
+        text = f"{count(others, 'other run')} {are} interrupted: `fleet recover` goes on with {them}"
+        front.terminal.say(plain(text, "yellow"))
+
+
+@app.command("recover")
+def recover(
+    ctx: typer.Context,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]…", help="Wait for these runs too.", autocompletion=complete_run),
+    ] = None,
+    no_wait: NoWait = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Go on with everything that a crash or a Ctrl-C interrupted, and wait for it.
+
+    Exits 0 if all of it completed, else with the worst code of `fleet run`.
+    """
+    from fleetprompt.cli.watching import Manner
+
+    front: Front = ctx.obj
+    front.require_store()
+    return front.run(_recover(front, runs or [], Manner(quiet=quiet, json=json, wait=not no_wait)))
+
+
+async def _recover(front: Front, names: list[str], manner: Manner) -> int:
+    from fleetprompt.cli.render import plain
+    from fleetprompt.cli.wording import count
+    from fleetprompt.client.opening import open_console
+
+    console = await open_console(front.place, "engine", what="fleet recover", recover=True)
+    try:
+        wanted = [await console.find(name) for name in names]
+        roots = list(dict.fromkeys([*await _going_on(console), *wanted]))
+        for run in wanted:
+            await console.adopt(run)  # pyright: ignore[reportAttributeAccessIssue] mode `engine` gives an embedded one
+        if not manner.quiet:
+            for run in console.taken_up.corrupt:
+                front.terminal.say(plain(f"run {run} is held: its journal is damaged, see `fleet db check`", "red"))
+            if console.taken_up.signals:
+                front.terminal.say(plain(f"{count(console.taken_up.signals, 'recorded signal')} carried out", "dim"))
+    except BaseException:
+        await console.close()
+        raise
+    if roots:
+        return await _wait(front, console, roots, manner)
+    waiting = await console.count("status:waiting")
+    await console.close()
+    if manner.json:
+        front.terminal.json([])
+    elif not manner.quiet:
+        more = (
+            f"; {count(waiting, 'run')} wait{'s' if waiting == 1 else ''}: fleet runs status:waiting" if waiting else ""
+        )
+        front.terminal.say(f"nothing is interrupted{more}")
+    return 0
+
+
+async def _going_on(console: EmbeddedConsole | AttachedConsole) -> list[str]:
+    """Runs at the top of their family that go on now, the oldest first."""
+    from fleetprompt.engine.ports import Page
+
+    found = dict.fromkeys(console.taken_up.runs)
+    heads, _ = await console.runs("status:pending,running", Page(limit=10_000, oldest_first=True))
+    found |= dict.fromkeys(head.id for head in heads)
+    known = {head.id: head for head in heads}
+    for run in found:
+        if run not in known:
+            known[run] = await console.run(run)
+    return [run for run in found if not known[run].parent or known[run].parent not in found]
+
+
+# ---------------------------------------------------------------- waiting, and what is said at the end
+
+
+async def _wait(front: Front, console: EmbeddedConsole | AttachedConsole, roots: list[str], manner: Manner) -> int:
+    from fleetprompt.cli.outcome import exit_code
+    from fleetprompt.cli.watching import Watch
+
+    embedded = console.where == "embedded"
+    watch = Watch(front, roots, manner)
+    ending = await watch.wait(console)
+    trees = [watch.following.trees[root] for root in roots if root in watch.following.trees]
+    _report(front, watch, ending, manner, embedded)
+    if ending == "stopped":
+        return watch.stopped_by
+    return exit_code(trees, len(roots))
+
+
+def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded: bool) -> None:
+    from fleetprompt.cli.outcome import final_lines, next_lines, result_lines, run_object
+    from fleetprompt.cli.render import head_line, plain
+    from fleetprompt.cli.wording import count
+
+    terminal = front.terminal
+    following = watch.following
+    trees = [following.trees[root] for root in following.roots if root in following.trees]
+    if manner.json:
+        objects: list[Any] = [run_object(tree, watch.outputs.get(tree.id)) for tree in trees]
+        terminal.json(objects[0] if len(following.roots) == 1 and objects else objects)
+    if manner.quiet:
+        return
+    say = terminal.say if manner.json else terminal.print
+    for tree in trees:
+        if watch.drawing:
+            say(*(final_lines(tree, terminal.width) if len(trees) == 1 else [head_line(tree, time.time())]))
+        if len(trees) == 1 and not manner.json:
+            say(*result_lines(tree, watch.outputs.get(tree.id)))
+    if ending == "stopped":
+        text = "parked: nothing is lost" if embedded else "left; the run goes on in the other process"
+        terminal.say(plain(text, "yellow"))
+    for tree in trees:
+        terminal.say(*next_lines(tree, embedded=embedded))
+    children = [run for run in following.open if run not in following.roots]
+    if ending == "over" and children:
+        terminal.say(
+            plain(f"{count(len(children), 'run')} that it started: `fleet recover` goes on with them", "yellow")
+        )

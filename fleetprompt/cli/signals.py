@@ -1,0 +1,254 @@
+"""`fleet signal` and `fleet signals`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetprompt.cli.commands import ListGroup
+from fleetprompt.cli.completion import complete_signals_term
+from fleetprompt.cli.options import FILTERED, Json, Limit
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.front import Front
+    from fleetprompt.client.protocol import Console
+    from fleetprompt.engine.core.signal import Result, Signal
+
+app = typer.Typer(rich_markup_mode=None)
+signals = typer.Typer(cls=ListGroup, rich_markup_mode=None, help="List signals; show or replay one.")
+app.add_typer(signals, name="signals")
+
+ROUTED_SECONDS = 2.0
+"""How long to wait for what comes of a signal, where an engine runs."""
+
+SignalId = Annotated[str, typer.Argument(metavar="ID", help="Id of a signal.")]
+
+
+@app.command("signal")
+def signal(
+    ctx: typer.Context,
+    type_: Annotated[str, typer.Argument(metavar="TYPE", help="Dot-separated words, such as deploy.finished.")],
+    data: Annotated[str, typer.Option("--data", "-d", metavar="JSON|@FILE|-", help="What it carries.")] = "",
+    key: Annotated[str, typer.Option("--key", help="The same key counts only once.")] = "",
+    subject: Annotated[str, typer.Option("--subject", help="What it is about.")] = "",
+    json: Json = False,
+) -> int:
+    """Publish a signal: it starts workflows that listen for it and wakes runs that wait for it."""
+    from fleetprompt.cli.values import read_json
+
+    front: Front = ctx.obj
+    value = read_json(data, "the data") if data else None
+    return front.run(_publish(front, type_, value, key, subject, "", json))
+
+
+async def _publish(
+    front: Front, type_: str, data: Any, key: str, subject: str, cause: str, json: bool, correlation: str = ""
+) -> int:
+    async with front.opened() as console:
+        return await _send(front, console, type_, data, key, subject, cause, json, correlation)
+
+
+async def _send(
+    front: Front,
+    console: Console,
+    type_: str,
+    data: Any,
+    key: str,
+    subject: str,
+    cause: str,
+    json: bool,
+    correlation: str,
+) -> int:
+    from fleetprompt.client.consoles import new_id
+    from fleetprompt.engine.core.signal import Signal
+
+    sent = Signal(
+        id=new_id(),
+        type=type_,
+        source=f"cli/{front.me}",
+        at=time.time(),
+        data=data,
+        subject=subject,
+        key=key,
+        causation=cause,
+        correlation=correlation,
+        by=front.me,
+    )
+    stored, duplicate = await console.publish(sent)
+    routed, results = await _results(console, stored.id)
+    if json:
+        found = signal_object(stored, routed, results)
+        front.terminal.json({**found, "duplicate": duplicate})
+        return 0
+    text = "was published before" if duplicate else "published"
+    front.terminal.print(_line(stored, text))
+    _print_results(front, routed, results)
+    return 0
+
+
+async def _results(console: Console, id_: str) -> tuple[bool, list[Result]]:
+    """What came of a signal, as far as it is known after a moment."""
+    deadline = time.monotonic() + (ROUTED_SECONDS if console.where != "none" else 0)
+    while True:
+        _, routed, results = await console.signal(id_)
+        if routed or time.monotonic() > deadline:
+            return routed, results
+        await asyncio.sleep(0.05)
+
+
+def _line(found: Signal, text: str) -> Any:
+    from rich.text import Text
+
+    from fleetprompt.cli.render import plain
+
+    return Text(found.id, style="cyan").append(" ").append_text(plain(f"{found.type} {text}"))
+
+
+def _print_results(front: Front, routed: bool, results: list[Result]) -> None:
+    from rich.text import Text
+
+    from fleetprompt.cli.approvals import QUEUED
+    from fleetprompt.cli.render import marked, plain
+
+    for result in results:
+        line = Text("  ").append_text(marked(result.status)).append(" ")
+        said = f"{result.run} {result.reason}".strip() or result.status
+        front.terminal.print(line.append_text(plain(said)))
+    if not routed:
+        front.terminal.say(Text(f"  {QUEUED}", style="yellow"))
+
+
+@signals.command("list", context_settings=FILTERED, hidden=True)
+def list_(
+    ctx: typer.Context,
+    filter_: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILTER]…", help="Such as type:deploy.*", autocompletion=complete_signals_term),
+    ] = None,
+    limit: Limit = 30,
+    json: Json = False,
+) -> int:
+    """List signals, the newest first."""
+    from fleetprompt.cli.filters import joined
+    from fleetprompt.engine.ports import Page
+
+    front: Front = ctx.obj
+    text = joined(filter_)
+
+    async def look(console: Console) -> list[tuple[Signal, bool, list[Result]]]:
+        found, _ = await console.signals(text, Page(limit=limit))
+        return [await console.signal(one.id) for one in found]
+
+    found = front.ask(look)
+    if json:
+        front.terminal.json([signal_object(*one) for one in found])
+    elif not found:
+        front.terminal.say("no signal matches" if text else "there are no signals yet")
+    else:
+        _print_table(front, found)
+    return 0
+
+
+def _status(routed: bool, results: list[Result]) -> str:
+    statuses = {result.status for result in results}
+    if "accepted" in statuses or (routed and not statuses):
+        return "accepted"
+    return "refused" if statuses else "pending"
+
+
+def _print_table(front: Front, found: list[tuple[Signal, bool, list[Result]]]) -> None:
+    from fleetprompt.cli.render import marked
+    from fleetprompt.cli.table import Column
+    from fleetprompt.cli.values import preview
+    from fleetprompt.cli.wording import ago
+
+    now = time.time()
+    columns = [
+        Column("SIGNAL"),
+        Column("TYPE", flexible=True),
+        Column("SOURCE", flexible=True, drop=3),
+        Column("AT", right=True, drop=4),
+        Column("DATA", flexible=True, drop=2),
+    ]
+    rows = [
+        [
+            marked(_status(routed, results)).append(f" {one.id}", style="cyan"),
+            one.type,
+            one.source,
+            ago(now - one.at),
+            preview(one.data, 80) if one.data is not None else "",
+        ]
+        for one, routed, results in found
+    ]
+    front.terminal.table(columns, rows)
+
+
+@signals.command("show")
+def show(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
+    """Show one signal and what came of it."""
+    front: Front = ctx.obj
+    found = front.ask(lambda console: console.signal(signal_id))
+    if json:
+        front.terminal.json(signal_object(*found))
+        return 0
+    from rich.text import Text
+
+    from fleetprompt.cli.question import outline
+    from fleetprompt.cli.render import plain
+
+    one, routed, results = found
+    front.terminal.print(_line(one, ""))
+    fields = (
+        ("source", one.source),
+        ("at", front.terminal.times.moment(one.at, time.time())),
+        ("subject", one.subject),
+        ("key", one.key),
+        ("by", one.by),
+        ("correlation", one.correlation),
+        ("causation", one.causation),
+    )
+    for name, value in fields:
+        if value:
+            front.terminal.print(Text(f"  {name:<12}", style="dim").append_text(plain(value)))
+    if one.data is not None:
+        front.terminal.print(
+            Text("  data", style="dim"), *(Text("    ").append_text(line) for line in outline(one.data))
+        )
+    _print_results(front, routed, results)
+    return 0
+
+
+@signals.command("replay")
+def replay(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
+    """Publish a copy of a signal as a new one; its data tells what it is a replay of."""
+    front: Front = ctx.obj
+
+    async def again(console: Console) -> int:
+        one, _, _ = await console.signal(signal_id)
+        data = {**one.data, "replay_of": one.id} if isinstance(one.data, dict) else one.data
+        return await _send(front, console, one.type, data, "", one.subject, one.id, json, one.correlation)
+
+    return front.ask(again)
+
+
+def signal_object(found: Signal, routed: bool, results: list[Result]) -> dict[str, Any]:
+    """A signal for machines: always the same keys."""
+    from fleetprompt.cli.wording import rfc3339
+
+    return {
+        "id": found.id,
+        "type": found.type,
+        "source": found.source,
+        "at": rfc3339(found.at),
+        "subject": found.subject,
+        "key": found.key,
+        "by": found.by,
+        "correlation": found.correlation,
+        "causation": found.causation,
+        "data": found.data,
+        "status": _status(routed, results),
+        "results": [{"status": one.status, "run": one.run, "reason": one.reason} for one in results],
+    }

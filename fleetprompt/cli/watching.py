@@ -1,0 +1,323 @@
+"""Waiting for runs: drawing them, asking about approvals, taking over from an engine that has gone, parking.
+
+One loop does all of it; nothing here decides anything about a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
+from rich.text import Text
+
+from fleetprompt.cli.asking import Answer, ask, decide
+from fleetprompt.cli.display import FRAMES, Display, Drawn, Lines, Silent
+from fleetprompt.cli.follow import Following, race
+from fleetprompt.cli.keyboard import Keyboard
+from fleetprompt.cli.question import may_decide
+from fleetprompt.cli.render import plain
+from fleetprompt.cli.terminal import is_terminal
+from fleetprompt.cli.tree import Tree
+from fleetprompt.cli.wording import count, short
+from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.engine.core.errors import NotFound
+from fleetprompt.engine.core.state import Gate
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.front import Front
+
+Ending = Literal["over", "stopped", "idle", "orphaned"]
+"""Every run is over; somebody stopped the watch; nothing is active any more; the engine that drove them is gone."""
+
+LOOK_SECONDS = 0.5
+QUIET_SECONDS = 0.15
+"""How long nothing may happen before a run counts as waiting for somebody else."""
+
+
+class Manner(Struct, frozen=True):
+    """How to wait."""
+
+    quiet: bool = False
+    json: bool = False
+    wait: bool = True
+    approve_as: str = ""
+    """Approve everything as this operator; for the demo."""
+
+
+class Watch:
+    """Some runs that somebody waits for."""
+
+    def __init__(self, front: Front, roots: list[str], manner: Manner) -> None:
+        self._front = front
+        self._manner = manner
+        terminal = front.terminal
+        stream = sys.stderr if manner.json else sys.stdout
+        rich = terminal.err if manner.json else terminal.out
+        self.drawing = not manner.quiet and is_terminal(stream)
+        self._asking = self.drawing and is_terminal(sys.stdin) and not manner.approve_as
+        self.display: Display
+        if manner.quiet:
+            self.display = Silent()
+        elif self.drawing:
+            self.display = Drawn(rich)
+        else:
+            self.display = Lines(rich, terminal.times, many=len(roots) > 1)
+        self.following = Following(roots, self.display)
+        self._later: set[tuple[str, int]] = set()
+        """Approvals (id and level) that were put off."""
+        self._settled: set[tuple[str, int]] = set()
+        """Approvals that are not to be asked about again."""
+        self.outputs: dict[str, Any] = {}
+        """Large outputs of runs, by run."""
+        self._stop = asyncio.Event()
+        self.stopped_by = 130
+        """Exit code after somebody stopped the watch."""
+        self._presses = 0
+        self._embedded = False
+        self._drawn = False
+
+    # ------------------------------------------------------------ the whole of it
+
+    async def wait(self, console: EmbeddedConsole | AttachedConsole) -> Ending:
+        """Until the runs are over, or somebody has had enough. The console is closed at the end."""
+        from fleetprompt.client.opening import open_console
+
+        while True:
+            try:
+                ending = await self._watch(console)
+                if ending != "orphaned":
+                    await self._finish(console, ending)
+                    return ending
+            finally:
+                with hurry(self.following.open):
+                    await console.close()
+            self._say(f"the engine that drove {count(len(self.following.open), 'run')} is gone: going on here")
+            console = await open_console(self._front.place, "prefer", what="fleet run")
+            if isinstance(console, EmbeddedConsole):
+                for run in self.following.open:
+                    await console.adopt(run)
+
+    async def _watch(self, console: EmbeddedConsole | AttachedConsole) -> Ending:
+        self._embedded = isinstance(console, EmbeddedConsole)
+        with self._interrupts(), self._drawing():
+            works = [
+                self.following.until(lambda: self.following.done),
+                self._stop.wait(),
+                self._until_idle(),
+                self._until_orphaned(console),
+                self._read(console),
+                self._redraw(),
+                self._answer(console),
+            ]
+            endings: list[Ending] = ["over", "stopped", "idle", "orphaned"]
+            return endings[await race(*works)]
+
+    async def _finish(self, console: EmbeddedConsole | AttachedConsole, ending: Ending) -> None:
+        """Fetch what is to be told about the runs while there is a store to ask."""
+        for root in self.following.roots:
+            tree = self.following.trees.get(root)
+            if tree is not None and tree.finished is not None and tree.finished.blob is not None:
+                self.outputs[root] = await console.value(tree.finished)
+        if (
+            ending == "stopped"
+            and isinstance(console, EmbeddedConsole)
+            and any(tree.run.pending for tree in self.following.trees.values())
+        ):
+            self._say("parking: what must not be repeated gets some seconds to finish; Ctrl-C leaves at once")
+
+    async def _read(self, console: EmbeddedConsole | AttachedConsole) -> None:
+        await self.following.read(console)
+        await asyncio.Event().wait()
+
+    async def _redraw(self) -> None:
+        while True:
+            if self._drawn:
+                self.display.tick()
+            await asyncio.sleep(1 / FRAMES)
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        self.display.start(self.following)
+        self._drawn = True
+        try:
+            yield
+        finally:
+            self._drawn = False
+            self.display.stop()
+
+    @contextmanager
+    def _pen_down(self) -> Iterator[None]:
+        """Print something where the tree is."""
+        self.display.stop()
+        was, self._drawn = self._drawn, False
+        try:
+            yield
+        finally:
+            if was:
+                self.display.start(self.following)
+                self._drawn = True
+
+    def _say(self, text: str) -> None:
+        if not self._manner.quiet:
+            self._front.terminal.say(plain(text, "yellow"))
+
+    # ------------------------------------------------------------ reasons to stop
+
+    @contextmanager
+    def _interrupts(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupted, number)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _interrupted(self, number: int) -> None:
+        self._presses += 1
+        if number == signal.SIGINT and self._presses == 1 and self.drawing and self._embedded:
+            text = "still running; Ctrl-C again parks the run, to be continued with `fleet recover`"
+            if self._drawn:
+                self.display.notice = text
+            else:
+                self._front.terminal.say(Text("\n" + text, style="yellow"))
+            return
+        self.stopped_by = 128 + number
+        self._stop.set()
+
+    async def _until_idle(self) -> None:
+        """Without waiting: until nothing goes on in any of the runs."""
+        if self._manner.wait:
+            await asyncio.Event().wait()
+        while True:
+            await self.following.until(self._idle)
+            facts = self.following.facts
+            await asyncio.sleep(QUIET_SECONDS)
+            if facts == self.following.facts and self._idle():
+                return
+
+    def _idle(self) -> bool:
+        following = self.following
+        return all(root in following.trees for root in following.roots) and all(
+            tree.run.ended or tree.run.status in ("waiting", "pending") for tree in following.trees.values()
+        )
+
+    async def _until_orphaned(self, console: EmbeddedConsole | AttachedConsole) -> None:
+        """Until the engine in another process is gone. What nobody drives for a moment may be between two engines."""
+        missed = 0
+        while missed < 2:
+            await asyncio.sleep(LOOK_SECONDS)
+            missed = missed + 1 if console.where == "none" else 0
+
+    # ------------------------------------------------------------ approvals
+
+    async def _answer(self, console: EmbeddedConsole | AttachedConsole) -> None:
+        if self._manner.approve_as:
+            await self._approve_all(console, self._manner.approve_as)
+        elif self._asking:
+            with Keyboard() as keyboard:
+                await self._ask_all(console, keyboard)
+        else:
+            await asyncio.Event().wait()
+
+    def _questions(self) -> Iterator[tuple[Tree, Gate]]:
+        """Approvals that are open and not settled for us."""
+        for tree in self.following.trees.values():
+            for step in tree.asking():
+                if step.gate is not None and (step.gate.id, step.gate.level) not in self._settled:
+                    yield tree, step.gate
+
+    def _next(self) -> tuple[Tree, Gate] | None:
+        return next((found for found in self._questions() if (found[1].id, found[1].level) not in self._later), None)
+
+    async def _approve_all(self, console: EmbeddedConsole | AttachedConsole, person: str) -> None:
+        while True:
+            await self.following.until(lambda: self._next() is not None)
+            for _, gate in list(self._questions()):
+                self._settled.add((gate.id, gate.level))
+                comment = f"approved without looking: --approve-as {person}"
+                with self._pen_down():
+                    self._say(f"approving `{gate.message}` as {person}, because of --approve-as")
+                    result = await console.vote(gate.id, "approved", by=person, comment=comment)
+                    if result.status == "refused":
+                        self._say(f"not counted: {result.reason}")
+
+    async def _ask_all(self, console: EmbeddedConsole | AttachedConsole, keyboard: Keyboard) -> None:
+        while True:
+            found = self._next()
+            if found is not None:
+                await self._ask(console, keyboard, *found)
+            elif next(self._questions(), None) is not None:
+                await race(self.following.moved(), self._ask_again(keyboard))
+            else:
+                await self.following.moved()
+
+    async def _ask_again(self, keyboard: Keyboard) -> None:
+        """`a` asks again about what was put off."""
+        self.display.notice = "an approval waits: press a to decide"
+        try:
+            while (key := await keyboard.key()) != "a":
+                if not key:
+                    await asyncio.Event().wait()
+            self._later.clear()
+        finally:
+            self.display.notice = ""
+
+    async def _ask(
+        self, console: EmbeddedConsole | AttachedConsole, keyboard: Keyboard, tree: Tree, gate: Gate
+    ) -> None:
+        terminal, me = self._front.terminal, self._front.me
+        asked = (gate.id, gate.level)
+        try:
+            approval, votes = await console.approval(gate.id)
+        except NotFound:
+            self._settled.add(asked)
+            return
+        if not may_decide(approval, votes, me, self._front.groups_of(me)):
+            self._settled.add(asked)
+            return
+        answer = Answer("later")
+
+        async def question() -> None:
+            nonlocal answer
+            answer = await ask(keyboard, terminal, approval, votes)
+
+        def closed() -> bool:
+            return asked not in ((other.id, other.level) for _, other in self._questions())
+
+        with self._pen_down():
+            if await race(question(), self.following.until(closed)):
+                terminal.say(plain(f"\n  {gate.decision or 'closed'} elsewhere in the meantime", "yellow"))
+            elif answer.decision == "later":
+                self._later.add(asked)
+                terminal.say(f"  later: press a, or elsewhere: fleet approve {approval.id}")
+            elif await decide(console, terminal, approval, answer, me):
+                self._settled.add(asked)
+            else:
+                self._later.add(asked)
+
+
+@contextmanager
+def hurry(runs: list[str]) -> Iterator[None]:
+    """While an engine closes: another Ctrl-C leaves at once. Nothing is lost, but work in flight becomes doubtful."""
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        sys.stderr.write(
+            f"\nleft at once; `fleet recover` takes up {', '.join(short(run) for run in runs) or 'the rest'}\n"
+        )
+        sys.stderr.flush()
+        os._exit(130)
+
+    loop.add_signal_handler(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

@@ -1,0 +1,163 @@
+"""How things are said: glyphs, times, durations, money, ids. No output happens here."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+GLYPHS = {
+    "pending": "○",
+    "running": "●",
+    "waiting": "◆",
+    "completed": "✓",
+    "failed": "✗",
+    "timeout": "✗",
+    "cancelled": "⊘",
+    "skipped": "–",
+    "in_doubt": "?",
+    "approved": "✓",
+    "rejected": "✗",
+    "withdrawn": "–",
+    "accepted": "✓",
+    "refused": "✗",
+    "active": "●",
+    "paused": "◆",
+    "archived": "–",
+    "draft": "○",
+}
+ASCII = {"○": "o", "●": "*", "◆": "!", "✓": "+", "✗": "x", "⊘": "#", "–": "-", "·": "-", "…": "...", "×": "x", "→": ">"}
+STYLES = {
+    "pending": "dim",
+    "running": "blue",
+    "waiting": "yellow",
+    "completed": "green",
+    "failed": "red",
+    "timeout": "red",
+    "cancelled": "magenta",
+    "skipped": "dim",
+    "in_doubt": "bold yellow",
+    "approved": "green",
+    "rejected": "red",
+    "withdrawn": "dim",
+    "accepted": "green",
+    "refused": "red",
+    "active": "green",
+    "paused": "yellow",
+    "archived": "dim",
+    "draft": "dim",
+}
+SHORT = 8
+"""Characters of a run id that tell it apart; the last ones, because the first are the time."""
+NANO = 1_000_000_000
+
+
+def short(id_: str) -> str:
+    """A run id as lists show it."""
+    return id_ if id_.startswith("ap-") else id_[-SHORT:]
+
+
+def duration(seconds: float | None) -> str:
+    """`0.42s`, `4.2s`, `38s`, `4m12s`, `1h03m`, `2d04h`; `-` when there is none."""
+    if seconds is None:
+        return "-"
+    seconds = max(0.0, seconds)
+    if seconds < 0.995:
+        return f"{seconds:.2f}s"
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600:02}h"
+
+
+def rough(seconds: float) -> str:
+    """A length of time in one unit: `12s`, `3m`, `2h`, `5d`."""
+    seconds = max(0.0, seconds)
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
+
+
+def ago(seconds: float) -> str:
+    """`just now`, `3m ago`; `in 3m` for what is to come."""
+    if seconds < -1:
+        return f"in {rough(-seconds)}"
+    return "just now" if seconds < 5 else f"{rough(seconds)} ago"
+
+
+def money(nano: int) -> str:
+    """US dollars: cents, or as many digits as a small amount needs."""
+    dollars = nano / NANO
+    if nano and abs(dollars) < 0.01:
+        return f"${dollars:.6f}".rstrip("0").rstrip(".")
+    return f"${dollars:,.2f}"
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """`1 run`, `3 runs`."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def size(number: int) -> str:
+    """Bytes in a unit that fits."""
+    amount = float(number)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    raise AssertionError
+
+
+def rfc3339(at: float | None) -> str | None:
+    """A time for machines, in UTC."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def glyph(status: str) -> str:
+    """The sign of a status, in ASCII where the terminal cannot show it."""
+    return sign(GLYPHS.get(status, "·"))
+
+
+def sign(text: str) -> str:
+    """Text of ours with its signs in ASCII where the output cannot take them."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    if encoding.lower().replace("-", "").startswith("utf"):
+        return text
+    return "".join(ASCII.get(character, character) for character in text)
+
+
+class Times:
+    """Times of day as the reader's clock shows them."""
+
+    def __init__(self, zone: tzinfo | None = None) -> None:
+        self.zone = zone
+        """None: the zone of this machine."""
+
+    def at(self, at: float) -> datetime:
+        """A time in the reader's zone."""
+        return datetime.fromtimestamp(at, UTC).astimezone(self.zone)
+
+    def clock(self, at: float) -> str:
+        """`14:02:11`."""
+        return self.at(at).strftime("%H:%M:%S")
+
+    def moment(self, at: float, now: float | None = None) -> str:
+        """`2026-11-20 14:02:11 CET`, or only the time for one within the last half day."""
+        if now is not None and abs(now - at) < 43_200:
+            return self.clock(at)
+        then = self.at(at)
+        return f"{then:%Y-%m-%d %H:%M:%S} {then.tzname() or ''}".rstrip()
+
+    @property
+    def tzinfo(self) -> Any:
+        """A zone for whoever needs one."""
+        return self.zone or datetime.now().astimezone().tzinfo

@@ -1,0 +1,139 @@
+"""`fleet workflows`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fleetprompt.cli.commands import ListGroup
+from fleetprompt.cli.options import Json, WorkflowName
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.front import Front
+    from fleetprompt.client.protocol import Console
+    from fleetprompt.engine.ports import Workflow
+
+app = typer.Typer(rich_markup_mode=None)
+workflows = typer.Typer(cls=ListGroup, rich_markup_mode=None, help="List workflows; pause, activate or archive one.")
+app.add_typer(workflows, name="workflows")
+
+
+@workflows.command("list", hidden=True)
+def list_(ctx: typer.Context, json: Json = False) -> int:
+    """List the workflows that have been run here, and the files that have not."""
+    front: Front = ctx.obj
+    known: list[Workflow] = []
+    try:
+        known = front.ask(lambda console: console.workflows())
+    except Exception as error:
+        if type(error).__name__ != "NotFound":
+            raise
+    rows = [_object(workflow) for workflow in sorted(known, key=lambda workflow: workflow.name)]
+    rows += [_file_object(name, path) for name, path in _files(front, {workflow.name for workflow in known})]
+    if json:
+        front.terminal.json(rows)
+    elif not rows:
+        front.terminal.say(f"there are no workflows in {front.project.workflows}: fleet init")
+    else:
+        _print_table(front, rows)
+    return 0
+
+
+def _object(workflow: Workflow) -> dict[str, Any]:
+    from fleetprompt.cli.wording import rfc3339
+
+    return {
+        "name": workflow.name,
+        "status": workflow.status,
+        "plan": workflow.plan,
+        "file": workflow.file,
+        "updated_at": rfc3339(workflow.updated_at),
+        "max_runs": workflow.max_runs,
+        "at": workflow.updated_at,
+    }
+
+
+def _file_object(name: str, path: str) -> dict[str, Any]:
+    """A file that was never run: the store does not know it yet."""
+    empty = {"plan": None, "updated_at": None, "max_runs": None, "at": None}
+    return {"name": name, "status": None, "file": path, **empty}
+
+
+def _files(front: Front, known: set[str]) -> list[tuple[str, str]]:
+    folder = front.project.workflows
+    if not folder.is_dir():
+        return []
+    found = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
+    return [(path.stem, str(path)) for path in found if path.stem not in known]
+
+
+def _print_table(front: Front, rows: list[dict[str, Any]]) -> None:
+    from rich.text import Text
+
+    from fleetprompt.cli.render import marked, plain
+    from fleetprompt.cli.table import Column
+    from fleetprompt.cli.wording import STYLES, ago
+
+    now = time.time()
+    columns = [
+        Column("WORKFLOW"),
+        Column("STATUS"),
+        Column("CHANGED", right=True, drop=2),
+        Column("FILE", flexible=True, drop=1),
+    ]
+    shown = [
+        [
+            marked(row["status"] or "pending").append(" ").append_text(plain(row["name"])),
+            Text(row["status"] or "never run", style=STYLES.get(row["status"] or "pending", "")),
+            ago(now - row["at"]) if row["at"] is not None else "-",
+            _relative(front, row["file"]),
+        ]
+        for row in rows
+    ]
+    front.terminal.table(columns, shown)
+
+
+def _relative(front: Front, file: str) -> str:
+    root = f"{front.project.root}/"
+    return file.removeprefix(root)
+
+
+@workflows.command("pause")
+def pause(ctx: typer.Context, name: WorkflowName) -> int:
+    """Start no more runs of a workflow; those that go on are not touched."""
+    return _set(ctx.obj, name, "paused")
+
+
+@workflows.command("activate")
+def activate(ctx: typer.Context, name: WorkflowName) -> int:
+    """Let a workflow be started again, by hand and by its triggers."""
+    return _set(ctx.obj, name, "active")
+
+
+@workflows.command("archive")
+def archive(ctx: typer.Context, name: WorkflowName) -> int:
+    """Put a workflow away: it is not started any more."""
+    return _set(ctx.obj, name, "archived")
+
+
+def _set(front: Front, name: str, status: str) -> int:
+    from rich.text import Text
+
+    from fleetprompt.cli.approvals import QUEUED
+    from fleetprompt.cli.render import marked, plain
+    from fleetprompt.engine.core.errors import NotFound, Refused
+
+    async def send(console: Console) -> Any:
+        if name not in {workflow.name for workflow in await console.workflows()}:
+            raise NotFound(f"there is no workflow `{name}` in the store", hint="`fleet workflows` lists them")
+        return await console.set_workflow(name, status, by=front.me)
+
+    result = front.ask(send)
+    if result.status == "refused":
+        raise Refused(result.reason)
+    front.terminal.print(marked(status).append(" ").append_text(plain(f"{name} is {status}")))
+    if result.reason == "queued":
+        front.terminal.say(Text(QUEUED, style="yellow"))
+    return 0
