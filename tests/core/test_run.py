@@ -234,9 +234,9 @@ def test_notes_are_kept_with_their_step() -> None:
     play = Play(plan(act("a")))
     note = StepNoted(at=NOW, path="a", kind="decision", key="a/1", value={"chosen": "x"})
     play.tell([note])
-    assert play.step("a").notes == [("decision", "a/1", {"chosen": "x"})]
+    assert [note[:3] for note in play.step("a").notes] == [("decision", "a/1", {"chosen": "x"})]
     play.crash()
-    assert play.step("a").notes == [("decision", "a/1", {"chosen": "x"})]
+    assert [note[:3] for note in play.step("a").notes] == [("decision", "a/1", {"chosen": "x"})]
     assert play.run.last.path == "a"
 
 
