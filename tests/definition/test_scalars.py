@@ -10,16 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from fleetprompt.engine.core.duration import MAX_DURATION, format_duration, parse_duration
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.definition.scalars import (
-    MAX_DURATION,
     DurationField,
     SignalPattern,
     SizeField,
     StepId,
     WorkflowName,
-    format_duration,
-    parse_duration,
     parse_size,
 )
 

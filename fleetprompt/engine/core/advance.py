@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.errors import Failure, FleetError
 from fleetprompt.engine.core.expr import ExpressionError, NeedsValue, NotLoaded
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -206,7 +206,7 @@ def _approval_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
     if policy == "escalate":
         try:
             request = escalation(run, step, at)
-        except (ExpressionError, ValueError):
+        except (FleetError, ValueError):
             request = None
         if request is not None:
             return [request]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.errors import Failure, FleetError
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -30,7 +30,7 @@ MAX_RECONCILED_RUNS = 5
 
 def invalid(step: Step, what: str, error: Exception) -> Failure:
     """The failure of an expression or a rendered value."""
-    hint = error.hint if isinstance(error, ExpressionError) else ""
+    hint = error.hint if isinstance(error, FleetError) else ""
     return Failure("VALIDATION_ERROR", f"{what}: {error}", hint=hint, path=step.path, retryable=False)
 
 
@@ -166,8 +166,13 @@ def recovered(run: Run, at: float, reason: str) -> list[AnyFact]:
     return [
         StepInDoubt(at=max(at, run.at), path=step.path, attempt=step.attempt, reason=reason)
         for step in run.pending.values()
-        if step.status == "running" and step.program.node.repeat == "never"
+        if step.status == "running" and step.program.node.repeat == "never" and not _never_began(step)
     ]
+
+
+def _never_began(step: Step) -> bool:
+    notes = step.notes or ()
+    return step.program.node.gated and not any(kind == "process" and n == step.attempt for kind, _, _, n in notes)
 
 
 def reconciled(run: Run, step: Step, at: float, result: Any, error: Failure | None) -> list[AnyFact]:

@@ -116,6 +116,8 @@ class Node(Struct, frozen=True, omit_defaults=True, kw_only=True):
     asserts: tuple[Test, ...] = ()
     poll: Poll | None = None
     pool: str = ""
+    gated: bool = False
+    """Its work does not begin before its `process` note is durable: without the note, it never happened."""
     blocks: tuple[Block, ...] = ()
     cases: tuple[Case, ...] = ()
     value: str | None = None

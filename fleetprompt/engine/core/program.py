@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 from fleetprompt.engine.core.condition import Condition, compile_condition
-from fleetprompt.engine.core.template import Value, compile_value
 from fleetprompt.engine.core.plan import Block, Node, Plan, Test, plan_digest
+from fleetprompt.engine.core.template import Value, compile_value
 
 COMMON_PORTS = ("completed", "failed", "timeout", "skipped")
 """Ports that every step has, besides those of its type."""

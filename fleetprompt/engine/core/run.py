@@ -306,7 +306,7 @@ def _step_noted(run: Run, fact: StepNoted) -> None:
         _stop_performing(run, step)
     if step.notes is None:
         step.notes = []
-    step.notes.append((fact.kind, fact.key, fact.blob or fact.value))
+    step.notes.append((fact.kind, fact.key, fact.blob or fact.value, fact.attempt))
 
 
 def _step_waiting(run: Run, fact: StepWaiting) -> None:

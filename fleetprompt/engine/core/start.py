@@ -9,7 +9,7 @@ import msgspec
 from fleetprompt.engine.core.codec import canonical, digest, mapping
 from fleetprompt.engine.core.codec import items as listed
 from fleetprompt.engine.core.duration import parse_duration, parse_time
-from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.errors import Failure, FleetError
 from fleetprompt.engine.core.expr import ExpressionError, NeedsValue, NotLoaded
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -43,7 +43,7 @@ def start(run: Run, step: Step, at: float) -> list[AnyFact]:
             return [StepSkipped(at=at, path=step.path)]
         if node.approval is not None:
             return _ask_first(run, step, at)
-    except (ExpressionError, ValueError) as error:
+    except (FleetError, ValueError) as error:
         return failed(run, step, at, invalid(step, "before the step", error))
     return after_gate(run, step, at)
 
@@ -67,7 +67,7 @@ def begin(run: Run, step: Step, at: float, slot: Slot | None = None) -> list[Any
     """The intent, and for what the core does itself also the result."""
     try:
         return _begin(run, step, at, slot)
-    except (ExpressionError, ValueError) as error:
+    except (FleetError, ValueError) as error:
         return failed(run, step, at, invalid(step, "step fields", error))
 
 

@@ -253,7 +253,8 @@ class Step:
         self.inner: Inner | None = None
         self.gate: Gate | None = None
         self.slot: Slot | None = None
-        self.notes: list[tuple[str, str, Any]] | None = None
+        self.notes: list[tuple[str, str, Any, int]] | None = None
+        """Kind, key, value (or the `Blob` that holds it) and attempt."""
         self.role = "step"
 
     @property

@@ -62,6 +62,7 @@ class _Compiler:
             "timeout": None if "timeout" in redefined else step.timeout,
             "concurrency": step.concurrency.compiled() if step.concurrency and "concurrency" not in redefined else None,
             "pool": step.pool or step.pool_name,
+            "gated": step.gated,
             **step.structure(self),
         }
         return Node(

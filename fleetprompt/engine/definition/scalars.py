@@ -5,70 +5,27 @@ Each has one way to be read, a schema for editors, and an error that says how to
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from fleetprompt.engine.core.duration import AMOUNT, DURATION, MAX_DURATION, parse_duration
 from fleetprompt.engine.core.errors import InvalidInput
 
-MAX_DURATION: Final = 3650 * 86_400.0
-"""Ten years: longer is a slip, and timers of it would overflow somewhere."""
 MAX_SIZE: Final = 2**63 - 1
 
-_SECONDS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_AMOUNT = r"\d+(?:\.\d+)?"
-_DURATION = rf"^(?=\d)(?:{_AMOUNT}w)?(?:{_AMOUNT}d)?(?:{_AMOUNT}h)?(?:{_AMOUNT}m)?(?:{_AMOUNT}s)?(?:{_AMOUNT}ms)?$"
 _BYTES = {
     "B": 1,
     **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)},
     **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)},
 }
-_SIZE = rf"^({_AMOUNT})(B|[KMGT]i?B)$"
+_SIZE = rf"^({AMOUNT})(B|[KMGT]i?B)$"
 _STEP_ID = r"^[a-z][a-z0-9_]*$"
 _WORKFLOW_NAME = r"^[a-z][a-z0-9_-]*$"
 _SEGMENT = r"(?:\*{1,2}|[A-Za-z0-9_-]+)"
 _SIGNAL_PATTERN = rf"^{_SEGMENT}(?:\.{_SEGMENT})*$"
-
-
-def parse_duration(value: Any) -> float:
-    """Seconds of `5m`, `1h30m`, `250ms`, `7d`, or of a number, which is seconds already.
-
-    Units go from large to small, each at most once: w, d, h, m, s, ms. Raises `InvalidInput` for anything else, and
-    for what is negative, not a number, or longer than ten years.
-    """
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InvalidInput("a duration is text such as `5m` or a number of seconds")
-    if isinstance(value, str):
-        if len(value) > 100 or not re.fullmatch(_DURATION, value, re.ASCII):
-            raise InvalidInput("this is not a duration", hint=_duration_hint(value))
-        parts = re.findall(rf"({_AMOUNT})([a-z]+)", value)
-        seconds = math.fsum(float(amount) * _SECONDS[unit] for amount, unit in parts)
-    else:
-        # Compared before it becomes a float: an integer of a thousand digits cannot become one.
-        seconds = float(value) if abs(value) <= MAX_DURATION else math.inf
-    if not 0 <= seconds <= MAX_DURATION:
-        raise InvalidInput("a duration is between 0 and ten years")
-    return seconds
-
-
-def format_duration(seconds: float) -> str:
-    """The shortest way to write a duration, to the millisecond: `1h30m`, `2.5s`, `250ms`; `parse_duration` reads it."""
-    if not math.isfinite(seconds):
-        return "∞" if seconds > 0 else "-∞" if seconds < 0 else "?"
-    if seconds < 0:
-        return f"-{format_duration(-seconds)}"
-    milliseconds = round(seconds * 1000)
-    if milliseconds < 1000:
-        return f"{milliseconds}ms" if milliseconds else "0s"
-    minutes, rest = divmod(milliseconds, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "m")]
-    text = "".join(f"{amount}{unit}" for amount, unit in parts if amount)
-    return text + (f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s" if rest else "")
 
 
 def parse_size(value: Any) -> int:
@@ -94,23 +51,10 @@ def _bytes(text: str) -> float:
         compact = text.replace(" ", "")[:100]
         unit = next((unit for unit in reversed(_BYTES) if compact.lower().endswith(unit.lower())), "")
         amount = compact[: len(compact) - len(unit)] if unit else compact
-        usual = f"write `{amount}{unit or 'B'}`" if re.fullmatch(_AMOUNT, amount, re.ASCII) else ""
+        usual = f"write `{amount}{unit or 'B'}`" if re.fullmatch(AMOUNT, amount, re.ASCII) else ""
         raise InvalidInput("this is not a size", hint=usual or "write it like `64KiB`, `10MB` or `512B`")
     amount, unit = match.groups()
     return int(amount) * _BYTES[unit] if amount.isdigit() else float(amount) * _BYTES[unit]
-
-
-def _duration_hint(text: str) -> str:
-    compact = text.replace(" ", "")[:100].lower()
-    if re.fullmatch(_AMOUNT, compact, re.ASCII):
-        return f"write `{compact}s` for seconds"
-    words = r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)"
-    parts: list[tuple[str, str]] = re.findall(rf"({_AMOUNT}){words}(?![a-z])", compact, re.ASCII)
-    if parts and "".join(amount + unit for amount, unit in parts) == compact:
-        short = "".join(amount + ("ms" if unit.startswith(("ms", "milli")) else unit[0]) for amount, unit in parts)
-        if re.fullmatch(_DURATION, short, re.ASCII):
-            return f"write `{short}`"
-    return "write it like `250ms`, `90s`, `5m`, `1h30m` or `7d`"
 
 
 def _duration(value: Any) -> float:
@@ -171,7 +115,7 @@ DurationField: TypeAlias = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "pattern": _DURATION},
+                {"type": "string", "pattern": DURATION},
                 {"type": "number", "minimum": 0, "maximum": MAX_DURATION},
             ],
             "description": "A duration: `250ms`, `90s`, `5m`, `1h30m`, `7d`, or a number of seconds.",

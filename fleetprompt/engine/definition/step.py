@@ -207,6 +207,8 @@ class StepModel(Part):
     """What the core does with a step of this type."""
     pool_name: ClassVar[str] = ""
     """Pool of slots that steps of this type use unless they say otherwise."""
+    gated: ClassVar[bool] = False
+    """The work does not begin before a note of kind `process` is durable; after a crash without it, it never began."""
     secret_fields: ClassVar[tuple[str, ...]] = ()
     """JSON-pointer prefixes of own fields in which secrets may be referred to, such as `/headers`."""
     file_fields: ClassVar[tuple[str, ...]] = ()

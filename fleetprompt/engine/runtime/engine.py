@@ -259,7 +259,7 @@ class Engine:
     def _go_on(self, run: Run) -> int:
         """Drive a run that another engine left; returns how many of its effects are in doubt now."""
         for step in run.pending.values():
-            for kind, _, value in step.notes or ():
+            for kind, _, value, _ in step.notes or ():
                 if kind == "process":
                     self._kill_orphan(run, step.path, value)
         now = self.now()

@@ -67,6 +67,7 @@ class Shell(StepModel):
     is the same for every attempt.
     """
 
+    gated: ClassVar[bool] = True
     pool_name: ClassVar[str] = "shell"
     secret_fields: ClassVar[tuple[str, ...]] = ("/env", "/stdin")
 
