@@ -84,7 +84,7 @@ def test_a_step_with_everything() -> None:
         repeat="never",
         on_error="continue",
         compensate=Node(
-            id="a", type="shell", config={"argv": ["undo"]}, timeout=5.0, repeat="never", pool="shell"
+            id="a", type="shell", config={"argv": ["undo"]}, timeout=5.0, repeat="never", pool="shell", gated=True
         ),
         reconcile=Reconcile("shell", {"argv": ["check"]}, "result.exit_code == 0", "${{ result.stdout }}"),
         approval={"message": "sure?", "approvers": ["ana"], "timeout": 3600.0},
@@ -93,6 +93,7 @@ def test_a_step_with_everything() -> None:
         asserts=("result.exit_code == 0",),
         poll=Poll("result.stdout", 5.0, 60.0),
         pool="heavy",
+        gated=True,
     )  # fmt: skip
 
 
