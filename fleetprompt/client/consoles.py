@@ -208,13 +208,14 @@ class EmbeddedConsole(StoreConsole):
 class AttachedConsole(StoreConsole):
     """The engine is in another process, or nowhere: signals are left in the store and answered from there."""
 
-    def __init__(self, store: Store, state: Path | None, folder: Path) -> None:
+    def __init__(self, store: Store, lock: Path | None, socket: Path | None, folder: Path) -> None:
         super().__init__(store, SystemClock(), folder)
-        self._state = state
+        self._lock = lock
+        self._socket = socket
 
     @property
     def _holder(self) -> dict[str, Any] | None:
-        return engine_holder(self._state / "engine.lock") if self._state is not None else {"what": "a server"}
+        return engine_holder(self._lock) if self._lock is not None else {"what": "a server"}
 
     @property
     def where(self) -> Where:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -230,7 +231,7 @@ class AttachedConsole(StoreConsole):
         await self.store.close()
 
     async def _nudge(self) -> bool:
-        return self._state is not None and await nudge(self._state / "engine.sock")
+        return self._socket is not None and await nudge(self._socket)
 
     async def _send(self, signal: Signal) -> Result:
         publication = await self.store.signals.publish(signal)
@@ -279,8 +280,8 @@ class AttachedConsole(StoreConsole):
     async def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
         """Facts from the engine's socket, or from the store where there is none."""
         seq = after
-        if self._state is not None:
-            async for entry in _from_socket(self._state / "engine.sock", run, after):
+        if self._socket is not None:
+            async for entry in _from_socket(self._socket, run, after):
                 if isinstance(entry, Stored):
                     seq = entry.seq
                 yield entry

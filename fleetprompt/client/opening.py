@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.ports import Store
 from fleetprompt.engine.runtime.engine import Engine, Limits
 from fleetprompt.engine.runtime.lock import EngineIsRunning, EngineLock
@@ -35,13 +36,40 @@ class Place(Struct, frozen=True, kw_only=True):
     zone: tzinfo = UTC
     """Where the days of filters such as `since:today` begin."""
 
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file of the store; None where it is on a server."""
+        text = self.database.removeprefix("sqlite:///")
+        return None if "://" in text else Path(text)
+
+    @property
+    def lock(self) -> Path | None:
+        """The lock of the engine: beside the store, because there is one engine for each."""
+        return self._beside("lock")
+
+    @property
+    def socket(self) -> Path | None:
+        """Where the engine listens."""
+        return self._beside("sock")
+
+    def _beside(self, suffix: str) -> Path | None:
+        file = self.file
+        if file is None:
+            return None
+        if file == self.state / "fleet.db":
+            return self.state / f"engine.{suffix}"
+        return file.with_name(f"{file.name}.{suffix}")
+
 
 def open_store(place: Place) -> Store:
-    """The store of a place, not connected yet."""
+    """The store of a place, not connected yet. Raises `StoreUnavailable` for a URL that nothing can open."""
     from fleetprompt.engine.store.database import SqlStore
 
+    if place.file is None:
+        scheme = place.database.partition("://")[0]
+        raise StoreUnavailable(f"stores of kind `{scheme}` cannot be opened", hint="give the path of a SQLite file")
     make_state(place.state)
-    return SqlStore(place.database, zone=place.zone)
+    return SqlStore(place.file, zone=place.zone)
 
 
 def make_state(state: Path) -> None:
@@ -57,9 +85,8 @@ async def open_console(
 ) -> EmbeddedConsole | AttachedConsole:
     """A console. Raises `EngineIsRunning` in mode `engine`, `StoreUnavailable` when the store cannot be opened."""
     store = open_store(place)
-    on_disk = "://" not in place.database or place.database.startswith("sqlite")
     if mode != "attach":
-        lock = EngineLock(place.state / "engine.lock") if on_disk else None
+        lock = EngineLock(place.lock) if place.lock is not None else None
         try:
             if lock is not None:
                 lock.acquire(what)
@@ -69,7 +96,7 @@ async def open_console(
         else:
             return await _embed(place, store, lock, recover)
     await store.open()
-    return AttachedConsole(store, place.state if on_disk else None, place.workflows)
+    return AttachedConsole(store, place.lock, place.socket, place.workflows)
 
 
 async def _embed(place: Place, store: Store, lock: EngineLock | None, recover: bool) -> EmbeddedConsole:
@@ -84,8 +111,9 @@ async def _embed(place: Place, store: Store, lock: EngineLock | None, recover: b
     )
     try:
         await engine.open()
-        wire = Wire(engine, place.state / "engine.sock")
-        await wire.open()
+        wire = Wire(engine, place.socket) if place.socket is not None else None
+        if wire is not None:
+            await wire.open()
     except BaseException:
         if lock is not None:
             lock.release()

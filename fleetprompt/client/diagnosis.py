@@ -1,0 +1,127 @@
+"""What can be wrong with a place: its store, its engine, its secrets, its plugins."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from fleetprompt.client.database import store_of
+from fleetprompt.client.files import discover_steps
+from fleetprompt.client.opening import Place
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.ports import Store
+from fleetprompt.engine.registry import STEPS
+from fleetprompt.engine.runtime.lock import engine_holder
+from fleetprompt.engine.runtime.wire import LONGEST_PATH, nudge
+
+BUSY_SECONDS = 5.0
+LEAST_FREE = 200 * 1024 * 1024
+"""Bytes on the disk below which a store is in danger."""
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at."""
+
+    what: str
+    status: Literal["ok", "warn", "fail"]
+    text: str
+    remedy: str = ""
+
+
+async def diagnose(place: Place) -> list[Finding]:
+    """Everything about a place, in the order in which it should be put right."""
+    found = [_state(place), _disk(place)]
+    file = place.file
+    if file is not None and not file.exists():
+        found.append(Finding("store", "ok", f"{file} does not exist yet: the first run makes it"))
+    else:
+        found += await _store(place)
+    found += [await _engine(place), _secrets(place), *_plugins()]
+    return found
+
+
+def _state(place: Place) -> Finding:
+    state = place.state
+    if not state.exists():
+        return Finding("state", "ok", f"{state} does not exist yet")
+    if not os.access(state, os.W_OK | os.X_OK):
+        return Finding("state", "fail", f"{state} cannot be written", f"chown or chmod {state}")
+    mode = state.stat().st_mode & 0o777
+    if mode & 0o077:
+        return Finding("state", "warn", f"{state} can be read by others ({mode:04o})", f"chmod 700 {state}")
+    return Finding("state", "ok", f"{state} ({mode:04o})")
+
+
+def _disk(place: Place) -> Finding:
+    folder = next(path for path in (place.state, *place.state.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    text = f"{free // 1024**2:,} MiB free on the disk of {folder}"
+    if free < LEAST_FREE:
+        return Finding("disk", "warn", text, "make room, or `fleet db prune --older-than 30d`")
+    return Finding("disk", "ok", text)
+
+
+async def _store(place: Place) -> list[Finding]:
+    try:
+        async with store_of(place) as store:
+            return [_written(place), await _interrupted(store)]
+    except FleetError as error:
+        return [Finding("store", "fail", error.message, error.hint)]
+
+
+def _written(place: Place) -> Finding:
+    if place.file is None:
+        return Finding("store", "ok", place.database)
+    try:
+        with closing(sqlite3.connect(place.file, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        return Finding("store", "fail", f"{place.file} cannot be written: {error}", "see who holds it: fuser -v FILE")
+    return Finding("store", "ok", f"{place.file} can be written ({place.file.stat().st_size // 1024:,} KiB)")
+
+
+async def _interrupted(store: Store) -> Finding:
+    import time
+
+    heads = await store.runs.unfinished(now=time.time())
+    if not heads:
+        return Finding("runs", "ok", "none is interrupted")
+    return Finding("runs", "warn", f"{len(heads)} go on or were interrupted", "`fleet recover`, if no engine runs")
+
+
+async def _engine(place: Place) -> Finding:
+    lock, socket = place.lock, place.socket
+    holder: dict[str, Any] | None = engine_holder(lock) if lock is not None else None
+    if holder is None:
+        return Finding("engine", "ok", "no engine runs; `fleet run` and `fleet recover` bring their own")
+    who = f"pid {holder.get('pid', '?')} ({holder.get('what', 'fleet')}) drives the runs"
+    if socket is None or len(bytes(socket)) > LONGEST_PATH:
+        return Finding("engine", "warn", f"{who}; the path of its socket is too long: others poll", "a shorter path")
+    if not await nudge(socket):
+        return Finding(
+            "engine", "warn", f"{who}, but does not answer at {socket}", "others poll; restart it if it hangs"
+        )
+    return Finding("engine", "ok", f"{who} and answers")
+
+
+def _secrets(place: Place) -> Finding:
+    file: Path = place.state / "secrets.toml"
+    if not file.exists():
+        return Finding("secrets", "ok", f"from the environment (FLEET_SECRET_NAME); {file} does not exist")
+    mode = file.stat().st_mode & 0o777
+    if mode & 0o077:
+        return Finding("secrets", "fail", f"{file} can be read by others ({mode:04o})", f"chmod 600 {file}")
+    return Finding("secrets", "ok", f"{file} ({mode:04o})")
+
+
+def _plugins() -> list[Finding]:
+    discover_steps()
+    failed = [Finding("plugin", "fail", error.message, error.hint) for error in STEPS.failed.values()]
+    return failed or [Finding("plugins", "ok", f"{len(STEPS.names())} step types: {', '.join(STEPS.names())}")]
