@@ -159,6 +159,7 @@ class Play:
         *,
         now: float = NOW,
         facts: Iterable[AnyFact] | None = None,
+        blobs: dict[str, bytes] | None = None,
         pure: bool = False,
         verify: bool = True,
         **created: Any,
@@ -173,7 +174,7 @@ class Play:
         self.journal: list[bytes] = []
         self.appends: list[int] = []
         """Length of the journal after each append."""
-        self.blobs: dict[str, bytes] = {}
+        self.blobs: dict[str, bytes] = dict(blobs or {})
         self.loads = 0
         self.claims: dict[tuple[str, str], int] = {}
         """(scope, path) to the amount held."""

@@ -77,20 +77,56 @@ def _targets(run: Run, start: str) -> list[Step] | Refusal:
         step = run.steps.get(start)
         if step is None:
             return Refusal(f"the run has no step {start}", hint="`fleet show RUN` lists its steps")
+        if not all(_is_current(owner, scope) for scope, owner in _around(step)):
+            return Refusal(f"{start} belongs to an attempt that is over", hint="name the step of the last attempt")
         return [step]
-    wrong = [step for step in run.steps.values() if _went_wrong(step)]
-    if not wrong and run.status == "completed":
+    if run.status == "completed":
         return Refusal("everything in the run completed", hint="say where to start again: --from STEP")
-    return wrong
+    return _wrong(run)
+
+
+def _wrong(run: Run) -> list[Step]:
+    """What went wrong: steps, and composites for which nothing inside them is to blame."""
+    found: list[Step] = []
+    blamed: set[str] = set()
+    leaves = [step for step in run.steps.values() if step.inner is None]
+    composites = [step for step in reversed(run.steps.values()) if step.inner is not None]  # inner before outer
+    for step in leaves + composites:
+        if step.path not in blamed and _went_wrong(step):
+            found.append(step)
+            blamed.update(owner.path for _, owner in _around(step))
+    return found
 
 
 def _went_wrong(step: Step) -> bool:
-    if step.role == "compensation" or (step.inner is not None and step.status not in ("completed", "skipped")):
-        # A composite is judged by what is inside it, unless it failed by itself.
-        return step.inner is not None and step.inner.opened == 0 and step.status in ("failed", "timeout")
+    if step.role == "compensation" or step.status in ("pending", "completed", "skipped"):
+        return False
+    if any(_stands(owner) or not _is_current(owner, scope) for scope, owner in _around(step)):
+        return False
+    return not _stands(step)
+
+
+def _stands(step: Step) -> bool:
+    """Its result is one that the run could go on with."""
     if step.status in ("failed", "timeout"):
-        return not handled(step)
-    return step.status in ("cancelled", "in_doubt", "running", "waiting")
+        return handled(step)
+    return step.status in ("completed", "skipped")
+
+
+def _around(step: Step) -> list[tuple[Scope, Step]]:
+    """The scopes a step is in, each with its composite, from the inside out."""
+    found: list[tuple[Scope, Step]] = []
+    scope = step.scope
+    while scope.owner is not None:
+        found.append((scope, scope.owner))
+        scope = scope.owner.scope
+    return found
+
+
+def _is_current(owner: Step, scope: Scope) -> bool:
+    """Whether a scope belongs to the last attempt at its composite."""
+    attempt = f"#{owner.attempt}" if owner.attempt > 1 else ""
+    return scope.prefix.startswith((f"{owner.path}{attempt}.", f"{owner.path}{attempt}["))
 
 
 def _again(targets: Sequence[Step]) -> tuple[set[str], set[str]]:

@@ -247,7 +247,8 @@ def _item_done(run: Run, owner: Step, inner: Inner) -> None:
         return
     inner.error = None
     if loop.test is not None:
-        run.agenda[owner] = Todo.NEXT
+        if not inner.open:
+            run.agenda[owner] = Todo.NEXT
     elif inner.opened < inner.total:
         open_items(run, owner)
     else:
@@ -260,14 +261,36 @@ def open_items(run: Run, step: Step) -> None:
     inner = step.inner
     assert loop is not None
     assert inner is not None
+    while inner.opened < inner.total and len(inner.open) < loop.concurrency:
+        _open_next(run, step, inner)
+
+
+def _open_next(run: Run, step: Step, inner: Inner) -> None:
     meters = step.scope.meters + ((inner.meter,) if inner.meter else ())
     block = next(iter(step.program.blocks.values()))
-    while inner.opened < inner.total and len(inner.open) < loop.concurrency:
-        index = inner.opened
-        inner.opened += 1
-        # The scope outlives `inner`, which a new attempt replaces, and its compensations still need the item.
-        item = inner.items[index] if isinstance(inner.items, list) else inner.items
-        open_scope(run, step, block, meters, index=index, item=item)
+    index = inner.opened
+    inner.opened += 1
+    # The scope outlives `inner`, which a new attempt replaces, and its compensations still need the item.
+    item = inner.items[index] if isinstance(inner.items, list) else inner.items
+    open_scope(run, step, block, meters, index=index, item=item)
+
+
+def open_item(run: Run, path: str) -> Step | None:
+    """The step at a path in an iteration that is not open yet, though a fact says that it was.
+
+    So it is in a fork: an earlier iteration is done again and has not ended in the copy, but later ones began.
+    """
+    place, _, index = path.rpartition(".")[0].removesuffix("]").rpartition("[")
+    owner, _, attempt = place.rpartition("#")
+    step = run.steps.get(owner) if attempt.isdigit() else run.steps.get(place)
+    inner = step.inner if step is not None else None
+    if step is None or inner is None or step.program.node.loop is None or not index.isdigit():
+        return None
+    if step.attempt != (int(attempt) if attempt.isdigit() else 1) or int(index) >= inner.total or inner.closing:
+        return None
+    while inner.opened <= int(index):
+        _open_next(run, step, inner)
+    return run.steps.get(path)
 
 
 # ---------------------------------------------------------------- slots

@@ -38,7 +38,15 @@ from fleetprompt.engine.core.facts import (
     StepWaiting,
     WaitingOn,
 )
-from fleetprompt.engine.core.graph import close_scope, lose_slots_when_idle, open_items, open_scope, release, settle
+from fleetprompt.engine.core.graph import (
+    close_scope,
+    lose_slots_when_idle,
+    open_item,
+    open_items,
+    open_scope,
+    release,
+    settle,
+)
 from fleetprompt.engine.core.keys import signal_id
 from fleetprompt.engine.core.names import value_of
 from fleetprompt.engine.core.program import Program
@@ -104,7 +112,10 @@ def _started(run: Run, fact: RunStarted) -> None:
 
 
 def _forked(run: Run, fact: RunForked) -> None:
+    """What the copied facts meant outside has happened already; only a claim that is still needed is taken anew."""
     run.generation = fact.generation
+    run.outbox = Outbox()
+    run.outbox.takes = [(step.path, step.slot) for step in run.steps.values() if step.slot is not None]
 
 
 def _paused(run: Run, fact: RunPaused) -> None:
@@ -177,7 +188,7 @@ def _send(run: Run, type_: str, key: str, data: Any, subject: str, at: float, ca
 
 def _step(run: Run, path: str, *, attempt: int | None = None) -> Step | None:
     """The open step at a path; None (and counted) when there is none or the attempt is an old one."""
-    step = run.steps.get(path)
+    step = run.steps.get(path) or open_item(run, path)
     if step is None or step.status in FINAL or (attempt is not None and attempt != step.attempt):
         run.ignored += 1
         return None
@@ -203,8 +214,8 @@ def _unwait(run: Run, path: str) -> None:
     out.unwaits.append(path)
 
 
-def _start_waiting(run: Run, step: Step, on: WaitingOn) -> None:
-    _stop_performing(run, step)
+def _start_waiting(run: Run, step: Step, on: WaitingOn, at: float) -> None:
+    _stop_performing(run, step, at)
     run.agenda.pop(step, None)
     step.status = "waiting"
     step.on = on
@@ -222,19 +233,19 @@ def _start_performing(run: Run, step: Step, at: float) -> None:
             set_timer(run, at + meter.limit - meter.used, Wake.METER, meter)
 
 
-def _stop_performing(run: Run, step: Step) -> None:
+def _stop_performing(run: Run, step: Step, at: float) -> None:
     if run.pending.pop(step.path, None) is None:
         return
     for meter in step.scope.meters:
         meter.active -= 1
         if meter.active == 0:
-            meter.used += max(0.0, run.at - meter.since)
+            meter.used += max(0.0, at - meter.since)
             meter.wake = None
 
 
 def _compensation(run: Run, path: str) -> Step | None:
     """The compensation step at a path: made at its first start."""
-    step = run.steps.get(path)
+    step = run.steps.get(path) or open_item(run, path)
     if step is not None or not path.endswith(COMPENSATION):
         return step
     subject = run.steps.get(path.removesuffix(COMPENSATION))
@@ -303,7 +314,7 @@ def _step_noted(run: Run, fact: StepNoted) -> None:
             run.agenda[step] = Todo.CONCLUDE
         return
     if fact.kind == "reconcile" and step.status == "in_doubt":
-        _stop_performing(run, step)
+        _stop_performing(run, step, fact.at)
     if step.notes is None:
         step.notes = []
     step.notes.append((fact.kind, fact.key, fact.blob or fact.value, fact.attempt))
@@ -316,7 +327,7 @@ def _step_waiting(run: Run, fact: StepWaiting) -> None:
     first = step.started_at is None
     why = step.why
     _stop_waiting(run, step)
-    _start_waiting(run, step, fact.on)
+    _start_waiting(run, step, fact.on, fact.at)
     if first:
         step.started_at = fact.at
     step.ref = fact.ref
@@ -410,7 +421,7 @@ def _step_failed(run: Run, fact: StepFailed) -> None:
         _send(run, signals.CANCEL, step.ref, {"run": step.ref, "reason": fact.error.message}, step.ref, fact.at)
     if fact.retry_at is not None and (step.role == "compensation" or not step.scope.closing):
         _stop_waiting(run, step)
-        _start_waiting(run, step, "timer")
+        _start_waiting(run, step, "timer", fact.at)
         step.until = fact.retry_at
         step.inner = None
         set_timer(run, fact.retry_at, Wake.RETRY, step)
@@ -467,7 +478,7 @@ def _step_in_doubt(run: Run, fact: StepInDoubt) -> None:
     if step is None:
         return
     _stop_waiting(run, step)
-    _start_waiting(run, step, "in_doubt")
+    _start_waiting(run, step, "in_doubt", fact.at)
     step.status = "in_doubt"
     step.reason = fact.reason
     step.error = Failure("IN_DOUBT", fact.reason, path=step.path)
@@ -481,7 +492,7 @@ def _step_resolved(run: Run, fact: StepResolved) -> None:
     if step is None or step.status != "in_doubt":
         run.ignored += step is not None
         return
-    _stop_performing(run, step)
+    _stop_performing(run, step, fact.at)
     _stop_waiting(run, step)
     step.error = None
     match fact.answer:
@@ -520,7 +531,7 @@ def _approval_requested(run: Run, fact: ApprovalRequested) -> None:
         gate.input = fact.blob or fact.input
         gate.secrets = fact.secrets
     _stop_waiting(run, step)
-    _start_waiting(run, step, "approval")
+    _start_waiting(run, step, "approval", fact.at)
     if step.started_at is None:
         step.started_at = fact.at
     run.last = step
@@ -562,7 +573,7 @@ def _budget_raised(run: Run, fact: BudgetRaised) -> None:
 
 
 def _end(run: Run, step: Step, status: StepStatus, at: float) -> None:
-    _stop_performing(run, step)
+    _stop_performing(run, step, at)
     _stop_waiting(run, step)
     run.agenda.pop(step, None)
     if step.slot is not None:
