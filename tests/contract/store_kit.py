@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import tzinfo
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +22,17 @@ from fleetprompt.engine.core.facts import (
 )
 from fleetprompt.engine.core.signal import VOTE, Signal
 from fleetprompt.engine.ports import Append, RunHead, Store, Take
+from fleetprompt.engine.store.database import SqlStore
+from fleetprompt.engine.store.memory import MemoryStore
+
+LOG_CAP = 20_000
+SQL_KINDS: dict[str, Callable[[Path, tzinfo], Store]] = {
+    "sqlite": lambda folder, zone: SqlStore(folder / "fleet.db", zone=zone, log_cap=LOG_CAP),
+}
+KINDS: dict[str, Callable[[Path, tzinfo], Store]] = {
+    "memory": lambda _, zone: MemoryStore(zone=zone, log_cap=LOG_CAP),
+    **SQL_KINDS,
+}
 
 NOW = 1_800_000_000.0
 _numbers = count(1)

@@ -87,6 +87,8 @@ async def test_the_run_of_another_tenant_is_out_of_reach(store: Store) -> None:
 async def test_an_append_that_contradicts_itself_is_a_mistake(store: Store) -> None:
     with pytest.raises(ValueError, match="facts"):
         store.journal.append(replace(entry("r1", 0, fact(1)), after=3))
+    with pytest.raises(ValueError, match="begin"):
+        store.journal.append(entry("r1", 0))
     with pytest.raises(ValueError, match="head"):
         store.journal.append(entry("r1", 0, fact(1), head_={"id": "r2"}))
 

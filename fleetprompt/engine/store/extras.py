@@ -22,7 +22,7 @@ class Extras:
     def __init__(self) -> None:
         self._waits: dict[tuple[str, str, str], Wait | None] = {}
         self._signals: list[tuple[Any, ...]] = []
-        self._received: list[tuple[Any, ...]] = []
+        self._received = 0
         self._results: dict[tuple[str, str, str], tuple[Any, ...]] = {}
         self._refused: list[tuple[str, str]] = []
         self._routed: list[tuple[str, str]] = []
@@ -37,10 +37,11 @@ class Extras:
             self._waits[(run, path, tenant)] = None
         for wait in entry.waits:
             self._waits[(run, wait.path, tenant)] = wait
+        if entry.received is not None:
+            self._signals.append(signal_row(entry.received))
+            self._received += 1
         for signal in entry.signals:
             self._signals.append(signal_row(signal))
-        if entry.received is not None:
-            self._received.append(signal_row(entry.received))
         for result in entry.results:
             self.add_result(result, tenant)
         for signal in entry.routed:
@@ -71,7 +72,7 @@ class Extras:
     def write(self, statements: Statements, session: Session, *, alone: bool) -> bool:
         """Write it all; False when a received signal is known, or, unless `alone`, when any signal is.
 
-        A run may emit what it emitted before; that is ignored, but in a batch it could hide the other case.
+        A run may emit what it emitted before: that is ignored. In a batch it cannot be told from the other case.
         """
         gone = [key for key, wait in self._waits.items() if wait is None]
         kept = [
@@ -81,10 +82,10 @@ class Extras:
         ]
         statements.waits_delete.execute(session, gone)
         statements.waits_upsert.execute(session, kept)
-        new = statements.signals_insert.execute(session, self._signals)
-        received = statements.signals_insert.execute(session, self._received)
-        if received != len(self._received) or (new != len(self._signals) and not alone):
+        expected = self._received if alone else len(self._signals)
+        if statements.signals_insert.execute(session, self._signals[:expected]) != expected:
             return False
+        statements.signals_insert.execute(session, self._signals[expected:])
         statements.results_upsert.execute(session, [*self._results.values()])
         statements.votes_withdraw.execute(session, self._refused)
         statements.routed.execute(session, self._routed)

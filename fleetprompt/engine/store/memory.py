@@ -147,6 +147,8 @@ class MemoryJournal:
         state = self.state
         self._check(entry)
         scopes = self._claims_after(entry)
+        if entry.received is not None:
+            memory_tables.refuse_known(state, entry.received)
         encoded = projection.encoded(entry)
         state.claims.update(scopes)
         first = state.seq + 1
@@ -166,8 +168,6 @@ class MemoryJournal:
         held = head.n if head is not None else 0
         if held != entry.after or (head is not None and head.tenant != entry.tenant):
             raise Conflict(f"run {entry.run} holds {held} facts, not {entry.after}")
-        if entry.received is not None:
-            memory_tables.refuse_known(self.state, entry.received)
 
     def _claims_after(self, entry: Append) -> dict[tuple[str, str], dict[tuple[str, str], Holder]]:
         """The scopes as they are after this entry. Raises `ClaimRefused`."""

@@ -29,10 +29,10 @@ def apply(state: State, entry: Append) -> None:
         state.waits.pop((entry.run, path), None)
     for wait in entry.waits:
         state.waits[(entry.run, wait.path)] = wait
-    for signal in entry.signals:
-        insert_signal(state, signal)
     if entry.received is not None:
         insert_signal(state, entry.received)
+    for signal in entry.signals:
+        insert_signal(state, signal)
     for result in entry.results:
         insert_result(state, result)
     for id_ in entry.routed:

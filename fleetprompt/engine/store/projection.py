@@ -31,6 +31,8 @@ def check(entry: Append) -> None:
         raise ValueError(f"the head of run {head.id} ({head.tenant}) is not that of {entry.run} ({entry.tenant})")
     if head.n != entry.after + len(entry.facts):
         raise ValueError(f"run {head.id} would hold {entry.after + len(entry.facts)} facts, its head says {head.n}")
+    if not head.n:
+        raise ValueError(f"run {head.id} would begin without a fact")
     if entry.encoded and len(entry.encoded) != len(entry.facts):
         raise ValueError(f"run {head.id}: {len(entry.facts)} facts, {len(entry.encoded)} stored forms")
 

@@ -174,6 +174,8 @@ signals = sa.Table(
     _bytes("data"),
     sa.Column("routed", sa.Boolean, nullable=False),
     sa.Index("signals_id", "id", "tenant", unique=True),
+    # The number of a signal that was pruned is not given again.
+    sqlite_autoincrement=True,
 )
 """`data` is the whole signal; the other columns are for finding it."""
 sa.Index("signals_tenant", signals.c.tenant, signals.c.seq)

@@ -121,6 +121,7 @@ def _signals() -> None:
         _bytes("data"),
         sa.Column("routed", sa.Boolean(), nullable=False),
         _key("seq"),
+        sqlite_autoincrement=True,
     )
     _index("signals", "id", "id tenant", unique=True)
     _index("signals", "tenant", "tenant seq")
