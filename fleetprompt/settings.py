@@ -5,8 +5,8 @@ The project is the nearest folder upwards that holds `fleet.toml` or `.fleet/`; 
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,8 +102,8 @@ def _environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def operator() -> str:
-    """Who is at the keyboard: the user of the operating system."""
+    """Who is at the keyboard: the user of the operating system. Variables such as LOGNAME are anybody's to set."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return f"uid-{os.getuid()}"
