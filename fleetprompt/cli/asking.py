@@ -34,7 +34,7 @@ class Answer(Struct, frozen=True):
 
 async def ask(keyboard: Keyboard, terminal: Terminal, approval: Approval, votes: list[Vote]) -> Answer:
     """Show an approval and wait for an answer. The end of input means later."""
-    terminal.say(Text(), *question_lines(approval, votes, terminal.times, time.time()), Text())
+    terminal.say_wrapped(Text(), *question_lines(approval, votes, terminal.times, time.time()), Text())
     terminal.say(Text(f"  {CHOICES}", style="dim"))
     while True:
         line = await keyboard.line("  > ")

@@ -99,6 +99,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     invoke_without_command=True,
     no_args_is_help=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     help="A terminal operator console and a durable engine for fleets of AI agents.",
     epilog="Filters such as 'status:failed since:2h' work wherever FILTER stands. NO_COLOR and --json are respected.",
 )
@@ -109,7 +110,7 @@ def _fleet(
     ctx: typer.Context,
     utc: bool = typer.Option(False, "--utc", help="Show times in UTC."),
     db: str = typer.Option("", "--db", metavar="URL", help="Another store than the project's."),
-    directory: str = typer.Option("", "--directory", "-C", metavar="DIR", help="Work as if started there."),
+    chdir: str = typer.Option("", "--chdir", "-C", metavar="DIR", help="Work as if started there."),
     version: bool = typer.Option(False, "--version", help="Show the version."),
 ) -> None:
     from fleetprompt.cli.front import Front
@@ -119,7 +120,7 @@ def _fleet(
 
         print(f"fleet {__version__}")
         raise typer.Exit
-    ctx.obj = Front(utc=utc, database=db, directory=directory)
+    ctx.obj = Front(utc=utc, database=db, directory=chdir)
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
 

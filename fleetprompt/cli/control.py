@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it is recorded.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
 SAMPLE = 5
 FINAL = ("completed", "failed", "cancelled", "timeout")
 
@@ -104,8 +104,13 @@ async def _command(
 
 async def _send(console: Console, type_: str, head: RunHead, by: str, data: dict[str, Any]) -> Result:
     from fleetprompt.engine.core.errors import Refused
-    from fleetprompt.engine.core.signal import Result
+    from fleetprompt.engine.core.signal import RETRY, Result
 
+    over = head.status in FINAL
+    if over != (type_ == RETRY):
+        # An engine would refuse it too, but perhaps much later.
+        reason = f"the run is already {head.status}" if over else "only a finished run can be retried"
+        return Result(signal="", status="refused", run=head.id, reason=reason)
     try:
         return await console.command(type_, head.id, by=by, data=data)
     except Refused as error:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FRAMES = 10
 """Redraws a second while something goes on."""
+RECENT_SECONDS = 10.0
+"""What is older than this when the watch begins is history."""
 TAIL_LINES = 4
 """Log lines below active steps, in all."""
 
@@ -69,12 +71,20 @@ class Lines(Silent):
         self._console = console
         self._times = times
         self._many = many
+        self._since = time.time() - RECENT_SECONDS
+        self._old: set[str] = set()
 
     def fact(self, tree: Tree, fact: AnyFact) -> None:
-        """Print the fact."""
+        """Print the fact, unless it is history; of a run with a history, where it stands before it goes on."""
+        if fact.at < self._since and fact.at:
+            self._old.add(tree.id)
+            return
         text = news(tree, fact)
         if text is None:
             return
+        if tree.id in self._old:
+            self._old.discard(tree.id)
+            self._console.print(head_line(tree, fact.at), soft_wrap=True)
         line = Text(self._times.clock(fact.at) + " ", style="dim")
         if self._many or tree.run.created is None or tree.run.created.parent:
             line.append(short(tree.id) + " ", style="cyan")

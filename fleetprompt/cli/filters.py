@@ -20,7 +20,7 @@ _MARKS = (":", "<", ">", "=", "/", '"')
 def joined(words: Sequence[str] | None) -> str:
     """The filter in these words. Raises `InvalidInput` for what looks like an option that does not exist."""
     for word in words or ():
-        if word.startswith("--"):
+        if word.startswith("--") or word == "-h":
             raise InvalidInput(f"no such option: {word}", hint="--help shows them; quote a filter: 'status:failed'")
     return " ".join(words or ())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +93,7 @@ class Front:
     @asynccontextmanager
     async def opened(
         self, mode: Literal["engine", "prefer", "attach"] = "attach", *, what: str = "fleet", recover: bool = False
-    ) -> AsyncIterator[EmbeddedConsole | AttachedConsole]:
+    ) -> AsyncGenerator[EmbeddedConsole | AttachedConsole]:
         """A console, closed at the end."""
         from fleetprompt.client.opening import open_console
 

@@ -11,7 +11,7 @@ from fleetprompt.cli.completion import complete_approval, complete_run, complete
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many rows.")]
 Full = Annotated[bool, typer.Option("--full", help="Whole ids and values.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Comment = Annotated[str, typer.Option("--comment", "-m", help="Why; it is recorded.")]
 RunId = Annotated[
     str,
@@ -33,5 +33,6 @@ WorkflowName = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of a workflow.", autocompletion=complete_workflow)
 ]
 
-FILTERED = {"ignore_unknown_options": True}
-"""Settings of commands that take a filter, so that `-wf:crawl` is a term and not an option."""
+FILTERED = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+"""Settings of commands that take a filter, so that `-wf:crawl` is a term. They have no short options: `-run:x` would
+be read as `-r` with a value, and a term that gets lost widens what a command touches."""

@@ -75,7 +75,8 @@ def outline(value: Any, indent: int = 0) -> list[Text]:
     space = "  " * indent
     if isinstance(value, dict) and value:
         lines: list[Text] = []
-        for key, item in value.items():
+        # What fits on a line comes first, where it is seen.
+        for key, item in sorted(value.items(), key=lambda entry: not _flat(entry[1])):
             name = Text(space).append_text(plain(f"{key}:", "cyan"))
             nested = outline(item, indent + 1)
             if _flat(item):

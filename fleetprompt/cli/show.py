@@ -93,9 +93,8 @@ async def _lines(
     now = run.at if at is not None else time.time()
     lines = [head_line(tree, now), *_facts_about(front, head, tree, now, at)]
     inputs = await _value(console, created.inputs, created.blob, full) if created is not None else None
-    if isinstance(inputs, dict):
-        for name, value in inputs.items():
-            lines += named_value(f"input {name}", value, full=full, indent=2)
+    for name, value in inputs.items() if isinstance(inputs, dict) else ():
+        lines += named_value(f"{name} =", value, full=full, indent=12)
     lines.append(Text())
     lines += await _steps(front, console, tree, now, full)
     if approvals:

@@ -1,10 +1,11 @@
-"""Tables that fit: columns are cut or left out where the terminal is narrow, ids are never cut or wrapped."""
+"""Text that fits: in tables columns are cut or left out where the terminal is narrow, ids are never cut or wrapped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from msgspec import Struct
+from rich.console import Console
 from rich.text import Text
 
 from fleetprompt.client.definitions import inert
@@ -85,3 +86,16 @@ def _line(columns: Sequence[Column], cells: Sequence[Text], kept: list[int], wid
             line.append("" if columns[i].right else space).append(" " * GAP)
     line.rstrip()
     return line
+
+
+def wrapped(line: Text, console: Console) -> list[Text]:
+    """A line broken between words, what follows indented like its beginning."""
+    plain = line.plain
+    indent = len(plain) - len(plain.lstrip(" "))
+    width = max(20, console.width - indent - 1)
+    if line.cell_len <= console.width:
+        return [line]
+    parts = line[indent:].wrap(console, width)
+    for part in parts:
+        part.rstrip()
+    return [Text(" " * indent).append_text(part) for part in parts]

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -63,6 +63,13 @@ class Terminal:
         """Write lines to standard error."""
         for line in lines:
             self.err.print(line if not isinstance(line, str) else sign(line), soft_wrap=True)
+
+    def say_wrapped(self, *lines: Text) -> None:
+        """Write lines to standard error, long ones broken between words and indented like their beginning."""
+        from fleetprompt.cli.table import wrapped
+
+        for line in lines:
+            self.say(*(wrapped(line, self.err) if is_terminal(sys.stderr) else [line]))
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
         """Write a table to standard output."""
@@ -118,13 +125,6 @@ def forget_typed() -> None:
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     except (OSError, ValueError, termios.error):
         return
-
-
-def lines_of(lines: Iterable[str | Text]) -> Text:
-    """Several lines as one text."""
-    from rich.text import Text
-
-    return Text("\n").join([line if isinstance(line, Text) else Text(line) for line in lines])
 
 
 def _columns() -> int | None:

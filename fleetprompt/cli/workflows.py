@@ -133,7 +133,10 @@ def _set(front: Front, name: str, status: str) -> int:
     result = front.ask(send)
     if result.status == "refused":
         raise Refused(result.reason)
-    front.terminal.print(marked(status).append(" ").append_text(plain(f"{name} is {status}")))
-    if result.reason == "queued":
+    queued = result.reason == "queued"
+    front.terminal.print(
+        marked(status).append(" ").append_text(plain(f"{name} {'will be' if queued else 'is'} {status}"))
+    )
+    if queued:
         front.terminal.say(Text(QUEUED, style="yellow"))
     return 0

@@ -1,0 +1,107 @@
+"""`fleet demo`: a small shop with a real fault, and the workflow that finds it, asks, repairs it and reports."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetprompt.cli.options import Json
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.front import Front
+
+app = typer.Typer(rich_markup_mode=None)
+WORKFLOW = "incident-triage.yaml"
+OPERATOR = "demo-operator"
+
+
+@app.command("demo")
+def demo(
+    ctx: typer.Context,
+    approve_as: Annotated[
+        str, typer.Option("--approve-as", metavar="NAME", help="Approve the repair as this operator, without asking.")
+    ] = "",
+    directory: Annotated[str, typer.Option("--directory", metavar="DIR", help="Where the shop lives meanwhile.")] = "",
+    json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> int:
+    """Watch a real incident being handled: faults, a question, a repair, a report. Needs no network and no keys."""
+    from rich.text import Text
+
+    front: Front = ctx.obj
+    terminal = front.terminal
+    if not approve_as and not (terminal.interactive or (json and sys.stdin.isatty())):
+        approve_as = OPERATOR
+    if approve_as and not quiet:
+        terminal.say(
+            Text(
+                f"NOBODY IS ASKED: the repair will be approved as `{approve_as}`, because ", style="bold yellow"
+            ).append("there is no terminal" if approve_as == OPERATOR else "of --approve-as", style="bold yellow")
+        )
+    file = find_workflow(Path.cwd())
+    folder = Path(directory) if directory else front.project.state / "demo"
+    return _run(front, file, folder, approve_as, json, quiet)
+
+
+def find_workflow(here: Path) -> Path:
+    """The workflow of the demo: beside the current folder, or the packaged one. Raises `NotFound`."""
+    import fleetprompt
+    from fleetprompt.engine.core.errors import NotFound
+
+    package = Path(fleetprompt.__file__).parent
+    places = [here / "workflows", package / "demo" / "workflows", package.parent / "workflows"]
+    for place in places:
+        if (place / WORKFLOW).is_file():
+            return place / WORKFLOW
+    raise NotFound(f"the workflow of the demo, {WORKFLOW}, is not installed", hint="install fleetprompt again")
+
+
+def _run(front: Front, file: Path, folder: Path, approve_as: str, json: bool, quiet: bool) -> int:
+    from fleetprompt.cli.run import start_and_wait
+    from fleetprompt.cli.watching import Manner
+    from fleetprompt.client.opening import make_state
+    from fleetprompt.client.protocol import StartRun
+
+    make_state(front.project.state)
+    report = folder / "incident.md"
+    world = _start(front, folder, quiet)
+    try:
+        inputs: dict[str, Any] = {**world.inputs(), "report": str(report.resolve())}
+        report.unlink(missing_ok=True)
+        request = StartRun(file=str(file), inputs=inputs, labels={"demo": "incident"}, by=front.me)
+        code = front.run(start_and_wait(front, request, Manner(quiet=quiet, json=json, approve_as=approve_as)))
+    finally:
+        world.stop()
+    if not quiet:
+        _tell(front, report)
+    return code
+
+
+def _start(front: Front, folder: Path, quiet: bool) -> Any:
+    from fleetprompt.demo.world import start
+    from fleetprompt.engine.core.errors import Refused
+
+    if not quiet:
+        front.terminal.say(f"starting a shop in {folder}, and waiting until customers complain…")
+    try:
+        return start(folder)
+    except RuntimeError as error:
+        raise Refused(str(error), hint=f"see {folder / 'supervisor.log'}") from None
+
+
+def _tell(front: Front, report: Path) -> None:
+    from rich.text import Text
+
+    from fleetprompt.cli.render import plain
+    from fleetprompt.client.definitions import inert
+
+    if not report.is_file():
+        front.terminal.say("there is no report: the run did not get that far")
+        return
+    lines = [line for line in report.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    front.terminal.say(Text())
+    front.terminal.say(*(Text(inert(line.strip("#* ")), style="bold") for line in lines[:2]))
+    front.terminal.say(Text("the whole report: ", style="dim").append_text(plain(str(report), "cyan")))

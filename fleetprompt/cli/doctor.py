@@ -1,0 +1,121 @@
+"""`fleet doctor`: whether everything is in order here, and what to do where it is not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fleetprompt.cli.options import Json
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.front import Front
+    from fleetprompt.client.diagnosis import Finding
+
+app = typer.Typer(rich_markup_mode=None)
+OLDEST_SQLITE = (3, 35, 0)
+STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@app.command("doctor")
+def doctor(ctx: typer.Context, json: Json = False) -> int:
+    """Check that everything is in order here; exits 1 if something is broken."""
+    front: Front = ctx.obj
+    found = _examine(front)
+    if json:
+        front.terminal.json(
+            [{"what": one.what, "status": one.status, "text": one.text, "remedy": one.remedy} for one in found]
+        )
+    else:
+        _print(front, found)
+    return int(any(one.status == "fail" for one in found))
+
+
+def _examine(front: Front) -> list[Finding]:
+    from fleetprompt.client.diagnosis import Finding, diagnose
+    from fleetprompt.engine.core.errors import FleetError
+
+    found = [_python(), _sqlite(), _git(), _terminal()]
+    try:
+        project = front.project
+    except FleetError as error:
+        return [*found, Finding("settings", "fail", error.message, error.hint)]
+    found.append(_settings(front, project))
+    return found + front.run(diagnose(front.place))
+
+
+def _python() -> Finding:
+    from fleetprompt import __version__
+    from fleetprompt.client.diagnosis import Finding
+
+    text = f"fleet {__version__}, Python {sys.version.split()[0]} ({sys.executable})"
+    if sys.version_info < (3, 11):  # noqa: UP036 whoever runs it with an older one is told so
+        return Finding("python", "fail", text, "install Python 3.11 or newer")
+    return Finding("python", "ok", text)
+
+
+def _sqlite() -> Finding:
+    import sqlite3
+
+    from fleetprompt.client.diagnosis import Finding
+
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        return Finding("sqlite", "fail", sqlite3.sqlite_version, "a Python with SQLite 3.35 or newer")
+    return Finding("sqlite", "ok", sqlite3.sqlite_version)
+
+
+def _git() -> Finding:
+    import subprocess
+
+    from fleetprompt.client.diagnosis import Finding
+
+    try:
+        shown = subprocess.run(["git", "--version"], capture_output=True, text=True, timeout=5, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return Finding("git", "warn", "not found: runs do not record the commit of their file", "install git")
+    return Finding("git", "ok", shown.strip())
+
+
+def _terminal() -> Finding:
+    from fleetprompt.client.diagnosis import Finding
+
+    encoding = (sys.stdout.encoding or "").lower()
+    term = os.environ.get("TERM", "")
+    if not sys.stdout.isatty():
+        return Finding("terminal", "ok", f"none: output goes elsewhere ({encoding})")
+    size = os.get_terminal_size(sys.stdout.fileno())
+    text = f"{term or 'TERM is not set'}, {size.columns}×{size.lines}, {encoding}"
+    if not encoding.startswith("utf"):
+        return Finding("terminal", "warn", text, "a UTF-8 locale, such as LANG=C.UTF-8")
+    if term in ("", "dumb"):
+        return Finding("terminal", "warn", text, "set TERM, such as xterm-256color, to see runs live")
+    if size.columns < 60:
+        return Finding("terminal", "warn", text, "60 columns or more")
+    return Finding("terminal", "ok", text)
+
+
+def _settings(front: Front, project: Any) -> Finding:
+    from fleetprompt.client.diagnosis import Finding
+    from fleetprompt.settings import FILE
+
+    file = project.root / FILE
+    pools = ", ".join(f"{name} {places}" for name, places in project.settings.pools.items()) or "defaults"
+    text = f"{project.root}, {'' if file.is_file() else 'no '}{FILE}, pools: {pools}, you are {front.me}"
+    bad = [name for name, places in project.settings.pools.items() if places < 1]
+    if bad:
+        return Finding("settings", "fail", text, f"give {', '.join(bad)} in [pools] at least one place")
+    return Finding("settings", "ok", text)
+
+
+def _print(front: Front, found: list[Finding]) -> None:
+    from rich.text import Text
+
+    from fleetprompt.cli.render import plain
+
+    for one in found:
+        line = Text(f"{one.status:<4} ", style=STYLES[one.status]).append(f"{one.what:<9} ", style="bold")
+        front.terminal.print(line.append_text(plain(one.text)))
+        if one.remedy:
+            front.terminal.print(Text("     remedy:   ", style="cyan").append_text(plain(one.remedy)))

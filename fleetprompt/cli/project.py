@@ -1,0 +1,227 @@
+"""`fleet init`, `fleet validate`, `fleet schema`: the files of a project."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.front import Front
+    from fleetprompt.client.definitions import Checked
+
+app = typer.Typer(rich_markup_mode=None)
+
+SETTINGS = """\
+# FleetPrompt: settings of this project. Every line shows a default; remove the # to change it.
+
+# Path of the store. The environment's FLEET_DATABASE_URL and --db come before it.
+# database = ".fleet/fleet.db"
+
+# Folder of the workflow files.
+# workflows = "workflows"
+
+# Runs that are active at a time in the whole fleet. Environment: FLEET_MAX_RUNS.
+# max_runs = 50
+
+# Threads for functions that block, and the seconds that work may take to finish when the engine closes.
+# threads = 64
+# grace = 10.0
+
+# Finished runs and logs older than this are deleted by `fleet db prune`.
+# retention_days = 90.0
+# log_retention_days = 14.0
+
+# Places of step pools by name: how many steps of a kind run at once.
+# [pools]
+# shell = 32
+# http = 256
+
+# Groups of operators, for `approvers: [group:oncall]` in workflow files.
+# [groups]
+# oncall = ["ana", "ben"]
+"""
+HELLO = """\
+# yaml-language-server: $schema=../.fleet/workflow.schema.json
+# Run it:   fleet run hello
+# With:     fleet run hello -i name=Ada
+name: hello
+description: Greets, counts the letters, and asks before it says goodbye.
+inputs:
+  name: {type: string, default: world, description: Who is greeted}
+steps:
+  - id: greet
+    type: shell
+    argv: [echo, "Hello, ${{ inputs.name }}!"]
+    repeat: safe
+  - id: letters
+    type: transform
+    output: "${{ inputs.name | length }}"
+  - id: gate
+    type: approval
+    message: "Say goodbye to ${{ inputs.name }}?"
+    show: {greeting: "${{ steps.greet.output.stdout }}", letters: "${{ steps.letters.output }}"}
+  - id: goodbye
+    type: shell
+    needs: [gate.approved]
+    argv: [echo, "Goodbye, ${{ inputs.name }}."]
+    repeat: safe
+"""
+SCHEMA_FILE = "workflow.schema.json"
+
+
+@app.command("init")
+def init(
+    ctx: typer.Context,
+    directory: Annotated[str, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")] = "",
+) -> int:
+    """Make a project: .fleet/, fleet.toml, a first workflow, and the schema for editors. Nothing is overwritten."""
+    from fleetprompt.client.opening import make_state
+    from fleetprompt.engine.core.errors import InvalidInput
+    from fleetprompt.settings import FILE, STATE, load_project
+
+    front: Front = ctx.obj
+    root = (front.here / directory).resolve()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        new = not (root / STATE).exists()
+        make_state(root / STATE)
+        (root / STATE).chmod(0o700)
+        _say(front, f"{STATE}/", new, "state of the project: not for version control")
+        _say(front, FILE, _write_new(root / FILE, SETTINGS), "settings, all at their defaults")
+        workflows = load_project(root).workflows
+        name = f"{workflows.name}/hello.yaml"
+        if workflows.is_dir() and any(workflows.glob("*.y*ml")):
+            _say(front, f"{workflows.name}/", False, "has workflows")
+        else:
+            workflows.mkdir(parents=True, exist_ok=True)
+            _say(front, name, _write_new(workflows / "hello.yaml", HELLO), "a first workflow: fleet run hello")
+        path = root / STATE / SCHEMA_FILE
+        changed = _write_schema(path)
+        _say(front, f"{STATE}/{SCHEMA_FILE}", changed, "for editors that know yaml-language-server")
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise InvalidInput(f"the project cannot be made: {reason}", where=str(error.filename or root)) from None
+    return 0
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Write a file unless it is there; whether it was written."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _write_schema(path: Path) -> bool:
+    text = _schema_text()
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    path.write_text(text, encoding="utf-8")
+    return True
+
+
+def _schema_text() -> str:
+    import json
+
+    from fleetprompt.client.definitions import schema
+
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _say(front: Front, what: str, done: bool, purpose: str) -> None:
+    from fleetprompt.cli.render import marked, plain
+
+    line = marked("completed" if done else "skipped").append(" ").append_text(plain(f"{what:<28}"))
+    line.append(f"  {'written' if done else 'is there'}").append_text(plain(f"  {purpose}", "dim"))
+    front.terminal.print(line)
+
+
+@app.command("schema")
+def schema(
+    ctx: typer.Context,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")] = "",
+) -> int:
+    """Print the JSON Schema of workflow files, for editors and other tools."""
+    from fleetprompt.engine.core.errors import InvalidInput
+
+    front: Front = ctx.obj
+    text = _schema_text()
+    if not output or output == "-":
+        sys.stdout.write(text)
+        return 0
+    try:
+        (front.here / output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{output} cannot be written: {(error.strerror or '').lower()}") from None
+    front.terminal.say(f"written to {output}")
+    return 0
+
+
+@app.command("validate")
+def validate(
+    ctx: typer.Context,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE|DIR|-]…", help="Workflow files, folders, or - for standard input."),
+    ] = None,
+    form: Annotated[Literal["text", "json"], typer.Option("--format", help="How problems are written.")] = "text",
+) -> int:
+    """Check workflow files: every problem of every file, at its place. Exits 2 if there is an error."""
+    from fleetprompt.client.definitions import check_files, check_text, find_files
+
+    front: Front = ctx.obj
+    names = files or [str(front.project.workflows)]
+    checked: list[Checked] = []
+    places = [front.here / name for name in names if name != "-"]
+    if "-" in names:
+        checked.append(check_text(sys.stdin.buffer.read(), "<stdin>", front.here))
+    checked += check_files(_shown(path) for path in find_files(places))
+    errors = sum(one.errors for one in checked)
+    if form == "json":
+        from fleetprompt.client.definitions import as_json
+
+        front.terminal.json([as_json(problem) for one in checked for problem in one.problems])
+    else:
+        _print_problems(front, checked, errors)
+    return 2 if errors else 0
+
+
+def _shown(path: Path) -> Path:
+    """The path as people would write it from here."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _print_problems(front: Front, checked: list[Checked], errors: int) -> None:
+    from fleetprompt.cli.terminal import is_terminal
+    from fleetprompt.cli.wording import count
+    from fleetprompt.client.definitions import render
+
+    color = _color(front)
+    for one in checked:
+        for problem in one.problems:
+            sys.stdout.write(render(problem, color) + "\n")
+    sys.stdout.flush()
+    warnings = sum(len(one.problems) for one in checked) - errors
+    if errors or (is_terminal(sys.stdout) and is_terminal(sys.stderr)):
+        good = sum(not one.errors for one in checked)
+        parts = [f"{good} of {count(len(checked), 'file')} valid"]
+        parts += [count(errors, "error")] if errors else []
+        parts += [count(warnings, "warning")] if warnings else []
+        front.terminal.say(", ".join(parts))
+
+
+def _color(front: Front) -> bool:
+    """Whether problems are coloured, found out without loading the means to do it."""
+    import os
+
+    from fleetprompt.cli.terminal import is_terminal
+
+    return is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
