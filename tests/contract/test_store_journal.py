@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 from msgspec.structs import replace
-from store_kit import NOW, created, entry, fact, finish, head, put, start
+from store_kit import NOW, created, entry, fact, finish, head, put, signal, start
 
 from fleetprompt.engine.core import codec
-from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.core.errors import InvalidInput, StoreUnavailable
 from fleetprompt.engine.core.facts import Blob, StepStarted
 from fleetprompt.engine.ports import Conflict, Store, Stored
 
@@ -174,6 +174,18 @@ async def test_the_head_is_stored_whole(store: Store) -> None:
     assert after is not None
     assert (after.status, after.waiting_on, after.wake_at, after.finished_at) == ("failed", None, None, NOW + 5)
     assert (after.tools, after.error_code, after.cost_nano) == ((), "", 0)
+
+
+async def test_what_is_not_json_is_refused_and_changes_nothing(store: Store) -> None:
+    await put(store, start("r1"))
+    odd = fact(3)
+    odd.value["x"] = object()  # a frozen fact can still hold a mutable value
+    for each in (entry("r1", 2, odd), entry("r1", 2, fact(3), signals=(signal(data=object()),))):
+        with pytest.raises(InvalidInput):
+            await store.journal.append(each)
+    assert len(await store.journal.facts("r1")) == 2
+    assert await store.signals.unrouted() == []
+    assert await put(store, entry("r1", 2, fact(3))) == [3]
 
 
 async def test_a_closed_store_says_so(store: Store) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError
 
 from fleetprompt.engine.core import codec
 from fleetprompt.engine.ports import Health
@@ -34,18 +35,30 @@ AT_A_TIME = 1_000
 def examine(connection: sa.Connection, dialect: Dialect) -> Health:
     """Read the whole store and say what is wrong with it."""
     checks = (dialect.integrity, _orphans, _lengths, _facts, _blobs, _logs)
-    problems = [problem for check in checks for problem in _short(check(connection))]
-    counts = {
-        table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
-        for table in metadata.sorted_tables
-    }
+    problems = [problem for check in checks for problem in _short(_readable(check, connection))]
+    counts: dict[str, int] = {}
+    for table in metadata.sorted_tables:
+        problems += _readable(lambda connection, table=table: _count(connection, table, counts), connection)
     return Health(
         ok=not problems,
         schema=connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one(),
-        problems=tuple(problems),
+        problems=tuple(dict.fromkeys(problems)),
         counts=counts,
         bytes=dialect.size(connection),
     )
+
+
+def _readable(check: Callable[[sa.Connection], Iterator[str]], connection: sa.Connection) -> Iterator[str]:
+    """What a check finds; that a damaged part cannot be read is one more problem, not the end of the examination."""
+    try:
+        yield from check(connection)
+    except DatabaseError as error:
+        yield f"database: {error.orig}"
+
+
+def _count(connection: sa.Connection, table: sa.Table, counts: dict[str, int]) -> Iterator[str]:
+    counts[table.name] = connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+    yield from ()
 
 
 def _short(problems: Iterator[str]) -> Iterator[str]:

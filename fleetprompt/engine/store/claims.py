@@ -6,11 +6,12 @@ true until the commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from fleetprompt.engine.ports import Append, ClaimRefused, Holder, Take
+from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Rows
 from fleetprompt.engine.store.reading import Reader
 from fleetprompt.engine.store.statements import Session, Statements
@@ -84,7 +85,7 @@ class Ledger:
             stored = {(*scope, row.run, row.path): Holder(*row) for row in rows}
             self._scopes[scope] = stored
         now = stored | {key: holder for key, holder in self._touched.items() if key[:2] == scope}
-        return sort_holders(holder for holder in now.values() if holder is not None)
+        return projection.sort_holders(holder for holder in now.values() if holder is not None)
 
     def write(self) -> None:
         """Make the tables say what was settled."""
@@ -104,11 +105,6 @@ def _of_scope(tenant: str, scope: str) -> Rows:
     )
 
 
-def sort_holders(holders: Iterable[Holder]) -> list[Holder]:
-    """By time, run and path."""
-    return sorted(holders, key=lambda holder: (holder.at, holder.run, holder.path))
-
-
 class SqlClaims:
     """Who holds what across runs."""
 
@@ -118,4 +114,4 @@ class SqlClaims:
     async def holders(self, scope: str, tenant: str = "default") -> list[Holder]:
         """By time, run and path."""
         rows = await self._reader.rows(_of_scope(tenant, scope))
-        return sort_holders(Holder(*row) for row in rows)
+        return projection.sort_holders(Holder(*row) for row in rows)

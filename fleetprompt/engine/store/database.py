@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from fleetprompt.engine.ports import Health
 from fleetprompt.engine.store import dialect as sqlite
-from fleetprompt.engine.store import lines, schema
+from fleetprompt.engine.store import lines, schema, writer
 from fleetprompt.engine.store.approvals import SqlApprovals
 from fleetprompt.engine.store.backup import backup
 from fleetprompt.engine.store.blobs import SqlBlobs
@@ -28,13 +28,24 @@ from fleetprompt.engine.store.writer import SqliteWriter
 
 
 class SqlStore:
-    """A whole store in one SQLite file. `zone` is where the days of filters such as `since:today` begin."""
+    """A whole store in one SQLite file.
 
-    def __init__(self, path: str | Path, *, zone: tzinfo = UTC, log_cap: int = lines.STEP_CAP) -> None:
+    `zone` is where the days of filters such as `since:today` begin, `log_cap` how many bytes of log an attempt at a
+    step may leave, `patience` how many seconds a write waits for another process that holds the file.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        zone: tzinfo = UTC,
+        log_cap: int = lines.STEP_CAP,
+        patience: float = writer.PATIENCE,
+    ) -> None:
         self.path = Path(path)
         dialect = SqliteDialect()
         self._reader = Reader(dialect, str(path))
-        self._writer = SqliteWriter(str(path))
+        self._writer = SqliteWriter(str(path), patience=patience)
         self.journal = SqlJournal(self._reader, self._writer)
         self.runs = SqlRuns(self._reader, zone)
         self.signals = SqlSignals(self._reader, self._writer, zone)

@@ -168,6 +168,9 @@ _MEANINGS = {
     sqlite3.SQLITE_PERM: ("the database cannot be opened", "check who owns the file and its folder"),
 }
 
+PATIENCE = 3.0
+"""Seconds that a statement waits for another process."""
+
 _PRAGMAS = ("busy_timeout = 3000", "temp_store = MEMORY", "cache_size = -4096")
 _READER_PRAGMAS = ("query_only = ON",)
 _WRITER_PRAGMAS = (
@@ -184,11 +187,12 @@ def is_busy(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def connect(path: str) -> sqlite3.Connection:
-    """The writer's connection; it opens transactions only when told to."""
+def connect(path: str, patience: float = PATIENCE) -> sqlite3.Connection:
+    """The writer's connection; it opens transactions only when told to, and waits so many seconds for others."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     for pragma in (*_PRAGMAS, *_WRITER_PRAGMAS):
         connection.execute(f"PRAGMA {pragma}")
+    connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
     return connection
 
 

@@ -150,6 +150,7 @@ class MemoryJournal:
         if entry.received is not None:
             memory_tables.refuse_known(state, entry.received)
         encoded = projection.encoded(entry)
+        memory_tables.refuse_unstorable(entry)
         state.claims.update(scopes)
         first = state.seq + 1
         history = state.histories.setdefault(entry.run, [])
@@ -193,7 +194,7 @@ class MemoryJournal:
         if who in holders:
             return
         if sum(holder.amount for holder in holders.values()) + take.slot.amount > take.slot.limit:
-            raise ClaimRefused(take.slot, list(holders.values()))
+            raise ClaimRefused(take.slot, projection.sort_holders(holders.values()))
         holders[who] = Holder(run=entry.run, path=take.path, amount=take.slot.amount, at=entry.head.updated_at)
 
     async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored | Corrupt]:

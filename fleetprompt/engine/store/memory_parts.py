@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fleetprompt.engine.core.plan import Plan, decode_plan, encode_plan, plan_digest
 from fleetprompt.engine.ports import Holder, Workflow
+from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.memory_state import State
 
 
@@ -61,5 +62,4 @@ class MemoryClaims:
 
     async def holders(self, scope: str, tenant: str = "default") -> list[Holder]:
         """By time, run and path."""
-        found = self._state.claims.get((tenant, scope), {}).values()
-        return sorted(found, key=lambda holder: (holder.at, holder.run, holder.path))
+        return projection.sort_holders(self._state.claims.get((tenant, scope), {}).values())

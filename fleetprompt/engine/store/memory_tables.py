@@ -23,6 +23,14 @@ def refuse_known(state: State, signal: Signal) -> None:
         raise Conflict(f"signal {signal.key or signal.id} was received before")
 
 
+def refuse_unstorable(entry: Append) -> None:
+    """Raise `InvalidInput` for signals or results that are not JSON."""
+    try:
+        msgspec.json.encode((entry.received, entry.signals, entry.results))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise projection.unstorable(entry, error) from error
+
+
 def apply(state: State, entry: Append) -> None:
     """Everything of an entry but its facts, its head and its claims."""
     for path in entry.unwaits:

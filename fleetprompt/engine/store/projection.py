@@ -15,7 +15,7 @@ from fleetprompt.engine.core import codec
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.facts import AnyFact, ApprovalDecided, ApprovalRequested, ApprovalVoted, RunCreated
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.ports import Append, Approval, RunHead, Vote
+from fleetprompt.engine.ports import Append, Approval, Holder, RunHead, Vote
 
 FINAL = ("completed", "failed", "cancelled", "timeout")
 """Statuses after which a run never changes."""
@@ -38,8 +38,16 @@ def check(entry: Append) -> None:
 
 
 def encoded(entry: Append) -> tuple[bytes, ...]:
-    """The facts as they are stored."""
-    return entry.encoded or tuple(map(codec.encode, entry.facts))
+    """The facts as they are stored. Raises `InvalidInput` for one that is not JSON."""
+    try:
+        return entry.encoded or tuple(map(codec.encode, entry.facts))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise unstorable(entry, error) from error
+
+
+def unstorable(entry: Append, error: Exception) -> InvalidInput:
+    """The refusal of an entry that holds what no store can keep."""
+    return InvalidInput(f"this cannot be stored: {error}", where=entry.run)
 
 
 def run_row(head: RunHead) -> Mapping[str, Any]:
@@ -169,3 +177,8 @@ def prefix_or_suffix(text: str, ids: Iterable[str], most: int = 10) -> list[str]
         return []
     found = [id_ for id_ in ids if id_.startswith(text) or id_.endswith(text)]
     return sorted(sorted(found, reverse=True), key=lambda id_: id_ != text)[:most]
+
+
+def sort_holders(holders: Iterable[Holder]) -> list[Holder]:
+    """By time, run and path."""
+    return sorted(holders, key=lambda holder: (holder.at, holder.run, holder.path))

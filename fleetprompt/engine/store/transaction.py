@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, TypeVar
 
-from fleetprompt.engine.core.errors import FleetError, InvalidInput
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.batch import Applier, Mismatch, Pending, conflict
 from fleetprompt.engine.store.dialect import Dialect
 from fleetprompt.engine.store.statements import Session
@@ -93,7 +94,7 @@ class Transaction:
     def _refusal(self, pending: Pending, error: Exception) -> FleetError:
         if isinstance(error, Mismatch) or self._dialect.is_conflict(error):
             return conflict(pending.entry, str(error) or "its journal moved on")
-        refusal = InvalidInput(f"the facts cannot be stored: {error}", where=pending.entry.run)
+        refusal = projection.unstorable(pending.entry, error)
         refusal.__cause__ = error
         return refusal
 

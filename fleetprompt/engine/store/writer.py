@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
-from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.core.errors import InvalidInput, StoreUnavailable
 from fleetprompt.engine.ports import Append, Appended
 from fleetprompt.engine.store import dialect as sqlite
 from fleetprompt.engine.store.batch import Applier, Pending
@@ -91,8 +91,9 @@ _Job = Job | _ChoreJob | _Look
 class SqliteSession:
     """The writer's connection: raw for what is hot, SQLAlchemy for the rest."""
 
-    def __init__(self, path: str) -> None:
-        self.raw = sqlite.connect(path)
+    def __init__(self, path: str, patience: float) -> None:
+        # Several short waits, so that a lock that is given back is not missed for long.
+        self.raw = sqlite.connect(path, min(patience, sqlite.PATIENCE))
         self._sync = True
         engine = sa.create_engine(
             "sqlite://", creator=lambda: self.raw, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
@@ -163,9 +164,11 @@ class SqliteWriter:
 
     def append(self, entry: Append) -> asyncio.Future[Appended]:
         """See `ports.Journal.append`."""
-        pending = Pending(entry)
         future: asyncio.Future[Appended] = self._future()
-        self._enqueue(AppendJob(pending, future))
+        try:
+            self._enqueue(AppendJob(Pending(entry), future))
+        except InvalidInput as error:
+            future.set_exception(error)
         return future
 
     def work(self, function: Callable[[Session], T]) -> asyncio.Future[T]:
@@ -216,20 +219,27 @@ class SqliteWriter:
             lots += [self._queue.get() for _ in range(self._queue.qsize())]
             going = None not in lots
             due = [job for lot in lots if lot is not None for job in lot]
-            jobs = [job for job in due if isinstance(job, (AppendJob, WorkJob))]
-            for at in range(0, len(jobs), MOST):
-                self._resolve(self._write(jobs[at : at + MOST]))
-            for job in due:
-                if isinstance(job, _Look):
-                    self._resolve([(job.future, self._look())])
-                elif isinstance(job, _ChoreJob):
-                    self._slice(job)
+            try:
+                self._perform(due)
+            except Exception as error:
+                # A mistake of ours must not leave anybody waiting for ever.
+                self._resolve([(job.future, error) for job in due])
         if self._session is not None:
             self._session.close()
             self._session = None
         while self._queue.qsize():
             for job in self._queue.get() or ():
                 self._resolve([(job.future, self._closed())])
+
+    def _perform(self, due: Sequence[_Job]) -> None:
+        jobs = [job for job in due if isinstance(job, (AppendJob, WorkJob))]
+        for at in range(0, len(jobs), MOST):
+            self._resolve(self._write(jobs[at : at + MOST]))
+        for job in due:
+            if isinstance(job, _Look):
+                self._resolve([(job.future, self._look())])
+            elif isinstance(job, _ChoreJob):
+                self._slice(job)
 
     def _resolve(self, results: Sequence[Result]) -> None:
         loop = results[0][0].get_loop()
@@ -266,7 +276,7 @@ class SqliteWriter:
 
     def _begin(self, *, sync: bool = True) -> SqliteSession:
         if self._session is None:
-            self._session = SqliteSession(self.path)
+            self._session = SqliteSession(self.path, self.patience)
         self._session.set_sync(sync)
         self._session.raw.execute("BEGIN IMMEDIATE")
         return self._session
@@ -291,7 +301,7 @@ class SqliteWriter:
     def _look(self) -> Any:
         try:
             if self._session is None:
-                self._session = SqliteSession(self.path)
+                self._session = SqliteSession(self.path, self.patience)
             return self._session.version()
         except Exception as error:
             return self._failure(error)
