@@ -323,3 +323,19 @@ def test_a_run_that_has_started_is_not_skipped_because_it_has_to_wait_for_a_slot
     assert play.refuse() == []
     play.grant()
     assert play.owed == ["a"]
+
+
+@pytest.mark.parametrize("who", ["run", "composite"])
+def test_a_critical_section_inside_itself_is_entered_already(who: str) -> None:
+    """Or a run would wait for itself."""
+    inner = fan("q", {"x": [act("a", concurrency=GROUP)]})
+    if who == "run":
+        play = Play(plan(inner), slots=(Slot("group:deploy", 1),))
+        play.grant()
+    else:
+        play = Play(plan(fan("p", {"x": [inner]}, concurrency=GROUP)))
+        play.grant("p")
+    [owed] = play.owed
+    assert len(play.claims) == 1
+    play.ok(owed)
+    assert (play.status(), play.claims) == ("completed", {})

@@ -58,9 +58,21 @@ def after_gate(run: Run, step: Step, at: float) -> list[AnyFact]:
     except ExpressionError as error:
         return failed(run, step, at, invalid(step, "concurrency group", error))
     slot = Slot(f"group:{group}", concurrency.limit)
+    if _is_inside(run, step, slot.scope):
+        return begin(run, step, at)
     return [
         StepWaiting(at=at, path=step.path, on="slot", ref=slot.scope, slot=slot, on_conflict=concurrency.on_conflict)
     ]
+
+
+def _is_inside(run: Run, step: Step, group: str) -> bool:
+    """Whether the run, or a composite around the step, holds the group already: waiting for oneself never ends."""
+    owner = step.scope.owner
+    while owner is not None:
+        if owner.slot is not None and owner.slot.scope == group:
+            return True
+        owner = owner.scope.owner
+    return group in run.held
 
 
 def begin(run: Run, step: Step, at: float, slot: Slot | None = None) -> list[AnyFact]:
