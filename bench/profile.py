@@ -115,8 +115,8 @@ async def _pass(task: Task, loop_profile: cProfile.Profile | None) -> str:
         rest = driven.seconds - used.cpu - used.queued
         lines.append(f"{used.name:28} {used.cpu * scale:15.1f} {used.queued * scale:16.1f} {rest * scale:9.1f}")
     lines.append(
-        f"event loop: {selecting.calls} turns, {steps / max(selecting.calls, 1):.2f} steps per turn;"
-        f" per step {selecting.idle * scale:.1f} µs idle, {selecting.lock * scale:.1f} µs to get the lock back in select"
+        f"event loop: {selecting.calls} turns, {steps / max(selecting.calls, 1):.2f} steps per turn; per step"
+        f" {selecting.idle * scale:.1f} µs idle, {selecting.lock * scale:.1f} µs to get the lock back in select"
     )
     return "\n".join(lines)
 
