@@ -59,7 +59,7 @@ class MemoryRuns:
         return sum(1 for head in self._of(tenant) if holds(projection.run_row(head)))
 
     async def unfinished(self, *, now: float, limit: int = 10_000) -> builtins.list[RunHead]:
-        ready = {run for (run, _), wait in self._state.waits.items() if self._is_ready(wait)}
+        ready = {run for (run, _), wait in self._state.waits.items() if self._is_ready(run, wait)}
         found = (
             head
             for head in self._state.runs.values()
@@ -69,10 +69,10 @@ class MemoryRuns:
         )
         return sorted(found, key=_created)[:limit]
 
-    def _is_ready(self, wait: Wait) -> bool:
+    def _is_ready(self, run: str, wait: Wait) -> bool:
         if wait.on == "child":
-            child = self._state.runs.get(wait.ref)
-            return child is not None and child.status in projection.FINAL
+            parent, child = self._state.runs[run], self._state.runs.get(wait.ref)
+            return child is not None and child.tenant == parent.tenant and child.status in projection.FINAL
         return wait.on == "slot"
 
     async def due(self, now: float, limit: int = 1000) -> tuple[builtins.list[str], float | None]:

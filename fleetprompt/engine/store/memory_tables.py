@@ -113,7 +113,9 @@ def _approval(state: State, fact: projection.ApprovalFact, entry: Append) -> Non
 def prune(state: State, before: float, logs_before: float | None, tenant: str) -> dict[str, int]:
     """Delete what is old, and count it by table."""
     counts = state.count()
-    awaited = {wait.ref for wait in state.waits.values() if wait.on == "child"}
+    awaited = {
+        wait.ref for (run, _), wait in state.waits.items() if wait.on == "child" and state.runs[run].tenant == tenant
+    }
     gone = {
         run.id
         for run in state.runs.values()
