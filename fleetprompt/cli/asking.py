@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from fleetprompt.client.protocol import Console
 from fleetprompt.engine.ports import Approval, Vote
 
 CHOICES = "approve (a), reject (r) or later (l); words after it are the comment"
+PAUSE_SECONDS = 0.3
 _WORDS: dict[str, Literal["approved", "rejected", "later"]] = {
     **dict.fromkeys(("a", "approve", "approved", "y", "yes"), "approved"),
     **dict.fromkeys(("r", "reject", "rejected", "n", "no"), "rejected"),
@@ -36,6 +38,13 @@ async def ask(keyboard: Keyboard, terminal: Terminal, approval: Approval, votes:
     """Show an approval and wait for an answer. The end of input means later."""
     terminal.say_wrapped(Text(), *question_lines(approval, votes, terminal.times, time.time()), Text())
     terminal.say(Text(f"  {CHOICES}", style="dim"))
+    # Whoever was typing something else must not have decided by it.
+    await asyncio.sleep(PAUSE_SECONDS)
+    with keyboard.asking():
+        return await _answer(keyboard, terminal, approval)
+
+
+async def _answer(keyboard: Keyboard, terminal: Terminal, approval: Approval) -> Answer:
     while True:
         line = await keyboard.line("  > ")
         if line is None:

@@ -152,7 +152,9 @@ class Drawn(Silent):
         footer = [plain(self.notice, "yellow")] if self.notice else []
         room = max(3, height - 2 - len(footer))
         trees = [following.trees[root] for root in following.roots if root in following.trees]
-        if len(following.roots) == 1 and trees:
+        if not trees:
+            lines = [Text("…", style="dim")]
+        elif len(following.roots) == 1:
             lines = [head_line(trees[0], now, spinner(self._frame)), *self._tree(trees[0], now, width, room - 1)]
         else:
             lines = self._table(trees, now, room)

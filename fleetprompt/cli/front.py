@@ -24,6 +24,8 @@ class Front:
         self.utc = utc
         self.database = database
         self.directory = Path(directory) if directory else None
+        self.engine_messages: list[str] = []
+        """What the engine of this process has complained about."""
 
     @cached_property
     def terminal(self) -> Terminal:
@@ -113,7 +115,11 @@ class Front:
             return await work(console)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end."""
+        """Run a coroutine to its end; what the engine logs meanwhile goes to its file."""
         import asyncio
 
-        return asyncio.run(work)
+        from fleetprompt.cli.engine_log import engine_log
+
+        with engine_log(self.project.state) as log:
+            self.engine_messages = log.messages
+            return asyncio.run(work)

@@ -6,6 +6,8 @@ import asyncio
 import os
 import sys
 import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from fleetprompt.cli.wording import sign
@@ -34,19 +36,24 @@ class Keyboard:
         """The next key that is pressed; empty at the end of input."""
         return (await self._read())[:1]
 
-    async def line(self, question: str) -> str | None:
-        """A line of text; None at the end of input (Ctrl-D). What was typed before the question does not count."""
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While this lasts, what is typed is seen and can be corrected. What was typed before does not count."""
         termios.tcsetattr(self._fd, termios.TCSAFLUSH, self._saved)
         try:
-            sys.stderr.write(sign(question))
-            sys.stderr.flush()
-            text = await self._read()
-            if not text:
-                sys.stderr.write("\n")
-                return None
-            return text.rstrip("\r\n")
+            yield
         finally:
             self._silent()
+
+    async def line(self, question: str) -> str | None:
+        """A line of text, while asking; None at the end of input (Ctrl-D)."""
+        sys.stderr.write(sign(question))
+        sys.stderr.flush()
+        text = await self._read()
+        if not text:
+            sys.stderr.write("\n")
+            return None
+        return text.rstrip("\r\n")
 
     async def _read(self) -> str:
         loop = asyncio.get_running_loop()

@@ -74,8 +74,8 @@ def run_object(tree: Tree, output: Any = None) -> dict[str, Any]:
     return {
         "id": tree.id,
         "workflow": created.workflow if created else "",
-        "status": run.status,
-        "waiting_on": run.waiting_on,
+        "status": tree.status,
+        "waiting_on": run.waiting_on if tree.status == "waiting" else None,
         "output": value_object(run.output, run.output_blob, output),
         "error": error_object(run.error),
         "created_at": rfc3339(created.at if created else None),

@@ -129,7 +129,7 @@ def run_reason(run: Run) -> str:
         case "in_doubt":
             return f"{count(run.waiting['in_doubt'], 'step')} in doubt"
         case "timer":
-            return "waits for a time"
+            return "waits for a time" if run.waiting["timer"] else ""
         case "child":
             return f"waits for {count(run.waiting['child'], 'run')}"
         case "signal":

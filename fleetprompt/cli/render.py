@@ -39,7 +39,7 @@ def head_line(tree: Tree, now: float, active: str = "") -> Text:
     """The run itself."""
     run = tree.run
     created = tree.created
-    line = marked(run.status, active if run.status == "running" else "")
+    line = marked(tree.status, active if tree.status == "running" else "")
     line.append(" ").append_text(plain(created.workflow if created else "…", "bold"))
     line.append(f"  {short(tree.id)}", style="cyan")
     seconds = tree.seconds(now)
@@ -49,7 +49,7 @@ def head_line(tree: Tree, now: float, active: str = "") -> Text:
         line.append(f"  {money(run.cost_nano)}")
     reason = run_reason(run)
     if reason:
-        line.append_text(plain(f"  {reason}", STYLES.get(run.status, "")))
+        line.append_text(plain(f"  {reason}", STYLES.get(tree.status, "")))
     return line
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fleetprompt.client.protocol import StartRun
 
 app = typer.Typer(rich_markup_mode=None)
+MESSAGES = 5
+"""What the engine complains about that is shown; the rest is in its log."""
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Stop when nothing is active any more; exit code 3.")]
@@ -226,6 +228,10 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
     if ending == "stopped":
         text = "parked: nothing is lost" if embedded else "left; the run goes on in the other process"
         terminal.say(plain(text, "yellow"))
+    for message in front.engine_messages[:MESSAGES]:
+        terminal.say(plain(f"engine: {message}", "yellow"))
+    if len(front.engine_messages) > MESSAGES:
+        terminal.say(plain(f"and {len(front.engine_messages) - MESSAGES} more in .fleet/engine.log", "yellow"))
     for tree in trees:
         terminal.say(*next_lines(tree, embedded=embedded))
     children = [run for run in following.open if run not in following.roots]

@@ -112,6 +112,14 @@ class Tree:
         return self.created.run if self.created is not None else ""
 
     @property
+    def status(self) -> str:
+        """The run's status; between two facts that belong together it goes on, though nothing is started."""
+        run = self.run
+        if run.status == "waiting" and not (run.paused or run.agenda or any(run.waiting.values())):
+            return "running"
+        return run.status
+
+    @property
     def active(self) -> list[Step]:
         """Steps that do something now, in the order of their start."""
         return list(self.run.pending.values())

@@ -292,9 +292,18 @@ class Watch:
         def closed() -> bool:
             return asked not in ((other.id, other.level) for _, other in self._questions())
 
+        def tell() -> None:
+            terminal.say(plain(""), plain(f"  {gate.decision or 'closed'} elsewhere in the meantime", "yellow"))
+
         with self._pen_down():
-            if await race(question(), self.following.until(closed)):
-                terminal.say(plain(f"\n  {gate.decision or 'closed'} elsewhere in the meantime", "yellow"))
+            try:
+                first = await race(question(), self.following.until(closed))
+            except asyncio.CancelledError:
+                if closed():
+                    tell()
+                raise
+            if first:
+                tell()
             elif answer.decision == "later":
                 self._later.add(asked)
                 terminal.say(f"  later: press a, or elsewhere: fleet approve {approval.id}")

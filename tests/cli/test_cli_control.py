@@ -1,0 +1,98 @@
+"""Commands about runs and approvals: what they ask, what they refuse, what they record."""
+
+from __future__ import annotations
+
+from cli_kit import Fleet
+
+
+def test_a_filter_that_picks_several_needs_a_yes(fleet: Fleet) -> None:
+    for _ in range(3):
+        fleet("run", "gated.yaml", "-q", "--no-wait")
+    said = fleet("cancel", "wf:gated", "status:waiting")
+    assert said.code == 2
+    assert "the filter matches 3 runs" in said.err
+    assert "--yes to cancel all of them" in said.err
+    said = fleet("cancel", "wf:gated", "--yes", "--reason", "too late", "--json")
+    assert said.code == 0
+    assert [row["status"] for row in said.json] == ["queued"] * 3
+    assert set(said.json[0]) == {"run", "workflow", "status", "reason", "new_run"}
+    fleet("recover", "-q")
+    assert [run["status"] for run in fleet.runs()] == ["cancelled"] * 3
+    assert fleet("cancel", "wf:gated", "--yes") == (0, "", "no run to cancel matches\n")
+
+
+def test_what_cannot_be_done_is_refused_at_once_and_counted(fleet: Fleet) -> None:
+    fleet.ok("run", "quick.yaml", "-q")
+    for verb in ("cancel", "pause", "resume"):
+        said = fleet(verb, "last")
+        assert said.code == 1
+        assert "the run is already completed" in said.out
+    fleet("run", "gated.yaml", "-q", "--no-wait")
+    assert "only a finished run can be retried" in fleet("retry", "last").out
+    assert fleet("cancel", "nope").code == 2
+    assert fleet("cancel", "nope:x", "--yes").code == 2
+
+
+def test_a_retry_is_a_new_run_that_keeps_what_went_well(fleet: Fleet) -> None:
+    fleet("run", "failing.yaml", "-q")
+    old = fleet.runs()[0]["id"]
+    said = fleet("retry", old)
+    assert said.code == 0
+    assert "retry is run " in said.out
+    fleet("recover", "-q")
+    new = fleet.runs()[0]
+    assert (new["retry_of"], new["status"]) == (old, "failed")
+    assert [fact["path"] for fact in fleet("facts", "last", "--json").json if fact["type"] == "StepStarted"].count(
+        "fine"
+    ) <= 1
+    fleet("retry", "status:failed", "--yes", "--from", "fine")
+    assert fleet("recover", "-q").code == 1
+
+
+def test_pause_holds_a_run_until_it_is_resumed(fleet: Fleet) -> None:
+    fleet("run", "gated.yaml", "-q", "--no-wait")
+    fleet.ok("pause", "last", "--reason", "let me look")
+    fleet.ok("approve", "last")
+    fleet("recover", "-q", "--no-wait")
+    assert fleet.runs()[0]["waiting_on"] == "paused"
+    assert "fleet resume" in fleet.ok("show", "last")
+    fleet.ok("resume", "last")
+    assert fleet("recover", "-q").code == 0
+    assert fleet.runs()[0]["status"] == "completed"
+
+
+def test_an_approval_shows_what_it_is_about_and_takes_values(fleet: Fleet) -> None:
+    fleet("run", "gated.yaml", "-q", "--no-wait")
+    assert "`tip` must be at least 0" in fleet("approve", "last", "--set", "tip=-1").err
+    assert "the form has no field `top`" in fleet("approve", "last", "--set", "top=1").err
+    said = fleet("approve", "last", "--set", "tip=3", "--comment", "ok")
+    assert said.code == 0
+    for part in ("Pay the bill?", "amount: 12", "to: ACME", "digest "):
+        assert part in said.err
+    approval = fleet("approvals", "--all", "--json").json[0]
+    assert f"✓ {approval['id']} approved by" in said.out
+    assert approval["digest"][:12] in said.out
+    assert fleet("recover", "-q").code == 0
+    assert fleet("show", "last", "--json").json["output"] == {"tip": 3}
+    assert fleet("approvals") == (0, "", "nothing waits for a decision\n")
+    assert "is already approved" in fleet("approve", approval["id"]).err
+    assert fleet("approve", "last").code == 2
+
+
+def test_a_rejection_is_recorded_with_its_reason(fleet: Fleet) -> None:
+    fleet("run", "gated.yaml", "-q", "--no-wait")
+    assert fleet("reject", "last", "--comment", "too dear").code == 0
+    assert "decided" in fleet("approve", "last").err
+    fleet("recover", "-q")
+    run = fleet("show", "last", "--json").json
+    assert (run["status"], run["error"]["code"]) == ("failed", "APPROVAL_REJECTED")
+    assert "too dear" in fleet.ok("show", "last")
+
+
+def test_approvals_in_json(fleet: Fleet) -> None:
+    fleet("run", "gated.yaml", "-q", "--no-wait")
+    (approval,) = fleet("approvals", "wf:gated", "--json").json
+    assert approval["show"] == {"amount": 12, "to": "ACME"}
+    assert (approval["status"], approval["step"], approval["quorum"]) == ("pending", "gate", 1)
+    assert approval["expires_at"].endswith("Z")
+    assert len(approval["digest"]) == 64

@@ -1,0 +1,123 @@
+"""Files of a project, the store, the state of things."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+from cli_kit import Fleet
+
+BAD = "name: bad\nsteps:\n  - {id: a, type: shel}\n  - {id: b, type: transform, output: '${{ inputs.x }}'}\n"
+
+
+def test_init_makes_a_project_and_then_says_that_it_is_there(fleet: Fleet) -> None:
+    said = fleet("init", "new/place")
+    root = fleet.root / "new/place"
+    assert said.code == 0
+    assert said.out.count("written") == 4
+    assert (root / ".fleet").stat().st_mode & 0o777 == 0o700
+    assert (root / ".fleet/.gitignore").read_text() == "*\n"
+    schema = json.loads((root / ".fleet/workflow.schema.json").read_text())
+    assert schema["title"] == "FleetPrompt workflow"
+    (root / "fleet.toml").write_text("max_runs = 3\n")
+    again = fleet("init", "new/place")
+    assert (again.code, again.out.count("written"), again.out.count("is there")) == (0, 0, 4)
+    assert (root / "fleet.toml").read_text() == "max_runs = 3\n"
+    assert fleet("-C", "new/place", "validate").code == 0
+    assert fleet("-C", "new/place", "run", "hello", "--no-wait", "-q").code == 3
+    assert fleet("init", "quick.yaml").code == 2
+
+
+def test_validate_reports_every_problem_of_every_file(fleet: Fleet) -> None:
+    fleet.write("bad", BAD)
+    said = fleet("validate", "bad.yaml", "quick.yaml")
+    assert said.code == 2
+    assert "bad.yaml:3:19: unknown-type" in said.out
+    assert "^^^^" in said.out
+    assert "hint: did you mean `shell`?" in said.out
+    assert "bad.yaml:4:" in said.out
+    assert said.err == "1 of 2 files valid, 2 errors\n"
+    problems = fleet("validate", "bad.yaml", "--format", "json").json
+    assert len(problems) == 2
+    assert problems[0]["pointer"] == "/steps/0/type"
+    assert fleet("validate", ".").out.startswith("bad.yaml")
+
+
+def test_validate_is_silent_when_there_is_nothing_to_say(fleet: Fleet) -> None:
+    assert fleet("validate", "quick.yaml") == (0, "", "")
+    assert fleet("validate", "quick.yaml", "--format", "json").json == []
+    assert fleet("validate", "nope.yaml").code == 2
+    said = fleet("validate", "-", stdin=BAD.encode())
+    assert said.code == 2
+    assert "<stdin>:3:" in said.out
+
+
+def test_the_schema_goes_where_it_is_wanted(fleet: Fleet) -> None:
+    assert fleet("schema").json["title"] == "FleetPrompt workflow"
+    fleet.ok("schema", "--output", "schema.json")
+    assert "definitions" in json.loads((fleet.root / "schema.json").read_text())
+    assert fleet("schema", "--output", "no/such/folder/x").code == 2
+
+
+def test_doctor_names_what_is_wrong_and_the_remedy(fleet: Fleet) -> None:
+    said = fleet("doctor", "--json")
+    assert said.code == 0
+    found = {one["what"]: one["status"] for one in said.json}
+    assert {"python", "sqlite", "git", "terminal", "settings", "store", "engine", "secrets", "plugins"} <= set(found)
+    assert set(found.values()) == {"ok"}
+    secrets = fleet.root / ".fleet/secrets.toml"
+    secrets.write_text('a = "b"\n')
+    secrets.chmod(0o644)
+    said = fleet("doctor")
+    assert said.code == 1
+    assert "fail secrets" in said.out
+    assert f"chmod 600 {secrets}" in said.out
+    secrets.unlink()
+    (fleet.root / "fleet.toml").write_text("max_rums = 3\n")
+    said = fleet("doctor")
+    assert said.code == 1
+    assert "max_rums" in said.out
+    assert fleet("runs").code == 2
+
+
+def test_the_store_is_checked_copied_and_pruned(fleet: Fleet) -> None:
+    assert fleet("db", "check").code == 2
+    fleet.ok("run", "quick.yaml", "-q")
+    fleet("run", "gated.yaml", "-q", "--no-wait")
+    assert "in order" in fleet.ok("db", "check")
+    health = fleet("db", "check", "--json").json
+    assert (health["ok"], health["problems"]) == (True, [])
+    assert "schema" in fleet.ok("db", "upgrade")
+    fleet.ok("db", "backup", "copy.db")
+    assert fleet("db", "backup", "copy.db").code == 2
+    assert len(fleet("runs", "--json", "--db", "copy.db").json) == 2
+    assert "would delete 1 run " in fleet.ok("db", "prune", "--older-than", "0s", "--dry-run")
+    assert "would delete 0 runs" in fleet.ok("db", "prune", "--dry-run")
+    assert fleet("db", "prune", "--older-than", "soon").code == 2
+    fleet.ok("db", "prune", "--older-than", "0s")
+    assert [run["workflow"] for run in fleet.runs()] == ["gated"]
+    assert len(fleet("runs", "--json", "--db", "copy.db").json) == 2
+
+
+def test_a_damaged_store_is_an_answer_and_not_a_crash(fleet: Fleet) -> None:
+    fleet.ok("run", "quick.yaml", "-q")
+    with sqlite3.connect(fleet.root / ".fleet/fleet.db") as connection:
+        connection.execute("UPDATE journal SET data = X'00' WHERE n = 3")
+    connection.close()
+    assert fleet("db", "check").code == 1
+    said = fleet("show", "last")
+    assert said.code == 2
+    assert "damaged at fact 3" in said.err
+    (fleet.root / "text.db").write_text("this is no database, whatever its name says\n" * 40)
+    said = fleet("runs", "--db", "text.db")
+    assert said.code == 2
+    assert said.err.startswith("fleet: ")
+
+
+def test_nothing_is_made_where_somebody_only_looks(fleet: Fleet, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for command in (["runs"], ["show", "last"], ["approvals"], ["recover"], ["db", "check"], ["workflows"]):
+        fleet("-C", str(empty), "--db", str(empty / "x.db"), *command)
+        assert list(empty.iterdir()) == []

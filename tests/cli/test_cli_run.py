@@ -1,0 +1,199 @@
+"""`fleet run` and `fleet recover` where nobody looks: exit codes, what is printed, what is asked for."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import pytest
+from cli_kit import Fleet
+
+
+def test_a_run_completes_and_says_what_came_out(fleet: Fleet) -> None:
+    said = fleet("run", "quick.yaml", "-i", "name=Ada", "-i", "times=3")
+    assert said.code == 0
+    assert "quick" in said.out
+    assert "✓ completed after" in said.out
+    assert '{"said": "Hello, Ada!", "times": 3}' in said.out
+    assert "\x1b" not in said.out + said.err
+    assert "\t" not in said.out
+
+
+def test_json_is_one_object_with_the_same_keys_whatever_happens(fleet: Fleet) -> None:
+    keys = {"id", "workflow", "status", "waiting_on", "output", "error", "created_at", "started_at", "finished_at"}
+    keys |= {"duration", "steps", "usage"}
+    good = fleet("run", "quick.yaml", "--json")
+    bad = fleet("run", "failing.yaml", "--json")
+    waits = fleet("run", "gated.yaml", "--json", "--no-wait", "--quiet")
+    assert (good.code, bad.code, waits.code) == (0, 1, 3)
+    assert set(good.json) == set(bad.json) == set(waits.json) == keys
+    assert good.json["output"] == {"said": "Hello, world!", "times": 2}
+    assert [step["path"] for step in good.json["steps"]] == ["greet", "result"]
+    assert set(good.json["steps"][0]) == {"path", "status", "duration", "attempts"}
+    assert good.json["usage"] == {"tokens": 0, "cost_usd": 0.0, "cost_nano": 0}
+    assert good.json["created_at"].endswith("Z")
+    assert bad.json["error"]["code"] == "TOOL_ERROR"
+    assert bad.json["error"]["step"] == "broken"
+    assert (waits.json["status"], waits.json["waiting_on"]) == ("waiting", "approval")
+    assert "completed after" in good.err
+    assert waits.err == ""
+
+
+def test_a_failure_is_told_with_what_the_process_said(fleet: Fleet) -> None:
+    said = fleet("run", "failing.yaml")
+    assert said.code == 1
+    assert "TOOL_ERROR in broken" in said.out
+    assert "it burns" in said.out
+    assert "fleet show" in said.err
+
+
+def test_quiet_says_nothing(fleet: Fleet) -> None:
+    assert fleet("run", "quick.yaml", "--quiet") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("steps: [{id: end, type: stop, status: cancelled, message: enough}]", 4),
+        ("guardrails: {timeout: 300ms}\nsteps: [{id: nap, type: shell, argv: [sleep, '5'], repeat: safe}]", 5),
+    ],
+)
+def test_exit_codes_of_other_ends(fleet: Fleet, text: str, code: int) -> None:
+    fleet.write("other", f"name: other\n{text}")
+    assert fleet("run", "other.yaml", "--quiet").code == code
+
+
+def test_wrong_inputs_are_all_named_at_once(fleet: Fleet) -> None:
+    said = fleet("run", "quick.yaml", "-i", "times=many", "-i", "nmae=Ada")
+    assert said.code == 2
+    assert "unknown input `nmae` (did you mean `name`?)" in said.err
+    assert "input `times` must be of type integer" in said.err
+    assert "quick.yaml" in said.err
+    assert fleet.runs() == []
+
+
+def test_inputs_come_from_a_file_or_from_standard_input(fleet: Fleet) -> None:
+    (fleet.root / "in.json").write_text('{"name": "File", "times": 7}')
+    assert fleet("run", "quick.yaml", "--inputs", "in.json", "--json").json["output"]["said"] == "Hello, File!"
+    said = fleet("run", "quick.yaml", "--inputs", "-", "-i", "times=9", "--json", stdin=b'{"name": "Pipe"}')
+    assert said.json["output"] == {"said": "Hello, Pipe!", "times": 9}
+    assert fleet("run", "quick.yaml", "--inputs", "nope.json").code == 2
+    assert "NAME=VALUE" in fleet("run", "quick.yaml", "-i", "name").err
+
+
+def test_labels_priority_and_key_are_kept(fleet: Fleet) -> None:
+    first = fleet("run", "quick.yaml", "--label", "env=prod", "--priority", "5", "--key", "k1", "--json").json
+    second = fleet("run", "quick.yaml", "--key", "k1", "--json").json
+    assert first["id"] == second["id"]
+    (row,) = fleet.runs("label.env:prod")
+    assert (row["labels"], row["priority"]) == ({"env": "prod"}, 5)
+
+
+def test_a_file_with_mistakes_is_shown_with_all_of_them(fleet: Fleet) -> None:
+    fleet.write("bad", "name: bad\nsteps:\n  - {id: a, type: shel}\n  - {id: a, type: transform}\n")
+    said = fleet("run", "bad.yaml")
+    assert said.code == 2
+    assert "bad.yaml:3:" in said.err
+    assert "bad.yaml:4:" in said.err
+    assert "did you mean `shell`?" in said.err
+    assert "problems to fix" in said.err
+
+
+def test_a_workflow_is_known_by_name_once_it_was_run(fleet: Fleet) -> None:
+    fleet.ok("run", "quick.yaml")
+    assert fleet("run", "quick", "-i", "times=4", "--json").json["output"]["times"] == 4
+    (fleet.root / "workflows").mkdir()
+    fleet.write("workflows/other", "name: other\nsteps: [{id: a, type: transform, output: 1}]")
+    assert fleet("run", "other", "--json").json["output"] == 1
+
+
+@pytest.mark.parametrize("name", ["nope", "nope.yaml", "some/where", "workflows"])
+def test_what_is_not_there_is_said_with_a_hint(fleet: Fleet, name: str) -> None:
+    fleet.ok("run", "quick.yaml")
+    said = fleet("run", name)
+    assert said.code == 2
+    assert said.err.startswith("fleet: there is no ")
+    assert "hint: " in said.err
+
+
+def test_a_killed_run_is_recovered_and_doubt_is_never_guessed_away(fleet: Fleet) -> None:
+    process = fleet.process("run", "slow.yaml")
+    fleet.until(lambda: fleet.runs("step:pay"))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert "1 other run is interrupted: `fleet recover`" in fleet("run", "quick.yaml").err
+    said = fleet("recover", "--no-wait")
+    assert said.code == 3
+    assert "pay  in doubt" in said.out
+    run = fleet.runs("waiting:in_doubt")[0]["id"]
+    shown = fleet.ok("show", run)
+    for answer in ("--happened '{}'", "--run", "--skip", "--abort"):
+        assert f"fleet resolve {run[-8:]} 'pay' {answer}" in shown
+    said = fleet("resolve", run, "pay", "--happened", '{"receipt": 7}', "--comment", "saw it on the statement")
+    assert said.code == 0
+    assert "it will be carried out when an engine runs (fleet recover)" in said.err
+    said = fleet("recover", run, "--json")
+    assert (said.code, said.json["status"], said.json["output"]) == (0, "completed", "thanks")
+    assert fleet("resolve", run, "pay", "--skip").code == 1
+    assert fleet("resolve", run, "pay").code == 2
+    assert "saw it on the statement" in json.dumps(fleet("facts", run, "--json").json)
+
+
+def test_nothing_to_recover_is_said_so(fleet: Fleet) -> None:
+    assert fleet("recover").code == 2
+    fleet("run", "gated.yaml", "--no-wait")
+    said = fleet("recover")
+    assert (said.code, said.err) == (0, "nothing is interrupted; 1 run waits: fleet runs status:waiting\n")
+    assert fleet("recover", "--json").json == []
+
+
+def test_a_signal_parks_the_run_and_says_how_to_go_on(fleet: Fleet) -> None:
+    process = fleet.process("run", "gated.yaml")
+    fleet.approval()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "parked: nothing is lost" in err.decode()
+    assert "fleet approve ap-" in err.decode()
+    assert "fleet recover" in err.decode()
+    assert b"Traceback" not in out + err
+
+
+def test_a_run_goes_on_here_when_the_engine_that_drove_it_has_gone(fleet: Fleet) -> None:
+    first = fleet.process("run", "gated.yaml", "--quiet")
+    fleet.approval()
+    second = fleet.process("run", "gated.yaml", "--json")
+    fleet.until(lambda: len(fleet("approvals", "--json").json) == 2)
+    assert "drives the runs and answers" in fleet.ok("doctor")
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(timeout=20) == 143
+    run = fleet.runs("status:waiting")[0]["id"]
+    assert fleet("approve", fleet("approvals", f"run:{run}", "--json").json[0]["id"]).code == 0
+    out, err = second.communicate(timeout=20)
+    assert (second.returncode, json.loads(out)["id"]) == (0, run)
+    assert "the engine is in another process" in err.decode()
+    assert "is gone: going on here" in err.decode()
+
+
+def test_a_reader_that_hangs_up_ends_it_quietly(fleet: Fleet) -> None:
+    fleet.ok("run", "quick.yaml")
+    process = fleet.process("facts", "last", "--json", bufsize=0)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    assert process.wait(timeout=20) in (0, 1, 141)
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+
+
+def test_two_terminals_share_one_engine(fleet: Fleet) -> None:
+    """The first process waits; this one sees, decides, and is told that it counted."""
+    first = fleet.process("run", "gated.yaml", "--json", stderr=subprocess.DEVNULL)
+    approval = fleet.approval()
+    said = fleet("approve", approval, "--set", "tip=5", "--comment", "fine")
+    assert said.code == 0
+    assert "recorded" not in said.err
+    out, _ = first.communicate(timeout=20)
+    assert first.returncode == 0
+    assert json.loads(out)["output"] == {"tip": 5}
