@@ -6,7 +6,7 @@ Each function returns the facts, or a `Refusal`. Nothing is changed: evolve the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -84,7 +84,7 @@ def vote(
     via: str = "",
 ) -> Reply:
     """A person's decision about an approval."""
-    step = next((step for step in run.steps.values() if step.gate is not None and step.gate.id == approval), None)
+    step = _asking(run, approval)
     if step is None or step.gate is None:
         return Refusal("this run has no such approval")
     gate = step.gate
@@ -121,6 +121,26 @@ def vote(
         voted,
         *decided(run, step, at, "approved", reason="vote", by=people, comment=comment, values=merged),
     ]
+
+
+def _asking(run: Run, approval: str) -> Step | None:
+    """The step of an approval: mostly one that is open, and only to say why not one that has settled."""
+    for steps in (_open_steps(run), run.steps.values()):
+        for step in steps:
+            if step.gate is not None and step.gate.id == approval:
+                return step
+    return None
+
+
+def _open_steps(run: Run) -> Iterator[Step]:
+    """Steps that have started and not settled, wherever they are. What is done is not looked at."""
+    scopes = [run.root] if run.root is not None else []
+    for scope in scopes:
+        for step in scope.active:
+            if step.inner is not None:
+                scopes += step.inner.open.values()
+            if not step.settled:
+                yield step
 
 
 def _may_vote(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
@@ -216,7 +236,7 @@ def resolve(run: Run, at: float, *, path: str, answer: str, output: Any = None, 
 def hear(run: Run, at: float, signal: Signal) -> list[AnyFact]:
     """What a signal means to the steps of this run that wait for one; empty when it is not what they wait for."""
     facts: list[AnyFact] = []
-    for step in list(run.steps.values()) if run.waiting["signal"] else []:
+    for step in _open_steps(run) if run.waiting["signal"] else ():
         if step.on == "signal" and type_matches(step.ref, signal.type):
             facts += _hear(run, step, max(at, run.at), signal)
     return facts
