@@ -94,7 +94,9 @@ def _find(connection: sa.Connection, chunks: Rows, after: int, limit: int, *, ta
         for row in rows:
             lines = [each for each in _lines(row) if each[0] > after]
             found = lines + found if tail else found + lines
-        if len(rows) < AT_A_TIME or len(found) >= limit:
+            if len(found) >= limit:
+                return found[-limit:] if tail else found[:limit]
+        if len(rows) < AT_A_TIME:
             break
     return found[-limit:] if tail else found[:limit]
 

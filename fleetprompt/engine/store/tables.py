@@ -295,7 +295,7 @@ logs = sa.Table(
     _number("dropped"),
     _bytes("data"),
     sa.Index("logs_run", "run", "until", "tenant", unique=True),
-    sa.Index("logs_step", "run", "path", "attempt", "until"),
+    sa.Index("logs_step", "run", "path", "until"),
 )
 """Chunks of lines. `first` and `last` number lines within an attempt at a step, `until` the last one within the run;
 `at` is the time of the last line, `bytes` what the lines count against the cap."""

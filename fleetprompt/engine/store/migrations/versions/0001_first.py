@@ -191,4 +191,4 @@ def _rest() -> None:
         _key("id"),
     )
     _index("logs", "run", "run until tenant", unique=True)
-    _index("logs", "step", "run path attempt until")
+    _index("logs", "step", "run path until")
