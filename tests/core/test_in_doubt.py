@@ -93,6 +93,25 @@ def test_it_happened() -> None:
     assert (fact.answer, fact.by) == ("happened", "ana")
 
 
+def test_what_happened_sets_what_the_step_would_have_set() -> None:
+    play = Play(plan(act("a", repeat="never", set={"n": "result.id"}), act("b"), vars={"n": 0}))
+    play.unknown("a")
+    refused = command.resolve(play.run, NOW, path="a", answer="happened", output={}, by="ana")
+    assert isinstance(refused, Refusal)
+    assert "`set` of a" in refused.reason
+    play.resolve("a", "happened", {"id": 7})
+    assert (play.run.vars, play.owed) == ({"n": 7}, ["b"])
+
+
+@pytest.mark.parametrize(("found", "status"), [({"found": True, "id": 7}, "completed"), ({"found": True}, "in_doubt")])
+def test_what_a_check_finds_sets_it_too(found: dict[str, Any], status: str) -> None:
+    check = Reconcile("look", {}, "result.found")
+    play = Play(plan(act("a", repeat="never", set={"n": "result.id"}, reconcile=check), act("b"), vars={"n": 0}))
+    play.crash()
+    play.reconciled("a", found)
+    assert (play.status("a"), play.run.vars) == (status, {"n": 7 if status == "completed" else 0})
+
+
 def test_it_did_not_so_run_it() -> None:
     play = doubtful(retry=Retry(2))
     key = effect_key(play.run, play.step("a"))

@@ -24,7 +24,7 @@ from fleetprompt.engine.core.facts import (
     StepFailed,
     StepResolved,
 )
-from fleetprompt.engine.core.outcome import failed, holds, invalid, succeeded
+from fleetprompt.engine.core.outcome import failed, holds, invalid, succeeded, variables
 from fleetprompt.engine.core.signal import Signal, type_matches
 from fleetprompt.engine.core.state import Gate, Run, Step
 
@@ -219,13 +219,16 @@ def resolve(run: Run, at: float, *, path: str, answer: str, output: Any = None, 
         return Refusal(f"the run has no step {path}")
     if step.status != "in_doubt":
         return Refusal(f"{path} is {step.status}, not in doubt")
+    at, comment = max(at, run.at), comment[:MAX_COMMENT]
     match answer:
-        case "happened" | "run" | "skip" | "abort":
-            return [
-                StepResolved(
-                    at=max(at, run.at), path=path, answer=answer, output=output, by=by, comment=comment[:MAX_COMMENT]
-                )
-            ]
+        case "happened":
+            try:
+                values = variables(run, step, output)
+            except ExpressionError as error:
+                return Refusal(f"`set` of {path} cannot be computed from this output: {error}", hint=error.hint)
+            return [StepResolved(at=at, path=path, answer=answer, output=output, by=by, comment=comment, vars=values)]
+        case "run" | "skip" | "abort":
+            return [StepResolved(at=at, path=path, answer=answer, output=output, by=by, comment=comment)]
         case _:
             return Refusal(f"an answer is `happened`, `run`, `skip` or `abort`, not {answer!r}")
 

@@ -223,6 +223,7 @@ class StepResolved(Fact, frozen=True, tag="StepResolved"):
     by: str = ""
     comment: str = ""
     blob: Blob | None = None
+    vars: dict[str, Any] = {}
 
 
 class ApprovalRequested(Fact, frozen=True, tag="ApprovalRequested"):

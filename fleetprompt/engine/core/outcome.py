@@ -70,8 +70,7 @@ def succeeded(
                     return failed(run, step, at, error, usage=usage, attempt=attempt)
             if node.poll is not None and not holds(run, step, step.program.condition(node.poll.until), extra):
                 return _poll_again(run, step, at, node.poll.every, node.poll.timeout, attempt)
-            for name, source in node.set.items():
-                values[name] = rendered(run, step, step.program.expression(source), extra)
+            values = variables(run, step, output)
         except ExpressionError as error:
             return failed(run, step, at, invalid(step, "after the step", error), usage=usage, attempt=attempt)
     blob = output if isinstance(output, Blob) else None
@@ -87,6 +86,13 @@ def succeeded(
             usage=usage or {},
         )
     ]
+
+
+def variables(run: Run, step: Step, output: Any) -> dict[str, Any]:
+    """What a step sets when it completes with this output. Raises `ExpressionError`, `NeedsValue`."""
+    extra = {"result": value_of(run, output)}
+    program = step.program
+    return {name: rendered(run, step, program.expression(source), extra) for name, source in program.node.set.items()}
 
 
 def _poll_again(run: Run, step: Step, at: float, every: float, timeout: float | None, attempt: int) -> list[AnyFact]:
@@ -183,7 +189,8 @@ def reconciled(run: Run, step: Step, at: float, result: Any, error: Failure | No
     try:
         if holds(run, step, step.program.condition(spec.happened), extra):
             output = rendered(run, step, step.program.value(spec.output), extra) if spec.output is not None else result
-            return [StepResolved(at=at, path=step.path, answer="happened", output=output, by="reconcile")]
+            values = variables(run, step, output)
+            return [StepResolved(at=at, path=step.path, answer="happened", output=output, by="reconcile", vars=values)]
     except ExpressionError as problem:
         return [_unreconciled(step, at, f"the reconcile check could not be read: {problem}")]
     if error is not None:

@@ -499,6 +499,7 @@ def _step_resolved(run: Run, fact: StepResolved) -> None:
         case "happened":
             step.output = fact.output
             step.blob = fact.blob
+            run.vars.update(fact.vars)
             _end(run, step, "completed", fact.at)
         case "skip":
             step.reason = "operator"
