@@ -7,7 +7,7 @@ from datetime import UTC
 from pathlib import Path
 
 import pytest
-from store_kit import KINDS
+from store_kit import KINDS, throw_away
 
 from fleetprompt.engine.ports import Store
 
@@ -18,4 +18,4 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     made = KINDS[request.param](tmp_path, UTC)
     await made.open()
     yield made
-    await made.close()
+    await throw_away(made)

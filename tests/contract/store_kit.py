@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import tzinfo
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
+import pytest
 
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -26,13 +29,37 @@ from fleetprompt.engine.store.database import SqlStore
 from fleetprompt.engine.store.memory import MemoryStore
 
 LOG_CAP = 20_000
+POSTGRES = os.environ.get("FLEET_TEST_POSTGRES_URL", "")
+"""A database in which every test makes, and drops, a schema of its own."""
+
+
+def _postgres(_: Path, zone: tzinfo) -> Store:
+    if not POSTGRES:
+        pytest.skip("POSTGRES IS NOT TESTED: set FLEET_TEST_POSTGRES_URL, like postgresql://postgres@127.0.0.1/test")
+    return SqlStore(f"{POSTGRES}?schema=test_{uuid4().hex}", zone=zone, log_cap=LOG_CAP)
+
+
 SQL_KINDS: dict[str, Callable[[Path, tzinfo], Store]] = {
     "sqlite": lambda folder, zone: SqlStore(folder / "fleet.db", zone=zone, log_cap=LOG_CAP),
+    "postgres": _postgres,
 }
 KINDS: dict[str, Callable[[Path, tzinfo], Store]] = {
     "memory": lambda _, zone: MemoryStore(zone=zone, log_cap=LOG_CAP),
     **SQL_KINDS,
 }
+
+
+async def throw_away(store: Store) -> None:
+    """Close a store and leave nothing of it."""
+    await store.close()
+    where = getattr(store, "where", "")
+    if "schema=" in where:
+        import asyncpg
+
+        connection = await asyncpg.connect(POSTGRES.replace("+asyncpg", ""))
+        await connection.execute(f'DROP SCHEMA "{where.partition("schema=")[2]}" CASCADE')
+        await connection.close()
+
 
 NOW = 1_800_000_000.0
 _numbers = count(1)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from query_kit import TEXTS, queries
-from store_kit import NOW, SQL_KINDS, ask, created, entry, put, signal
+from store_kit import NOW, SQL_KINDS, ask, created, entry, put, signal, throw_away
 
 from fleetprompt.engine.core.facts import ApprovalDecided
 from fleetprompt.engine.core.query import parse
@@ -49,7 +49,7 @@ class Pair:
         assert found[0] == found[1], text
 
     def close(self) -> None:
-        self.runner.run(self.other.close())
+        self.runner.run(throw_away(self.other))
         self.runner.close()
 
 

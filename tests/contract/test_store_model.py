@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
-from store_kit import NOW, SQL_KINDS, ask, entry, fact, signal, take, vote
+from store_kit import NOW, SQL_KINDS, ask, entry, fact, signal, take, throw_away, vote
 
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalVoted, Blob, RunCreated, StepNoted
@@ -49,7 +49,7 @@ class Model(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.same()
-        self._both("close")
+        self.runner.run(throw_away(self.other))
         self.runner.close()
         self.folder.cleanup()
 

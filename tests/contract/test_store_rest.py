@@ -243,6 +243,8 @@ async def test_the_check_of_a_sound_store(store: Store) -> None:
 
 
 async def test_nothing_else_writes(store: Store) -> None:
+    if "postgresql" in getattr(store, "where", ""):
+        pytest.skip("Postgres does not tell whose a transaction was")
     token = await store.changed(0)
     await put(store, start("r1"))
     await store.signals.publish(signal())

@@ -26,7 +26,7 @@ from fleetprompt.engine.store.database import SqlStore
 async def pragma(store: SqlStore, text: str) -> None:
     """Set something on the writer's connection, which is idle."""
     await store.changed(0)
-    store._writer._session.raw.execute(f"PRAGMA {text}")
+    store._backend.writer._session.raw.execute(f"PRAGMA {text}")
 
 
 def big(run: str, after: int) -> Any:

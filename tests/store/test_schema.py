@@ -65,6 +65,7 @@ async def test_a_new_store_is_private(path: Path) -> None:
 
 
 def test_creating_is_fast_and_needs_no_alembic(path: Path) -> None:
+    """Processor time, for other tests share the machine; the disk adds a millisecond or two."""
     program = f"""
 import asyncio, sys, time
 from pathlib import Path
@@ -74,9 +75,9 @@ async def main():
     times = []
     for name in ("warm", "a", "b", "c", "a"):
         store = SqlStore(Path({str(path)!r}).with_name(name + ".db"))
-        began = time.perf_counter()
+        began = time.process_time()
         await store.open()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
         await store.close()
     print(min(times[1:4]))
     assert not [name for name in sys.modules if name.startswith("alembic")]

@@ -18,7 +18,7 @@ from fleetprompt.engine.store.database import SqlStore
 
 async def traced(store: SqlStore, callback: Callable[[str], Any] | None) -> None:
     """Hear of every statement of the writer, or no longer."""
-    await store._writer.work(lambda session: session.raw.set_trace_callback(callback))
+    await store._backend.writer.work(lambda session: session.raw.set_trace_callback(callback))
 
 
 async def test_appends_of_many_runs_share_few_commits(store: SqlStore) -> None:
@@ -73,7 +73,7 @@ async def test_an_append_is_durable_when_its_future_resolves(store: SqlStore, pa
 
 async def test_commits_are_synced_and_log_lines_are_not(store: SqlStore) -> None:
     async def synchronous() -> int:
-        return await store._writer.work(lambda session: session.raw.execute("PRAGMA synchronous").fetchone()[0])
+        return await store._backend.writer.work(lambda session: session.raw.execute("PRAGMA synchronous").fetchone()[0])
 
     assert await synchronous() == 2
     from fleetprompt.engine.ports import LogLine
@@ -81,7 +81,7 @@ async def test_commits_are_synced_and_log_lines_are_not(store: SqlStore) -> None
     store.logs.write("r1", [LogLine(at=NOW, level="info", text="x")])
     await store.logs.flush()
     assert await synchronous() == 2
-    modes = await store._writer.work(lambda session: session.raw.execute("PRAGMA journal_mode").fetchone()[0])
+    modes = await store._backend.writer.work(lambda session: session.raw.execute("PRAGMA journal_mode").fetchone()[0])
     assert modes == "wal"
 
 

@@ -12,11 +12,13 @@ import sqlalchemy as sa
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested
 from fleetprompt.engine.core.query import Query
+from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.ports import Append, Approval, Page, Vote
-from fleetprompt.engine.store import paging, projection
+from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Row
-from fleetprompt.engine.store.filters import Filter, View, json_list
+from fleetprompt.engine.store.filters import View, json_list
+from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.projection import ApprovalFact
 from fleetprompt.engine.store.reading import Reader, find_ids
 from fleetprompt.engine.store.tables import approvals, votes
@@ -95,14 +97,15 @@ class SqlApprovals:
 
     def __init__(self, reader: Reader, zone: tzinfo) -> None:
         self._reader = reader
-        self._zone = zone
         columns: dict[str, Any] = {column.name: column for column in approvals.c}
         columns |= {
             "step": approvals.c.path,
             "created_at": approvals.c.requested_at,
             "expires_at": approvals.c.until,
         }
-        self._view = View(columns=columns, lists={"approvers": json_list(reader.dialect, approvals.c.approvers)})
+        lists = {"approvers": json_list(reader.dialect, approvals.c.approvers)}
+        view = View(columns=columns, lists=lists, search=APPROVAL_FIELDS.search)
+        self._listing = Listing(reader, view, (approvals.c.requested_at, approvals.c.id), zone)
 
     async def get(self, approval: str) -> Approval | None:
         """The approval of that id."""
@@ -123,11 +126,8 @@ class SqlApprovals:
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[builtins.list[Approval], str]:
         """Matching approvals and the cursor of the next page. Raises `InvalidInput` for a bad filter or cursor."""
-        where = Filter(self._reader.dialect, self._view, now, self._zone).where(query)
-        statement = sa.select(approvals).where(approvals.c.tenant == tenant, *where)
-        order = (approvals.c.requested_at, approvals.c.id)
-        rows = await self._reader.rows(paging.select_page(statement, order, page))
-        found, cursor = paging.cut(rows, page.limit, lambda row: (row.requested_at, row.id))
+        of_tenant = sa.select(approvals).where(approvals.c.tenant == tenant)
+        found, cursor = await self._listing.page(of_tenant, query, page, now)
         return [_approval(row) for row in found], cursor
 
 

@@ -31,6 +31,8 @@ class Dialect(ABC):
     url: str
     """How SQLAlchemy calls it."""
     compiler: Compiler
+    searches: bool
+    """Whether `regex` is there; else regular expressions are tried on what was read."""
 
     def compile(self, statement: sa.Executable) -> str:
         """The text of a statement whose parameters are given by position, in the order they were made."""
@@ -81,15 +83,16 @@ class Dialect(ABC):
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         """Whether the column is like a pattern (escaped by a backslash); letters as in `equals`."""
 
-    @abstractmethod
     def regex(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         """Whether a checked pattern of the filter language is found in the column."""
+        raise NotImplementedError
 
 
 class SqliteDialect(Dialect):
     """SQLite in WAL mode: one writer, readers that never wait."""
 
     url = "sqlite://"
+    searches = True
 
     def __init__(self) -> None:
         self.compiler = pysqlite.dialect()

@@ -15,8 +15,9 @@ from msgspec import Struct
 from fleetprompt.engine.core.query import Compare, Match, OneOf, Operator, Query, Regex, Term
 from fleetprompt.engine.core.query_fields import Field
 from fleetprompt.engine.core.query_match import Bound, bounds
+from fleetprompt.engine.core.query_regex import found
 from fleetprompt.engine.core.query_values import Text, fold
-from fleetprompt.engine.store.dialect import Dialect
+from fleetprompt.engine.store.dialect import Dialect, Row
 
 Condition = sa.ColumnElement[bool]
 Expression = sa.ColumnElement[Any]
@@ -29,6 +30,13 @@ class View(Struct, frozen=True):
 
     columns: Mapping[str, Expression]
     lists: Mapping[str, Texts] = {}
+    search: tuple[str, ...] = ()
+    """Columns in which regular expressions look."""
+
+    @property
+    def searched(self) -> dict[str, Expression]:
+        """These columns, by the name under which `Filter.passes` reads them."""
+        return {f"searched_{name}": self.columns[name] for name in self.search}
 
 
 def json_list(dialect: Dialect, column: Expression) -> Texts:
@@ -50,9 +58,23 @@ class Filter:
         self._now = now
         self._zone = zone
 
-    def where(self, query: Query) -> list[Condition]:
-        """The conditions that must all hold. Raises `InvalidInput` for a query with problems."""
-        return [self._term(term) for term in query.require().terms]
+    def where(self, query: Query) -> tuple[list[Condition], list[Regex]]:
+        """The conditions that must all hold, and the terms that the database cannot try: see `passes`.
+
+        Raises `InvalidInput` for a query with problems.
+        """
+        left = [term for term in query.require().terms if isinstance(term, Regex) and not self._dialect.searches]
+        return [self._term(term) for term in query.terms if term not in left], left
+
+    def passes(self, terms: Sequence[Regex]) -> Callable[[Row], bool]:
+        """The test of a row that holds `View.searched`, too."""
+        names = [*self._view.searched]
+
+        def test(row: Row) -> bool:
+            texts = [getattr(row, name) for name in names]
+            return all(any(found(term.pattern, text) for text in texts) != term.negated for term in terms)
+
+        return test
 
     def _term(self, term: Term) -> Condition:
         holds = self._holds(term)

@@ -17,6 +17,7 @@ from fleetprompt.engine.store.dialect import Rows
 
 T = TypeVar("T")
 Position = tuple[float, str]
+Order = tuple[sa.Column[Any], sa.Column[str]]
 
 
 def write_cursor(position: Position) -> str:
@@ -43,7 +44,7 @@ def cut(rows: Sequence[T], limit: int, position: Callable[[T], Position]) -> tup
     return page, write_cursor(position(page[-1])) if len(rows) > limit and page else ""
 
 
-def select_page(query: Rows, order: tuple[sa.Column[Any], sa.Column[str]], page: Page) -> Rows:
+def select_page(query: Rows, order: Order, page: Page) -> Rows:
     """The query for a page, with one row too many, by which `cut` knows that there is more."""
     if page.cursor:
         at = sa.tuple_(

@@ -40,8 +40,8 @@ class Reader:
         try:
             async with self._engine.connect() as connection:
                 return await connection.run_sync(query)
-        except DBAPIError as error:
-            explained = self.dialect.explain(error.orig or error, self.where)
+        except (DBAPIError, OSError) as error:
+            explained = self.dialect.explain(error, self.where)
             if explained is None:
                 raise
             raise explained from error

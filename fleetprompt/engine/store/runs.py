@@ -11,11 +11,13 @@ import sqlalchemy as sa
 
 from fleetprompt.engine.core.facts import WaitingOn
 from fleetprompt.engine.core.query import Query
+from fleetprompt.engine.core.query_fields import RUN_FIELDS
 from fleetprompt.engine.core.signal import type_matches
 from fleetprompt.engine.ports import Page, RunHead, Wait
-from fleetprompt.engine.store import paging, projection
+from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Dialect, Row, Rows
-from fleetprompt.engine.store.filters import Condition, Filter, View, json_list
+from fleetprompt.engine.store.filters import View, json_list
+from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.reading import Reader, find_ids
 from fleetprompt.engine.store.tables import COMPLETED, LIVE, runs, waits
 
@@ -30,8 +32,7 @@ class SqlRuns:
 
     def __init__(self, reader: Reader, zone: tzinfo) -> None:
         self._reader = reader
-        self._zone = zone
-        self._view = _view(reader.dialect)
+        self._listing = Listing(reader, _view(reader.dialect), _NEWEST, zone)
 
     async def get(self, run: str) -> RunHead | None:
         """The run of that id."""
@@ -46,17 +47,12 @@ class SqlRuns:
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[builtins.list[RunHead], str]:
         """Matching runs and the cursor of the next page. Raises `InvalidInput` for a bad filter or cursor."""
-        statement = paging.select_page(sa.select(runs).where(*self._where(query, now, tenant)), _NEWEST, page)
-        heads = [_head(row) for row in await self._reader.rows(statement)]
-        return paging.cut(heads, page.limit, lambda head: (head.created_at, head.id))
+        rows, cursor = await self._listing.page(sa.select(runs).where(runs.c.tenant == tenant), query, page, now)
+        return [_head(row) for row in rows], cursor
 
     async def count(self, query: Query, *, now: float, tenant: str = "default") -> int:
-        """How many runs match."""
-        counted = sa.select(sa.func.count()).select_from(runs).where(*self._where(query, now, tenant))
-        return (await self._reader.rows(counted))[0][0]
-
-    def _where(self, query: Query, now: float, tenant: str) -> builtins.list[Condition]:
-        return [runs.c.tenant == tenant, *Filter(self._reader.dialect, self._view, now, self._zone).where(query)]
+        """How many runs match. Raises `InvalidInput` for a bad filter."""
+        return await self._listing.count(sa.select(runs).where(runs.c.tenant == tenant), query, now)
 
     async def unfinished(self, *, now: float, limit: int = 10_000) -> builtins.list[RunHead]:
         """What an engine has to take up at start, oldest first."""
@@ -131,11 +127,12 @@ def _view(dialect: Dialect) -> View:
     return View(
         columns=columns,
         lists={"tool": json_list(dialect, runs.c.tools), "model": json_list(dialect, runs.c.models)},
+        search=RUN_FIELDS.search,
     )
 
 
 def _head(row: Row) -> RunHead:
-    fields: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
+    fields: dict[str, Any] = dict(zip(_NAMES, row, strict=False))
     fields["labels"] = _labels(fields["labels"])
     fields["tools"] = _names(fields["tools"])
     fields["models"] = _names(fields["models"])

@@ -72,6 +72,25 @@ def _upgrade(path: Path, dialect: Dialect) -> None:
         raise dialect.explain(error, str(path)) or error from error
 
 
+def prepare_postgres(connection: sa.Connection, dialect: Dialect, name: str, where: str) -> None:
+    """Make or upgrade the tables of a Postgres store in its schema, within the transaction that is open.
+
+    Raises `StoreUnavailable` for a newer schema.
+    """
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.schema'))")
+    if name:
+        connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
+    if connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar() is None:
+        for statement in ddl(dialect):
+            connection.exec_driver_sql(statement)
+        return
+    version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    if not is_current(version, where):
+        from fleetprompt.engine.store.migrations import run
+
+        run(connection)
+
+
 def _create(connection: sqlite3.Connection, dialect: Dialect, path: Path) -> str:
     connection.execute("BEGIN IMMEDIATE")
     # Another process may have been faster.

@@ -11,13 +11,15 @@ import sqlalchemy as sa
 
 from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.query import Query
+from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
 from fleetprompt.engine.core.signal import VOTE, Result, Signal
 from fleetprompt.engine.ports import Page, Publication, Vote
-from fleetprompt.engine.store import paging, projection
+from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.approvals import insert_vote
 from fleetprompt.engine.store.dialect import Row
 from fleetprompt.engine.store.extras import Extras, signal_row
-from fleetprompt.engine.store.filters import Condition, Expression, Filter, View
+from fleetprompt.engine.store.filters import Condition, Expression, View
+from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.reading import Reader
 from fleetprompt.engine.store.statements import Session, Statements
 from fleetprompt.engine.store.tables import results, signals
@@ -32,7 +34,7 @@ class SqlSignals:
     def __init__(self, reader: Reader, writer: Writer, zone: tzinfo) -> None:
         self._reader = reader
         self._writer = writer
-        self._zone = zone
+        self._listing = Listing(reader, _VIEW, (signals.c.seq, signals.c.id), zone)
         self._statements = Statements(reader.dialect)
 
     async def publish(self, signal: Signal) -> Publication:
@@ -97,11 +99,9 @@ class SqlSignals:
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[builtins.list[Signal], str]:
         """Matching signals and the cursor of the next page. Raises `InvalidInput` for a bad filter or cursor."""
-        where = Filter(self._reader.dialect, _VIEW, now, self._zone).where(query)
-        statement = sa.select(signals.c.seq, signals.c.data).where(signals.c.tenant == tenant, *where)
-        rows = await self._reader.rows(paging.select_page(statement, (signals.c.seq, signals.c.id), page))
-        found = [_read(*row) for row in rows]
-        return paging.cut(found, page.limit, lambda signal: (signal.sequence, signal.id))
+        of_tenant = sa.select(signals.c.seq, signals.c.data, signals.c.id).where(signals.c.tenant == tenant)
+        rows, cursor = await self._listing.page(of_tenant, query, page, now)
+        return [_read(row.seq, row.data) for row in rows], cursor
 
 
 def _read(seq: int, data: bytes) -> Signal:
@@ -137,4 +137,5 @@ _VIEW = View(
         ),
     },
     lists={"run": _any_run},
+    search=SIGNAL_FIELDS.search,
 )

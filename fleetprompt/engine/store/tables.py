@@ -8,7 +8,6 @@ here needs a migration: a test compares the two.
 from __future__ import annotations
 
 from string import ascii_lowercase, ascii_uppercase
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,8 +17,12 @@ _Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """SQLite numbers rows by itself only in a column of type INTEGER."""
 
 
-def _text(name: str, **options: Any) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=False, **options)
+_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Both databases order texts by their bytes."""
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, _Text, nullable=False)
 
 
 def _number(name: str) -> sa.Column[int]:
@@ -59,7 +62,7 @@ runs = sa.Table(
     _number("n"),
     _time("created_at"),
     _time("updated_at"),
-    sa.Column("waiting_on", sa.Text),
+    sa.Column("waiting_on", _Text),
     _time("started_at", nullable=True),
     _time("finished_at", nullable=True),
     _time("wake_at", nullable=True),

@@ -16,6 +16,7 @@ from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.batch import Applier, Mismatch, Pending, conflict
 from fleetprompt.engine.store.dialect import Dialect
 from fleetprompt.engine.store.statements import Session
+from fleetprompt.engine.store.writer import Chore
 
 T = TypeVar("T")
 
@@ -40,7 +41,27 @@ class WorkJob:
         self.future = future
 
 
+class ChoreJob:
+    """A chore, to be done in transactions of its own."""
+
+    __slots__ = ("chore", "future")
+
+    def __init__(self, chore: Chore, future: asyncio.Future[None]) -> None:
+        self.chore = chore
+        self.future = future
+
+
+class LookJob:
+    """A look at the version of the data between two transactions."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[int]) -> None:
+        self.future = future
+
+
 Job = AppendJob | WorkJob
+Due = Job | ChoreJob | LookJob
 Result = tuple[asyncio.Future[Any], Any]
 """A future and its value; an exception is raised to whoever awaits it."""
 

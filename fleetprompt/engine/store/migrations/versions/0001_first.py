@@ -26,8 +26,11 @@ def _bytes(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.LargeBinary(), nullable=False)
 
 
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
 def _texts(names: str) -> list[sa.Column[Any]]:
-    return [sa.Column(name, sa.Text(), nullable=False) for name in names.split()]
+    return [sa.Column(name, _TEXT, nullable=False) for name in names.split()]
 
 
 def _key(names: str) -> sa.PrimaryKeyConstraint:
@@ -55,7 +58,7 @@ def _runs() -> None:
         _big("n"),
         _time("created_at"),
         _time("updated_at"),
-        sa.Column("waiting_on", sa.Text()),
+        sa.Column("waiting_on", _TEXT),
         *(_time(name, nullable=True) for name in ("started_at", "finished_at", "wake_at")),
         *_texts("step"),
         _big("steps_done"),

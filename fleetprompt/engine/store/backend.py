@@ -1,0 +1,40 @@
+"""What a kind of database has to offer to be a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from fleetprompt.engine.ports import Health
+from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.writer import Writer
+
+
+class Backend(Protocol):
+    """A database: how to open it, read it, write it, look after it."""
+
+    @property
+    def reader(self) -> Reader:
+        """The read side; usable while open."""
+        ...
+
+    @property
+    def writer(self) -> Writer:
+        """The write side; usable while open."""
+        ...
+
+    async def open(self) -> None:
+        """Connect; create or upgrade the schema. Raises `StoreUnavailable`."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is queued and disconnect."""
+        ...
+
+    async def examine(self) -> Health:
+        """Read everything and say what is wrong with it. Raises `StoreUnavailable`."""
+        ...
+
+    async def backup(self, target: Path) -> int:
+        """Copy the store to a new file; its size in bytes. Raises `Refused` or `StoreUnavailable`."""
+        ...

@@ -1,0 +1,56 @@
+"""A SQLite file as a store."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from fleetprompt.engine.ports import Health
+from fleetprompt.engine.store import dialect as sqlite
+from fleetprompt.engine.store import schema
+from fleetprompt.engine.store.backup import backup
+from fleetprompt.engine.store.checking import examine
+from fleetprompt.engine.store.dialect import SqliteDialect
+from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.writer_sqlite import SqliteWriter
+
+
+class SqliteBackend:
+    """One file. `patience` is how many seconds a write waits for another process that holds it."""
+
+    def __init__(self, path: Path, patience: float) -> None:
+        self.path = path
+        self.dialect = SqliteDialect()
+        self.reader = Reader(self.dialect, str(path))
+        self.writer = SqliteWriter(str(path), patience=patience)
+
+    async def open(self) -> None:
+        """Make or upgrade the file, start the pool and the writer."""
+        await asyncio.to_thread(schema.prepare, self.path, self.dialect)
+        self.reader.open(sqlite.reading_engine(str(self.path)))
+        self.writer.open()
+
+    async def close(self) -> None:
+        """Stop the writer when it has written, then the pool."""
+        await self.writer.close()
+        await self.reader.close()
+
+    async def examine(self) -> Health:
+        """Read everything, in a thread of its own."""
+        return await asyncio.to_thread(self._examine)
+
+    def _examine(self) -> Health:
+        engine = sqlite.checking_engine(str(self.path))
+        try:
+            with engine.connect() as connection:
+                return examine(connection, self.dialect)
+        except DBAPIError as error:
+            raise self.dialect.explain(error, str(self.path)) or error from error
+        finally:
+            engine.dispose()
+
+    async def backup(self, target: Path) -> int:
+        """Copy the file while it is in use."""
+        return await asyncio.to_thread(backup, self.path, target)

@@ -1,0 +1,284 @@
+"""Group commit: one thread makes durable whatever was asked for while it made the last lot durable.
+
+What is asked for in one turn of the event loop is handed over in lots. The thread takes all there is, writes it in one
+transaction and resolves all its futures with one call into the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from fleetprompt.engine.core.errors import InvalidInput, StoreUnavailable
+from fleetprompt.engine.ports import Append, Appended
+from fleetprompt.engine.store import dialect as sqlite
+from fleetprompt.engine.store.batch import Applier, Pending
+from fleetprompt.engine.store.dialect import SqliteDialect
+from fleetprompt.engine.store.statements import Session, Statements
+from fleetprompt.engine.store.transaction import (
+    AppendJob,
+    ChoreJob,
+    Due,
+    Job,
+    LookJob,
+    Result,
+    Transaction,
+    WorkJob,
+    resolve,
+)
+from fleetprompt.engine.store.writer import Chore
+
+T = TypeVar("T")
+
+LOT = 64
+"""Jobs of one turn of the loop that are handed over before it ends: the thread writes while the loop goes on."""
+MOST = 2_000
+"""Jobs per transaction: a bound for how long the first of them waits for the last."""
+PATIENCE = 15.0
+"""Seconds that a batch waits for another process to let go of the database."""
+
+
+class SqliteSession:
+    """The writer's connection: raw for what is hot, SQLAlchemy for the rest."""
+
+    def __init__(self, path: str, patience: float) -> None:
+        # Several short waits, so that a lock that is given back is not missed for long.
+        self.raw = sqlite.connect(path, min(patience, sqlite.PATIENCE))
+        self._sync = True
+        engine = sa.create_engine(
+            "sqlite://", creator=lambda: self.raw, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
+        )
+        # Made now: SQLAlchemy takes back whatever is open when it meets a connection first. Later it leaves it alone.
+        self.connection = engine.connect()
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        # The driver counts the rows of a statement only if it begins with INSERT, UPDATE or DELETE, not with WITH.
+        before = self.raw.total_changes
+        self.raw.execute(sql, parameters)
+        return self.raw.total_changes - before
+
+    def fetch(self, sql: str, parameters: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        return self.raw.execute(sql, parameters).fetchall()
+
+    def position(self) -> int:
+        """The highest `seq` ever given."""
+        return self.raw.execute(sqlite.POSITION).fetchone()[0]
+
+    def version(self) -> int:
+        """A number that changes when another connection commits."""
+        return self.raw.execute(sqlite.VERSION).fetchone()[0]
+
+    def set_sync(self, sync: bool) -> None:
+        """Whether a commit returns only when the disk has it."""
+        if sync != self._sync:
+            self.raw.execute(sqlite.SYNCED if sync else sqlite.UNSYNCED)
+            self._sync = sync
+
+    def close(self) -> None:
+        """Disconnect; what is not committed is taken back."""
+        self.raw.close()
+
+
+class SqliteWriter:
+    """The writer thread of a SQLite store and the way to it."""
+
+    def __init__(self, path: str, *, patience: float = PATIENCE) -> None:
+        self.path = path
+        self.patience = patience
+        self.commits = 0
+        self._dialect = SqliteDialect()
+        self._transaction = Transaction(self._dialect, Applier(Statements(self._dialect)))
+        self._queue: SimpleQueue[list[Due] | None] = SimpleQueue()
+        self._turn: list[Due] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._session: SqliteSession | None = None
+
+    # ------------------------------------------------ in the loop
+
+    def open(self) -> None:
+        """Start the thread; futures will belong to the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="fleet-writer", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Write what was asked for, then stop."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        self._loop = self._thread = None
+        self._hand_over()
+        self._queue.put(None)
+        await loop.run_in_executor(None, thread.join)
+
+    def append(self, entry: Append) -> asyncio.Future[Appended]:
+        """See `ports.Journal.append`."""
+        future: asyncio.Future[Appended] = self._future()
+        try:
+            self._enqueue(AppendJob(Pending(entry), future))
+        except InvalidInput as error:
+            future.set_exception(error)
+        return future
+
+    def work(self, function: Callable[[Session], T]) -> asyncio.Future[T]:
+        """Run a function in a transaction, with whatever else is due. It may run twice, the first time in vain."""
+        future: asyncio.Future[T] = self._future()
+        self._enqueue(WorkJob(function, future))
+        return future
+
+    def between(self, chore: Chore) -> asyncio.Future[None]:
+        """Do a chore in transactions of its own, which others may overtake and which are not synced."""
+        future: asyncio.Future[None] = self._future()
+        self._enqueue(ChoreJob(chore, future))
+        return future
+
+    def version(self) -> asyncio.Future[int]:
+        """A number that changes when another process commits."""
+        future: asyncio.Future[int] = self._future()
+        self._enqueue(LookJob(future))
+        return future
+
+    def _future(self) -> asyncio.Future[Any]:
+        return (self._loop or asyncio.get_running_loop()).create_future()
+
+    def _enqueue(self, job: Due) -> None:
+        if self._loop is None:
+            job.future.set_exception(self._closed())
+            return
+        if not self._turn:
+            self._loop.call_soon(self._hand_over)
+        self._turn.append(job)
+        if len(self._turn) >= LOT:
+            self._hand_over()
+
+    def _closed(self) -> StoreUnavailable:
+        return StoreUnavailable("the store is closed", where=self.path, hint="open it first")
+
+    def _hand_over(self) -> None:
+        if self._turn:
+            self._queue.put(self._turn)
+            self._turn = []
+
+    # ------------------------------------------------ in the thread
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            lots = [self._queue.get()]
+            lots += [self._queue.get() for _ in range(self._queue.qsize())]
+            going = None not in lots
+            due = [job for lot in lots if lot is not None for job in lot]
+            try:
+                self._perform(due)
+            except Exception as error:
+                # A mistake of ours must not leave anybody waiting for ever.
+                self._resolve([(job.future, error) for job in due])
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        while self._queue.qsize():
+            for job in self._queue.get() or ():
+                self._resolve([(job.future, self._closed())])
+
+    def _perform(self, due: Sequence[Due]) -> None:
+        jobs = [job for job in due if isinstance(job, (AppendJob, WorkJob))]
+        for at in range(0, len(jobs), MOST):
+            self._resolve(self._write(jobs[at : at + MOST]))
+        for job in due:
+            if isinstance(job, LookJob):
+                self._resolve([(job.future, self._look())])
+            elif isinstance(job, ChoreJob):
+                self._slice(job)
+
+    def _resolve(self, results: Sequence[Result]) -> None:
+        loop = results[0][0].get_loop()
+        try:
+            loop.call_soon_threadsafe(resolve, results)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    def _write(self, jobs: Sequence[Job]) -> list[Result]:
+        began = time.monotonic()
+        while True:
+            try:
+                return self._commit(jobs)
+            except Exception as error:
+                self._take_back()
+                failure = self._failure(error)
+                if not sqlite.is_busy(error) or time.monotonic() - began > self.patience:
+                    return [(job.future, failure) for job in jobs]
+                time.sleep(0.05)
+
+    def _commit(self, jobs: Sequence[Job]) -> list[Result]:
+        session = self._begin()
+        try:
+            results = self._transaction.together(session, jobs, session.position())
+        except Exception as error:
+            if self._transaction.is_fault(error):
+                raise
+            session.raw.execute("ROLLBACK")
+            self._begin()
+            results = self._transaction.apart(session, jobs, session.position())
+        session.raw.execute("COMMIT")
+        self.commits += 1
+        return results
+
+    def _begin(self, *, sync: bool = True) -> SqliteSession:
+        if self._session is None:
+            self._session = SqliteSession(self.path, self.patience)
+        self._session.set_sync(sync)
+        self._session.raw.execute("BEGIN IMMEDIATE")
+        return self._session
+
+    def _slice(self, job: ChoreJob) -> None:
+        try:
+            session = self._begin(sync=False)
+            more = job.chore.perform(session)
+            session.raw.execute("COMMIT")
+            self.commits += 1
+        except Exception as error:
+            self._take_back()
+            job.chore.settled(durable=False)
+            self._resolve([(job.future, self._failure(error))])
+            return
+        job.chore.settled(durable=True)
+        if more:
+            self._queue.put([job])
+        else:
+            self._resolve([(job.future, None)])
+
+    def _look(self) -> Any:
+        try:
+            if self._session is None:
+                self._session = SqliteSession(self.path, self.patience)
+            return self._session.version()
+        except Exception as error:
+            return self._failure(error)
+
+    def _take_back(self) -> None:
+        """Leave the transaction; a connection that cannot even do that is replaced."""
+        session = self._session
+        if session is None:
+            return
+        try:
+            if session.raw.in_transaction:
+                session.raw.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._session = None
+            session.close()
+
+    def _failure(self, error: Exception) -> Exception:
+        explained = self._dialect.explain(error, self.path)
+        if explained is None:
+            return error
+        explained.__cause__ = error
+        return explained
