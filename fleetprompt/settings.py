@@ -78,6 +78,9 @@ def load_project(start: Path | None = None, *, database: str = "") -> Project:
     if file.is_file():
         try:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
+            if isinstance(values.get("database"), str) and "://" not in values["database"]:
+                # What a file says starts at the file, what a person types starts where the person is.
+                values["database"] = str(root / values["database"])
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"{file}: {error}", hint="it is read as TOML 1.0") from None
     values = {**values, **_environment(os.environ)}
