@@ -24,7 +24,7 @@ def approvals(
     ctx: typer.Context,
     filter_: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILTER]…", help="Such as wf:deploy age>1h.", autocompletion=complete_approvals_term),
+        typer.Argument(metavar="FILTER", help="Such as wf:deploy age>1h.", autocompletion=complete_approvals_term),
     ] = None,
     limit: Limit = 50,
     everything: Annotated[bool, typer.Option("--all", help="Decided ones too.")] = False,

@@ -22,7 +22,7 @@ DAY = 86_400.0
 
 @db.command("upgrade")
 def upgrade(ctx: typer.Context) -> int:
-    """Bring the store to the schema of this program; make it if there is none."""
+    """Bring the store to the newest schema, or make it."""
     from fleetprompt.client.database import newest_schema, store_of
 
     front: Front = ctx.obj
@@ -38,7 +38,10 @@ def upgrade(ctx: typer.Context) -> int:
 
 @db.command("check")
 def check(ctx: typer.Context, json: Json = False) -> int:
-    """Read the whole store and say what is wrong with it; exits 1 if anything is."""
+    """Read the whole store and say what is wrong with it.
+
+    Exits 1 if anything is.
+    """
     from fleetprompt.cli.wording import size
     from fleetprompt.client.database import check as examine
 

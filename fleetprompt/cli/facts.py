@@ -20,7 +20,7 @@ app = typer.Typer(rich_markup_mode=None)
 def facts(
     ctx: typer.Context,
     run: RunId,
-    upto: Annotated[int | None, typer.Option("--upto", min=1, help="Only the first facts.")] = None,
+    upto: Annotated[int | None, typer.Option("--upto", metavar="N", min=1, help="Only the first facts.")] = None,
     json: Json = False,
 ) -> int:
     """Show the journal of a run: every fact, in order. All of the run follows from it."""

@@ -31,7 +31,7 @@ def logs(
     run: RunId,
     step: Annotated[str, typer.Option("--step", "-s", metavar="STEP", help="Only this step, by its path.")] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run is over.")] = False,
-    tail: Annotated[int | None, typer.Option("--tail", min=0, help="Only the last lines.")] = None,
+    tail: Annotated[int | None, typer.Option("--tail", metavar="N", min=0, help="Only the last lines.")] = None,
     json: Json = False,
 ) -> int:
     """Show what the steps of a run have logged. With --follow, --json prints an object a line."""

@@ -9,10 +9,10 @@ import typer
 from fleetprompt.cli.completion import complete_approval, complete_run, complete_run_filter, complete_workflow
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many rows.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many rows.")]
 Full = Annotated[bool, typer.Option("--full", help="Whole ids and values.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Comment = Annotated[str, typer.Option("--comment", "-m", help="Why; it is recorded.")]
+Comment = Annotated[str, typer.Option("--comment", "-m", metavar="TEXT", help="Why; it is recorded.")]
 RunId = Annotated[
     str,
     typer.Argument(
@@ -22,7 +22,7 @@ RunId = Annotated[
 Runs = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN|FILTER…", help="A run, or a filter such as status:waiting.", autocompletion=complete_run_filter
+        metavar="RUN|FILTER", help="A run, or a filter such as status:waiting.", autocompletion=complete_run_filter
     ),
 ]
 ApprovalId = Annotated[

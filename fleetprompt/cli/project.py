@@ -75,7 +75,7 @@ SCHEMA_FILE = "workflow.schema.json"
 @app.command("init")
 def init(
     ctx: typer.Context,
-    directory: Annotated[str, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")] = "",
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="Where; made if it is not there.")] = "",
 ) -> int:
     """Make a project: .fleet/, fleet.toml, a first workflow, and the schema for editors. Nothing is overwritten."""
     from fleetprompt.client.opening import make_state
@@ -167,7 +167,7 @@ def validate(
     ctx: typer.Context,
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE|DIR|-]…", help="Workflow files, folders, or - for standard input."),
+        typer.Argument(metavar="FILE|DIR|-", help="Workflow files, folders, or - for standard input."),
     ] = None,
     form: Annotated[Literal["text", "json"], typer.Option("--format", help="How problems are written.")] = "text",
 ) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fleetprompt.client.protocol import StartRun
 
 app = typer.Typer(rich_markup_mode=None)
+DEMO = "incident-triage.yaml"
 MESSAGES = 5
 """What the engine complains about that is shown; the rest is in its log."""
 
@@ -42,8 +43,10 @@ def run(
     label: Annotated[
         list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label; may be repeated.")
     ] = None,
-    priority: Annotated[int, typer.Option("--priority", help="Runs with a higher number get places first.")] = 0,
-    key: Annotated[str, typer.Option("--key", help="The same key starts the same run only once.")] = "",
+    priority: Annotated[
+        int, typer.Option("--priority", metavar="N", help="Runs with a higher number get places first.")
+    ] = 0,
+    key: Annotated[str, typer.Option("--key", metavar="KEY", help="The same key starts the same run only once.")] = "",
     no_wait: NoWait = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -56,9 +59,12 @@ def run(
     from fleetprompt.cli.values import pair, read_mapping
     from fleetprompt.cli.watching import Manner
     from fleetprompt.client.protocol import StartRun
+    from fleetprompt.engine.core.errors import Refused
 
     front: Front = ctx.obj
     file, name = find_workflow(front, workflow)
+    if approve_as and not file.endswith(DEMO):
+        raise Refused("--approve-as is for the demo only", hint="`fleet approve` decides as yourself")
     request = StartRun(
         file=file,
         workflow=name,
@@ -125,7 +131,7 @@ def recover(
     ctx: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]…", help="Wait for these runs too.", autocompletion=complete_run),
+        typer.Argument(metavar="RUN", help="Wait for these runs too.", autocompletion=complete_run),
     ] = None,
     no_wait: NoWait = False,
     json: Json = False,
@@ -139,7 +145,7 @@ def recover(
 
     front: Front = ctx.obj
     front.require_store()
-    return front.run(_recover(front, runs or [], Manner(quiet=quiet, json=json, wait=not no_wait)))
+    return front.run(_recover(front, runs or [], Manner(quiet=quiet, json=json, wait=not no_wait, listed=True)))
 
 
 async def _recover(front: Front, names: list[str], manner: Manner) -> int:
@@ -216,7 +222,7 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
     trees = [following.trees[root] for root in following.roots if root in following.trees]
     if manner.json:
         objects: list[Any] = [run_object(tree, watch.outputs.get(tree.id)) for tree in trees]
-        terminal.json(objects[0] if len(following.roots) == 1 and objects else objects)
+        terminal.json(objects if manner.listed or not objects else objects[0])
     if manner.quiet:
         return
     say = terminal.say if manner.json else terminal.print
@@ -228,10 +234,11 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
     if ending == "stopped":
         text = "parked: nothing is lost" if embedded else "left; the run goes on in the other process"
         terminal.say(plain(text, "yellow"))
-    for message in front.engine_messages[:MESSAGES]:
+    messages = list(dict.fromkeys(front.engine_messages[watch.told :]))
+    for message in messages[:MESSAGES]:
         terminal.say(plain(f"engine: {message}", "yellow"))
-    if len(front.engine_messages) > MESSAGES:
-        terminal.say(plain(f"and {len(front.engine_messages) - MESSAGES} more in .fleet/engine.log", "yellow"))
+    if len(messages) > MESSAGES:
+        terminal.say(plain(f"and {len(messages) - MESSAGES} more in .fleet/engine.log", "yellow"))
     for tree in trees:
         terminal.say(*next_lines(tree, embedded=embedded))
     children = [run for run in following.open if run not in following.roots]

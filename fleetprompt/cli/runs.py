@@ -25,7 +25,7 @@ def runs(
     ctx: typer.Context,
     filter_: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILTER]…", help="Such as status:failed since:2h.", autocompletion=complete_runs_term),
+        typer.Argument(metavar="FILTER", help="Such as status:failed since:2h.", autocompletion=complete_runs_term),
     ] = None,
     limit: Limit = 30,
     everything: Annotated[bool, typer.Option("--all", help="Every matching run.")] = False,

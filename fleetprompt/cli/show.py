@@ -25,7 +25,7 @@ app = typer.Typer(rich_markup_mode=None)
 def show(
     ctx: typer.Context,
     run: RunId,
-    at: Annotated[int | None, typer.Option("--at", min=1, help="As it was after so many facts.")] = None,
+    at: Annotated[int | None, typer.Option("--at", metavar="N", min=1, help="As it was after so many facts.")] = None,
     full: Full = False,
     json: Json = False,
 ) -> int:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from fleetprompt.engine.core.signal import Result, Signal
 
 app = typer.Typer(rich_markup_mode=None)
-signals = typer.Typer(cls=ListGroup, rich_markup_mode=None, help="List signals; show or replay one.")
+signals = typer.Typer(
+    cls=ListGroup,
+    rich_markup_mode=None,
+    help="List signals, the newest first: fleet signals [FILTER]... [--limit N] [--json]. Or show or replay one.",
+)
 app.add_typer(signals, name="signals")
 
 ROUTED_SECONDS = 2.0
@@ -32,8 +36,8 @@ def signal(
     ctx: typer.Context,
     type_: Annotated[str, typer.Argument(metavar="TYPE", help="Dot-separated words, such as deploy.finished.")],
     data: Annotated[str, typer.Option("--data", "-d", metavar="JSON|@FILE|-", help="What it carries.")] = "",
-    key: Annotated[str, typer.Option("--key", help="The same key counts only once.")] = "",
-    subject: Annotated[str, typer.Option("--subject", help="What it is about.")] = "",
+    key: Annotated[str, typer.Option("--key", metavar="KEY", help="The same key counts only once.")] = "",
+    subject: Annotated[str, typer.Option("--subject", metavar="TEXT", help="What it is about.")] = "",
     json: Json = False,
 ) -> int:
     """Publish a signal: it starts workflows that listen for it and wakes runs that wait for it."""
@@ -126,7 +130,7 @@ def list_(
     ctx: typer.Context,
     filter_: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILTER]…", help="Such as type:deploy.*", autocompletion=complete_signals_term),
+        typer.Argument(metavar="FILTER", help="Such as type:deploy.*", autocompletion=complete_signals_term),
     ] = None,
     limit: Limit = 30,
     json: Json = False,
@@ -223,7 +227,10 @@ def show(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
 
 @signals.command("replay")
 def replay(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
-    """Publish a copy of a signal as a new one; its data tells what it is a replay of."""
+    """Publish a copy of a signal as a new one.
+
+    Its data gets `replay_of`, its envelope the old id as causation; a key is not copied, for then it would not count.
+    """
     front: Front = ctx.obj
 
     async def again(console: Console) -> int:

@@ -13,7 +13,14 @@ from typing import Any
 from msgspec import Struct
 
 from fleetprompt.cli.reasons import step_reason
-from fleetprompt.engine.core.facts import AnyFact, RunCreated, RunFinished, StepFailed
+from fleetprompt.engine.core.facts import (
+    AnyFact,
+    ApprovalRequested,
+    RunCreated,
+    RunFinished,
+    StepFailed,
+    StepInDoubt,
+)
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import COMPENSATION, evolve
 from fleetprompt.engine.core.state import Run, Scope, Step
@@ -39,7 +46,6 @@ class Row(Struct, frozen=True, kw_only=True):
     detail: str = ""
     """Why it waits, what went wrong, how often it was tried."""
     seconds: float | None = None
-    cost_nano: int = 0
     active: bool = False
     """Something is going on here now."""
     settled: bool = False
@@ -64,6 +70,8 @@ class Tree:
         self._scopes: dict[tuple[str, int], list[Scope]] = {}
         self._failures: dict[tuple[str, int], list[Scope]] = {}
         self._tails: dict[str, deque[LogLine]] = {}
+        self._asking: dict[str, Step] = {}
+        self._doubtful: dict[str, Step] = {}
 
     def apply(self, fact: AnyFact) -> None:
         """The run moves on."""
@@ -75,6 +83,10 @@ class Tree:
             self.finished = fact
         elif isinstance(fact, StepFailed):
             self._note_failure(run.steps.get(fact.path))
+        elif isinstance(fact, (ApprovalRequested, StepInDoubt)):
+            step = run.steps.get(fact.path)
+            if step is not None:
+                (self._asking if isinstance(fact, ApprovalRequested) else self._doubtful)[fact.path] = step
         if len(run.steps) != self._known:
             self._find_scopes()
 
@@ -126,15 +138,11 @@ class Tree:
 
     def asking(self) -> list[Step]:
         """Steps that wait for an approval."""
-        if not self.run.waiting["approval"]:
-            return []
-        return [step for step in self.run.steps.values() if step.on == "approval" and step.gate is not None]
+        return [step for step in self._asking.values() if step.on == "approval" and step.gate is not None]
 
     def doubtful(self) -> list[Step]:
         """Steps of which nobody knows whether they happened."""
-        if not self.run.waiting["in_doubt"]:
-            return []
-        return [step for step in self.run.steps.values() if step.status == "in_doubt"]
+        return [step for step in self._doubtful.values() if step.status == "in_doubt"]
 
     def tail(self, path: str, most: int) -> list[LogLine]:
         """The latest log lines of a step."""

@@ -46,6 +46,8 @@ class Manner(Struct, frozen=True):
     quiet: bool = False
     json: bool = False
     wait: bool = True
+    listed: bool = False
+    """JSON is an array, also of one run."""
     approve_as: str = ""
     """Approve everything as this operator; for the demo."""
 
@@ -75,6 +77,8 @@ class Watch:
         """Approvals that are not to be asked about again."""
         self.outputs: dict[str, Any] = {}
         """Large outputs of runs, by run."""
+        self.told = 0
+        """How many complaints of the engine were printed."""
         self._stop = asyncio.Event()
         self.stopped_by = 130
         """Exit code after somebody stopped the watch."""
@@ -137,9 +141,21 @@ class Watch:
 
     async def _redraw(self) -> None:
         while True:
+            self._complain()
             if self._drawn:
                 self.display.tick()
             await asyncio.sleep(1 / FRAMES)
+
+    def _complain(self) -> None:
+        """Show what the engine complains about: at once where lines are printed, below the tree where one is drawn."""
+        messages = self._front.engine_messages
+        if self.told < len(messages):
+            if self.drawing:
+                self.display.notice = f"engine: {messages[-1]}"
+                return
+            for message in dict.fromkeys(messages[self.told :]):
+                self._say(f"engine: {message}")
+            self.told = len(messages)
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from fleetprompt.engine.ports import Workflow
 
 app = typer.Typer(rich_markup_mode=None)
-workflows = typer.Typer(cls=ListGroup, rich_markup_mode=None, help="List workflows; pause, activate or archive one.")
+workflows = typer.Typer(
+    cls=ListGroup,
+    rich_markup_mode=None,
+    help="List workflows: fleet workflows [--json]. Or pause, activate or archive one.",
+)
 app.add_typer(workflows, name="workflows")
 
 

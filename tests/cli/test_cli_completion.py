@@ -1,0 +1,98 @@
+"""What the shell completes, and how tables fit."""
+
+from __future__ import annotations
+
+import pytest
+from cli_kit import Fleet
+from rich.text import Text
+
+from fleetprompt.cli.table import Column, layout
+from fleetprompt.cli.wording import ago, count, duration, money, rfc3339, short, size
+
+
+def complete(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, words: str, position: int) -> list[str]:
+    with monkeypatch.context() as patch:
+        patch.setenv("_FLEET_COMPLETE", "complete_bash")
+        patch.setenv("COMP_WORDS", words)
+        patch.setenv("COMP_CWORD", str(position))
+        return fleet().out.split()
+
+
+def test_commands_runs_and_files_are_completed(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert complete(fleet, monkeypatch, "fleet re", 1) == ["recover", "resume", "retry", "resolve", "reject"]
+    assert complete(fleet, monkeypatch, "fleet show ", 2) == ["last"]
+    fleet.ok("run", "quick.yaml", "-q")
+    assert complete(fleet, monkeypatch, "fleet show ", 2) == ["last", fleet.runs()[0]["id"][-8:]]
+    assert complete(fleet, monkeypatch, "fleet run qu", 2) == ["quick.yaml", "quick"]
+    assert complete(fleet, monkeypatch, "fleet runs st", 2) == ["status:", "step:", "started>"]
+    assert complete(fleet, monkeypatch, "fleet runs status:fa", 2) == ["status:failed"]
+    assert complete(fleet, monkeypatch, "fleet runs status : fa", 4) == ["failed"], "bash cuts at a colon"
+
+
+def test_the_script_can_be_shown(fleet: Fleet) -> None:
+    process = fleet.process("--show-completion", "bash")
+    out, err = process.communicate(timeout=30)
+    assert b"complete -o default -F _fleet_completion fleet" in out
+    assert err == b""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0, "0.00s"),
+        (0.994, "0.99s"),
+        (0.999, "1.0s"),
+        (9.96, "10s"),
+        (59.6, "1m00s"),
+        (61, "1m01s"),
+        (3_599.6, "1h00m"),
+        (3_720, "1h02m"),
+        (180_000, "2d02h"),
+        (-5, "0.00s"),
+    ],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_words() -> None:
+    assert [ago(s) for s in (0, 59, 60, 7_300, 90_000, -90)] == [
+        "just now",
+        "59s ago",
+        "1m ago",
+        "2h ago",
+        "1d ago",
+        "in 1m",
+    ]
+    assert [money(n) for n in (0, 1_000_000, 12_340_000, 10**12)] == ["$0.00", "$0.001", "$0.01", "$1,000.00"]
+    assert (count(1, "run"), count(2_000, "run")) == ("1 run", "2,000 runs")
+    assert (size(10), size(2048), size(5 * 1024**4)) == ("10 B", "2.0 KiB", "5120.0 GiB")
+    assert (short("0123-456789abcdef"), short("ap-123456789abc")) == ("89abcdef", "ap-123456789abc")
+    assert rfc3339(0) == "1970-01-01T00:00:00.000Z"
+
+
+COLUMNS = [Column("ID"), Column("NAME", flexible=True), Column("DUR", right=True, drop=1), Column("NOTE", drop=2)]
+ROWS = [["0123456789", "n" * 40, "4s", "what"], ["abcdefghij", "ñ字\x1b", "12m03s", ""]]
+
+
+def test_a_table_without_a_width_is_whole() -> None:
+    lines = [line.plain for line in layout(COLUMNS, ROWS, None)]
+    assert lines[0] == "ID          NAME" + " " * 36 + "   DUR".rjust(8) + "  NOTE"
+    assert lines[1] == f"0123456789  {'n' * 40}      4s  what"
+    assert lines[2].endswith("12m03s")
+    assert "\\x1b" in lines[2]
+
+
+def test_a_narrow_table_drops_cuts_and_keeps_ids() -> None:
+    for width in (60, 45, 30, 24):
+        lines = layout(COLUMNS, ROWS, width)
+        assert all(line.cell_len <= width for line in lines)
+        assert [line.plain[:10] for line in lines[1:]] == ["0123456789", "abcdefghij"]
+    assert "…" in lines[1].plain
+    assert "DUR" not in lines[0].plain
+
+
+def test_cells_keep_their_style() -> None:
+    (_, line) = layout([Column("A")], [[Text("x", style="red")]], 20)
+    assert [str(span.style) for span in line.spans] == ["red"]

@@ -1,0 +1,120 @@
+"""What is seen when something goes wrong; what is never seen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_kit import Fleet, environment
+
+from fleetprompt.cli import commands, main
+from fleetprompt.cli.failures import explain, leaf
+from fleetprompt.engine.core.errors import InvalidInput, Refused
+
+
+def test_an_expected_error_has_message_place_and_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(InvalidInput("it is wrong\n  here", where="x.yaml", hint="write it so"), []) == 2
+    assert capsys.readouterr().err == "fleet: it is wrong\n  here\n  in x.yaml\n  hint: write it so\n"
+
+
+def test_an_error_of_tasks_is_the_one_that_people_can_read(capsys: pytest.CaptureFixture[str]) -> None:
+    error = BaseExceptionGroup("g", [ExceptionGroup("h", [ValueError("odd"), Refused("no")]), ValueError("x")])
+    assert isinstance(leaf(error), Refused)
+    assert explain(error, []) == 2
+    assert capsys.readouterr().err == "fleet: no\n"
+
+
+def test_a_bug_is_one_line_and_a_log(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("the \x1b[2J impossible\nhappened")
+
+    monkeypatch.setattr(commands, "command", broken)
+    said = fleet("runs", "secret-word")
+    assert said.code == 70
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("fleet: internal error: RuntimeError: the \\x1b[2J impossible; the details are in ")
+    (log,) = (fleet.root / ".fleet").glob("crash-*.log")
+    assert str(log) in said.err
+    assert log.stat().st_mode & 0o777 == 0o600
+    text = log.read_text()
+    assert "Traceback" in text
+    assert "command: runs" in text
+    assert "secret-word" not in text
+
+
+def test_an_interrupt_is_130(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "command", interrupted)
+    assert fleet("runs") == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rnus"], "there is no command `rnus`"),
+        (["run"], "missing argument 'FILE|NAME'"),
+        (["run", "a", "b"], "got unexpected extra argument"),
+        (["show", "--nope", "x"], "no such option: --nope"),
+        (["runs", "--limit", "0"], "invalid value for '--limit'"),
+        (["-C", "no/such/folder", "runs"], "there is no folder no/such/folder"),
+        (["runs", "--db", "postgresql://x/y"], "stores of kind `postgresql` cannot be opened"),
+    ],
+)
+def test_mistakes_in_the_command_line(fleet: Fleet, arguments: list[str], message: str) -> None:
+    said = fleet(*arguments)
+    assert said.code == 2
+    assert said.err.startswith(f"fleet: {message}"), said.err
+    assert said.out == ""
+
+
+def test_a_command_that_was_meant_is_named(fleet: Fleet) -> None:
+    assert "did you mean `fleet runs`?" in fleet("rnus").err
+
+
+def test_every_command_has_help_and_every_name_is_there(fleet: Fleet) -> None:
+    names = [name for section in commands.SECTIONS.values() for name in section]
+    assert len(names) == len(set(names))
+    shown = fleet.ok("--help")
+    for name in names:
+        assert f"\n  {name} " in shown
+        assert fleet.ok(name, "--help").startswith(f"Usage: fleet {name}")
+    assert fleet.ok() == shown
+    assert fleet.ok("--version") == "fleet 0.1.0\n"
+
+
+def test_global_options_may_stand_anywhere(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.ok("run", "quick.yaml", "-q", "--db", "other.db")
+    assert len(fleet("--db=other.db", "runs", "--json").json) == 1
+    assert len(fleet("runs", "--json", "--utc", "--db", str(tmp_path / "other.db")).json) == 1
+    assert fleet("runs").code == 2
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from fleetprompt.cli import main; main(['--help']);"
+        "heavy = ('asyncio', 'rich.console', 'pydantic', 'sqlalchemy', 'jinja2', 'yaml', 'msgspec');"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "[]"
+
+
+def test_validate_imports_no_database_and_no_terminal_library(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\nsteps: [{id: a, type: transform, output: 1}]")
+    code = (
+        f"import sys; from fleetprompt.cli import main; main(['validate', {str(path)!r}]);"
+        "print([m for m in ('rich.console','sqlalchemy','aiosqlite','alembic','httpx','litellm') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_process_returns_what_main_returns(fleet: Fleet) -> None:
+    process = fleet.process("run", "failing.yaml", "--quiet")
+    assert process.wait(timeout=30) == 1
+    assert main(["--version"]) == 0

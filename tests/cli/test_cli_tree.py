@@ -1,0 +1,217 @@
+"""The tree as a function of facts and time, and how it is folded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleetprompt.cli.display import Drawn
+from fleetprompt.cli.reasons import run_reason
+from fleetprompt.cli.render import head_line, tree_lines
+from fleetprompt.cli.tree import Row, Tree, fit
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.facts import (
+    AnyFact,
+    ApprovalRequested,
+    RunCreated,
+    RunFinished,
+    RunPaused,
+    RunStarted,
+    StepExpanded,
+    StepFailed,
+    StepInDoubt,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    StepWaiting,
+)
+from fleetprompt.engine.core.plan import Block, Loop, Node, Plan, Retry
+from fleetprompt.engine.core.program import Program
+from fleetprompt.engine.ports import LogLine
+
+START = 1_000.0
+
+
+def act(id_: str, **options: Any) -> Node:
+    return Node(id=id_, type="shell", config={"argv": ["true"]}, **options)
+
+
+def loop(id_: str, *nodes: Node) -> Node:
+    blocks = (Block("steps", nodes),)
+    return Node(id=id_, type="loop", kind="loop", loop=Loop(over=[], concurrency=9), blocks=blocks)
+
+
+def tree(*nodes: Node, facts: tuple[AnyFact, ...] = ()) -> Tree:
+    plan = Plan(name="t", root=Block("", nodes))
+    made = Tree(Program(plan, "d"))
+    for fact in (RunCreated(at=START, run="01-abcdefgh", plan="d", workflow="t"), RunStarted(at=START), *facts):
+        made.apply(fact)
+    return made
+
+
+def texts(made: Tree, now: float = START, **options: Any) -> list[str]:
+    return [line.plain.rstrip() for line in tree_lines(made.rows(now, **options), 100)]
+
+
+def test_every_step_has_a_row_from_the_start() -> None:
+    assert texts(tree(act("a"), act("b"))) == ["  ○ a", "  ○ b"]
+
+
+def test_a_row_tells_status_duration_and_reason() -> None:
+    made = tree(
+        act("a"),
+        act("b", retry=Retry(3), needs=()),
+        act("c", needs=()),
+        act("d", needs=()),
+        facts=(
+            StepStarted(at=START, path="a", input={}),
+            StepSucceeded(at=START + 2, path="a"),
+            StepStarted(at=START, path="b", input={}),
+            StepFailed(at=START + 1, path="b", error=Failure("TOOL_ERROR", "no luck\nat all"), retry_at=START + 9),
+            StepSkipped(at=START, path="c"),
+            StepStarted(at=START, path="d", input={}),
+            StepInDoubt(at=START, path="d", reason="the engine stopped"),
+        ),
+    )
+    assert texts(made, START + 4) == [
+        "  ✓ a    2.0s",
+        "  ◆ b    4.0s  attempt 2/3 in 5.0s: no luck",
+        "  – c          its condition is false",
+        "  ? d    4.0s  in doubt: the engine stopped",
+    ]
+    assert made.doubtful()[0].path == "d"
+
+
+def iterations(total: int, failed: set[int], running: int) -> list[AnyFact]:
+    facts: list[AnyFact] = [
+        StepStarted(at=START, path="l", input={}),
+        StepExpanded(at=START, path="l", items=list(range(total)), count=total),
+    ]
+    for i in range(total - running):
+        facts.append(StepStarted(at=START, path=f"l[{i}].x", input={}))
+        if i in failed:
+            facts.append(StepFailed(at=START, path=f"l[{i}].x", error=Failure("TOOL_ERROR", "boom")))
+        else:
+            facts.append(StepSucceeded(at=START, path=f"l[{i}].x"))
+    facts += [StepStarted(at=START, path=f"l[{i}].x", input={}) for i in range(total - running, total)]
+    return facts
+
+
+def continuing(node: Node) -> Node:
+    import msgspec
+
+    assert node.loop is not None
+    return msgspec.structs.replace(node, loop=msgspec.structs.replace(node.loop, on_item_error="continue"))
+
+
+def test_a_small_loop_is_shown_whole_and_a_big_one_by_what_matters() -> None:
+    small = tree(continuing(loop("l", act("x"))), facts=tuple(iterations(3, set(), 1)))
+    assert texts(small)[0].endswith("×3 ok 2 run 1")
+    assert [line.split()[1] for line in texts(small)] == ["l", "[0]", "[1]", "[2]"]
+    big = tree(continuing(loop("l", act("x"))), facts=tuple(iterations(400, {7, 8, 9, 10}, 5)))
+    lines = texts(big)
+    assert lines[0].endswith("×400 ok 391 run 5 fail 4")
+    assert [line.split()[1] for line in lines[1:]] == ["[7]", "[8]", "[9]", "[395]", "[396]", "[397]"]
+    assert len(texts(big, unfold=True)) == 401
+
+
+def test_a_tree_of_many_steps_stays_cheap() -> None:
+    import time
+
+    made = tree(continuing(loop("l", act("x"))), facts=tuple(iterations(20_000, set(range(0, 20_000, 3)), 5)))
+    started = time.perf_counter()
+    for _ in range(20):
+        made.rows(START)
+    assert (time.perf_counter() - started) / 20 < 0.02
+
+
+def test_branches_and_what_undoes_a_step_are_below_it() -> None:
+    node = Node(
+        id="p",
+        type="parallel",
+        kind="parallel",
+        blocks=(Block("left", (act("a"),)), Block("right", (act("b"), act("c")))),
+    )
+    made = tree(
+        act("s", compensate=act("undo")),
+        node,
+        facts=(
+            StepStarted(at=START, path="s", input={}),
+            StepSucceeded(at=START, path="s"),
+            StepStarted(at=START, path="p", input={}),
+            StepExpanded(at=START, path="p", branches=("left", "right")),
+            StepStarted(at=START, path="p.b", input={}),
+            StepStarted(at=START, path="s@compensate", input={}, role="compensation"),
+        ),
+    )
+    assert texts(made) == [
+        "  ✓ s          0.00s",
+        "    ● undo s   0.00s",
+        "  ● p          0.00s",
+        "    ○ left a",
+        "    ● right",
+        "      ● b      0.00s",
+        "      ○ c",
+    ]
+
+
+def test_the_run_says_what_it_waits_for() -> None:
+    gate = Node(id="g", type="approval", kind="approval")
+    asks = (
+        StepStarted(at=START, path="g", input={}),
+        ApprovalRequested(at=START, path="g", id="ap-1", digest="", approvers=("ana",), quorum=2, until=START + 90),
+    )
+    made = tree(gate, facts=asks)
+    assert run_reason(made.run) == "waits for 1 approval"
+    assert texts(made, START + 30) == ["  ◆ g     30s  waits for approval by ana, 0 of 2 so far, 1m left"]
+    made.apply(RunPaused(at=START, by="ana"))
+    assert head_line(made, START).plain == "◆ t  abcdefgh  0.00s  paused"
+    made = tree(act("a"), facts=(StepWaiting(at=START, path="a", on="signal", ref="deploy.*"),))
+    assert texts(made)[0].endswith("waits for signal deploy.*")
+    made.apply(RunFinished(at=START, status="completed"))
+    assert run_reason(made.run) == ""
+
+
+def test_between_facts_that_belong_together_a_run_goes_on() -> None:
+    made = tree(
+        act("a"),
+        Node(id="t", type="transform", kind="transform"),
+        facts=(
+            StepStarted(at=START, path="a", input={}),
+            StepSucceeded(at=START, path="a"),
+            StepStarted(at=START, path="t", input={}),
+        ),
+    )
+    assert made.run.status == "waiting"
+    assert made.status == "running"
+    assert run_reason(made.run) == ""
+
+
+@pytest.mark.parametrize("height", [1, 3, 5, 8, 50])
+def test_what_does_not_fit_is_folded_and_what_happens_now_stays(height: int) -> None:
+    rows = [Row(depth=0, status="completed", name=f"d{i}", settled=True) for i in range(30)]
+    rows += [Row(depth=0, status="running", name="now", active=True)]
+    rows += [Row(depth=0, status="pending", name=f"p{i}") for i in range(30)]
+    shown = fit(rows, height)
+    assert len(shown) <= height
+    assert height < 3 or any(row.name == "now" for row in shown)
+    if height in (3, 5, 8):
+        assert [row.name for row in shown] == ["30 done", "now", "30 to come"]
+
+
+def test_nothing_is_wider_than_the_terminal() -> None:
+    long = "x" * 300
+    made = tree(act("a" * 60), facts=(StepSkipped(at=START, path="a" * 60, reason=long),))  # pyright: ignore[reportArgumentType]
+    assert all(line.cell_len <= 60 for line in tree_lines(made.rows(START), 60))
+
+
+def test_log_lines_stand_below_the_steps_that_are_active() -> None:
+    from rich.console import Console
+
+    made = tree(act("a"), act("b"), facts=(StepStarted(at=START, path="a", input={}),))
+    for number in range(9):
+        made.log(LogLine(at=START, level="stdout", text=f"line {number}\x1b[2J", path="a"))
+    lines = [line.plain for line in Drawn(Console(width=80))._tree(made, START, 80, 20)]
+    assert lines[1:5] == [f"    │ line {number}\\x1b[2J" for number in range(5, 9)]
+    assert lines[5].strip() == "○ b"
