@@ -20,7 +20,6 @@ from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.errors import Code, Failure
 from fleetprompt.engine.core.expr import NeedsValue
 from fleetprompt.engine.core.facts import AnyFact, RunCreated, Slot, StepStarted
-from fleetprompt.engine.core.keys import effect_key
 from fleetprompt.engine.core.plan import Block, Case, Loop, Need, Node, Plan, Test, plan_digest
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import fold
@@ -162,6 +161,8 @@ class Play:
         blobs: dict[str, bytes] | None = None,
         pure: bool = False,
         verify: bool = True,
+        every: int = 1,
+        order: Any = None,
         **created: Any,
     ) -> None:
         self.program = Program(plan_, plan_digest(plan_))
@@ -169,6 +170,8 @@ class Play:
         self.pure = pure
         """Ask for every decision twice, and look that asking changes nothing."""
         self.verifies = verify
+        self.every = every
+        """Of how many appends one is compared with what the journal folds to."""
         self.run = Run(self.program)
         self.facts: list[AnyFact] = []
         self.journal: list[bytes] = []
@@ -183,10 +186,12 @@ class Play:
         """Units that other runs hold of a scope."""
         self.waits: dict[str, tuple[str, str, str]] = {}
         self.signals: dict[str, Signal] = {}
-        self.performed: Counter[str] = Counter()
-        """How often each effect has begun, by key."""
+        self.performed: Counter[tuple[str, int]] = Counter()
+        """How often each attempt at an effect has begun, by path and number."""
         self._seen: set[tuple[str, int, bool]] = set()
-        self.watch: Callable[[AnyFact], None] | None = None
+        self.watch: Callable[[AnyFact], None] | None = order.see if order is not None else None
+        """Sees every fact before it is folded."""
+        self.order = order
         if facts is None:
             facts = [self.created(inputs, **created)]
         self.tell(facts)
@@ -204,7 +209,10 @@ class Play:
         assert not isinstance(facts, Refusal), facts.reason
         self.run.outbox = Outbox()
         batch = Batch()
-        batch.add(self.run, facts)
+        for fact in facts:
+            if self.watch is not None:
+                self.watch(fact)
+            batch.add(self.run, [fact])
         while True:
             self._settle(batch)
             self.blobs.update(batch.blobs)
@@ -272,9 +280,9 @@ class Play:
             if seen not in self._seen:
                 self._seen.add(seen)
                 if step.status == "running":
-                    self.performed[effect_key(run, step)] += 1
+                    self.performed[(step.path, step.attempt)] += 1
         if self.verifies:
-            self.check()
+            self.check(fold=len(self.appends) % self.every == 0)
 
     def load(self, digest: str) -> None:
         """Bring a spilled value back."""
@@ -285,10 +293,14 @@ class Play:
 
     # ------------------------------------------------------------ what must always hold
 
-    def check(self) -> None:
+    def check(self, *, fold: bool = True) -> None:
         """What holds after every append, whatever happened."""
         run = self.run
-        assert snapshot(self.folded()) == snapshot(run), "folding the journal gives another run"
+        if fold:
+            other = difference(snapshot(self.folded()), snapshot(run))
+            assert not other, f"folding the journal gives another run: {other}"
+        if self.order is not None:
+            self.order.check_nothing_is_forgotten(self)
         assert run.ignored == 0, "the core made a fact that does not fit"
         drop_stale_timers(run)
         assert run.wake_at is None or run.wake_at > self.now, "a timer is due, and nothing comes of it"
@@ -476,7 +488,7 @@ def snapshot(run: Run) -> dict[str, Any]:
         "undo": [step.path for step in run.undo],
         "compensating": run.compensating and run.compensating.path,
         "last": run.last and run.last.path,
-        "timers": sorted((at, int(why), _name(run, subject)) for at, _, why, subject in map(_entry, _holding(run))),
+        "timers": sorted({(at, int(why), _name(run, subject)) for at, _, why, subject in _holding(run)}),
         "meter": _meter(run.meter),
         "root": _scope(run.root) if run.root else None,
         "steps": {path: _step(step) for path, step in run.steps.items()},
@@ -499,10 +511,6 @@ _SCOPE = (
 _INNER = (
     "total", "opened", "done", "ok", "failed", "items", "results", "previous", "error", "closing", "taken",
 )  # fmt: skip
-
-
-def _entry(timer: Any) -> Any:
-    return timer
 
 
 def _holding(run: Run) -> list[Any]:
@@ -551,3 +559,16 @@ def _inner(inner: Inner) -> dict[str, Any]:
 
 def _gate(gate: Gate) -> dict[str, Any]:
     return {name: getattr(gate, name) for name in Gate.__slots__ if name != "votes"} | {"votes": dict(gate.votes)}
+
+
+def difference(one: Any, other: Any, path: str = "") -> list[str]:
+    """Where two snapshots differ."""
+    if one == other:
+        return []
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [*one, *(key for key in other if key not in one)]
+        return [line for key in keys for line in difference(one.get(key), other.get(key), f"{path}/{key}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [line for i, (a, b) in pairs for line in difference(a, b, f"{path}/{i}")]
+    return [f"{path}: {one!r} and {other!r}"]

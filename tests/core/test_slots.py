@@ -339,3 +339,15 @@ def test_a_critical_section_inside_itself_is_entered_already(who: str) -> None:
     assert len(play.claims) == 1
     play.ok(owed)
     assert (play.status(), play.claims) == ("completed", {})
+
+
+def test_a_run_keeps_its_slots_while_it_is_compensated() -> None:
+    undo = act("undo")
+    nodes = [act("a", compensate=undo), act("b", compensate=undo), act("bad")]
+    play = Play(plan(*nodes, on_failure="compensate"), slots=RUNS)
+    play.grant()
+    play.ok("a")
+    play.ok("b")
+    play.fail("bad")
+    play.ok("b@compensate")
+    assert (play.owed, list(play.claims)) == (["a@compensate"], [("runs", "")])

@@ -1,0 +1,154 @@
+"""Any plan, in any order, with any outcome, and a crash at any append."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from chance import LARGE, Dice, Order, World, nodes_of, number, outcome, plans, slots
+from fate import Fate, lived, same_end, undisturbed
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from play import Play
+
+from fleetprompt.engine.core.command import Refusal
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.facts import (
+    AnyFact,
+    RunCreated,
+    RunForked,
+    StepFailed,
+    StepResolved,
+    StepStarted,
+    StepWaiting,
+)
+from fleetprompt.engine.core.fork import fork
+from fleetprompt.engine.core.plan import Plan, encode_plan
+
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+
+
+def begin(plan: Plan, dice: Dice, **fields: Any) -> Play:
+    note(encode_plan(plan).decode())
+    return Play(plan, order=Order(plan), slots=slots(dice), **fields)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=QUIET)
+@given(plans(), st.data())
+def test_every_run_ends_and_is_at_any_time_what_its_journal_says(plan: Plan, data: st.DataObject) -> None:
+    dice = Dice(data.draw)
+    play = begin(plan, dice, every=5)
+    world = World(play, dice)
+    world.live()
+    play.check()
+    never_performed_twice_without_an_order(play, plan)
+    facts_tell_a_story(play.facts)
+
+
+def never_performed_twice_without_an_order(play: Play, plan: Plan) -> None:
+    """An attempt at such an effect begins once; another follows only a definite failure, a poll or an order."""
+    never = {node.id for node in nodes_of(plan.root.nodes) if node.kind == "effect" and node.repeat == "never"}
+    allowed: Counter[str] = Counter()
+    for fact in play.facts:
+        path = getattr(fact, "path", "")
+        if path.rsplit(".", 1)[-1] not in never:
+            continue
+        match fact:
+            case StepStarted():
+                assert fact.attempt == 1 or allowed[path] > 0, f"{path} is performed again, and nobody said so"
+                allowed[path] = 0
+                assert play.performed[(path, fact.attempt)] <= 1, f"attempt {fact.attempt} at {path} began twice"
+            case StepFailed() if fact.retry_at is not None:
+                assert fact.error.code != "INTERNAL", "an unknown outcome is no failure"
+                allowed[path] += 1
+            case StepResolved(answer="run"):
+                allowed[path] += 1
+            case StepWaiting(on="timer"):
+                allowed[path] += 1
+            case _:
+                pass
+
+
+def facts_tell_a_story(facts: list[AnyFact]) -> None:
+    """Time goes forward, and a run is created once, at the beginning."""
+    assert isinstance(facts[0], RunCreated)
+    assert [fact.at for fact in facts] == sorted(fact.at for fact in facts)
+    assert sum(isinstance(fact, RunCreated) for fact in facts) == 1
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
+@given(plans(), st.data())
+def test_asking_for_a_decision_changes_nothing(plan: Plan, data: st.DataObject) -> None:
+    dice = Dice(data.draw)
+    World(begin(plan, dice, every=20, pure=True), dice).live(turns=25)
+
+
+def deterministic(path: str, tries: int) -> Any:
+    n = number(path, tries)
+    return Failure("TOOL_ERROR", "boom") if n == 0 else outcome(path, tries)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
+@given(plans(safe=True, calm=True))
+def test_a_run_that_crashes_at_every_append_is_the_run_that_never_did(plan: Plan) -> None:
+    """Where all effects are safe, a crash leaves no trace: the journals are the same, byte for byte."""
+    note(encode_plan(plan).decode())
+    calm = lived(Play(plan, verify=False), Fate(deterministic), crash=undisturbed)
+    calm.check()
+    seen = 0
+
+    def crash(play: Play, where: str) -> bool:
+        nonlocal seen
+        fresh = where == "after" and len(play.appends) > seen
+        seen = len(play.appends)
+        return fresh
+
+    stormy = lived(Play(plan, verify=False), Fate(deterministic), crash=crash)
+    stormy.check()
+    assert stormy.journal == calm.journal
+    assert same_end(stormy) == same_end(calm)
+
+
+def good(path: str, tries: int) -> Any:
+    return [path, LARGE] if number(path) == 0 else 5
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=QUIET)
+@given(plans(calm=True))
+def test_a_run_whose_appends_get_lost_ends_like_one_whose_do_not(plan: Plan) -> None:
+    """Every append is lost once, after its effect has happened outside. Doubts are answered truthfully."""
+    note(encode_plan(plan).decode())
+    calm = lived(Play(plan, verify=False), Fate(good), crash=undisturbed)
+    lost = -1
+
+    def crash(play: Play, where: str) -> bool:
+        nonlocal lost
+        fresh = where == "before" and len(play.appends) > lost
+        lost = len(play.appends)
+        return fresh
+
+    stormy = lived(Play(plan, verify=False), Fate(good), crash=crash)
+    stormy.check()
+    assert same_end(stormy)["status"] == same_end(calm)["status"]
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=QUIET)
+@given(plans(), st.data())
+def test_a_fork_of_any_run_does_again_what_it_says_and_ends(plan: Plan, data: st.DataObject) -> None:
+    dice = Dice(data.draw)
+    play = begin(plan, dice, every=50)
+    World(play, dice).live(turns=30)
+    paths = [path for path, step in play.run.steps.items() if step.status != "pending"]
+    start = dice.pick(["", *paths])
+    facts = fork(play.run, play.facts, new="r2", at=play.now + 10, start=start)
+    if isinstance(facts, Refusal):
+        return
+    note(f"from {start!r}")
+    forked = facts[-1]
+    assert isinstance(forked, RunForked)
+    later = Play(plan, now=play.now + 10, facts=facts, blobs=play.blobs, every=7)
+    copied = {fact.path for fact in facts if isinstance(fact, StepStarted)}
+    World(later, dice).live(turns=30)
+    later.check()
+    again = {fact.path for fact in later.facts[len(facts) :] if isinstance(fact, StepStarted) and fact.attempt == 1}
+    assert not {path for path in again & copied if later.step(path).role == "step"}, "what stands was begun again"
