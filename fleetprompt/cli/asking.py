@@ -37,7 +37,7 @@ class Answer(Struct, frozen=True):
 async def ask(keyboard: Keyboard, terminal: Terminal, approval: Approval, votes: list[Vote]) -> Answer:
     """Show an approval and wait for an answer. The end of input means later."""
     terminal.say_wrapped(Text(), *question_lines(approval, votes, terminal.times, time.time()), Text())
-    terminal.say(Text(f"  {CHOICES}", style="dim"))
+    terminal.say_wrapped(Text(f"  {CHOICES}", style="dim"))
     # Whoever was typing something else must not have decided by it.
     await asyncio.sleep(PAUSE_SECONDS)
     with keyboard.asking():

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from fleetprompt.cli.render import head_line, log_row, plain, spinner, tree_lines
 from fleetprompt.cli.say import news
-from fleetprompt.cli.tree import Row, Tree, fit
+from fleetprompt.cli.tree import Row, Tree, fitted
 from fleetprompt.cli.wording import Times, count, short
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.ports import LogLine
@@ -164,7 +164,7 @@ class Drawn(Silent):
         return [*lines, *footer]
 
     def _tree(self, tree: Tree, now: float, width: int, room: int) -> list[Text]:
-        rows = fit(tree.rows(now), max(2, room - (TAIL_LINES if tree.run.pending else 0)))
+        rows = fitted(tree, now, max(2, room - (TAIL_LINES if tree.run.pending else 0)))
         return tree_lines(self._with_tails(tree, rows, room - len(rows)), width - 1, spinner(self._frame))
 
     def _with_tails(self, tree: Tree, rows: list[Row], room: int) -> list[Row]:

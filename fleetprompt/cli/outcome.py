@@ -9,7 +9,7 @@ import msgspec
 from rich.text import Text
 
 from fleetprompt.cli.render import failure_lines, head_line, plain, tree_lines
-from fleetprompt.cli.tree import Tree, fit
+from fleetprompt.cli.tree import Tree, fitted
 from fleetprompt.cli.values import block
 from fleetprompt.cli.wording import NANO, rfc3339, short
 from fleetprompt.engine.core.facts import Blob
@@ -93,7 +93,7 @@ def run_object(tree: Tree, output: Any = None) -> dict[str, Any]:
 def final_lines(tree: Tree, width: int | None, height: int = 60) -> list[Text]:
     """The tree as it is when nobody looks at it any more."""
     now = time.time()
-    return [head_line(tree, now), *tree_lines(fit(tree.rows(now), height), width)]
+    return [head_line(tree, now), *tree_lines(fitted(tree, now, height), width)]
 
 
 def result_lines(tree: Tree, output: Any = None) -> list[Text]:

@@ -159,7 +159,10 @@ class Tree:
     # ------------------------------------------------------------ rows
 
     def rows(self, now: float, *, depth: int = 0, detail: bool = True, unfold: bool = False) -> list[Row]:
-        """The steps in the order of the file, the inside of composites below them."""
+        """The steps in the order of the file, the inside of composites below them.
+
+        Without `detail` the inside of what went well is left out, with `unfold` no iteration is.
+        """
         root = self.run.root
         if root is None:
             return []
@@ -168,10 +171,11 @@ class Tree:
     def _scope_rows(self, scope: Scope, depth: int, now: float, detail: bool, unfold: bool) -> Iterator[Row]:
         for step in scope.steps:
             yield self._row(step, depth, now)
-            if step.program.blocks and (detail or not step.settled):
+            open_ = detail or step.status not in ("completed", "skipped")
+            if step.program.blocks and open_:
                 yield from self._inside(step, depth + 1, now, detail, unfold)
             child = self.children.get(step.ref) if step.program.node.kind == "workflow" else None
-            if child is not None and (detail or not step.settled):
+            if child is not None and open_:
                 yield from child.rows(now, depth=depth + 1, detail=detail, unfold=unfold)
             undo = self.run.steps.get(step.path + COMPENSATION)
             if undo is not None:
@@ -246,6 +250,12 @@ def _renamed(row: Row, name: str) -> Row:
     import msgspec
 
     return msgspec.structs.replace(row, name=name)
+
+
+def fitted(tree: Tree, now: float, height: int) -> list[Row]:
+    """The rows of a tree, at most so many: the inside of what is over goes first."""
+    rows = tree.rows(now)
+    return rows if len(rows) <= height else fit(tree.rows(now, detail=False), height)
 
 
 def fit(rows: list[Row], height: int) -> list[Row]:

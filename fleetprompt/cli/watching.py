@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Ending = Literal["over", "stopped", "idle", "orphaned"]
 """Every run is over; somebody stopped the watch; nothing is active any more; the engine that drove them is gone."""
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_SECONDS = 0.5
 QUIET_SECONDS = 0.15
 """How long nothing may happen before a run counts as waiting for somebody else."""
@@ -188,12 +189,12 @@ class Watch:
     @contextmanager
     def _interrupts(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPING:
             loop.add_signal_handler(number, self._interrupted, number)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 loop.remove_signal_handler(number)
 
     def _interrupted(self, number: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fleetprompt.cli.display import Drawn
 from fleetprompt.cli.reasons import run_reason
 from fleetprompt.cli.render import head_line, tree_lines
-from fleetprompt.cli.tree import Row, Tree, fit
+from fleetprompt.cli.tree import Row, Tree, fit, fitted
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -198,6 +198,22 @@ def test_what_does_not_fit_is_folded_and_what_happens_now_stays(height: int) -> 
     assert height < 3 or any(row.name == "now" for row in shown)
     if height in (3, 5, 8):
         assert [row.name for row in shown] == ["30 done", "now", "30 to come"]
+
+
+def test_the_inside_of_what_went_well_is_left_out_first() -> None:
+    nodes = tuple(loop(f"l{i}", act(f"x{i}")) for i in range(5))
+    facts: list[AnyFact] = []
+    for i in range(5):
+        facts += [
+            StepStarted(at=START, path=f"l{i}", input={}),
+            StepExpanded(at=START, path=f"l{i}", items=[1], count=1),
+        ]
+        facts += [StepStarted(at=START, path=f"l{i}[0].x{i}", input={}), StepSucceeded(at=START, path=f"l{i}[0].x{i}")]
+        facts += [StepSucceeded(at=START, path=f"l{i}")]
+    made = tree(*nodes, facts=tuple(facts))
+    assert len(fitted(made, START, 10)) == 10
+    assert [row.name for row in fitted(made, START, 9)] == ["l0", "l1", "l2", "l3", "l4"]
+    assert [row.name for row in fitted(made, START, 4)] == ["5 done"]
 
 
 def test_nothing_is_wider_than_the_terminal() -> None:
