@@ -23,6 +23,10 @@ class Backend(Protocol):
         """The write side; usable while open."""
         ...
 
+    async def upgrade(self) -> str:
+        """Create the schema or bring it to this version, without opening; the version. Raises `StoreUnavailable`."""
+        ...
+
     async def open(self) -> None:
         """Connect; create or upgrade the schema. Raises `StoreUnavailable`."""
         ...

@@ -37,21 +37,29 @@ class PostgresBackend:
         self.writer = PostgresWriter(self.dialect, where, patience)
         self._writing: AsyncEngine | None = None
 
-    async def open(self) -> None:
-        """Connect; create or upgrade the tables. Raises `StoreUnavailable`."""
-        self._writing = self._engine(pool_size=1, max_overflow=0)
+    async def upgrade(self) -> str:
+        """Create or upgrade the tables."""
+        engine = self._engine(pool_size=1)
         try:
-            async with self._writing.begin() as connection:
+            async with engine.begin() as connection:
                 await connection.run_sync(schema.prepare_postgres, self.dialect, self._schema, self.reader.where)
         except (DBAPIError, OSError, asyncpg.PostgresError) as error:
-            await self._writing.dispose()
             raise self.dialect.explain(error, self.reader.where) or error from error
+        finally:
+            await engine.dispose()
+        return schema.HEAD
+
+    async def open(self) -> None:
+        """Connect; create or upgrade the tables. Raises `StoreUnavailable`."""
+        await self.upgrade()
+        self._writing = self._engine(pool_size=1, max_overflow=0)
         self.writer.open(self._writing)
         self.reader.open(self._engine(pool_size=READERS, pool_pre_ping=True, isolation_level="AUTOCOMMIT"))
 
     def _engine(self, **options: Any) -> AsyncEngine:
         # Planning by just-in-time compilation costs more than any query here.
         settings = {"jit": "off", "lock_timeout": f"{round(self._patience * 1000)}"}
+        settings["application_name"] = f"fleetprompt {self._schema}".strip()
         if self._schema:
             settings["search_path"] = self._schema
         return create_async_engine(self._url, connect_args={"server_settings": settings}, **options)

@@ -26,9 +26,14 @@ class SqliteBackend:
         self.reader = Reader(self.dialect, str(path))
         self.writer = SqliteWriter(str(path), patience=patience)
 
+    async def upgrade(self) -> str:
+        """Make or upgrade the file."""
+        await asyncio.to_thread(schema.prepare, self.path, self.dialect)
+        return schema.HEAD
+
     async def open(self) -> None:
         """Make or upgrade the file, start the pool and the writer."""
-        await asyncio.to_thread(schema.prepare, self.path, self.dialect)
+        await self.upgrade()
         self.reader.open(sqlite.reading_engine(str(self.path)))
         self.writer.open()
 

@@ -46,6 +46,13 @@ class SqlStore:
         self.claims = SqlClaims(reader)
         self.logs = SqlLogs(reader, writer, log_cap)
 
+    async def upgrade(self) -> str:
+        """Create the schema or bring it to this version, without opening the store; `open` does so, too.
+
+        The version. Raises `StoreUnavailable`, and then nothing has changed.
+        """
+        return await self._backend.upgrade()
+
     async def open(self) -> None:
         """Connect, create or upgrade the schema. Raises `StoreUnavailable`."""
         await self._backend.open()

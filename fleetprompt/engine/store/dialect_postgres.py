@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON, asyncpg, insert
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.store.dialect import Dialect, Rows, names
@@ -60,11 +60,9 @@ class PostgresDialect(Dialect):
 
     def explain(self, error: Exception, where: str) -> StoreUnavailable | None:
         if isinstance(error, DBAPIError):
-            if isinstance(error, (IntegrityError, DataError)):
-                return None
             cause = error.orig.__cause__ if error.orig is not None else None
             state = str(getattr(error.orig, "sqlstate", None) or getattr(cause, "sqlstate", None) or "")
-            if isinstance(error, ProgrammingError) and not state:
+            if isinstance(error, (IntegrityError, DataError)) or state[:2] in ("22", "23"):
                 return None
             text = str(error.orig)
         elif isinstance(error, OSError) or hasattr(error, "sqlstate"):
