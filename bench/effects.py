@@ -28,7 +28,7 @@ class Line(NamedTuple):
 
 
 CODE = """
-import asyncio, os, time
+import asyncio, os, time, zlib
 
 _effects = os.open(os.environ["BENCH_EFFECTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 _pid = os.getpid()
@@ -40,14 +40,19 @@ def mark(what, run, step, key):
     line = f"{what} {run} {step} {key} {time.monotonic_ns()} {_pid}\\n"
     os.write(_effects, line.encode())
 
+async def nap(seconds, run, step):
+    if seconds:
+        await asyncio.sleep(seconds * (0.75 + 0.5 * zlib.crc32(f"{run}/{step}".encode()) / 2**32))
+
 async def together(run):
     _here.add(run)
     if len(_here) >= _together:
         _all.set()
     await _all.wait()
 """
-"""For the functions under test. `mark` appends a line to the file that BENCH_EFFECTS names; `together` holds the first
-steps back until BENCH_TOGETHER runs have come that far, so that all are in flight when the process is killed."""
+"""For the functions under test. `mark` appends a line to the file that BENCH_EFFECTS names. `together` holds the first
+steps back until BENCH_TOGETHER runs have come that far, so that all are in flight when the process is killed. `nap`
+sleeps a quarter more or less than asked, differently in every step, so that runs which began together do not march."""
 
 
 def read(path: Path) -> list[Line]:

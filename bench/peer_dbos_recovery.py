@@ -37,6 +37,7 @@ async def _work(task: Task, *, resume: bool) -> None:
     exec(effects.CODE, world)
     mark: Any = world["mark"]
     together: Any = world["together"]
+    nap: Any = world["nap"]
     settings = config(task.path)
     opened = time.monotonic_ns()
     DBOS(config=settings)
@@ -46,8 +47,7 @@ async def _work(task: Task, *, resume: bool) -> None:
         run, step = DBOS.workflow_id, f"s{DBOS.step_id}"
         mark("b", run, step, f"{run}/{step}")
         await together(run)
-        if seconds:
-            await asyncio.sleep(seconds)
+        await nap(seconds, run, step)
         mark("e", run, step, f"{run}/{step}")
         return {"ok": True}
 

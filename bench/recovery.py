@@ -22,8 +22,7 @@ FUNCTIONS = (
 async def work(seconds, context):
     mark("b", context.run, context.path, context.key)
     await together(context.run)
-    if seconds:
-        await asyncio.sleep(seconds)
+    await nap(seconds, context.run, context.path)
     mark("e", context.run, context.path, context.key)
     return {"ok": True}
 """
