@@ -152,6 +152,7 @@ def _stop(run: Run, step: Step, reason: str) -> None:
     elif step.status == "running" and step.path in run.pending and step.program.node.repeat == "never":
         set_timer(run, run.at + run.program.plan.grace, Wake.GRACE, step)
     else:
+        step.wake = None
         run.agenda[step] = Todo.CANCEL
 
 

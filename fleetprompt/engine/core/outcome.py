@@ -11,6 +11,7 @@ from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
     AnyFact,
     Blob,
+    StepCancelled,
     StepFailed,
     StepInDoubt,
     StepNoted,
@@ -97,6 +98,8 @@ def variables(run: Run, step: Step, output: Any) -> dict[str, Any]:
 
 def _poll_again(run: Run, step: Step, at: float, every: float, timeout: float | None, attempt: int) -> list[AnyFact]:
     started = step.started_at if step.started_at is not None else at
+    if step.scope.closing and step.role == "step":
+        return [StepCancelled(at=at, path=step.path, reason=step.scope.closing)]
     if _still_runs(step):
         error = Failure("TOOL_ERROR", "the condition does not hold, and branches still run", path=step.path)
         return failed(run, step, at, error, attempt=attempt)
