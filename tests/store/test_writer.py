@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,19 @@ async def test_the_feed_is_followed_without_gaps_while_it_grows(store: SqlStore)
 
     await asyncio.gather(follow(), *(drive(f"r{i}") for i in range(10)))
     assert seen == list(range(1, 601))
+
+
+async def test_in_idle_time_the_log_moves_into_the_file(store: SqlStore, path: Path, tmp_path: Path) -> None:
+    await put(store, start("r1"))
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        shutil.copy(path, tmp_path / "alone.db")
+        alone = sqlite3.connect(tmp_path / "alone.db")
+        facts = alone.execute("SELECT count(*) FROM journal").fetchone()[0]
+        alone.close()
+        if facts:
+            return
+    pytest.fail("the log was never emptied")
 
 
 async def test_a_backup_is_a_store_of_its_own(store: SqlStore, tmp_path: Path) -> None:

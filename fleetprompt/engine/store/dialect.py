@@ -157,6 +157,7 @@ SELECT max(
 
 VERSION = "PRAGMA data_version"
 SYNCED = "PRAGMA synchronous = FULL"
+CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 UNSYNCED = "PRAGMA synchronous = NORMAL"
 
 _MEANINGS = {
@@ -180,7 +181,7 @@ _WRITER_PRAGMAS = (
     "foreign_keys = OFF",
     "journal_mode = WAL",
     "synchronous = FULL",
-    "wal_autocheckpoint = 2000",
+    "wal_autocheckpoint = 8000",
     "journal_size_limit = 67108864",
 )
 

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -42,6 +42,8 @@ LOT = 64
 """Jobs of one turn of the loop that are handed over before it ends: the thread writes while the loop goes on."""
 MOST = 2_000
 """Jobs per transaction: a bound for how long the first of them waits for the last."""
+IDLE = 0.2
+"""Seconds of silence after which the log is emptied; under load SQLite does it at the end of some commit."""
 PATIENCE = 15.0
 """Seconds that a batch waits for another process to let go of the database."""
 
@@ -82,6 +84,13 @@ class SqliteSession:
             self.raw.execute(sqlite.SYNCED if sync else sqlite.UNSYNCED)
             self._sync = sync
 
+    def checkpoint(self) -> None:
+        """Empty the write-ahead log as far as readers allow; a failure is repeated by the commits that follow."""
+        try:
+            self.raw.execute(sqlite.CHECKPOINT)
+        except sqlite3.Error:
+            pass
+
     def close(self) -> None:
         """Disconnect; what is not committed is taken back."""
         self.raw.close()
@@ -94,6 +103,7 @@ class SqliteWriter:
         self.path = path
         self.patience = patience
         self.commits = 0
+        self._unsettled = False
         self._dialect = SqliteDialect()
         self._transaction = Transaction(self._dialect, Applier(Statements(self._dialect)))
         self._queue: SimpleQueue[list[Due] | None] = SimpleQueue()
@@ -173,7 +183,7 @@ class SqliteWriter:
     def _run(self) -> None:
         going = True
         while going:
-            lots = [self._queue.get()]
+            lots = [self._wait()]
             lots += [self._queue.get() for _ in range(self._queue.qsize())]
             going = None not in lots
             due = [job for lot in lots if lot is not None for job in lot]
@@ -188,6 +198,17 @@ class SqliteWriter:
         while self._queue.qsize():
             for job in self._queue.get() or ():
                 self._resolve([(job.future, self._closed())])
+
+    def _wait(self) -> list[Due] | None:
+        """The next lot; meanwhile, when nobody asks for anything, what was written moves from the log to the file."""
+        if self._unsettled:
+            try:
+                return self._queue.get(timeout=IDLE)
+            except Empty:
+                self._unsettled = False
+                if self._session is not None:
+                    self._session.checkpoint()
+        return self._queue.get()
 
     def _perform(self, due: Sequence[Due]) -> None:
         jobs = [job for job in due if isinstance(job, (AppendJob, WorkJob))]
@@ -230,6 +251,7 @@ class SqliteWriter:
             results = self._transaction.apart(session, jobs, session.position())
         session.raw.execute("COMMIT")
         self.commits += 1
+        self._unsettled = True
         return results
 
     def _begin(self, *, sync: bool = True) -> SqliteSession:
@@ -245,6 +267,7 @@ class SqliteWriter:
             more = job.chore.perform(session)
             session.raw.execute("COMMIT")
             self.commits += 1
+            self._unsettled = True
         except Exception as error:
             self._take_back()
             job.chore.settled(durable=False)
