@@ -39,6 +39,8 @@ def main() -> int:
             found[measure.name] = session.measure(measure)
     except KeyboardInterrupt:
         print("interrupted: these are the figures so far", file=sys.stderr)
+    finally:
+        session.close()
     about["load_after"] = os.getloadavg()
     if options.json:
         print(json.dumps({"conditions": about, "measures": _plain(found)}, indent=2))

@@ -27,6 +27,12 @@ LONGEST = 600.0
 QUIET = {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false", "PYTHONWARNINGS": "ignore"}
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """What measured processes see. Byte code is kept, as on any machine in use, in a place that goes away."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | QUIET | {"PYTHONPYCACHEPREFIX": str(folder / "bench-bytecode")}
+
+
 @dataclass
 class Found:
     """What the repeats of a subject found."""
@@ -70,6 +76,10 @@ class Session:
             shutil.rmtree(shared, ignore_errors=True)
         return found
 
+    def close(self) -> None:
+        """Remove what the measures shared."""
+        shutil.rmtree(self.folder / "bench-bytecode", ignore_errors=True)
+
     def _subjects(self, measure: Measure) -> list[Subject]:
         wanted = [subject.needs for subject in measure.subjects if subject.needs]
         there = installed(self.python, wanted) if wanted and self.peers else {}
@@ -112,7 +122,7 @@ class Session:
                 result,
             ],
             cwd=ROOT,
-            env=os.environ | QUIET,
+            env=environment(self.folder),
             stdout=sys.stderr,
             stderr=subprocess.PIPE,
             text=True,
