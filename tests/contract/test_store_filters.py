@@ -23,7 +23,7 @@ from fleetprompt.engine.store.memory import MemoryStore
 
 ROWS = 120
 ZONE = ZoneInfo("America/New_York")
-QUIET = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 class Pair:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from store_kit import NOW, ask, created, entry, fact, finish, put, signal, start, take, vote
 
-from fleetprompt.engine.core.facts import Blob, Source, StepNoted
+from fleetprompt.engine.core.facts import Blob, RunForked, Source, StepNoted
 from fleetprompt.engine.core.plan import Block, Node, Plan
 from fleetprompt.engine.core.signal import Result
 from fleetprompt.engine.ports import LogLine, Store, Wait, Workflow
@@ -178,6 +178,15 @@ async def test_old_runs_go_with_all_that_is_theirs(store: Store) -> None:
     assert await store.journal.position() == position
     assert not (await store.signals.publish(signal(key="old"))).duplicate
     assert (await store.prune(before=NOW + 50)).get("runs", 0) == 0
+
+
+async def test_a_fork_keeps_the_blobs_of_its_original(store: Store) -> None:
+    noted = StepNoted(path="a", kind="k", blob=Blob("large", 3), at=NOW)
+    await put(store, start("r1", blobs=(("large", b"1"),)), entry("r1", 2, noted), finish("r1", 3))
+    await put(store, entry("r2", 0, created("r2"), noted, RunForked(run="r1", upto=2)))
+    await store.prune(before=NOW + 100)
+    assert await store.runs.get("r1") is None
+    assert await store.blobs.get("large") == b"1"
 
 
 async def test_the_feed_never_goes_back_even_when_its_end_is_pruned(store: Store) -> None:

@@ -139,8 +139,10 @@ async def test_a_strange_file_is_not_touched(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     connection.close()
+    before = path.read_bytes()
     with pytest.raises(StoreUnavailable, match="not a FleetPrompt store"):
         await SqlStore(path).open()
+    assert path.read_bytes() == before
     assert list(_shape(path)) == ["theirs"]
     path.write_bytes(b"this is a text file, and a long one\n" * 100)
     with pytest.raises(StoreUnavailable, match="not a database"):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.engine.store.database import SqlStore
+from fleetprompt.engine.store.database import SqlStore, store_at
+from fleetprompt.engine.store.memory import MemoryStore
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,11 @@ from fleetprompt.engine.store.database import SqlStore
 )
 def test_a_path_or_a_url(target: str | Path, where: str) -> None:
     assert SqlStore(target).where == where
+
+
+def test_memory_is_a_store_too() -> None:
+    assert isinstance(store_at("memory:"), MemoryStore)
+    assert isinstance(store_at("fleet.db"), SqlStore)
 
 
 def test_home_is_known() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, tzinfo
 from pathlib import Path
 
-from fleetprompt.engine.ports import Health
+from fleetprompt.engine.ports import Health, Store
 from fleetprompt.engine.store import lines, url
 from fleetprompt.engine.store.approvals import SqlApprovals
 from fleetprompt.engine.store.blobs import SqlBlobs
@@ -13,9 +13,15 @@ from fleetprompt.engine.store.catalog import SqlCatalog
 from fleetprompt.engine.store.claims import SqlClaims
 from fleetprompt.engine.store.journal import SqlJournal
 from fleetprompt.engine.store.logs import SqlLogs
+from fleetprompt.engine.store.memory import MemoryStore
 from fleetprompt.engine.store.pruning import Pruning
 from fleetprompt.engine.store.runs import SqlRuns
 from fleetprompt.engine.store.signals import SqlSignals
+
+
+def store_at(target: str | Path, *, zone: tzinfo = UTC) -> Store:
+    """The store that a path, a database URL or `memory:` means; not open yet. Raises `InvalidInput`."""
+    return MemoryStore(zone=zone) if target == "memory:" else SqlStore(target, zone=zone)
 
 
 class SqlStore:

@@ -200,6 +200,11 @@ def connect(path: str, patience: float = PATIENCE) -> sqlite3.Connection:
     return connection
 
 
+def connect_plainly(path: str) -> sqlite3.Connection:
+    """A connection to a file that may not be ours: it sets nothing in it."""
+    return sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+
+
 def connect_reader(path: str) -> sqlite3.Connection:
     """A connection that cannot change anything."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -219,6 +224,7 @@ def reading_engine(path: str) -> AsyncEngine:
         sa.URL.create("sqlite+aiosqlite", database=path),
         pool_size=2,
         max_overflow=1,
+        pool_reset_on_return=None,  # there is no transaction to take back
         isolation_level="AUTOCOMMIT",
         connect_args={"cached_statements": 64},
     )

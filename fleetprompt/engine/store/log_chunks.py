@@ -60,11 +60,16 @@ class LineQueue:
             step = step_of(queued)
             self._lost[step] = (self._lost.get(step, (0, queued))[0] + 1, queued)
             return
+        if self._lost:
+            self.say_lost()
+        self._append(queued)
+
+    def say_lost(self) -> None:
+        """Queue a line for each step that lost some."""
         for count, (tenant, run, line) in self._lost.values():
             text = f"… {count} lines lost, the disk was too slow"
             self._append((tenant, run, replace(line, level="warning", text=text, data=None)))
         self._lost.clear()
-        self._append(queued)
 
     def _append(self, queued: Queued) -> None:
         self._put += _weight(queued)

@@ -25,6 +25,8 @@ from fleetprompt.engine.store.writer import Writer
 
 DELAY = 0.25
 """Seconds that lines are collected before they are stored."""
+RETRY = 2.0
+"""Seconds until lines that could not be stored are tried again."""
 AT_A_TIME = 16
 """Chunks that are read at a time: one holds a thousand short lines, or a single one."""
 
@@ -45,8 +47,7 @@ class SqlLogs:
         """Queue lines; they are stored within a second, in order, and before `flush` returns."""
         for line in lines:
             self._queue.put((tenant, run, line))
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(DELAY, self._start)
+        self._start_in(DELAY)
 
     async def flush(self) -> None:
         """Return when everything that was queued is stored. Raises `StoreUnavailable`; the lines stay queued."""
@@ -59,14 +60,27 @@ class SqlLogs:
                 await self._start()
             except StoreUnavailable:
                 pass
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _start_in(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._start)
 
     def _start(self) -> asyncio.Future[None]:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._queue.say_lost()
         stored = self._writer.between(self._chunks)
-        stored.add_done_callback(_seen)
+        stored.add_done_callback(self._seen)
         return stored
+
+    def _seen(self, stored: asyncio.Future[None]) -> None:
+        """Try again later; that the disk fails is for the journal to report."""
+        if not stored.cancelled() and stored.exception() is not None:
+            self._start_in(RETRY)
 
     async def read(
         self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
@@ -78,12 +92,6 @@ class SqlLogs:
             chunks = chunks.where(logs.c.path == path)
         found = await self._reader.run(lambda connection: _find(connection, chunks, after, limit, tail=tail))
         return [line for _, line in found], found[-1][0] if found else after
-
-
-def _seen(stored: asyncio.Future[None]) -> None:
-    """The lines of a failed flush stay queued; the next one, or the journal, reports that the disk fails."""
-    if not stored.cancelled():
-        stored.exception()
 
 
 def _find(connection: sa.Connection, chunks: Rows, after: int, limit: int, *, tail: bool) -> list[tuple[int, LogLine]]:

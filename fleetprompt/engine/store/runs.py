@@ -79,11 +79,13 @@ class SqlRuns:
         of = sa.select(waits).where(waits.c.on == on, waits.c.tenant == tenant)
         if key is not None:
             of = of.where(waits.c.key.in_(("", key)))
-        rows = [*await self._reader.rows(of.where(sa.not_(waits.c.wild), waits.c.ref == ref))]
-        if on == "signal":
-            wild = await self._reader.rows(of.where(waits.c.wild))
-            rows += [row for row in wild if type_matches(row.ref, ref)]
-        found = [(row.run, Wait(path=row.path, on=row.on, ref=row.ref, key=row.key)) for row in rows]
+        exact = sa.and_(sa.not_(waits.c.wild), waits.c.ref == ref)
+        rows = await self._reader.rows(of.where(sa.or_(exact, waits.c.wild) if on == "signal" else exact))
+        found = [
+            (row.run, Wait(path=row.path, on=row.on, ref=row.ref, key=row.key))
+            for row in rows
+            if row.ref == ref or (row.wild and type_matches(row.ref, ref))
+        ]
         return sorted(found, key=lambda each: (each[0], each[1].path))
 
     async def last_completed(self, workflow: str, tenant: str = "default") -> str | None:

@@ -6,7 +6,9 @@ may. Alembic runs when a store is older; a test proves that both ways lead to th
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from fleetprompt.engine.store.tables import metadata
 
 HEAD = "0001"
 """The version that `tables.py` describes: the last one in `migrations/versions`."""
+
+OLDEST = (3, 33, 0)
+"""The first SQLite that updates a table from given rows."""
 
 
 def ddl(dialect: Dialect) -> list[str]:
@@ -48,18 +53,25 @@ def is_current(version: str, where: str) -> bool:
 
 def prepare(path: Path, dialect: Dialect) -> None:
     """Make a SQLite file, its folder and its tables, or upgrade it. Raises `StoreUnavailable`. Blocks."""
+    where = str(path)
+    if sqlite3.sqlite_version_info < OLDEST:
+        text = ".".join(map(str, OLDEST))
+        raise StoreUnavailable(f"SQLite is {sqlite3.sqlite_version}, {text} is needed", hint="use a newer Python")
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)
-        connection = sqlite.connect(str(path))
-        try:
-            version = _version(connection, path) or _create(connection, dialect, path)
-        finally:
-            connection.close()
+        if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+            hint = "check who owns the file and its folder"
+            raise StoreUnavailable("the database cannot be written", where=where, hint=hint)
+        with closing(sqlite.connect_plainly(where)) as connection:
+            version = _version(connection, path)
+        if not version:
+            with closing(sqlite.connect(where)) as connection:
+                version = _create(connection, dialect, path)
     except (OSError, sqlite3.Error) as error:
-        raise dialect.explain(error, str(path)) or StoreUnavailable(str(error), where=str(path)) from error
-    if not is_current(version, str(path)):
+        raise dialect.explain(error, where) or StoreUnavailable(str(error), where=where) from error
+    if not is_current(version, where):
         _upgrade(path, dialect)
 
 
