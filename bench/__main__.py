@@ -53,6 +53,8 @@ def main() -> int:
         for name, one in found[measure.name].items()
         for note in one.notes
     ]
+    if options.quick:
+        notes.append("--quick does less of everything than the labels say")
     table.show(lines, about, notes)
     for measure in done:
         for sample in found[measure.name][OURS].samples:

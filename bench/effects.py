@@ -61,7 +61,8 @@ def read(path: Path) -> list[Line]:
     for text in path.read_text().splitlines(keepends=True):
         parts = text.split()
         if text.endswith("\n") and len(parts) == 6:
-            lines.append(Line(*parts[:4], int(parts[4]), int(parts[5])))
+            what, run, step, key, at, pid = parts
+            lines.append(Line(what, run, step, key, int(at), int(pid)))
     return lines
 
 

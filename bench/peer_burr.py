@@ -11,8 +11,8 @@ import time
 from itertools import pairwise
 from typing import Any
 
-from bench.task import Figures, Task, drive, spread
-from bench.work import PAYLOAD, STEPS, WARM, few, many, rate
+from bench.task import Figures, Task, drive
+from bench.work import PAYLOAD, STEPS, WARM, few, figures, many
 
 
 async def _measure(task: Task, runs: int, live: int) -> Figures:
@@ -46,8 +46,7 @@ async def _measure(task: Task, runs: int, live: int) -> Figures:
         cpu = time.process_time()
         driven = await drive(run, runs, live, task.options.get("seconds", 60.0))
         cpu = time.process_time() - cpu
-    found = rate(driven) if live > 1 else spread(driven.each, "run")
-    return found | {"runs": driven.done, "cpu_us_per_step": cpu / (driven.done * STEPS) * 1e6}
+    return figures(driven, runs, live, cpu)
 
 
 def throughput(task: Task) -> Figures:

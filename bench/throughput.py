@@ -6,8 +6,8 @@ import asyncio
 import time
 
 from bench.ours import Workflow, engine, place, write_project
-from bench.task import Figures, Task, drive, spread
-from bench.work import PAYLOAD, STEPS, WARM, few, many, rate
+from bench.task import Figures, Task, drive
+from bench.work import PAYLOAD, STEPS, WARM, few, figures, many
 
 FUNCTIONS = """
 async def echo(text):
@@ -37,14 +37,10 @@ async def _measure(task: Task, runs: int, live: int) -> Figures:
         driven = await drive(lambda i: chain.run(text=PAYLOAD), runs, live)
         cpu = time.process_time() - cpu
         commits, facts = journal.commits - commits, await journal.position() - facts
-        found = rate(driven) if live > 1 else spread(driven.each, "run")
-        return found | {
-            "runs": driven.done,
-            "seconds": driven.seconds,
+        return figures(driven, runs, live, cpu) | {
             "commits": commits,
             "facts": facts,
             "facts_per_commit": facts / max(commits, 1),
-            "cpu_us_per_step": cpu / (driven.done * STEPS) * 1e6,
             "troubles": len(opened.troubles),
             "database": str(place(task.path).database),
         }

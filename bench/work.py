@@ -5,7 +5,7 @@ A step gets about 200 bytes and gives back about 200 bytes.
 
 from __future__ import annotations
 
-from bench.task import Driven, Figures
+from bench.task import Driven, Figures, spread
 
 STEPS = 10
 LIVE = 100
@@ -25,6 +25,15 @@ def few(quick: bool) -> int:
     return 20 if quick else 50
 
 
-def rate(driven: Driven) -> Figures:
-    """What a throughput measurement reports."""
-    return {"steps_per_s": driven.done * STEPS / driven.seconds, "runs": driven.done, "seconds": driven.seconds}
+def figures(driven: Driven, asked: int, live: int, cpu: float) -> Figures:
+    """What throughput (many at a time) and latency (one at a time) report; `cpu` is processor time in seconds."""
+    found: Figures = {
+        "runs": driven.done,
+        "seconds": driven.seconds,
+        "cpu_us_per_step": cpu / driven.done / STEPS * 1e6,
+    }
+    if driven.done < asked:
+        found["notes"] = [f"{driven.done} of {asked} runs in {driven.seconds:.0f} s"]
+    if live > 1:
+        return found | {"steps_per_s": driven.done * STEPS / driven.seconds}
+    return found | spread(driven.each, "run")
