@@ -24,7 +24,7 @@ class SqliteBackend:
         self.path = path
         self.dialect = SqliteDialect()
         self.reader = Reader(self.dialect, str(path))
-        self.writer = SqliteWriter(str(path), patience=patience)
+        self.writer = SqliteWriter(str(path), patience)
 
     async def upgrade(self) -> str:
         """Make or upgrade the file."""

@@ -18,6 +18,9 @@ from fleetprompt.engine.store.pruning import Pruning
 from fleetprompt.engine.store.runs import SqlRuns
 from fleetprompt.engine.store.signals import SqlSignals
 
+PATIENCE = 15.0
+"""Seconds that a write waits for another process, by default."""
+
 
 def store_at(target: str | Path, *, zone: tzinfo = UTC) -> Store:
     """The store that a path, a database URL or `memory:` means; not open yet. Raises `InvalidInput`."""
@@ -37,7 +40,7 @@ class SqlStore:
         *,
         zone: tzinfo = UTC,
         log_cap: int = lines.STEP_CAP,
-        patience: float = 15.0,
+        patience: float = PATIENCE,
     ) -> None:
         self._backend = url.backend(target, patience)
         reader, writer = self._backend.reader, self._backend.writer

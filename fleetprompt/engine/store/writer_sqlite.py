@@ -43,9 +43,9 @@ LOT = 64
 MOST = 2_000
 """Jobs per transaction: a bound for how long the first of them waits for the last."""
 IDLE = 0.2
-"""Seconds of silence after which the log is emptied; under load SQLite does it at the end of some commit."""
-PATIENCE = 15.0
-"""Seconds that a batch waits for another process to let go of the database."""
+"""Seconds of silence after which the write-ahead log is emptied; under load SQLite does it in some commit."""
+WORTHWHILE = 100
+"""Commits in the log that make this worthwhile."""
 
 
 class SqliteSession:
@@ -97,13 +97,17 @@ class SqliteSession:
 
 
 class SqliteWriter:
-    """The writer thread of a SQLite store and the way to it."""
+    """The writer thread of a SQLite store and the way to it.
 
-    def __init__(self, path: str, *, patience: float = PATIENCE) -> None:
+    `patience`: seconds that a batch waits for another process to let go of the file. A commit that fails may still be
+    found durable after a power failure, as the disk had it and could not say so: whoever goes on reads first.
+    """
+
+    def __init__(self, path: str, patience: float) -> None:
         self.path = path
         self.patience = patience
         self.commits = 0
-        self._unsettled = False
+        self._in_log = 0
         self._dialect = SqliteDialect()
         self._transaction = Transaction(self._dialect, Applier(Statements(self._dialect)))
         self._queue: SimpleQueue[list[Due] | None] = SimpleQueue()
@@ -201,11 +205,11 @@ class SqliteWriter:
 
     def _wait(self) -> list[Due] | None:
         """The next lot; meanwhile, when nobody asks for anything, what was written moves from the log to the file."""
-        if self._unsettled:
+        if self._in_log >= WORTHWHILE:
             try:
                 return self._queue.get(timeout=IDLE)
             except Empty:
-                self._unsettled = False
+                self._in_log = 0
                 if self._session is not None:
                     self._session.checkpoint()
         return self._queue.get()
@@ -251,7 +255,7 @@ class SqliteWriter:
             results = self._transaction.apart(session, jobs, session.position())
         session.raw.execute("COMMIT")
         self.commits += 1
-        self._unsettled = True
+        self._in_log += 1
         return results
 
     def _begin(self, *, sync: bool = True) -> SqliteSession:
@@ -267,7 +271,7 @@ class SqliteWriter:
             more = job.chore.perform(session)
             session.raw.execute("COMMIT")
             self.commits += 1
-            self._unsettled = True
+            self._in_log += 1
         except Exception as error:
             self._take_back()
             job.chore.settled(durable=False)
