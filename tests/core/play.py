@@ -210,8 +210,7 @@ class Play:
         self.run.outbox = Outbox()
         batch = Batch()
         for fact in facts:
-            if self.watch is not None:
-                self.watch(fact)
+            self._look(fact)
             batch.add(self.run, [fact])
         while True:
             self._settle(batch)
@@ -240,10 +239,15 @@ class Play:
                 if not facts:
                     return
                 for fact in facts:
-                    if self.watch is not None:
-                        self.watch(fact)
+                    self._look(fact)
                     batch.add(self.run, [fact])
         assert len(batch.facts) < LIVELOCK, f"no end of decisions: {batch.facts[-1]}"
+
+    def _look(self, fact: AnyFact) -> None:
+        if self.watch is not None:
+            self.watch(fact)
+        if isinstance(fact, StepStarted) and fact.role == "step" and fact.path in self.run.steps:
+            assert not self.run.steps[fact.path].scope.closing, f"{fact.path} starts where nothing new may start"
 
     def _asked_twice(self) -> list[AnyFact]:
         before = snapshot(self.run)
