@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput
+from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput, Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import AnyFact, RunFinished
 from fleetprompt.engine.core.keys import signal_id
 from fleetprompt.engine.core.routing import Missed, Start
@@ -23,6 +23,8 @@ from fleetprompt.engine.runtime.driver import Ask, Message
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
 
+AGAIN_SECONDS = 1.0
+"""How soon signals are routed that could not be because the store was unavailable."""
 MAX_DATA_BYTES = 1024 * 1024
 """Signals carry references to large things, not the things."""
 
@@ -32,7 +34,10 @@ class Bus:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._routing: set[str] = set()
+        self._routing: dict[str, asyncio.Future[None]] = {}
+        self._draining = 0
+        self._done: set[str] = set()
+        """Signals that were routed since a drain has read its list."""
 
     # ------------------------------------------------------------ in
 
@@ -46,38 +51,75 @@ class Bus:
 
     async def submit(self, signal: Signal) -> Result:
         """Carry out a command sent by this process, and answer when it is durable."""
-        if signal.key:
-            publication = await self._engine.store.signals.publish(signal)
-            await self.route(publication.signal)
-            _, results = await self._engine.store.signals.results(publication.signal.id)
-            return results[0] if results else Result(signal=signal.id, status="accepted")
-        return await self._handle(signal, received=True)
+        if not signal.key:
+            return await self._handle(signal, received=True)
+        signals = self._engine.store.signals
+        publication = await signals.publish(signal)
+        signal = publication.signal
+        routed, results = await signals.results(signal.id) if publication.duplicate else (False, [])
+        if not routed:
+            await self.route(signal)
+            routed, results = await signals.results(signal.id)
+        reason = "" if routed else "queued"
+        return results[0] if results else Result(signal=signal.id, status="accepted", reason=reason)
 
     def notice(self, signals: tuple[Signal, ...], routed: tuple[str, ...]) -> None:
         """Signals that runs have sent, durable now."""
         for signal in signals:
             if signal.id not in routed:
-                self._engine.spawn(self.route(signal))
+                self._engine.spawn(self._route_sent(signal))
+
+    async def _route_sent(self, signal: Signal) -> None:
+        # The store keeps the first signal with a key only: this one may not be there.
+        get = self._engine.store.signals.get
+        if not signal.key or await self._engine.patient(f"signal {signal.id}", lambda: get(signal.id)) is not None:
+            await self.route(signal)
 
     async def drain(self) -> int:
         """Route what other processes have published, and what was left when an engine died."""
-        signals = await self._engine.store.signals.unrouted()
-        for signal in signals:
-            await self.route(signal)
-        return len(signals)
+        seen: set[str] = set()
+        self._draining += 1
+        try:
+            while fresh := [s for s in await self._engine.store.signals.unrouted() if s.id not in seen]:
+                for signal in fresh:
+                    seen.add(signal.id)
+                    if signal.id not in self._done:
+                        await self.route(signal)
+        finally:
+            self._draining -= 1
+            if not self._draining:
+                self._done.clear()
+        return len(seen)
 
     async def route(self, signal: Signal) -> None:
-        """Route one stored signal; nothing happens when it is being routed already."""
-        if signal.id in self._routing:
+        """Route one stored signal, or wait until that has been done. Where the store fails, it is done later."""
+        running = self._routing.get(signal.id)
+        if running is not None:
+            await asyncio.shield(running)
             return
-        self._routing.add(signal.id)
+        done = self._routing[signal.id] = asyncio.get_running_loop().create_future()
+        try:
+            await self._route(signal)
+            if self._draining:
+                self._done.add(signal.id)
+        except StoreUnavailable as error:
+            self._engine.trouble(f"routing of signal {signal.id}", error)
+            self._engine.later(AGAIN_SECONDS, lambda: self._engine.spawn(self.drain()))
+        finally:
+            del self._routing[signal.id]
+            done.set_result(None)
+
+    async def _route(self, signal: Signal) -> None:
         try:
             await self._handle(signal, received=False)
-        except FleetError as error:
-            result = Result(signal=signal.id, status="refused", reason=error.message)
-            await self._engine.store.signals.close(signal.id, (result,))
-        finally:
-            self._routing.discard(signal.id)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            # Whatever is wrong with one signal, the others behind it are routed.
+            if not isinstance(error, FleetError):
+                self._engine.trouble(f"routing of signal {signal.id}", error)
+            reason = error.message if isinstance(error, FleetError) else f"{type(error).__name__}: {error}"
+            await self._engine.store.signals.close(signal.id, (Result(signal.id, "refused", reason=reason),))
 
     # ------------------------------------------------------------ where to
 
@@ -200,11 +242,21 @@ class Bus:
         return results[0] if results else Result(signal=signal.id, status="accepted")
 
     async def _hear(self, run_id: str, signal: Signal) -> None:
-        driver = await self._engine.driver(run_id)
+        try:
+            driver = await self._engine.driver(run_id)
+        except StoreUnavailable:
+            raise
+        except FleetError as error:
+            # Its journal cannot be read; the others hear the signal all the same.
+            self._engine.trouble(f"run {run_id} is held", error)
+            return
         if driver is not None:
             answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            driver.deliver(Message(lambda run, now: command.hear(run, now, signal), answer=answer))
-            await answer
+            hear = Message(
+                lambda run, now: command.hear(run, now, signal), signal=signal, overheard=True, answer=answer
+            )
+            driver.deliver(hear)
+            await _heard(answer)
 
     async def _started_by(self, signal: Signal, start: Start) -> Result:
         run_id = signal_id("run", signal.id, start.workflow, str(start.trigger))
@@ -230,7 +282,7 @@ class Bus:
         publication = await self._engine.store.signals.publish(child)
         if not publication.duplicate:
             await self.route(publication.signal)
-        return Result(signal=signal.id, status="accepted", run=run_id)
+        return Result(signal=signal.id, status="accepted", run=publication.signal.subject)
 
     async def _child_finished(self, signal: Signal) -> None:
         data = _data(signal)
@@ -260,6 +312,14 @@ class Bus:
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         driver.deliver(Message(ask, answer=answer))
         await answer
+
+
+async def _heard(answer: asyncio.Future[Any]) -> None:
+    try:
+        await answer
+    except Refused:
+        # The run is held, or the engine closes: what the run does not hear now is said again, or was said in vain.
+        pass
 
 
 def validate(signal: Signal) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from fleetprompt.engine.core.facts import StepNoted
+from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import Effect, LogLine
 from fleetprompt.engine.runtime.driver import Driver, Message
 
@@ -49,7 +50,7 @@ class StepContext:
             attempt=effect.attempt,
         )
         durable: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._driver.deliver(Message(lambda run, now: [fact], answer=durable))
+        self._driver.deliver(Message(lambda run, now: [fact] if _is_on(run, effect) else [], answer=durable))
         await durable
 
     def reveal(self, pointer: str) -> str | None:
@@ -68,3 +69,9 @@ class StepContext:
         """Run a blocking function in the engine's threads, with this task's context variables."""
         call = partial(copy_context().run, function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._engine.threads, call)
+
+
+def _is_on(run: Run, effect: Effect) -> bool:
+    """Whether the run still waits for this work: a note that comes later says nothing any more."""
+    step = run.steps.get(effect.path)
+    return step is not None and not step.settled and step.attempt == effect.attempt

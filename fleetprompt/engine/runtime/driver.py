@@ -17,7 +17,7 @@ import msgspec
 from fleetprompt.engine.core.advance import grant, refuse
 from fleetprompt.engine.core.batch import Batch, remember
 from fleetprompt.engine.core.command import Refusal
-from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.core.errors import FleetError, Refused, StoreUnavailable
 from fleetprompt.engine.core.expr import NeedsValue
 from fleetprompt.engine.core.facts import AnyFact, Slot
 from fleetprompt.engine.core.signal import FINISHED, Result, Signal
@@ -34,13 +34,15 @@ Ask = Callable[[Run, float], "list[AnyFact] | Refusal"]
 """Something that happened: given the run and the time, the facts it makes."""
 
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
-"""Pauses between attempts at an append that the store could not take."""
+"""Pauses between attempts at what the store could not do."""
+CLOSED = "the engine was closed before this was recorded"
+HELD = "this run is held, because its journal cannot be written or read"
 
 
 class Message:
     """An entry of the inbox."""
 
-    __slots__ = ("answer", "ask", "received", "signal")
+    __slots__ = ("answer", "ask", "offer", "overheard", "received", "result", "signal")
 
     def __init__(
         self,
@@ -48,30 +50,53 @@ class Message:
         *,
         signal: Signal | None = None,
         received: bool = False,
+        overheard: bool = False,
+        offer: bool = False,
         answer: asyncio.Future[Any] | None = None,
     ) -> None:
         self.ask = ask
         self.signal = signal
         self.received = received
         """The signal is not in the store yet: it goes in with the facts."""
+        self.overheard = overheard
+        """The signal is not for this run alone: it gets a result where it led to facts, and is not done with."""
+        self.offer = offer
+        """It holds for the moment only: not asked again when the store refuses what came of it."""
         self.answer = answer
         """Resolved with the signal's result (None without a signal) once it is durable."""
+        self.result: Result | None = None
+
+    def settle(self) -> None:
+        """Tell whoever waits that it is durable."""
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_result(self.result)
+
+    def fail(self, reason: str) -> None:
+        """Tell whoever waits that nothing came of it."""
+        if self.answer is None or self.answer.done():
+            return
+        if self.signal is not None and not self.overheard:
+            run = self.result.run if self.result is not None else self.signal.subject
+            self.answer.set_result(Result(signal=self.signal.id, status="refused", run=run, reason=reason))
+        else:
+            self.answer.set_exception(Refused(reason))
 
 
 class Driver:
     """Drives one run as long as there is something to do; then the run is a row again."""
 
     __slots__ = (
-        "_answers",
         "_batch",
         "_failures",
         "_inbox",
         "_loading",
+        "_taken",
         "appending",
         "closing",
         "engine",
         "fresh",
         "held",
+        "parked",
         "places",
         "run",
         "tasks",
@@ -88,12 +113,15 @@ class Driver:
         self.closing = False
         self.held = False
         """The journal of this run cannot be trusted: nothing is done any more."""
+        self.parked = False
+        """The run is a row again: whatever still comes in goes to the driver it gets next."""
         self.timer: float | None = None
         self.places: dict[str, Pool] = {}
         """Places taken for effects that are promised and not performed yet, by path."""
         self._inbox: deque[Message] = deque()
         self._batch = Batch()
-        self._answers: list[tuple[asyncio.Future[Any], Result | None]] = []
+        self._taken: list[Message] = []
+        """Messages whose facts are in the batch, or on their way to the journal."""
         self._failures = 0
         self._loading = False
         run.room = self._room
@@ -102,18 +130,21 @@ class Driver:
 
     def deliver(self, message: Message) -> None:
         """Put something in the inbox; it is looked at as soon as no append is in flight."""
-        self._inbox.append(message)
-        if not self.appending:
-            self.turn()
+        if self.parked:
+            self.engine.forward(self.run.id, message)
+        elif self.held or self.closing:
+            message.fail(CLOSED if self.closing else HELD)
+        else:
+            self._inbox.append(message)
+            if not self.appending:
+                self.turn()
 
     def tell(self, ask: Ask) -> None:
-        """Deliver something that is no signal: an outcome, a free slot, a note."""
-        self._inbox.append(Message(ask))
-        if not self.appending:
-            self.turn()
+        """Deliver something that is no signal: an outcome, a note."""
+        self.deliver(Message(ask))
 
     def wake(self) -> None:
-        """A timer is due."""
+        """A timer is due, or there is room."""
         if not self.appending:
             self.turn()
 
@@ -121,17 +152,13 @@ class Driver:
 
     def turn(self) -> None:
         """Take the inbox, decide, and append what came of it."""
-        if self.appending or self._loading or self.held or self.closing:
+        if self.appending or self._loading or self.held or self.closing or self.parked:
             return
-        run, batch = self.run, self._batch
+        run, batch, taken, inbox = self.run, self._batch, self._taken, self._inbox
         now = self.engine.now()
-        results: list[Result] = []
-        routed: list[str] = []
-        received: Signal | None = None
-        inbox = self._inbox
         while inbox:
             message = inbox[0]
-            if message.received and received is not None:
+            if message.received and any(other.received for other in taken):
                 break
             try:
                 facts = message.ask(run, now)
@@ -141,27 +168,28 @@ class Driver:
             inbox.popleft()
             if facts and not isinstance(facts, Refusal):
                 batch.add(run, facts)
-            result: Result | None = None
-            if message.signal is not None:
-                result = _result(message.signal, facts, run)
-                results.append(result)
-                routed.append(message.signal.id)
-                if message.received:
-                    received = message.signal
-            if message.answer is not None:
-                self._answers.append((message.answer, result))
+            if message.signal is not None and (facts or not message.overheard):
+                message.result = _result(message.signal, facts, run)
+            taken.append(message)
         if not self.engine.draining:
             batch.settle(run, now)
-        if batch.facts or results:
-            self._append(received, results, routed)
+        if batch.facts or any(message.result is not None for message in taken):
+            self._append()
         elif batch.needs:
             self._load(batch.needs)
         else:
+            self._settle()
             self._rest()
 
-    def _append(self, received: Signal | None, results: list[Result], routed: list[str]) -> None:
-        run, batch, out = self.run, self._batch, self.run.outbox
+    def _settle(self) -> None:
+        taken, self._taken = self._taken, []
+        for message in taken:
+            message.settle()
+
+    def _append(self) -> None:
+        run, batch, taken, out = self.run, self._batch, self._taken, self.run.outbox
         drop_stale_timers(run)
+        routed = [m.signal.id for m in taken if m.signal is not None and not m.overheard]
         signals = tuple(self.engine.outgoing(run, out.signals)) if out.signals else ()
         if run.ended:
             routed += [s.id for s in signals if s.type == FINISHED and not self.engine.anyone_listens(run, s)]
@@ -179,8 +207,8 @@ class Driver:
             waits=tuple(Wait(*wait) for wait in out.waits) if out.waits else (),
             unwaits=tuple(out.unwaits) if out.unwaits else (),
             signals=signals,
-            received=received,
-            results=tuple(results),
+            received=next((m.signal for m in taken if m.received), None),
+            results=tuple(m.result for m in taken if m.result is not None),
             routed=tuple(routed),
             blobs=tuple(batch.blobs) if batch.blobs else (),
         )
@@ -204,11 +232,8 @@ class Driver:
         self.appending = False
         self.fresh = False
         self._failures = 0
-        if self._answers:
-            for future, result in self._answers:
-                if not future.done():
-                    future.set_result(result)
-            self._answers.clear()
+        if self._taken:
+            self._settle()
         self.engine.committed(self, entry, done.result().seq)
         if self._inbox or self.run.agenda or self.run.finish:
             self.reconcile()
@@ -225,49 +250,76 @@ class Driver:
             self._failures += 1
             self.engine.trouble(f"append of run {entry.run}", error)
             if self.closing:
+                for message in self._taken:
+                    message.fail(CLOSED)
                 return
             asyncio.get_running_loop().call_later(pause, self._send, entry)
             return
         self.appending = False
         if isinstance(error, (Conflict, ClaimRefused)):
-            self._answer_refused(str(error))
-            self.engine.spawn(self.reload(error if isinstance(error, ClaimRefused) else None))
+            self._loading = True
+            self.engine.spawn(self.reload(error))
             return
-        self.engine.trouble(f"append of run {entry.run}", error)
-        self._answer_refused(str(error))
+        self.engine.trouble(f"run {entry.run} is held", error)
+        self._hold(f"{HELD}: {error}")
+
+    def _hold(self, reason: str) -> None:
         self.held = True
+        self.engine.slots.forget(self.run.id)
+        for message in (*self._taken, *self._inbox):
+            message.fail(reason)
+        self._taken.clear()
+        self._inbox.clear()
 
-    def _answer_refused(self, reason: str) -> None:
-        for future, result in self._answers:
-            if not future.done():
-                future.set_result(result and msgspec.structs.replace(result, status="refused", reason=reason))
-        self._answers.clear()
-
-    async def reload(self, refusal: ClaimRefused | None = None) -> None:
-        """Forget what was folded and take the run from the journal again."""
-        self._loading = True
+    async def reload(self, error: Conflict | ClaimRefused) -> None:
+        """Forget what was folded, take the run from the journal and ask again whatever had led to what it refused."""
+        engine, run_id = self.engine, self.run.id
         try:
-            run = await self.engine.load(self.run.id)
+            run = await engine.patient(f"run {run_id}", lambda: engine.load(run_id))
+            taken, self._taken = self._taken, []
+            if run is None:
+                for message in taken:
+                    message.fail(str(error))
+                engine.retire(self)
+                return
+            again = [message for message in taken if not message.offer and not await self._is_answered(message)]
+        except FleetError as damage:
+            engine.trouble(f"run {run_id} is held", damage)
+            self._hold(f"{HELD}: {damage.message}")
+            return
         finally:
             self._loading = False
-        if run is None:
-            self.engine.retire(self)
-            return
+        self._inbox.extendleft(reversed(again))
         self._batch = Batch()
         self.run = run
         run.room = self._room
-        self.reconcile()
-        if refusal is not None:
-            self.engine.slots.refused(self, refusal)
+        engine.slots.review(run)
+        if isinstance(error, ClaimRefused):
+            engine.slots.refused(error)
         self.turn()
+
+    async def _is_answered(self, message: Message) -> bool:
+        """Whether an append that seemed to fail had answered a signal after all."""
+        signal, store = message.signal, self.engine.store
+        if signal is None:
+            return False
+        _, results = await self.engine.patient("results", lambda: store.signals.results(signal.id))
+        found = next((result for result in results if result.run == self.run.id), None)
+        if found is not None:
+            message.result = found
+            message.settle()
+        elif message.received:
+            message.received = await self.engine.patient("signal", lambda: store.signals.get(signal.id)) is None
+        return found is not None
 
     def _load(self, digest: str) -> None:
         self._loading = True
         self.engine.spawn(self._loaded(digest))
 
     async def _loaded(self, digest: str) -> None:
-        created = self.run.created
-        data = await self.engine.store.blobs.get(digest, created.tenant if created else "default")
+        created, blobs = self.run.created, self.engine.store.blobs
+        tenant = created.tenant if created else "default"
+        data = await self.engine.patient(f"blob {digest[:12]}", lambda: blobs.get(digest, tenant))
         self._loading = False
         value: Any = {"ref": digest, "missing": True} if data is None else msgspec.json.decode(data)
         remember(self.run, digest, value, len(data or b""))
@@ -294,14 +346,12 @@ class Driver:
                 if key not in tasks:
                     tasks[key] = self.engine.performer.start(self, step)
 
-    def done_with(self, step: Step, attempt: int, in_doubt: bool, ask: Ask) -> None:
-        """An effect is over: its outcome goes into the inbox. Until that is read, the effect must not start again."""
+    def done_with(self, ask: Ask) -> None:
+        """An effect is over: its outcome goes into the inbox.
 
-        def over(run: Run, now: float) -> list[AnyFact] | Refusal:
-            self.tasks.pop((step.path, attempt, in_doubt), None)
-            return ask(run, now)
-
-        self.tell(over)
+        Its task counts as running until what came of it is durable, so that the effect is not started again meanwhile.
+        """
+        self.tell(ask)
 
     # ------------------------------------------------------------ slots
 
@@ -322,10 +372,10 @@ class Driver:
         def ask(run: Run, now: float) -> list[AnyFact]:
             facts = grant(run, path, slot, now)
             if not facts:
-                self.engine.slots.unused(run, path)
+                self.engine.slots.review(run)
             return facts
 
-        self.tell(ask)
+        self.deliver(Message(ask, offer=True))
 
     def refuse(self, path: str, on_conflict: str) -> None:
         """A slot is taken, and this step does not queue for it."""
@@ -340,8 +390,7 @@ class Driver:
         if run.ended:
             self.engine.retire(self)
             return
-        if run.wants_slot or run.wanted:
-            self.engine.slots.request(self)
+        self.engine.slots.request(self)
         at = run.wake_at
         if at != self.timer and at is not None:
             self.engine.timers.set(run.id, at)
@@ -354,6 +403,8 @@ class Driver:
         self.closing = True
         for task in self.tasks.values():
             task.cancel()
+        while self._inbox:
+            self._inbox.popleft().fail(CLOSED)
 
 
 def _result(signal: Signal, facts: list[AnyFact] | Refusal, run: Run) -> Result:

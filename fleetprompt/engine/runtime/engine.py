@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from fleetprompt.engine.core.errors import Failure, FleetError
+from fleetprompt.engine.core.errors import Failure, FleetError, StoreUnavailable
 from fleetprompt.engine.core.facts import AnyFact, Blob, RunCancelRequested
 from fleetprompt.engine.core.names import HYDRATE_BYTES
 from fleetprompt.engine.core.outcome import recovered
@@ -27,7 +29,7 @@ from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Append, Clock, Corrupt, RunHead, Store, Stored
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.bus import Bus
-from fleetprompt.engine.runtime.driver import Driver
+from fleetprompt.engine.runtime.driver import RETRY_SECONDS, Driver, Message
 from fleetprompt.engine.runtime.feed import Feed
 from fleetprompt.engine.runtime.performer import Performer
 from fleetprompt.engine.runtime.pools import Pool
@@ -38,6 +40,7 @@ from fleetprompt.engine.runtime.timers import Timers
 from fleetprompt.engine.runtime.workflows import Workflows
 
 log = logging.getLogger("fleetprompt")
+T = TypeVar("T")
 
 POOLS = {"shell": 32, "python": 256, "http": 256}
 """Places of the built-in step pools."""
@@ -46,6 +49,8 @@ THREADS = 64
 KEPT_PARKED = 512
 """Parked runs that are kept folded, so that a signal finds them at once."""
 RECOVERY_BATCH = 500
+DUE_BATCH = 1000
+MOST_INTERRUPTED = 1_000_000
 
 
 class Limits(Struct, frozen=True):
@@ -209,6 +214,16 @@ class Engine:
         except Exception as error:
             self.trouble("engine", error)
 
+    async def patient(self, where: str, call: Callable[[], Awaitable[T]]) -> T:
+        """What a call of the store gives, made again until the store is available."""
+        for failures in count():
+            try:
+                return await call()
+            except StoreUnavailable as error:
+                self.trouble(where, error)
+                await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+        raise AssertionError
+
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call something in a while, unless the engine closes before."""
         loop = asyncio.get_running_loop()
@@ -230,8 +245,9 @@ class Engine:
     # ------------------------------------------------------------ recovery
 
     async def take_up(self) -> None:
-        """Fold every interrupted run and go on with it."""
-        heads = await self.store.runs.unfinished(now=self.now())
+        """Fold every interrupted run and go on with it. One that cannot be read is held; the others go on."""
+        now = self.now()
+        heads = await self.store.runs.unfinished(now=now, limit=MOST_INTERRUPTED)
         corrupt: list[Corrupt] = []
         taken: list[str] = []
         doubtful = 0
@@ -239,19 +255,16 @@ class Engine:
             chosen = [head for head in heads[start : start + RECOVERY_BATCH] if head.id not in self.live]
             histories = await self.store.journal.histories([head.id for head in chosen])
             for head in chosen:
-                history = histories.get(head.id)
-                if history is None:
+                try:
+                    run = fold(await self.workflows.program(head.plan), _readable(histories[head.id]))
+                except Exception as error:
+                    found = histories[head.id]
+                    corrupt.append(found if isinstance(found, Corrupt) else Corrupt(0, head.id, 0, str(error)))
+                    self.trouble(f"run {head.id} is held", error)
                     continue
-                if isinstance(history, Corrupt):
-                    corrupt.append(history)
-                    self.trouble(
-                        f"run {head.id}", FleetError(f"its journal is damaged at fact {history.n}: {history.reason}")
-                    )
-                    continue
-                run = fold(await self.workflows.program(head.plan), history)
                 doubtful += self._go_on(run)
                 taken.append(head.id)
-        _, wake = await self.store.runs.due(self.now())
+        _, wake = await self.store.runs.due(now)
         if wake is not None:
             self.timers.set("", wake)
         self.recovered = Recovered(runs=tuple(taken), in_doubt=doubtful, corrupt=tuple(corrupt))
@@ -262,8 +275,7 @@ class Engine:
             for kind, _, value, _ in step.notes or ():
                 if kind == "process":
                     self._kill_orphan(run, step.path, value)
-        now = self.now()
-        doubtful = len(recovered(run, now, ""))
+        doubtful = len(recovered(run, self.now(), ""))
         driver = self.live[run.id] = Driver(self, run)
         driver.tell(lambda run, now: recovered(run, now, "the engine stopped between intent and outcome"))
         return doubtful
@@ -290,18 +302,28 @@ class Engine:
 
     async def _wake_due(self) -> None:
         """Parked runs whose time has come, as the store knows them."""
+        now = self.now()
+        seen: set[str] = set()
         while True:
-            due, wake = await self.store.runs.due(self.now())
-            for run_id in due:
+            most = len(seen) + DUE_BATCH
+            due, wake = await self.patient("timers", partial(self.store.runs.due, now, most))
+            fresh = [run_id for run_id in due if run_id not in seen]
+            if not fresh:
+                break
+            # Until its append is durable a run that was woken is still among those that are due.
+            seen.update(fresh)
+            for run_id in fresh:
                 if run_id not in self.live:
                     await self._wake_parked(run_id)
-            if not due:
-                break
         if wake is not None:
             self.timers.set("", wake)
 
     async def _wake_parked(self, run_id: str) -> None:
-        driver = await self.driver(run_id)
+        try:
+            driver = await self.patient(f"run {run_id}", lambda: self.driver(run_id))
+        except FleetError as error:
+            self.trouble(f"run {run_id} is held", error)
+            return
         if driver is not None:
             driver.wake()
 
@@ -309,10 +331,7 @@ class Engine:
 
     async def history(self, run_id: str) -> list[AnyFact]:
         """All facts of a run. Raises `FleetError` when its journal is damaged."""
-        found = (await self.store.journal.histories([run_id])).get(run_id)
-        if isinstance(found, Corrupt):
-            raise FleetError(f"the journal of run {run_id} is damaged at fact {found.n}: {found.reason}")
-        return found or []
+        return _readable((await self.store.journal.histories([run_id]))[run_id])
 
     async def load(self, run_id: str) -> Run | None:
         """A run, folded from its journal; None when there is none."""
@@ -339,21 +358,32 @@ class Engine:
         run = self._parked.pop(run_id, None) or await self.load(run_id)
         if run is None:
             return None
-        driver = self.live.get(run_id)
-        if driver is None:
-            driver = self.live[run_id] = Driver(self, run)
+        if run_id not in self.live:
             if run.pending:
-                driver.tell(lambda run, now: recovered(run, now, "the engine stopped between intent and outcome"))
-        return driver
+                self._go_on(run)
+            else:
+                self.live[run_id] = Driver(self, run)
+        return self.live.get(run_id)
 
     def park(self, driver: Driver) -> None:
         """Nothing is going on in a run: it becomes a row."""
         run_id = driver.run.id
         if self.live.get(run_id) is driver:
             del self.live[run_id]
+            driver.parked = True
+            self.slots.forget(run_id)
             self._parked[run_id] = driver.run
             if len(self._parked) > KEPT_PARKED:
                 del self._parked[next(iter(self._parked))]
+
+    def forward(self, run_id: str, message: Message) -> None:
+        """Something came for a driver that has parked its run: its next driver takes it."""
+        self.spawn(self._forward(run_id, message))
+
+    async def _forward(self, run_id: str, message: Message) -> None:
+        driver = await self.patient(f"run {run_id}", lambda: self.driver(run_id))
+        if driver is not None:
+            driver.deliver(message)
 
     def retire(self, driver: Driver) -> None:
         """The run is over."""
@@ -443,19 +473,25 @@ class Engine:
         """The groups an identity belongs to."""
         return [name for name, members in self._groups.items() if person in members]
 
-    def cancel_for(self, run_id: str, path: str, scope: str) -> None:
-        """Another run needs what this one holds, and its file says that the newer one wins."""
-        self.spawn(self._cancel_for(run_id, scope))
+    def cancel_for(self, run_id: str, scope: str, before: float) -> None:
+        """A run that began at that time needs what an older one holds, and its file says that the newer one wins."""
+        self.spawn(self._cancel_for(run_id, scope, before))
 
-    async def _cancel_for(self, run_id: str, scope: str) -> None:
-        driver = await self.driver(run_id)
+    async def _cancel_for(self, run_id: str, scope: str, before: float) -> None:
+        driver = await self.patient(f"run {run_id}", lambda: self.driver(run_id))
         if driver is None:
             return
 
         def ask(run: Run, now: float) -> list[AnyFact]:
-            if run.ended or run.verdict is not None:
+            if run.ended or run.verdict is not None or run.created is None or run.created.at > before:
                 return []
             failure = Failure("CANCELLED", f"a newer run took {scope}", retryable=False)
             return [RunCancelRequested(at=max(now, run.at), by="", reason=f"replaced in {scope}", error=failure)]
 
         driver.tell(ask)
+
+
+def _readable(history: list[AnyFact] | Corrupt) -> list[AnyFact]:
+    if isinstance(history, Corrupt):
+        raise FleetError(f"the journal of run {history.run} is damaged at fact {history.n}: {history.reason}")
+    return history

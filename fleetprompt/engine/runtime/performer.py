@@ -40,10 +40,10 @@ class Performer:
         node = step.program.node
         outcome = await self._outcome(driver, step, node.type, step.input, step.secrets or {}, node.timeout)
         if outcome is not None:
-            driver.done_with(step, attempt, False, _told(self._engine, step, attempt, outcome))
+            driver.done_with(_told(self._engine, step.path, attempt, outcome))
 
     async def _reconcile(self, driver: Driver, step: Step) -> None:
-        attempt = step.attempt
+        path, attempt = step.path, step.attempt
         spec = step.program.node.reconcile
         assert spec is not None
         run = driver.run
@@ -63,11 +63,12 @@ class Performer:
             result, error_found = None, Failure("INTERNAL", outcome.reason)
 
         def ask(run: Run, now: float) -> list[AnyFact]:
-            if step.attempt != attempt or step.status != "in_doubt":
+            found = run.steps.get(path)
+            if found is None or found.attempt != attempt or found.status != "in_doubt":
                 return []
-            return reconciled(run, step, max(now, run.at), result, error_found)
+            return reconciled(run, found, max(now, run.at), result, error_found)
 
-        driver.done_with(step, attempt, True, ask)
+        driver.done_with(ask)
 
     async def _outcome(
         self,
@@ -119,7 +120,8 @@ class Performer:
                 return cast("Outcome", await kind.perform(context))
             return await _within(timeout, kind.perform(context))
         except asyncio.CancelledError:
-            return None
+            task = asyncio.current_task()
+            return None if task is None or task.cancelling() else Unknown("the work ended itself by a cancellation")
         except FleetError as error:
             failure = Failure(error.code, error.message, hint=error.hint, retryable=False)
             return Failed(failure)
@@ -152,14 +154,15 @@ class _Expired(Unknown, frozen=True):
     """The attempt took too long and was stopped."""
 
 
-def _told(engine: Engine, step: Step, attempt: int, outcome: Outcome) -> Ask:
+def _told(engine: Engine, path: str, attempt: int, outcome: Outcome) -> Ask:
     """What the driver is told: facts, made by the core from the outcome at the time it is taken up."""
     secrets = engine.secrets
     if secrets.known:
         outcome = _redacted(engine, outcome)
 
     def ask(run: Run, now: float) -> list[AnyFact]:
-        if step.attempt != attempt or step.status != "running":
+        step = run.steps.get(path)
+        if step is None or step.attempt != attempt or step.status != "running":
             return []
         at = now if now > run.at else run.at
         if isinstance(outcome, Done):

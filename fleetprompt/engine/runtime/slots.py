@@ -1,7 +1,12 @@
-"""Slots: who may run now. Requests queue by priority and age; the store has the last word when a claim is taken."""
+"""Slots: who may run now. Requests queue by priority and age; the store has the last word when a claim is taken.
+
+Whoever wants several slots gets them together or waits without any, so that no two can wait for each other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -17,28 +22,33 @@ RECHECK_SECONDS = 1.0
 """How soon a slot that another engine holds is asked for again."""
 
 Holder = tuple[str, str]
-"""Run and path."""
+"""Run and path, as claims are kept: a step's path, `@` for the run's own group, empty for its other slots."""
+Want = tuple[str, Slot]
+"""A slot, and the path under which it will be held."""
 
 
 class Request:
     """A run (empty path) or a step that wants slots."""
 
-    __slots__ = ("conflicted", "driver", "live", "on_conflict", "order", "path", "slots")
+    __slots__ = ("driver", "live", "on_conflict", "order", "path", "replaced", "wants")
 
     def __init__(
-        self, driver: Driver, path: str, slots: tuple[Slot, ...], on_conflict: str, order: tuple[int, int]
+        self, driver: Driver, path: str, wants: tuple[Want, ...], on_conflict: str, order: tuple[int, int]
     ) -> None:
         self.driver = driver
         self.path = path
-        self.slots = slots
+        self.wants = wants
         self.on_conflict = on_conflict
         self.order = order
         self.live = True
-        self.conflicted = False
+        self.replaced: set[str] = set()
+        """Runs that were told to make room for this one."""
 
     @property
-    def holder(self) -> Holder:
-        return (self.driver.run.id, self.path)
+    def section(self) -> Want | None:
+        """The critical section that `on_conflict` is about."""
+        own = self.path or "@"
+        return next((want for want in self.wants if want[0] == own), None)
 
 
 class Section:
@@ -62,80 +72,100 @@ class Slots:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._sections: dict[str, Section] = {}
-        self._requests: dict[Holder, Request] = {}
+        self._requests: dict[str, dict[str, Request]] = {}
+        """By run and path."""
         self._held: dict[str, set[tuple[str, str]]] = {}
         """Run to (scope, path)."""
         self._count = 0
         self._loading = False
+        self._released: list[Append] = []
+        """What was released while holders were being read: the answer may be older."""
 
     @property
     def waiting(self) -> int:
-        return len(self._requests)
+        return sum(map(len, self._requests.values()))
 
     def request(self, driver: Driver) -> None:
-        """Ask for whatever a run and its steps want now."""
+        """Ask for whatever a run and its steps want now, and for nothing else any more."""
         run = driver.run
-        created = run.created
-        assert created is not None
-        if run.wants_slot:
-            missing = tuple(slot for slot in created.slots if slot.scope not in run.held)
-            concurrency = run.program.plan.concurrency
-            on_conflict = concurrency.on_conflict if concurrency is not None else "queue"
-            self._ask(driver, "", missing, on_conflict)
-        for path, step in run.wanted.items():
-            wanted = step.program.node.concurrency
-            if wanted is not None and not run.blocked:
-                self._ask(driver, path, (Slot(step.ref, wanted.limit),), wanted.on_conflict)
-
-    def _ask(self, driver: Driver, path: str, slots: tuple[Slot, ...], on_conflict: str) -> None:
-        holder = (driver.run.id, path)
-        known = self._requests.get(holder)
-        if known is not None and known.driver is driver:
+        asked = self._requests.get(run.id)
+        if asked is not None:
+            for path in [path for path in asked if not (path in run.wanted if path else run.wants_slot)]:
+                self._forget(asked[path])
+        if not run.wants_slot and not run.wanted:
             return
+        own = _own(run)
+        if run.wants_slot:
+            concurrency = run.program.plan.concurrency
+            self._ask(driver, "", own, concurrency.on_conflict if concurrency is not None else "queue")
+        for path, step in list(run.wanted.items()):
+            concurrency = step.program.node.concurrency
+            if concurrency is not None and not run.paused:
+                wants = ((path, Slot(step.ref, concurrency.limit)), *own)
+                self._ask(driver, path, wants, concurrency.on_conflict)
+
+    def _ask(self, driver: Driver, path: str, wants: tuple[Want, ...], on_conflict: str) -> None:
+        requests = self._requests.setdefault(driver.run.id, {})
+        known = requests.get(path)
+        if known is not None:
+            if known.driver is driver and known.wants == wants:
+                return
+            known.live = False
         created = driver.run.created
         self._count += 1
-        order = (-(created.priority if created else 0), self._count)
-        request = Request(driver, path, slots, on_conflict, order)
-        self._requests[holder] = request
-        for slot in slots:
+        order = known.order if known is not None else (-(created.priority if created else 0), self._count)
+        request = requests[path] = Request(driver, path, wants, on_conflict, order)
+        for _, slot in wants:
             section = self._sections.setdefault(slot.scope, Section(slot.scope))
             heappush(section.queue, (order, request))
         self._consider(request)
 
     def _consider(self, request: Request) -> bool:
         """Grant a request if everything it wants is free; False when it has to wait."""
-        sections = [self._sections[slot.scope] for slot in request.slots]
-        if not all(section.loaded for section in sections):
+        run = request.driver.run.id
+        found = [(self._sections[slot.scope], slot, (run, path)) for path, slot in request.wants]
+        if not all(section.loaded for section, _, _ in found):
             self._load()
             return False
-        holder = request.holder
-        if not all(s.free(slot, holder) for s, slot in zip(sections, request.slots, strict=True)):
+        if not all(section.free(slot, holder) for section, slot, holder in found):
             self._conflict(request)
             return False
-        for section, slot in zip(sections, request.slots, strict=True):
+        for section, slot, holder in found:
             section.holders[holder] = slot.amount
-            self._held.setdefault(holder[0], set()).add((slot.scope, holder[1]))
+            self._held.setdefault(run, set()).add((slot.scope, holder[1]))
         self._forget(request)
-        slot = request.slots[0] if request.slots else Slot("", 0)
+        slot = request.wants[0][1] if request.wants else Slot("", 0)
         request.driver.grant(request.path, slot)
         return True
 
     def _conflict(self, request: Request) -> None:
-        if request.conflicted or request.on_conflict == "queue":
+        """The request has to wait: if that is for a critical section, its file says what else can be done."""
+        wanted = request.section
+        if wanted is None or request.on_conflict == "queue":
             return
-        request.conflicted = True
+        path, slot = wanted
+        section, run = self._sections[slot.scope], request.driver.run
+        if section.free(slot, (run.id, path)):
+            return
         if request.on_conflict == "skip":
             self._forget(request)
             request.driver.refuse(request.path, "skip")
             return
-        for slot in request.slots:
-            for run, path in list(self._sections[slot.scope].holders):
-                if run != request.driver.run.id:
-                    self._engine.cancel_for(run, path, slot.scope)
+        before = run.created.at if run.created is not None else 0.0
+        rivals = [other.driver.run.id for _, other in section.queue if other.live and other.on_conflict != "queue"]
+        for other in (*(holder for holder, _ in section.holders), *rivals):
+            if other != run.id and other not in request.replaced:
+                request.replaced.add(other)
+                self._engine.cancel_for(other, slot.scope, before)
 
     def _forget(self, request: Request) -> None:
         request.live = False
-        self._requests.pop(request.holder, None)
+        run = request.driver.run.id
+        requests = self._requests.get(run, {})
+        if requests.get(request.path) is request:
+            del requests[request.path]
+            if not requests:
+                del self._requests[run]
 
     def _load(self) -> None:
         if not self._loading:
@@ -143,72 +173,66 @@ class Slots:
             self._engine.spawn(self._fill())
 
     async def _fill(self) -> None:
-        while True:
-            missing = [section for section in self._sections.values() if not section.loaded]
-            if not missing:
-                break
+        engine = self._engine
+        while missing := [section for section in self._sections.values() if not section.loaded]:
             for section in missing:
-                for holder in await self._engine.store.claims.holders(section.scope):
-                    section.holders.setdefault((holder.run, holder.path), holder.amount)
-                    self._held.setdefault(holder.run, set()).add((section.scope, holder.path))
+                self._released.clear()
+                scope = section.scope
+                holders = await engine.patient(f"slots of {scope}", partial(engine.store.claims.holders, scope))
+                for holder in holders:
+                    if not any(_releases(entry, holder.run, holder.path) for entry in self._released):
+                        section.holders.setdefault((holder.run, holder.path), holder.amount)
+                        self._held.setdefault(holder.run, set()).add((scope, holder.path))
                 section.loaded = True
         self._loading = False
         for section in list(self._sections.values()):
             self._pump(section)
 
     def _pump(self, section: Section) -> None:
-        """Grant what has become possible, in order."""
-        queue = section.queue
-        while queue:
-            request = queue[0][1]
-            if not request.live:
-                heappop(queue)
+        """Grant what has become possible, in order; who waits for something else holds up nobody here."""
+        waiting: list[tuple[tuple[int, int], Request]] = []
+        while section.queue:
+            entry = heappop(section.queue)
+            request = entry[1]
+            if not request.live or self._consider(request) or not request.live:
                 continue
-            if not self._consider(request):
-                if not request.live:
-                    continue
-                return
-            heappop(queue) if queue and queue[0][1] is request else None
+            waiting.append(entry)
+            run = request.driver.run.id
+            if any(slot.scope == section.scope and not section.free(slot, (run, path)) for path, slot in request.wants):
+                break
+        for entry in waiting:
+            heappush(section.queue, entry)
 
     # ------------------------------------------------------------ what became of it
 
     def committed(self, entry: Append) -> None:
         """Claims were released by an append that is durable."""
-        touched: list[Section] = []
-        for path in entry.releases:
-            touched += self._release(entry.run, path)
-        for section in touched:
-            self._pump(section)
+        if self._loading:
+            self._released.append(entry)
+        held = self._held.get(entry.run, ())
+        self._release(entry.run, [(scope, path) for scope, path in held if _releases(entry, entry.run, path)])
 
-    def unused(self, run: Run, path: str) -> None:
-        """A granted slot was not taken after all."""
-        for section in self._release(run.id, path):
-            self._pump(section)
+    def review(self, run: Run) -> None:
+        """Forget slots that were granted to a run and that it has not taken."""
+        held = self._held.get(run.id, ())
+        self._release(run.id, [(scope, path) for scope, path in held if not _holds(run, scope, path)])
 
-    def _release(self, run: str, path: str) -> list[Section]:
+    def _release(self, run: str, gone: Sequence[tuple[str, str]]) -> None:
         held = self._held.get(run)
-        if held is None:
-            return []
-        gone = [(scope, p) for scope, p in held if path == "*" or p == path]
-        touched: list[Section] = []
-        for scope, p in gone:
-            if path == "" and scope.startswith("group:"):
-                continue
-            held.discard((scope, p))
-            section = self._sections.get(scope)
-            if section is not None:
-                section.holders.pop((run, p), None)
-                touched.append(section)
+        if held is None or not gone:
+            return
+        held.difference_update(gone)
         if not held:
             del self._held[run]
-        return touched
+        sections = [self._sections[scope] for scope, _ in gone if scope in self._sections]
+        for scope, path in gone:
+            if scope in self._sections:
+                self._sections[scope].holders.pop((run, path), None)
+        for section in sections:
+            self._pump(section)
 
-    def refused(self, driver: Driver, refusal: ClaimRefused) -> None:
+    def refused(self, refusal: ClaimRefused) -> None:
         """The store knows of holders that we did not: believe it, and ask again later."""
-        run = driver.run.id
-        for scope, path in list(self._held.get(run, ())):
-            if scope == refusal.slot.scope or (not path and scope not in driver.run.held):
-                self._release(run, path)
         section = self._sections.setdefault(refusal.slot.scope, Section(refusal.slot.scope))
         section.holders = {(holder.run, holder.path): holder.amount for holder in refusal.holders}
         section.loaded = True
@@ -221,5 +245,25 @@ class Slots:
 
     def forget(self, run: str) -> None:
         """The run is no longer driven here."""
-        for holder in [holder for holder in self._requests if holder[0] == run]:
-            self._forget(self._requests[holder])
+        for request in list(self._requests.get(run, {}).values()):
+            self._forget(request)
+
+
+def _own(run: Run) -> tuple[Want, ...]:
+    """The slots that a run needs and does not hold."""
+    created = run.created
+    if created is None or run.has_slots:
+        return ()
+    missing = [slot for slot in created.slots if slot.scope not in run.held]
+    return tuple(("@" if slot.scope.startswith("group:") else "", slot) for slot in missing)
+
+
+def _holds(run: Run, scope: str, path: str) -> bool:
+    if path in ("", "@"):
+        return scope in run.held
+    step = run.steps.get(path)
+    return step is not None and step.slot is not None and step.slot.scope == scope
+
+
+def _releases(entry: Append, run: str, path: str) -> bool:
+    return entry.run == run and ("*" in entry.releases or path in entry.releases)
