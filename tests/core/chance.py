@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
+from random import Random
 from typing import Any, TypeVar
 
 import msgspec
@@ -47,6 +48,16 @@ class Dice:
 
     def pick(self, choices: Sequence[T]) -> T:
         return choices[self.below(len(choices))]
+
+
+class Seeded(Dice):
+    """The same from a number: nothing to shrink, but ten times as much of it in the same time."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
+
+    def below(self, n: int) -> int:
+        return self._random.randrange(n)
 
 
 _STRATEGIES: dict[int, Any] = {}
@@ -118,7 +129,7 @@ class Maker:
         if dice.chance(20):
             more["set"] = {"n": "vars.n + 1"}
         if made.kind not in ("approval", "stop") and dice.chance(25):
-            more["retry"] = Retry(2 + dice.below(2), backoff=float(dice.pick([0, 3])))
+            more["retry"] = Retry(2 + dice.below(2), backoff=float(dice.pick([0, 5])), factor=1.0, jitter=0.0)
         if before and made.kind == "effect" and dice.chance(20):
             more["config"] = {"from": f"${{{{ steps.{dice.pick(before).id}.output }}}}"}
         if not self.calm:
@@ -148,7 +159,7 @@ class Maker:
                 timeout = {} if self.calm else {"timeout": 20, "on_timeout": dice.pick(["reject", "approve", "fail"])}
                 return ask(id_, quorum=1 + dice.below(2), **timeout)
             case "delay":
-                return delay(id_, dice.pick([0, 10]))
+                return delay(id_, dice.pick([0, 5, 20]))
             case "wait":
                 return listen(id_, "s.*", timeout=None if self.calm else dice.pick([None, 15]))
             case "workflow":
@@ -171,7 +182,7 @@ class Maker:
                 fields["reconcile"] = Reconcile("look", {}, "result.found")
         if dice.chance(30):
             repeat = "safe" if self.safe or dice.chance(60) else "never"
-            fields["compensate"] = act("undo", repeat=repeat, retry=Retry(1 + dice.below(2), backoff=2.0))
+            fields["compensate"] = act("undo", repeat=repeat, retry=Retry(1 + dice.below(2), backoff=5.0, jitter=0.0))
         if dice.chance(8):
             fields["poll"] = Poll("result > 1", 5.0, timeout=None if self.calm else 12.0)
         if dice.chance(10):
@@ -180,7 +191,7 @@ class Maker:
 
     def composite(self, id_: str, depth: int) -> Node:
         dice = self.dice
-        limit = None if self.calm or not dice.chance(20) else float(dice.pick([2, 20]))
+        limit = None if self.calm or not dice.chance(20) else float(dice.pick([5, 20]))
         match dice.pick(COMPOSITES):
             case "parallel":
                 branches = {f"b{i}": self.block(depth + 1) for i in range(1 + dice.below(3))}
@@ -283,7 +294,7 @@ class World:
         if run.wake_at is not None:
             found.append(play.wake)
         if not calm:
-            found.append(lambda: play.tick(dice.pick([0, 1, 7])))
+            found.append(lambda: play.tick(dice.pick([0, 1, 7, 60])))
             if self.orders and dice.chance(15):
                 found.append(play.resume if run.paused else play.pause)
             if self.orders and dice.chance(10) and run.root is not None and not run.root.closing:

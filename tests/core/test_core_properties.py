@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from chance import LARGE, Dice, Order, World, nodes_of, number, outcome, plans, slots
+from chance import LARGE, Dice, Maker, Order, Seeded, World, nodes_of, number, outcome, plans, slots
 from fate import Fate, lived, same_end, undisturbed
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from play import Play
 
@@ -40,6 +40,19 @@ def test_every_run_ends_and_is_at_any_time_what_its_journal_says(plan: Plan, dat
     play = begin(plan, dice, every=5)
     world = World(play, dice)
     world.live()
+    play.check()
+    never_performed_twice_without_an_order(play, plan)
+    facts_tell_a_story(play.facts)
+
+
+@settings(max_examples=1200, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(st.integers(0, 2**32))
+def test_larger_runs_end_too(seed: int) -> None:
+    """As above, with plans and lives that hypothesis would seldom come upon."""
+    dice = Seeded(seed)
+    plan = Maker(dice).plan()
+    play = begin(plan, dice, every=10)
+    World(play, dice).live(turns=80)
     play.check()
     never_performed_twice_without_an_order(play, plan)
     facts_tell_a_story(play.facts)
