@@ -110,7 +110,7 @@ async def test_what_an_engine_takes_up(store: Store) -> None:
         store,
         run("pending", status="pending", created_at=NOW + 5),
         run("running", created_at=NOW + 4),
-        run("done", status="completed", finished_at=NOW),
+        run("done", status="completed", finished_at=NOW, waiting_on="slot"),
         run("foreign", tenant="b", created_at=NOW + 3),
         parked("slot", "slot", Wait("a", "slot", "pool")),
         parked("hidden-slot", "approval", Wait("a", "slot", "pool"), Wait("b", "approval")),

@@ -19,14 +19,21 @@ from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.claims import Ledger
 from fleetprompt.engine.store.extras import Extras
 from fleetprompt.engine.store.statements import Session, Statements
-from fleetprompt.engine.store.tables import RUN_IMMUTABLE, runs
+from fleetprompt.engine.store.tables import RUN_IMMUTABLE, RUN_PROGRESS, runs
 
 TAGS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnyFact)}
 
 Outcome = Appended | ClaimRefused | Conflict
 
 _json = msgspec.json.Encoder().encode
-_mutable = itemgetter(*(at for at, column in enumerate(runs.c) if column.name not in RUN_IMMUTABLE))
+_NAMES = [column.name for column in runs.c]
+_mutable = itemgetter(*(at for at, name in enumerate(_NAMES) if name not in RUN_IMMUTABLE))
+_progress = itemgetter(*(_NAMES.index(name) for name in RUN_PROGRESS))
+_standing = itemgetter(
+    *(at for at, name in enumerate(_NAMES) if name not in RUN_IMMUTABLE and name not in RUN_PROGRESS)
+)
+MOST_STANDING = 4096
+"""Runs whose standing is remembered: about as many as are ever live at a time."""
 _LABELS = list(runs.c.keys()).index("labels")
 
 
@@ -49,6 +56,14 @@ class Applier:
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
+        self._standings: dict[str, tuple[int, tuple[Any, ...]]] = {}
+        """Run to its number of facts and the columns that seldom change, as they were written last.
+
+        What is not there is written in full, so it is forgotten whenever a transaction is taken back."""
+
+    def forget(self) -> None:
+        """A transaction was taken back: nothing is known of what the rows hold."""
+        self._standings.clear()
 
     def apply(self, session: Session, batch: Sequence[Pending], seq: int) -> tuple[list[Outcome], int]:
         """Apply entries behind position `seq`; what became of each, and the last position.
@@ -110,15 +125,28 @@ class Applier:
     def _write_heads(self, session: Session, heads: dict[str, tuple[int, RunHead]]) -> None:
         starts: list[tuple[Any, ...]] = []
         steps: list[tuple[Any, ...]] = []
+        progress: list[tuple[Any, ...]] = []
+        standings = self._standings
+        if len(standings) > MOST_STANDING:
+            standings.clear()
         for run, (after, head) in heads.items():
             row = head_row(head)
-            if after:
-                steps.append((run, head.tenant, after, *_mutable(row)))
-            else:
+            standing = _standing(row)
+            if not after:
                 starts.append(row)
+            elif standings.get(run) == (after, standing):
+                progress.append((run, head.tenant, after, *_progress(row)))
+            else:
+                steps.append((run, head.tenant, after, *_mutable(row)))
+            if head.finished_at is None:
+                standings[run] = (head.n, standing)
+            else:
+                standings.pop(run, None)
         if starts and self._statements.run_insert.execute(session, starts) != len(starts):
             raise Mismatch("it exists already")
         if steps and self._statements.run_update.execute(session, steps) != len(steps):
+            raise Mismatch("it holds another number of facts")
+        if progress and self._statements.run_progress.execute(session, progress) != len(progress):
             raise Mismatch("it holds another number of facts")
 
 

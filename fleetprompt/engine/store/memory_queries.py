@@ -64,8 +64,10 @@ class MemoryRuns:
             head
             for head in self._state.runs.values()
             if head.status in ("pending", "running")
-            or head.waiting_on == "slot"
-            or (head.status == "waiting" and (head.id in ready or (head.wake_at or now + 1) <= now))
+            or (
+                head.status == "waiting"
+                and (head.waiting_on == "slot" or head.id in ready or (head.wake_at or now + 1) <= now)
+            )
         )
         return sorted(found, key=_created)[:limit]
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from fleetprompt.engine.store import tables
 from fleetprompt.engine.store.dialect import Dialect, Rows
-from fleetprompt.engine.store.tables import RUN_IMMUTABLE
+from fleetprompt.engine.store.tables import RUN_IMMUTABLE, RUN_PROGRESS
 
 SIZES = (128, 32, 8, 2, 1)
 """Rows per statement: few enough to be prepared once each, close enough that little is left over."""
@@ -113,6 +113,8 @@ class Statements:
         self.run_update = bulk(
             [t.runs.c.id, t.runs.c.tenant, AFTER, *(c for c in t.runs.c if c.name not in RUN_IMMUTABLE)], _update_runs
         )
+        progress = [t.runs.c[name] for name in RUN_PROGRESS]
+        self.run_progress = bulk([t.runs.c.id, t.runs.c.tenant, AFTER, *progress], _update_runs)
         self.run_facts = bulk([t.runs.c.id, t.runs.c.tenant], _run_facts)
         self.waits_delete = bulk(_key(t.waits), lambda given: _delete(t.waits, given))
         self.waits_upsert = bulk(every(t.waits), lambda given: dialect.upsert(t.waits, _all(given)))

@@ -94,6 +94,8 @@ _ORIGIN = frozenset({"root", "parent", "parent_path", "retry_of", "correlation",
 _BELONGING = frozenset({"owner", "project", "session", "labels"})
 RUN_IMMUTABLE = frozenset({"id", "tenant", "workflow", "plan", "created_at"}) | _ORIGIN | _BELONGING
 """Columns that the first append sets for good."""
+RUN_PROGRESS = ("n", "updated_at", "step", "steps_done", "cost_nano", "tokens")
+"""Columns that change with every step. No index knows them, so changing them alone is cheap."""
 
 
 PARTIAL: list[tuple[sa.Index, sa.ColumnElement[bool]]] = []
@@ -109,7 +111,8 @@ def _literal(column: sa.Column[str], *values: str) -> sa.ColumnElement[bool]:
     return column.in_([sa.literal_column(f"'{value}'") for value in values])
 
 
-LIVE = sa.or_(_literal(runs.c.status, "pending", "running"), _literal(runs.c.waiting_on, "slot"))
+_FOR_SLOT = sa.and_(_literal(runs.c.status, "waiting"), _literal(runs.c.waiting_on, "slot"))
+LIVE = sa.or_(_literal(runs.c.status, "pending", "running"), _FOR_SLOT)
 """What an engine takes up whatever the time is."""
 COMPLETED = _literal(runs.c.status, "completed")
 

@@ -87,6 +87,7 @@ class Transaction:
 
     def apart(self, session: Session, jobs: Sequence[Job], seq: int) -> list[Result]:
         """Perform jobs one by one: each that cannot be performed fails alone. Raises faults of the database only."""
+        self.taken_back()
         results: list[Result] = []
         for job in jobs:
             if isinstance(job, WorkJob):
@@ -95,6 +96,10 @@ class Transaction:
                 outcome, seq = self._alone(session, job.pending, seq)
                 results.append((job.future, outcome))
         return results
+
+    def taken_back(self) -> None:
+        """To be told when what was performed did not become durable."""
+        self._applier.forget()
 
     def is_fault(self, error: Exception) -> bool:
         """Whether the database itself failed, so that trying one by one is pointless."""
@@ -108,6 +113,7 @@ class Transaction:
             if self.is_fault(error):
                 raise
             session.execute("ROLLBACK TO SAVEPOINT alone", ())
+            self.taken_back()
             outcome, after = self._refusal(pending, error), seq
         session.execute("RELEASE SAVEPOINT alone", ())
         return outcome, after

@@ -198,11 +198,16 @@ class PostgresWriter:
             results = self._transaction.together(session, jobs, session.position())
         except Exception as error:
             if self._transaction.is_fault(error):
+                self._transaction.taken_back()
                 raise
             connection.rollback()
             session = self._begin(connection)
             results = self._transaction.apart(session, jobs, session.position())
-        connection.commit()
+        try:
+            connection.commit()
+        except Exception:
+            self._transaction.taken_back()
+            raise
         self.commits += 1
         return results
 

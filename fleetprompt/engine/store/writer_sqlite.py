@@ -238,6 +238,7 @@ class SqliteWriter:
                 return self._commit(jobs)
             except Exception as error:
                 self._take_back()
+                self._transaction.taken_back()
                 failure = self._failure(error)
                 if not sqlite.is_busy(error) or time.monotonic() - began > self.patience:
                     return [(job.future, failure) for job in jobs]

@@ -73,7 +73,8 @@ def _runs() -> None:
     )
     _index("runs", "created", "tenant created_at id")
     _index("runs", "status", "tenant status created_at id")
-    _index("runs", "live", "created_at id", "status IN ('pending', 'running') OR waiting_on IN ('slot')")
+    live = "status IN ('pending', 'running') OR status IN ('waiting') AND waiting_on IN ('slot')"
+    _index("runs", "live", "created_at id", live)
     _index("runs", "wake", "wake_at", "wake_at IS NOT NULL")
     _index("runs", "ended", "tenant finished_at", "finished_at IS NOT NULL")
     _index("runs", "completed", "tenant workflow finished_at id", "status IN ('completed')")
