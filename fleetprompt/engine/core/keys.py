@@ -25,7 +25,8 @@ def effect_key(run: Run, step: Step) -> str:
     created = run.created
     assert created is not None
     root = created.key_root or created.root or created.run
-    return _hash(root, _ATTEMPT.sub("", step.path), str(step.generation))[:32]
+    path = _ATTEMPT.sub("", step.path) if "#" in step.path else step.path
+    return _hash(root, path, str(step.generation))[:32]
 
 
 def child_id(run: Run, step: Step, attempt: int) -> str:
