@@ -277,9 +277,9 @@ class World:
         found: list[Callable[[], Any]] = []
         if run.paused:
             found.append(play.resume)
-        if run.wants_slot and play.asked_slot():
+        if run.wants_slot and play.could_have():
             found.append(play.grant)
-        found += [partial(play.grant, path) for path in run.wanted if play.asked_slot(path)]
+        found += [partial(play.grant, path) for path in run.wanted if play.could_have(path)]
         found += [partial(self.outcome, step, calm=calm) for step in run.pending.values()]
         for step in run.steps.values():
             match step.on:

@@ -42,7 +42,7 @@ class Fate:
         if run.wants_slot:
             return play.grant
         for path in run.wanted:
-            if play.asked_slot(path):
+            if play.could_have(path):
                 return lambda: play.grant(path)
         for step in run.pending.values():
             return self._performed(play, step)

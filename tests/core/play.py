@@ -352,12 +352,22 @@ class Play:
 
     # ------------------------------------------------------------ what happens
 
+    def hand_in(self, ask: Callable[[], list[AnyFact] | Refusal]) -> list[AnyFact]:
+        """Ask what something means, with every value that the answer needs, and append it."""
+        while True:
+            try:
+                facts = ask()
+                break
+            except NeedsValue as needs:
+                self.load(needs.digest)
+        return self.tell(facts)
+
     def step(self, path: str) -> Step:
         return self.run.steps[path]
 
     def ok(self, path: str, output: Any = None, **fields: Any) -> list[AnyFact]:
         """The effect of a step happened."""
-        return self.tell(outcome.succeeded(self.run, self._owed(path), self._at(), output, **fields))
+        return self.hand_in(lambda: outcome.succeeded(self.run, self._owed(path), self._at(), output, **fields))
 
     def fail(
         self, path: str, code: Code = "TOOL_ERROR", message: str = "boom", *, retryable: bool = True, **fields: Any
@@ -370,7 +380,7 @@ class Play:
         return self.tell(outcome.unknown(self.run, self._owed(path), self._at(), reason, code))
 
     def reconciled(self, path: str, result: Any = None, error: Failure | None = None) -> list[AnyFact]:
-        return self.tell(outcome.reconciled(self.run, self._owed(path), self._at(), result, error))
+        return self.hand_in(lambda: outcome.reconciled(self.run, self._owed(path), self._at(), result, error))
 
     def _owed(self, path: str) -> Step:
         assert path in self.run.pending, f"{path} is {self.status(path)}; owed: {list(self.run.pending)}"
@@ -381,15 +391,18 @@ class Play:
 
     def grant(self, path: str = "") -> list[AnyFact]:
         """A slot is free for the run, or for a step of it."""
-        return self.tell(self.asked_slot(path))
+        return self.hand_in(lambda: self.asked_slot(path))
 
     def asked_slot(self, path: str = "") -> list[AnyFact]:
-        if not path:
-            created = self.run.created
-            assert created is not None
-            return grant(self.run, "", created.slots[0], self.now) if self._own_free() else []
-        slot = self.slot_of(path)
-        return grant(self.run, path, slot, self.now) if self.free(slot) and self._own_free() else []
+        if not self.could_have(path):
+            return []
+        created = self.run.created
+        slot = self.slot_of(path) if path else created.slots[0] if created is not None else Slot("", 0)
+        return grant(self.run, path, slot, self.now)
+
+    def could_have(self, path: str = "") -> bool:
+        """Whether what a step, or the run, waits for is free, and nothing else is in the way."""
+        return not self.run.paused and self._own_free() and (not path or self.free(self.slot_of(path)))
 
     def _own_free(self) -> bool:
         created = self.run.created
@@ -419,7 +432,7 @@ class Play:
         return self.tell(command.resume(self.run, self.now, by="ana"))
 
     def vote(self, path: str, by: str = "ana", decision: str = "approved", **fields: Any) -> list[AnyFact]:
-        return self.tell(self.voted(path, by, decision, **fields))
+        return self.hand_in(lambda: self.voted(path, by, decision, **fields))
 
     def voted(self, path: str, by: str = "ana", decision: str = "approved", **fields: Any) -> list[AnyFact] | Refusal:
         gate = self.step(path).gate
@@ -427,17 +440,21 @@ class Play:
         return command.vote(self.run, self.now, approval=gate.id, by=by, decision=decision, **fields)
 
     def resolve(self, path: str, answer: str, output: Any = None) -> list[AnyFact]:
-        return self.tell(command.resolve(self.run, self.now, path=path, answer=answer, output=output, by="ana"))
+        return self.hand_in(
+            lambda: command.resolve(self.run, self.now, path=path, answer=answer, output=output, by="ana")
+        )
 
     def hear(self, type_: str = "it.happened", data: Any = None, subject: str = "", id: str = "s1") -> list[AnyFact]:
         signal = Signal(id=id, type=type_, source="test", at=self.now, data=data, subject=subject)
-        return self.tell(command.hear(self.run, self.now, signal))
+        return self.hand_in(lambda: command.hear(self.run, self.now, signal))
 
     def child(self, path: str, status: str = "completed", output: Any = None, **fields: Any) -> list[AnyFact]:
         """The child run of a step is over."""
         ref = fields.pop("child", self.step(path).ref)
-        return self.tell(
-            command.child_finished(self.run, self.now, path=path, child=ref, status=status, output=output, **fields)
+        return self.hand_in(
+            lambda: command.child_finished(
+                self.run, self.now, path=path, child=ref, status=status, output=output, **fields
+            )
         )
 
     # ------------------------------------------------------------ how it stands
