@@ -297,7 +297,8 @@ class World:
             found.append(lambda: play.tick(dice.pick([0, 1, 7, 60])))
             if self.orders and dice.chance(15):
                 found.append(play.resume if run.paused else play.pause)
-            if self.orders and dice.chance(10) and run.root is not None and not run.root.closing:
+            can_be_cancelled = run.verdict is None and run.root is not None and not run.root.closing
+            if self.orders and dice.chance(10) and can_be_cancelled:
                 found.append(play.cancel)
         return found
 
