@@ -342,15 +342,15 @@ PAUSES = Scenario(
 name: pauses
 steps:
   - {id: a, type: python, call: "world:act", with: {takes: 4}}
-  - {id: b, type: python, call: "world:act", repeat: safe, retry: {max_attempts: 2, backoff: 3s},
-     with: {takes: 2, fails: 1, repeat: safe}}
+  - {id: b, type: python, call: "world:act", repeat: safe, retry: {max_attempts: 9, backoff: 3s},
+     with: {takes: 2, fails_until: pause again, repeat: safe}}
   - {id: c, type: delay, for: 1h}
   - {id: d, type: python, call: "world:act"}
 """],
     [("pauses", {}), ("pauses", {})],
     deeds=[
         command("pause", types.PAUSE, status_of("a", "running", "in_doubt")),
-        command("resume", types.RESUME, both(paused(), status_of("a", "completed"))),
+        command("resume", types.RESUME, both(paused(), status_of("a", "completed", "pending"))),
         command("pause again", types.PAUSE, status_of("b", "waiting"), key=False),
         command("resume again", types.RESUME, both(paused(), lambda w: "pause again" in w.acknowledged), key=False),
         command("cancel", types.CANCEL, status_of("c", "waiting", run="run-1"), run="run-1"),

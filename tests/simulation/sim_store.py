@@ -108,4 +108,3 @@ class SimJournal(MemoryJournal):
 
 def _named(entry: Append) -> str:
     return " ".join(f"{type(fact).__name__}:{getattr(fact, 'path', '')}" for fact in entry.facts)
-

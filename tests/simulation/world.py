@@ -7,6 +7,7 @@ everything the scenario started is over. Nothing here sleeps, and the same seed 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import random
 from collections import Counter
@@ -79,12 +80,14 @@ async def act(
     tag: str = "",
     stubborn: float = 0.0,
     broken_until: str = "",
+    fails_until: str = "",
     enough: int = 0,
 ) -> Any:
     """The effect of every simulated step: it happens halfway through. The first `fails` tries fail before that.
 
     `stubborn`: seconds it goes on after having been cancelled, before it gives in. `broken_until`: it fails for good
-    until the operator begins that deed. `enough`: the result is the number of the try, and no more than this.
+    until the operator begins that deed; `fails_until`: it fails until then. `enough`: the result is the number of
+    the try, and no more than this.
     """
     world = _world
     assert world is not None
@@ -101,7 +104,7 @@ async def act(
         await asyncio.sleep(takes * world.speed() / 2)
         if permanent or (broken_until and broken_until not in world.begun):
             raise Permanent("this fails for good")
-        if number <= fails:
+        if number <= fails or (fails_until and fails_until not in world.begun):
             raise RetryAfter(retry_after) if retry_after is not None else RuntimeError("this fails")
         result = "x" * size if size else min(number, enough) if enough else value
         deeds.happened[key] += 1
@@ -290,6 +293,7 @@ class World:
                 self.troubles += self.engine.troubles
             self.time = loop.now
             _bury(loop)
+            loop.close()
             self.loop = None
         return done
 
@@ -477,8 +481,18 @@ def _bury(loop: asyncio.AbstractEventLoop) -> None:
     """What a dead engine was about to do is never done, and nobody is told."""
     for task in asyncio.all_tasks(loop):
         task._log_destroy_pending = False  # type: ignore[attr-defined]
-        with suppress(RuntimeError):
-            task.get_coro().close()  # type: ignore[union-attr]
+        _close(task.get_coro())
+
+
+def _close(work: Any) -> None:
+    """Close a coroutine and those it was given and has not begun to await."""
+    frame = work.cr_frame
+    if frame is not None and inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+        for given in list(frame.f_locals.values()):
+            if inspect.iscoroutine(given):
+                _close(given)
+    with suppress(RuntimeError):
+        work.close()
 
 
 _files: dict[str, Loaded] = {}

@@ -71,15 +71,15 @@ class Message:
         if self.answer is not None and not self.answer.done():
             self.answer.set_result(self.result)
 
-    def fail(self, reason: str) -> None:
+    def fail(self, error: FleetError) -> None:
         """Tell whoever waits that nothing came of it."""
         if self.answer is None or self.answer.done():
             return
         if self.signal is not None and not self.overheard:
             run = self.result.run if self.result is not None else self.signal.subject
-            self.answer.set_result(Result(signal=self.signal.id, status="refused", run=run, reason=reason))
+            self.answer.set_result(Result(signal=self.signal.id, status="refused", run=run, reason=error.message))
         else:
-            self.answer.set_exception(Refused(reason))
+            self.answer.set_exception(error)
 
 
 class Driver:
@@ -133,7 +133,7 @@ class Driver:
         if self.parked:
             self.engine.forward(self.run.id, message)
         elif self.held or self.closing:
-            message.fail(CLOSED if self.closing else HELD)
+            message.fail(StoreUnavailable(CLOSED) if self.closing else Refused(HELD))
         else:
             self._inbox.append(message)
             if not self.appending:
@@ -251,7 +251,7 @@ class Driver:
             self.engine.trouble(f"append of run {entry.run}", error)
             if self.closing:
                 for message in self._taken:
-                    message.fail(CLOSED)
+                    message.fail(StoreUnavailable(CLOSED))
                 return
             asyncio.get_running_loop().call_later(pause, self._send, entry)
             return
@@ -261,9 +261,9 @@ class Driver:
             self.engine.spawn(self.reload(error))
             return
         self.engine.trouble(f"run {entry.run} is held", error)
-        self._hold(f"{HELD}: {error}")
+        self._hold(Refused(f"{HELD}: {error}"))
 
-    def _hold(self, reason: str) -> None:
+    def _hold(self, reason: FleetError) -> None:
         self.held = True
         self.engine.slots.forget(self.run.id)
         for message in (*self._taken, *self._inbox):
@@ -279,13 +279,13 @@ class Driver:
             taken, self._taken = self._taken, []
             if run is None:
                 for message in taken:
-                    message.fail(str(error))
+                    message.fail(error)
                 engine.retire(self)
                 return
             again = [message for message in taken if not message.offer and not await self._is_answered(message)]
         except FleetError as damage:
             engine.trouble(f"run {run_id} is held", damage)
-            self._hold(f"{HELD}: {damage.message}")
+            self._hold(Refused(f"{HELD}: {damage.message}"))
             return
         finally:
             self._loading = False
@@ -404,7 +404,7 @@ class Driver:
         for task in self.tasks.values():
             task.cancel()
         while self._inbox:
-            self._inbox.popleft().fail(CLOSED)
+            self._inbox.popleft().fail(StoreUnavailable(CLOSED))
 
 
 def _result(signal: Signal, facts: list[AnyFact] | Refusal, run: Run) -> Result:

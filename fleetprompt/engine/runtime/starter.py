@@ -55,7 +55,10 @@ class Starter:
         driver = Driver(engine, run, fresh=True)
         engine.live[facts[0].run] = driver
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        driver.deliver(Message(lambda run, now: facts, signal=signal, received=received, answer=answer))
+        first = Message(
+            lambda run, now: facts if run.created is None else [], signal=signal, received=received, answer=answer
+        )
+        driver.deliver(first)
         return await answer
 
     async def _top(self, signal: Signal, data: dict[str, Any], run_id: str) -> tuple[RunCreated, Program]:
@@ -104,8 +107,11 @@ class Starter:
         if above.depth + 1 > MAX_DEPTH:
             raise Refused(f"runs start runs {MAX_DEPTH} deep at most", hint="end the recursion with a condition")
         step = parent.run.steps.get(str(data.get("path")))
+        parent.wake()
         if step is None:
             raise NotFound(f"parent run {above.run} has no step {data.get('path')}")
+        if step.ref != run_id or step.status in ("cancelled", "failed", "timeout"):
+            raise Refused(f"step {step.path} of run {above.run} does not wait for this run any more")
         config: Any = step.input
         if step.input_blob is not None:
             config = await engine.blob(step.input_blob, above.tenant)
