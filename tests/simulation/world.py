@@ -195,6 +195,8 @@ class World:
         self.groups: dict[str, list[str]] = {"oncall": ["ana"]}
         self.troubles: list[tuple[float, str, str]] = []
         self.read_fault: Callable[[str], FleetError | None] = lambda what: None
+        self.read_time: Callable[[str], float] = lambda what: 0.0
+        """Seconds until an answer of the store arrives."""
         self.write_fault: Callable[[Append], FleetError | None] = lambda entry: None
         self.loaded = {loaded.plan.name: loaded for loaded in map(load, scenario.files)}
         self._ids = itertools.count(1)
@@ -258,8 +260,9 @@ class World:
         result = await call()
         if writes and not self.point(what, after=True):
             await asyncio.get_running_loop().create_future()
-        if self.chaos is not None:
-            await asyncio.sleep(self.chaos.choice((0.0, 0.0, 0.001, 0.1)))
+        pause = self.read_time(what) if self.chaos is None else self.chaos.choice((0.0, 0.0, 0.001, 0.1))
+        if pause or self.chaos is not None:
+            await asyncio.sleep(pause)
         return result
 
     def append_fault(self, entry: Append) -> FleetError | None:

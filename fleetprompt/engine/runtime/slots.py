@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fleetprompt.engine.core.facts import Slot
 from fleetprompt.engine.core.state import Run
-from fleetprompt.engine.ports import Append, ClaimRefused
+from fleetprompt.engine.ports import Append, ClaimRefused, Holder
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.driver import Driver
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RECHECK_SECONDS = 1.0
 """How soon a slot that another engine holds is asked for again."""
 
-Holder = tuple[str, str]
+Who = tuple[str, str]
 """Run and path, as claims are kept: a step's path, `@` for the run's own group, empty for its other slots."""
 Want = tuple[str, Slot]
 """A slot, and the path under which it will be held."""
@@ -54,15 +54,17 @@ class Request:
 class Section:
     """One scope: who holds it, as far as this engine knows, and who waits."""
 
-    __slots__ = ("holders", "loaded", "queue", "scope")
+    __slots__ = ("holders", "loaded", "queue", "scope", "watched")
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
-        self.holders: dict[Holder, int] = {}
+        self.watched = False
+        """It will be looked at again soon: who holds it may be driven elsewhere, and nobody tells us when it goes."""
+        self.holders: dict[Who, int] = {}
         self.queue: list[tuple[tuple[int, int], Request]] = []
         self.loaded = False
 
-    def free(self, slot: Slot, holder: Holder) -> bool:
+    def free(self, slot: Slot, holder: Who) -> bool:
         return holder in self.holders or sum(self.holders.values()) + slot.amount <= slot.limit
 
 
@@ -127,7 +129,9 @@ class Slots:
         if not all(section.loaded for section, _, _ in found):
             self._load()
             return False
-        if not all(section.free(slot, holder) for section, slot, holder in found):
+        full = [section for section, slot, holder in found if not section.free(slot, holder)]
+        if full:
+            self._watch(full)
             self._conflict(request)
             return False
         for section, slot, holder in found:
@@ -179,14 +183,31 @@ class Slots:
                 self._released.clear()
                 scope = section.scope
                 holders = await engine.patient(f"slots of {scope}", partial(engine.store.claims.holders, scope))
-                for holder in holders:
-                    if not any(_releases(entry, holder.run, holder.path) for entry in self._released):
-                        section.holders.setdefault((holder.run, holder.path), holder.amount)
-                        self._held.setdefault(holder.run, set()).add((scope, holder.path))
-                section.loaded = True
+                gone = self._released
+                self._found(section, [h for h in holders if not any(_releases(e, h.run, h.path) for e in gone)])
         self._loading = False
         for section in list(self._sections.values()):
             self._pump(section)
+
+    def _found(self, section: Section, holders: Sequence[Holder]) -> None:
+        """Believe the store, but for what our own runs were granted and may not have taken yet."""
+        ours = {who: amount for who, amount in section.holders.items() if who[0] in self._engine.live}
+        section.holders = {(holder.run, holder.path): holder.amount for holder in holders} | ours
+        section.loaded = True
+        for run, path in section.holders:
+            self._held.setdefault(run, set()).add((section.scope, path))
+
+    def _watch(self, sections: Sequence[Section]) -> None:
+        for section in sections:
+            if not section.watched and any(run not in self._engine.live for run, _ in section.holders):
+                section.watched = True
+                self._engine.later(RECHECK_SECONDS, partial(self._recheck, section))
+
+    def _recheck(self, section: Section) -> None:
+        section.watched = False
+        if any(request.live for _, request in section.queue):
+            section.loaded = False
+            self._load()
 
     def _pump(self, section: Section) -> None:
         """Grant what has become possible, in order; who waits for something else holds up nobody here."""
@@ -234,14 +255,7 @@ class Slots:
     def refused(self, refusal: ClaimRefused) -> None:
         """The store knows of holders that we did not: believe it, and ask again later."""
         section = self._sections.setdefault(refusal.slot.scope, Section(refusal.slot.scope))
-        section.holders = {(holder.run, holder.path): holder.amount for holder in refusal.holders}
-        section.loaded = True
-        self._engine.later(RECHECK_SECONDS, lambda: self._recheck(section))
-
-    def _recheck(self, section: Section) -> None:
-        section.loaded = False
-        section.holders = {}
-        self._load()
+        self._found(section, refusal.holders)
 
     def forget(self, run: str) -> None:
         """The run is no longer driven here."""
