@@ -1,4 +1,4 @@
-"""A scope that closes while something in it is timed: no new attempt begins, and nothing ends as if it had gone well."""
+"""A scope that closes while something in it is timed: no attempt begins, and nothing ends as if it had gone well."""
 
 from __future__ import annotations
 
