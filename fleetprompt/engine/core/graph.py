@@ -6,7 +6,7 @@ in `advance.py`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.program import BlockProgram
@@ -272,7 +272,7 @@ def _open_next(run: Run, step: Step, inner: Inner) -> None:
     index = inner.opened
     inner.opened += 1
     # The scope outlives `inner`, which a new attempt replaces, and its compensations still need the item.
-    item = inner.items[index] if isinstance(inner.items, list) else inner.items
+    item: Any = cast("list[Any]", inner.items)[index] if isinstance(inner.items, list) else inner.items
     open_scope(run, step, block, meters, index=index, item=item)
 
 
