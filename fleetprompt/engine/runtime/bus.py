@@ -7,6 +7,7 @@ crash in between routes it again, and those that have answered are left out.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from fleetprompt.engine.core import command
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 AGAIN_SECONDS = 1.0
 """How soon signals are routed that could not be because the store was unavailable."""
+LONGEST_TYPE = 255
+_TYPE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 MAX_DATA_BYTES = 1024 * 1024
 """Signals carry references to large things, not the things."""
 
@@ -324,13 +327,7 @@ async def _heard(answer: asyncio.Future[Any]) -> None:
 
 def validate(signal: Signal) -> None:
     """Refuse what may not enter from outside. Raises `InvalidInput`."""
-    if (
-        not signal.type
-        or len(signal.type) > 200
-        or not all(
-            part.isidentifier() or part.replace("-", "_").isalnum() for part in signal.type.replace("_", "a").split(".")
-        )
-    ):
+    if len(signal.type) > LONGEST_TYPE or not _TYPE.fullmatch(signal.type):
         raise InvalidInput(f"{signal.type!r} is not a signal type", hint="dot-separated words such as deploy.finished")
     if signal.type.startswith(types.RESERVED):
         raise InvalidInput(f"signals of type {types.RESERVED}* are the engine's own")
