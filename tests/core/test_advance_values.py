@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from play import Play, act, ask, calc, call, cond, during, each, emit, fan, halt, node, plan, snapshot, switch
+from play import Play, act, ask, calc, call, cond, during, each, emit, fan, halt, node, plan, switch
+from snapshots import snapshot
 
 from fleetprompt.engine.core.advance import advance
 from fleetprompt.engine.core.batch import SPILL_BYTES, Batch

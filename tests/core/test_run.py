@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from play import NOW, Play, act, ask, calc, call, each, fan, listen, plan, snapshot
+from play import NOW, Play, act, ask, calc, call, each, fan, listen, plan
+from snapshots import snapshot
 
 from fleetprompt.engine.core.advance import advance
 from fleetprompt.engine.core.codec import CorruptFact, decode, encode
