@@ -191,6 +191,7 @@ class World:
         self.loop: VirtualLoop | None = None
         self.store: SimStore | None = None
         self.engine: Engine | None = None
+        self.recover = True
         self.secrets = Secrets()
         self.groups: dict[str, list[str]] = {"oncall": ["ana"]}
         self.troubles: list[tuple[float, str, str]] = []
@@ -312,7 +313,7 @@ class World:
             secrets=self.secrets,
             groups=self.groups,
             directory="",
-            recover=True,
+            recover=self.recover,
         )
         self.engine = engine
         await engine.open()

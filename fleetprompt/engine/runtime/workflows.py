@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
+from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import RunFinished
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.program import Program
@@ -128,7 +128,15 @@ class Workflows:
             for entry in await self._engine.store.catalog.workflows()
             if entry.status == "active" and wanted(entry)
         ]
-        programs = [await self.program(entry.plan) for entry in active]
+        programs: list[Program] = []
+        for entry in active:
+            try:
+                programs.append(await self.program(entry.plan))
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                # Its triggers start nothing until it is there again; those of the others do.
+                self._engine.trouble(f"workflow {entry.name}", error)
         self.routes = Routes((program.digest, program.plan) for program in programs)
 
     async def last_run(self, name: str, tenant: str) -> dict[str, Any] | None:
