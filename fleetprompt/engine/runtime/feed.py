@@ -19,16 +19,21 @@ DEPTH = 10_000
 class Reader:
     """One subscription."""
 
-    __slots__ = ("_event", "entries", "run", "seq")
+    __slots__ = ("_event", "behind", "entries", "run", "seq")
 
     def __init__(self, run: str, seq: int) -> None:
         self.run = run
         self.seq = seq
         """Position of the last fact that was read."""
-        self.entries: deque[Stored | tuple[str, LogLine]] = deque(maxlen=DEPTH)
+        self.entries: deque[Stored | tuple[str, LogLine]] = deque()
+        self.behind = False
+        """It has not kept up: what it has not read is in the journal only."""
         self._event = asyncio.Event()
 
     def put(self, entry: Stored | tuple[str, LogLine]) -> None:
+        if len(self.entries) >= DEPTH:
+            self.behind = True
+            self.entries.clear()
         self.entries.append(entry)
         self._event.set()
 
@@ -79,18 +84,19 @@ class Feed:
             async for stored in self._catch_up(journal, reader):
                 yield stored
             while True:
-                if len(reader.entries) == DEPTH:
-                    reader.entries.clear()
+                while reader.behind:
+                    reader.behind = False
                     async for stored in self._catch_up(journal, reader):
                         yield stored
-                while reader.entries:
+                while reader.entries and not reader.behind:
                     entry = reader.entries.popleft()
                     if isinstance(entry, Stored):
                         if entry.seq <= reader.seq:
                             continue
                         reader.seq = entry.seq
                     yield entry
-                await reader.wait()
+                if not reader.behind:
+                    await reader.wait()
         finally:
             self.unsubscribe(reader)
 
