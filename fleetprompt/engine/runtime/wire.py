@@ -7,9 +7,8 @@ into the feed. Who cannot connect still works: engines also look at the store tw
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,6 +23,15 @@ POLL_SECONDS = 0.5
 MAX_LINE = 64 * 1024
 
 _encode = msgspec.json.encode
+
+
+class _Request(msgspec.Struct):
+    op: str
+    after: int = 0
+    run: str = ""
+
+
+_decode = msgspec.json.Decoder(_Request).decode
 
 
 class Wire:
@@ -78,35 +86,55 @@ class Wire:
         if task is not None:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ValueError, asyncio.CancelledError):
+        try:
             await self._talk(reader, writer)
-        writer.close()
+        except (ConnectionError, asyncio.IncompleteReadError, ValueError, asyncio.CancelledError):
+            pass
+        except Exception as error:
+            self._engine.trouble("socket", error)
+        finally:
+            writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
             try:
-                request: Any = msgspec.json.decode(line)
-                operation = request["op"]
-            except (msgspec.DecodeError, KeyError, TypeError):
+                request = _decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 writer.write(_encode({"error": "not a request"}) + b"\n")
                 return
-            if operation == "nudge":
+            if request.op == "nudge":
                 await self._engine.bus.drain()
                 writer.write(b'{"ok":true}\n')
                 await writer.drain()
-            elif operation == "watch":
-                await self._watch(writer, int(request.get("after") or 0), str(request.get("run") or ""))
+            elif request.op == "watch":
+                await self._watch(reader, writer, request)
                 return
             else:
-                writer.write(_encode({"error": f"unknown op {operation!r}"}) + b"\n")
+                writer.write(_encode({"error": f"unknown op {request.op!r}"}) + b"\n")
 
-    async def _watch(self, writer: asyncio.StreamWriter, after: int, run: str) -> None:
-        async for entry in self._engine.feed.watch(self._engine.store.journal, after, run):
+    async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: _Request) -> None:
+        """Until either side hangs up: where nothing happens any more, writing would never tell that nobody reads."""
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(self._send(writer, request)), loop.create_task(_hung_up(reader))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _send(self, writer: asyncio.StreamWriter, request: _Request) -> None:
+        async for entry in self._engine.feed.watch(self._engine.store.journal, request.after, request.run):
             if isinstance(entry, Stored):
                 writer.write(_encode({"fact": entry}) + b"\n")
             else:
                 writer.write(_encode({"run": entry[0], "log": entry[1]}) + b"\n")
             await writer.drain()
+
+
+async def _hung_up(reader: asyncio.StreamReader) -> None:
+    while await reader.read(MAX_LINE):
+        pass
 
 
 async def nudge(path: Path) -> bool:
