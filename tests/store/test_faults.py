@@ -233,16 +233,18 @@ def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
     kit = str(Path(__file__).parents[1] / "contract")
     acknowledged: dict[str, int] = {}
     for _ in range(3):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITES, str(path), kit], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert writer.stdout is not None
-        first = writer.stdout.readline()
+        said = path.with_suffix(".said")
+        with said.open("wb") as out:
+            writer = subprocess.Popen(
+                [sys.executable, "-c", WRITES, str(path), kit], stdout=out, stderr=subprocess.PIPE, text=True
+            )
+        while not said.stat().st_size and writer.poll() is None:
+            time.sleep(0.005)
         time.sleep(random.uniform(0, 0.25))
         writer.send_signal(signals.SIGKILL)
-        rest, errors = writer.communicate()
-        assert first, errors
-        lines = (first + rest).splitlines(keepends=True)
+        _, errors = writer.communicate()
+        lines = said.read_text().splitlines(keepends=True)
+        assert lines, errors
         acknowledged |= {line.split()[0]: int(line.split()[1]) for line in lines if line.endswith("\n")}
         asyncio.run(_verify(path, acknowledged))
     assert len(acknowledged) > 8
