@@ -263,6 +263,46 @@ def test_a_composite_that_took_too_long_goes_on_inside() -> None:
     assert later.run.output == {"x": "A", "y": "B"}
 
 
+def test_an_earlier_attempt_that_took_too_long_stays_closed() -> None:
+    body = {"x": [act("a"), act("b")]}
+    play = Play(plan(fan("p", body, timeout=10, retry=Retry(2, backoff=0, jitter=0)), act("z")))
+    play.tick(10)
+    play.tick(10)
+    later = again(play)
+    assert (later.owed, later.status("p.a"), later.status("p.b")) == (["p#2.a"], "cancelled", "pending")
+    finish(later)
+
+
+def test_a_race_that_is_run_again_is_run_by_all_that_did_not_fail() -> None:
+    branches = {"x": [act("a"), act("a2")], "y": [act("b")], "z": [act("c")]}
+    play = Play(plan(fan("p", branches, until=1)))
+    play.fail("p.c")
+    play.ok("p.b")
+    later = again(play, "p.b")
+    assert later.owed == ["p.a", "p.b"]
+    later.ok("p.a")
+    later.ok("p.a2", 1)
+    assert (later.status(), later.run.output["x"]) == ("completed", 1)
+
+
+def test_naming_a_step_adds_to_what_went_wrong() -> None:
+    play = Play(plan(act("a", needs=[]), act("b", needs=[]), act("c", needs=[]), act("z")))
+    play.ok("a")
+    play.fail("b")
+    later = again(play, "a")
+    assert (later.owed, later.status("z")) == (["a", "b", "c"], "pending")
+
+
+def test_a_composite_that_was_to_be_tried_again_can_be_entered_where_it_failed() -> None:
+    play = Play(plan(fan("p", {"x": [act("a"), act("b")]}, retry=Retry(3, backoff=50)), act("z")))
+    play.ok("p.a")
+    play.fail("p.b")
+    play.cancel()
+    assert again(play).owed == ["p.a"], "as a whole, as it would have been"
+    later = again(play, "p.b")
+    assert later.owed == ["p.a"]
+
+
 def test_a_condition_is_not_decided_again() -> None:
     play = Play(plan(act("a"), cond("c", "steps.a.output", [act("t")], [act("e")])))
     play.ok("a", True)
@@ -362,6 +402,34 @@ def test_a_critical_section_that_is_open_again_is_entered_again() -> None:
     assert later.claims == {("group:g", "p"): 1}
     later.ok("p.b")
     assert (later.status(), later.claims) == ("completed", {})
+
+
+def test_sections_that_are_open_again_at_once_do_not_keep_the_run_from_being_made() -> None:
+    body = [fan("p", {"x": [act("a")]}, concurrency=Concurrency("g"))]
+    play = Play(plan(each("l", [1, 2, 3], body, on_item_error="continue")))
+    for i in range(2):
+        play.grant(f"l[{i}].p")
+        play.fail(f"l[{i}].p.a")
+    play.grant("l[2].p")
+    play.cancel()
+    later = again(play)
+    assert (later.owed, list(later.claims)) == (["l[0].p.a", "l[1].p.a", "l[2].p.a"], [("group:g", "l[0].p")])
+    finish(later)
+    assert later.claims == {}
+
+
+def test_a_copy_that_is_cancelled_before_it_starts_wants_no_slot_for_a_doubt() -> None:
+    nodes = [act("a", compensate=act("undo", repeat="never")), act("b")]
+    play = Play(plan(*nodes, on_failure="none"), slots=(Slot("runs", 1),))
+    play.grant()
+    play.ok("a")
+    play.fail("b")
+    later = again(play)
+    later.run.compensate = True
+    later.verifies = False
+    later.cancel()
+    later.unknown("a@compensate")
+    assert (later.run.waiting["in_doubt"], later.run.wants_slot) == (1, False)
 
 
 def test_a_composite_whose_own_check_failed_is_done_again() -> None:

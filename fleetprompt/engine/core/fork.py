@@ -6,6 +6,7 @@ journal is an ordinary one, in which those steps have simply not started yet.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from fleetprompt.engine.core.facts import (
 from fleetprompt.engine.core.graph import handled, met
 from fleetprompt.engine.core.state import Run, Scope, Step
 
+_MARKS = re.compile(r"[.\[#@]")
+"""What follows the path of a step in the paths of what is inside it."""
 _LIFECYCLE = (RunCreated, RunStarted, RunPaused, RunResumed, RunCancelRequested, RunFinished, RunForked)
 
 
@@ -44,7 +47,7 @@ def fork(
     targets = _targets(run, start)
     if isinstance(targets, Refusal):
         return targets
-    again, reopened = _again(targets)
+    again, reopened = _again(run, targets)
     generation = run.generation + 1
     copied = [
         fact
@@ -79,7 +82,7 @@ def _targets(run: Run, start: str) -> list[Step] | Refusal:
             return Refusal(f"the run has no step {start}", hint="`fleet show RUN` lists its steps")
         if not all(_is_current(owner, scope) for scope, owner in _around(step)):
             return Refusal(f"{start} belongs to an attempt that is over", hint="name the step of the last attempt")
-        return [step]
+        return [step, *_wrong(run)]
     if run.status == "completed":
         return Refusal("everything in the run completed", hint="say where to start again: --from STEP")
     return _wrong(run)
@@ -129,10 +132,14 @@ def _is_current(owner: Step, scope: Scope) -> bool:
     return scope.prefix.startswith((f"{owner.path}{attempt}.", f"{owner.path}{attempt}["))
 
 
-def _again(targets: Sequence[Step]) -> tuple[set[str], set[str]]:
-    """Paths that are done again, and composites that are open again because something in them is."""
+def _again(run: Run, targets: Sequence[Step]) -> tuple[set[str], dict[str, int]]:
+    """Paths that are done again, and composites (with their last attempt) that are open again because of these.
+
+    What was cancelled in a composite that is open again is done again too: nothing says any more why it should not be.
+    """
     again: set[str] = set()
-    reopened: set[str] = set()
+    reopened: dict[str, int] = {}
+    cancelled = [step for step in run.steps.values() if step.status == "cancelled" and step.role == "step"]
     queue = list(targets)
     while queue:
         step = queue.pop()
@@ -140,12 +147,19 @@ def _again(targets: Sequence[Step]) -> tuple[set[str], set[str]]:
             continue
         again.add(step.path)
         queue += _after(step.scope, step)
-        owner = step.scope.owner
-        while owner is not None and owner.path not in reopened:
-            reopened.add(owner.path)
-            queue += _after(owner.scope, owner)
-            owner = owner.scope.owner
-    return again, reopened - again
+        for _, owner in _around(step):
+            if owner.path not in reopened:
+                reopened[owner.path] = owner.attempt
+                queue += _after(owner.scope, owner)
+        if not queue:
+            queue = [other for other in cancelled if other.path not in again and _is_open(other, again, reopened)]
+    return again, {path: attempt for path, attempt in reopened.items() if path not in again}
+
+
+def _is_open(step: Step, again: set[str], reopened: dict[str, int]) -> bool:
+    around = _around(step)
+    open_ = all(owner.path in reopened and owner.path not in again and _is_current(owner, s) for s, owner in around)
+    return bool(around) and open_
 
 
 def _after(scope: Scope, step: Step) -> list[Step]:
@@ -156,17 +170,15 @@ def _after(scope: Scope, step: Step) -> list[Step]:
     return found
 
 
-def _dropped(fact: AnyFact, path: str, again: set[str], reopened: set[str]) -> bool:
-    if not path:
-        return False
-    if any(path == root or path.startswith((root + ".", root + "[", root + "#", root + "@")) for root in again):
+def _dropped(fact: AnyFact, path: str, again: set[str], reopened: dict[str, int]) -> bool:
+    if path in again or any(path[: mark.start()] in again for mark in _MARKS.finditer(path)):
         return True
-    if path in reopened:
-        ends = isinstance(fact, (StepSucceeded, StepCancelled)) or (
-            isinstance(fact, StepFailed) and fact.retry_at is None
-        )
-        return ends or (isinstance(fact, StepNoted) and fact.kind == "closing")
-    return False
+    attempt = reopened.get(path)
+    if attempt is None:
+        return False
+    if isinstance(fact, (StepFailed, StepNoted)):
+        return fact.attempt == attempt and (isinstance(fact, StepFailed) or fact.kind == "closing")
+    return isinstance(fact, (StepSucceeded, StepCancelled))
 
 
 def kept_ports(step: Step) -> Any:

@@ -6,6 +6,7 @@ which effects are owed (`pending`), which timers run, and what the facts mean ou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -115,7 +116,13 @@ def _forked(run: Run, fact: RunForked) -> None:
     """What the copied facts meant outside has happened already; only a claim that is still needed is taken anew."""
     run.generation = fact.generation
     run.outbox = Outbox()
-    run.outbox.takes = [(step.path, step.slot) for step in run.steps.values() if step.slot is not None]
+    taken: Counter[str] = Counter()
+    for step in run.steps.values():
+        slot = step.slot
+        # Two that were in a critical section one after the other may both be open again: it is this run's all the same.
+        if slot is not None and taken[slot.scope] + slot.amount <= slot.limit:
+            taken[slot.scope] += slot.amount
+            run.outbox.takes.append((step.path, slot))
 
 
 def _paused(run: Run, fact: RunPaused) -> None:

@@ -417,7 +417,8 @@ class Run:
         """There is something to decide that needs the run's slots, and it does not hold them."""
         if self.has_slots or self.ended or self.paused:
             return False
-        return self.started_at is None or bool(self.agenda)
+        unstarted = self.started_at is None and self.root is not None and not self.root.closing
+        return unstarted or bool(self.agenda)
 
     @property
     def wake_at(self) -> float | None:
