@@ -233,7 +233,7 @@ def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
     kit = str(Path(__file__).parents[1] / "contract")
     acknowledged: dict[str, int] = {}
     for _ in range(3):
-        said = path.with_suffix(".said")
+        said = path.parents[1] / "said"
         with said.open("wb") as out:
             writer = subprocess.Popen(
                 [sys.executable, "-c", WRITES, str(path), kit], stdout=out, stderr=subprocess.PIPE, text=True
