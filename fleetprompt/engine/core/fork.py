@@ -44,15 +44,13 @@ def fork(
         return Refusal("only a finished run can be retried", hint="cancel it first, or resolve what it waits for")
     if any(step.role == "compensation" for step in run.steps.values()):
         return Refusal("the run was compensated: its effects are undone", hint="start a new run instead")
-    targets = _targets(run, start)
-    if isinstance(targets, Refusal):
-        return targets
-    again, reopened = _again(run, targets)
+    named = _named(run, start)
+    if isinstance(named, Refusal):
+        return named
+    again = _Again(run, named, _wrong(run))
     generation = run.generation + 1
     copied = [
-        fact
-        for fact in facts
-        if not isinstance(fact, _LIFECYCLE) and not _dropped(fact, getattr(fact, "path", ""), again, reopened)
+        fact for fact in facts if not isinstance(fact, _LIFECYCLE) and not again.drops(fact, getattr(fact, "path", ""))
     ]
     deadline = run.program.plan.deadline
     first = replace(
@@ -70,22 +68,22 @@ def fork(
         trigger={"kind": "retry", "run": created.run, "from": start or None},
     )
     forked = RunForked(
-        at=at, run=created.run, upto=len(facts), generation=generation, steps=tuple(sorted(again)), by=by
+        at=at, run=created.run, upto=len(facts), generation=generation, steps=tuple(sorted(again.paths)), by=by
     )
     return [first, *copied, forked]
 
 
-def _targets(run: Run, start: str) -> list[Step] | Refusal:
-    if start:
-        step = run.steps.get(start)
-        if step is None:
-            return Refusal(f"the run has no step {start}", hint="`fleet show RUN` lists its steps")
-        if not all(_is_current(owner, scope) for scope, owner in _around(step)):
-            return Refusal(f"{start} belongs to an attempt that is over", hint="name the step of the last attempt")
-        return [step, *_wrong(run)]
-    if run.status == "completed":
-        return Refusal("everything in the run completed", hint="say where to start again: --from STEP")
-    return _wrong(run)
+def _named(run: Run, start: str) -> Step | Refusal | None:
+    if not start:
+        if run.status == "completed":
+            return Refusal("everything in the run completed", hint="say where to start again: --from STEP")
+        return None
+    step = run.steps.get(start)
+    if step is None:
+        return Refusal(f"the run has no step {start}", hint="`fleet show RUN` lists its steps")
+    if not all(_is_current(owner, scope) for scope, owner in _around(step)):
+        return Refusal(f"{start} belongs to an attempt that is over", hint="name the step of the last attempt")
+    return step
 
 
 def _wrong(run: Run) -> list[Step]:
@@ -132,34 +130,69 @@ def _is_current(owner: Step, scope: Scope) -> bool:
     return scope.prefix.startswith((f"{owner.path}{attempt}.", f"{owner.path}{attempt}["))
 
 
-def _again(run: Run, targets: Sequence[Step]) -> tuple[set[str], dict[str, int]]:
-    """Paths that are done again, and composites (with their last attempt) that are open again because of these.
+class _Again:
+    """What is done again, and which composites are open again because something in them is.
 
     What was cancelled in a composite that is open again is done again too: nothing says any more why it should not be.
     """
-    again: set[str] = set()
-    reopened: dict[str, int] = {}
-    cancelled = [step for step in run.steps.values() if step.status == "cancelled" and step.role == "step"]
-    queue = list(targets)
-    while queue:
-        step = queue.pop()
-        if step.path in again:
-            continue
-        again.add(step.path)
-        queue += _after(step.scope, step)
-        for _, owner in _around(step):
-            if owner.path not in reopened:
-                reopened[owner.path] = owner.attempt
-                queue += _after(owner.scope, owner)
-        if not queue:
-            queue = [other for other in cancelled if other.path not in again and _is_open(other, again, reopened)]
-    return again, {path: attempt for path, attempt in reopened.items() if path not in again}
 
+    def __init__(self, run: Run, named: Step | None, wrong: Sequence[Step]) -> None:
+        self.paths: set[str] = set()
+        self.reopened: dict[str, int] = {}
+        """Path to the attempt that goes on."""
+        self._queue: list[Step] = []
+        cancelled = [step for step in run.steps.values() if step.status == "cancelled" and step.role == "step"]
+        if named is not None:
+            self._queue.append(named)
+        for step in wrong:
+            self._take_up(step)
+        while self._queue:
+            self._empty()
+            for step in cancelled:
+                if self._is_open(step):
+                    self._take_up(step)
+        self.reopened = {path: attempt for path, attempt in self.reopened.items() if path not in self.paths}
 
-def _is_open(step: Step, again: set[str], reopened: dict[str, int]) -> bool:
-    around = _around(step)
-    open_ = all(owner.path in reopened and owner.path not in again and _is_current(owner, s) for s, owner in around)
-    return bool(around) and open_
+    def drops(self, fact: AnyFact, path: str) -> bool:
+        """Whether a fact is left out of the copy."""
+        if path in self.paths or any(path[: mark.start()] in self.paths for mark in _MARKS.finditer(path)):
+            return True
+        attempt = self.reopened.get(path)
+        if attempt is None:
+            return False
+        if isinstance(fact, (StepFailed, StepNoted)):
+            return fact.attempt == attempt and (isinstance(fact, StepFailed) or fact.kind == "closing")
+        return isinstance(fact, (StepSucceeded, StepCancelled))
+
+    def _take_up(self, step: Step) -> None:
+        # A composite that was interrupted goes on; what failed by itself begins anew.
+        if step.inner is not None and step.status == "cancelled":
+            self._reopen(step)
+        else:
+            self._queue.append(step)
+
+    def _empty(self) -> None:
+        while self._queue:
+            step = self._queue.pop()
+            if step.path not in self.paths:
+                self.paths.add(step.path)
+                self._queue += _after(step.scope, step)
+                for _, owner in _around(step):
+                    self._reopen(owner)
+
+    def _reopen(self, step: Step) -> None:
+        for owner in (step, *(owner for _, owner in _around(step))):
+            if owner.path not in self.reopened:
+                self.reopened[owner.path] = owner.attempt
+                self._queue += _after(owner.scope, owner)
+
+    def _is_open(self, step: Step) -> bool:
+        if step.path in self.paths or step.path in self.reopened or step.scope.owner is None:
+            return False
+        return all(
+            owner.path in self.reopened and owner.path not in self.paths and _is_current(owner, scope)
+            for scope, owner in _around(step)
+        )
 
 
 def _after(scope: Scope, step: Step) -> list[Step]:
@@ -168,17 +201,6 @@ def _after(scope: Scope, step: Step) -> list[Step]:
     found = [scope.steps[i] for i, _ in step.program.dependents]
     found += [other for other in scope.steps[index + 1 :] if other.program.barrier]
     return found
-
-
-def _dropped(fact: AnyFact, path: str, again: set[str], reopened: dict[str, int]) -> bool:
-    if path in again or any(path[: mark.start()] in again for mark in _MARKS.finditer(path)):
-        return True
-    attempt = reopened.get(path)
-    if attempt is None:
-        return False
-    if isinstance(fact, (StepFailed, StepNoted)):
-        return fact.attempt == attempt and (isinstance(fact, StepFailed) or fact.kind == "closing")
-    return isinstance(fact, (StepSucceeded, StepCancelled))
 
 
 def kept_ports(step: Step) -> Any:
