@@ -55,8 +55,10 @@ class Performer:
             outcome = Failed(Failure("VALIDATION_ERROR", error.message, hint=error.hint))
         if outcome is None:
             return
+        if self._engine.secrets.known:
+            outcome = _redacted(self._engine, outcome)
         if isinstance(outcome, Done):
-            result, error_found = self._engine.secrets.redact_value(outcome.output), None
+            result, error_found = outcome.output, None
         elif isinstance(outcome, Failed):
             result, error_found = None, outcome.error
         else:

@@ -22,7 +22,8 @@ class Secrets:
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
-        self._values: dict[str, str] = {}
+        self._values: set[str] = set()
+        """Everything that was ever handed out: what was changed since may still turn up."""
         self._pattern: re.Pattern[str] | None = None
 
     def get(self, name: str) -> str:
@@ -33,8 +34,8 @@ class Secrets:
         if value is None:
             where = f" or in {self._file}" if self._file else ""
             raise NotFound(f"secret `{name}` is not defined", hint=f"set {PREFIX}{name.upper()}{where}")
-        if self._values.get(name) != value:
-            self._values[name] = value
+        if value not in self._values:
+            self._values.add(value)
             self._pattern = None
         return value
 
@@ -43,8 +44,12 @@ class Secrets:
             return None
         if self._file.stat().st_mode & 0o077:
             raise InvalidInput(f"{self._file} can be read by others", hint=f"chmod 600 {self._file}")
-        with self._file.open("rb") as stream:
-            found: Any = tomllib.load(stream).get(name)
+        try:
+            with self._file.open("rb") as stream:
+                found: Any = tomllib.load(stream).get(name)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not TOML"
+            raise InvalidInput(f"{self._file} cannot be read: {reason}", hint='write NAME = "value"') from None
         return str(found) if found is not None else None
 
     @property
@@ -57,7 +62,7 @@ class Secrets:
         if not self._values:
             return text
         if self._pattern is None:
-            values = sorted({form for value in self._values.values() for form in _forms(value)}, key=len, reverse=True)
+            values = sorted({form for value in self._values for form in _forms(value)}, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, values))) if values else re.compile(r"(?!)")
         return self._pattern.sub(MASK, text)
 
