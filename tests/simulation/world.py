@@ -127,6 +127,16 @@ async def check(context: StepContext, key: str) -> dict[str, Any]:
     return {"happened": _world.deeds.happened[key] > 0, "value": _world.deeds.values.get(key)}
 
 
+def count(n: int) -> list[int]:
+    """The numbers below `n`."""
+    return list(range(n))
+
+
+def echo(text: str) -> int:
+    """How much of it arrived."""
+    return len(text)
+
+
 # ---------------------------------------------------------------- scenarios
 
 

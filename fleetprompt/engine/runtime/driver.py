@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -30,6 +30,7 @@ from fleetprompt.engine.runtime.pools import Pool
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
 
+T = TypeVar("T")
 Ask = Callable[[Run, float], "list[AnyFact] | Refusal"]
 """Something that happened: given the run and the time, the facts it makes."""
 
@@ -317,13 +318,23 @@ class Driver:
         self.engine.spawn(self._loaded(digest))
 
     async def _loaded(self, digest: str) -> None:
-        created, blobs = self.run.created, self.engine.store.blobs
-        tenant = created.tenant if created else "default"
-        data = await self.engine.patient(f"blob {digest[:12]}", lambda: blobs.get(digest, tenant))
+        await self._fetch(self.run, digest)
         self._loading = False
-        value: Any = {"ref": digest, "missing": True} if data is None else msgspec.json.decode(data)
-        remember(self.run, digest, value, len(data or b""))
         self.turn()
+
+    async def _fetch(self, run: Run, digest: str) -> None:
+        blobs, tenant = self.engine.store.blobs, run.created.tenant if run.created else "default"
+        data = await self.engine.patient(f"blob {digest[:12]}", lambda: blobs.get(digest, tenant))
+        value: Any = {"ref": digest, "missing": True} if data is None else msgspec.json.decode(data)
+        remember(run, digest, value, len(data or b""))
+
+    async def loaded(self, run: Run, call: Callable[[], T]) -> T:
+        """What a call gives once the values it needs are loaded."""
+        while True:
+            try:
+                return call()
+            except NeedsValue as needs:
+                await self._fetch(run, needs.digest)
 
     # ------------------------------------------------------------ effects
 
