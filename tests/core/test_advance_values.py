@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from play import Play, act, ask, calc, call, cond, during, each, emit, fan, halt, node, plan, switch
-from snapshots import snapshot
+from play import Play, act, ask, calc, call, cond, during, each, emit, fan, halt, node, plan, snapshot, switch
 
 from fleetprompt.engine.core.advance import advance
 from fleetprompt.engine.core.batch import SPILL_BYTES, Batch

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from play import NOW, Play, act, ask, calc, call, cond, delay, during, each, emit, fan, halt, plan
-from snapshots import snapshot
+from play import NOW, Play, act, ask, calc, call, cond, delay, during, each, emit, fan, halt, plan, snapshot
 
 from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.facts import AnyFact, RunCreated, RunForked, Slot

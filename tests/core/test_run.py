@@ -8,8 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from play import NOW, Play, act, ask, calc, call, each, fan, listen, plan
-from snapshots import snapshot
+from play import NOW, Play, act, ask, calc, call, each, fan, listen, plan, snapshot
 
 from fleetprompt.engine.core.advance import advance
 from fleetprompt.engine.core.codec import CorruptFact, decode, encode
