@@ -47,14 +47,15 @@ CASES: dict[str, tuple[Any, Any]] = {
         ("4", "few"),
         (4, "default"),
         (True, "yes"),
-        (1.0, "default"),
+        (1.0, "one"),
+        ("true", "default"),
         ("1", "default"),
         (None, "none"),
         (False, "default"),
         ([1], "default"),
     ],
 )
-def test_a_switch_compares_values_and_types(value: Any, port: str) -> None:
+def test_a_switch_compares_as_expressions_do(value: Any, port: str) -> None:
     play = Play(plan(switch("s", "inputs.value", CASES, [act("z")])), {"value": value})
     assert play.of(StepExpanded)[0].branches == (port,)
     [owed] = play.owed

@@ -162,6 +162,11 @@ def test_a_stop_without_output_ends_with_that_of_the_workflow() -> None:
     assert Play(plan(calc("a", 1), halt("s"), calc("b", 2), output="${{ steps.a.output }}")).run.output == 1
 
 
+def test_an_output_that_a_stop_has_left_without_its_steps_says_what_to_do() -> None:
+    play = Play(plan(halt("s"), calc("b", {"n": 2}), output="${{ steps.b.output.n }}"))
+    assert (play.status(), "`stop`" in play.run.error.hint) == ("failed", True)
+
+
 def test_a_stop_inside_a_loop_ends_everything() -> None:
     body = [cond("c", "item == 2", [halt("s", output="${{ index }}")]), act("a")]
     play = Play(plan(each("l", "[1, 2, 3]", body), act("z")))

@@ -248,6 +248,14 @@ def test_a_step_is_performed_again_until_its_result_is_right() -> None:
     assert play.step("a").input == {"x": 1}
 
 
+def test_what_is_asserted_is_looked_at_when_polling_is_over() -> None:
+    play = Play(plan(act("a", poll=Poll("result.over", 10), asserts=("result.good",))))
+    play.ok("a", {"over": False})
+    play.tick(10)
+    play.ok("a", {"over": True, "good": False})
+    assert (play.status(), "result.good" in play.run.error.message) == ("failed", True)
+
+
 def test_polling_is_not_retrying() -> None:
     play = Play(plan(act("a", poll=Poll("result", 10), retry=Retry(2, backoff=1, jitter=0))))
     for _ in range(5):

@@ -67,10 +67,19 @@ def test_a_signal_must_match_the_condition() -> None:
     assert play.status() == "completed"
 
 
-def test_a_condition_that_cannot_be_read_fails_the_step() -> None:
-    play = Play(plan(listen("w", test="data.env == 'prod'")))
+def test_a_signal_that_cannot_be_judged_is_not_heard_and_that_is_said_once() -> None:
+    play = Play(plan(listen("w", test="data.env == 'prod'", timeout=60)))
+    assert [fact.kind for fact in play.hear(data={})] == ["match"]
+    assert play.hear(data="what others send") == []
+    play.hear(data={"env": "prod"})
+    assert play.step("w").port == "received"
+
+
+def test_a_wait_that_heard_nothing_says_what_it_could_not_judge() -> None:
+    play = Play(plan(listen("w", test="data.env == 'prod'", timeout=60)))
     play.hear(data={})
-    assert (play.status(), play.run.error.code, play.waits) == ("failed", "VALIDATION_ERROR", {})
+    play.tick(60)
+    assert (play.run.error.code, "no 'env'" in play.run.error.hint) == ("TIMEOUT", True)
 
 
 @pytest.mark.parametrize("timeout", ["config", "step"])

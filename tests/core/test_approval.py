@@ -209,6 +209,14 @@ def test_nobody_decides_in_time(policy: str | None, status: str, ports: str) -> 
     assert (decided.reason, decided.by) == ("timeout", ())
 
 
+def test_time_that_approves_leaves_the_form_as_it_was() -> None:
+    play = Play(
+        plan(ask("g", timeout="10m", on_timeout="approve", form={"n": {"default": 1}, "why": {"type": "string"}}))
+    )
+    play.tick(600)
+    assert play.step("g").output["values"] == play.step("g").gate.values == {"n": 1}
+
+
 def escalating(**more: Any) -> dict[str, Any]:
     return {
         "approvers": ["ana"],

@@ -29,7 +29,7 @@ from fleetprompt.engine.core.facts import (
 )
 from fleetprompt.engine.core.graph import last_output
 from fleetprompt.engine.core.names import names, value_of
-from fleetprompt.engine.core.outcome import failed, succeeded
+from fleetprompt.engine.core.outcome import UNREADABLE, failed, form_defaults, succeeded
 from fleetprompt.engine.core.run import COMPENSATION
 from fleetprompt.engine.core.start import (
     after_gate,
@@ -195,7 +195,9 @@ def _meter(run: Run, meter: Meter, at: float) -> list[AnyFact]:
 
 def _wait_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
     what = "no signal came" if step.on == "signal" else f"child run {step.ref} did not finish"
-    error = Failure("TIMEOUT", f"{what} in time", path=step.path, retryable=step.on == "child")
+    unread = next((value for kind, _, value, _ in step.notes or () if kind == UNREADABLE), None)
+    hint = f"one came for which `match` could not be evaluated: {unread}" if unread else ""
+    error = Failure("TIMEOUT", f"{what} in time", path=step.path, retryable=step.on == "child", hint=hint)
     return failed(run, step, at, error, port="timeout")
 
 
@@ -212,7 +214,8 @@ def _approval_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
             return [request]
         policy = "reject"
     decision = {"approve": "approved", "fail": "failed"}.get(policy, "rejected")
-    return decided(run, step, at, decision, reason="timeout")
+    values = form_defaults(gate.form) if decision == "approved" else None
+    return decided(run, step, at, decision, reason="timeout", values=values)
 
 
 def decided(
@@ -294,7 +297,8 @@ def _completed(run: Run, at: float) -> list[AnyFact]:
             else:
                 output = last_output(root)
         except ExpressionError as error:
-            failure = Failure("VALIDATION_ERROR", f"output: {error}", hint=error.hint, retryable=False)
+            hint = error.hint if run.verdict is None else "give the `stop` an `output` of its own"
+            failure = Failure("VALIDATION_ERROR", f"output: {error}", hint=hint, retryable=False)
             return [RunFinished(at=at, status="failed", error=failure)]
     if isinstance(output, Blob):
         return [RunFinished(at=at, status="completed", blob=output)]

@@ -22,9 +22,10 @@ from fleetprompt.engine.core.facts import (
     RunPaused,
     RunResumed,
     StepFailed,
+    StepNoted,
     StepResolved,
 )
-from fleetprompt.engine.core.outcome import failed, holds, invalid, succeeded, variables
+from fleetprompt.engine.core.outcome import UNREADABLE, failed, form_defaults, holds, succeeded, variables
 from fleetprompt.engine.core.signal import Signal, type_matches
 from fleetprompt.engine.core.state import Gate, Run, Step
 
@@ -112,7 +113,7 @@ def vote(
         ]
     if len(gate.votes) + 1 < gate.quorum:
         return [voted]
-    merged: dict[str, Any] = _defaults(gate.form)
+    merged = form_defaults(gate.form)
     for _, _, earlier in gate.votes.values():
         merged |= earlier
     merged |= values
@@ -154,10 +155,6 @@ def _may_vote(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
     if identities.isdisjoint(gate.approvers):
         return Refusal(f"{by} may not decide this", hint=f"approvers: {', '.join(gate.approvers)}")
     return None
-
-
-def _defaults(form: dict[str, Any]) -> dict[str, Any]:
-    return {name: spec["default"] for name, spec in form.items() if isinstance(spec, dict) and "default" in spec}
 
 
 def form_problem(form: dict[str, Any], values: dict[str, Any]) -> str:
@@ -263,7 +260,10 @@ def _hear(run: Run, step: Step, at: float, signal: Signal) -> list[AnyFact]:
             if not holds(run, step, step.program.condition(test), {"signal": about, "data": signal.data}):
                 return []
         except ExpressionError as error:
-            return failed(run, step, at, invalid(step, "match", error))
+            # What others send is not for this run to choose, so it must not fail of it; that it happened is said once.
+            if any(kind == UNREADABLE for kind, *_ in step.notes or ()):
+                return []
+            return [StepNoted(at=at, path=step.path, kind=UNREADABLE, value=str(error), attempt=step.attempt)]
     return succeeded(run, step, at, about, port="received")
 
 

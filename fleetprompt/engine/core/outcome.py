@@ -25,6 +25,8 @@ from fleetprompt.engine.core.plan import Retry
 from fleetprompt.engine.core.program import Compiled
 from fleetprompt.engine.core.state import Run, Step
 
+UNREADABLE = "match"
+"""Kind of the note about a signal for which the `match` of a `wait` could not be evaluated."""
 MAX_RECONCILED_RUNS = 5
 """How often a reconcile check may order the work to be done again before a person is asked."""
 
@@ -33,6 +35,11 @@ def invalid(step: Step, what: str, error: Exception) -> Failure:
     """The failure of an expression or a rendered value."""
     hint = error.hint if isinstance(error, FleetError) else ""
     return Failure("VALIDATION_ERROR", f"{what}: {error}", hint=hint, path=step.path, retryable=False)
+
+
+def form_defaults(form: dict[str, Any]) -> dict[str, Any]:
+    """What a form holds before anybody has filled it in."""
+    return {name: spec["default"] for name, spec in form.items() if isinstance(spec, dict) and "default" in spec}
 
 
 def holds(run: Run, step: Step, compiled: Compiled, extra: dict[str, Any] | None = None) -> bool:
@@ -57,20 +64,21 @@ def succeeded(
     usage: dict[str, int] | None = None,
     attempt: int | None = None,
 ) -> list[AnyFact]:
-    """The facts of a step whose work is done: its `assert`, `poll` and `set` are looked at first."""
+    """The facts of a step whose work is done: its `poll`, `assert` and `set` are looked at first."""
     node = step.program.node
     attempt = step.attempt if attempt is None else attempt
     values: dict[str, Any] = {}
     if node.asserts or node.poll is not None or node.set:
         extra = {"result": value_of(run, output)}
         try:
+            # First what is waited for: what is asserted may be true of the last result only.
+            if node.poll is not None and not holds(run, step, step.program.condition(node.poll.until), extra):
+                return _poll_again(run, step, at, node.poll.every, node.poll.timeout, attempt)
             for test in node.asserts:
                 if not holds(run, step, step.program.condition(test), extra):
                     text = test if isinstance(test, str) else msgspec.json.encode(test).decode()
                     error = Failure("TOOL_ERROR", f"assertion does not hold: {text}", path=step.path)
                     return failed(run, step, at, error, usage=usage, attempt=attempt)
-            if node.poll is not None and not holds(run, step, step.program.condition(node.poll.until), extra):
-                return _poll_again(run, step, at, node.poll.every, node.poll.timeout, attempt)
             values = variables(run, step, output)
         except ExpressionError as error:
             return failed(run, step, at, invalid(step, "after the step", error), usage=usage, attempt=attempt)

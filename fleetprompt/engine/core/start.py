@@ -11,6 +11,7 @@ from fleetprompt.engine.core.codec import items as listed
 from fleetprompt.engine.core.duration import parse_duration, parse_time
 from fleetprompt.engine.core.errors import Failure, FleetError
 from fleetprompt.engine.core.expr import ExpressionError, NeedsValue, NotLoaded
+from fleetprompt.engine.core.expr_values import Meter, Refusal, equal
 from fleetprompt.engine.core.facts import (
     AnyFact,
     ApprovalRequested,
@@ -188,9 +189,18 @@ def _choose(run: Run, step: Step) -> tuple[str, ...]:
         if case.test is not None:
             if holds(run, step, step.program.condition(case.test)):
                 return (case.port,)
-        elif not case.equals or any(value == wanted and type(value) is type(wanted) for wanted in case.equals):
+        elif not case.equals or _is_one_of(value, case.equals):
             return (case.port,)
     return ()
+
+
+def _is_one_of(value: Any, wanted: tuple[Any, ...]) -> bool:
+    """As `==` of the expressions has it: 1.0 is 1, and neither is true."""
+    meter = Meter()
+    try:
+        return any(equal(value, one, meter) for one in wanted)
+    except Refusal as refusal:
+        raise ValueError(refusal.message) from None
 
 
 def _expand(run: Run, step: Step, at: float) -> list[AnyFact]:
