@@ -437,19 +437,11 @@ def test_the_loader_works_without_libyaml() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_loading_a_workflow_is_quick_and_imports_no_models() -> None:
+def test_reading_yaml_imports_no_models() -> None:
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from fleetprompt.engine.definition.yaml import load_document\n"
         "assert 'pydantic' not in sys.modules\n"
-        "text = 'steps:\\n' + ''.join(f'  - id: step_{i}\\n    type: http\\n    url: \"http://127.0.0.1/\"\\n'"
-        "    '    retry: {max_attempts: 3}\\n' for i in range(100))\n"
-        "def once():\n"
-        "    started = time.perf_counter()\n"
-        "    assert not load_document(text, 'f').problems\n"
-        "    return time.perf_counter() - started\n"
-        "best = min(once() for _ in range(10))\n"
-        "assert best < 0.01, best\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[2])
 
