@@ -252,7 +252,7 @@ def test_what_means_the_same_has_the_same_digest() -> None:
         - {needs: [], timeout: 5m, retry: 3, env: {A: '1', B: '2'}, type: shell, id: x, on_error: fail,
            argv: ["echo", '${{ inputs.a }} ${{ inputs.b }}'], description: ""}
         inputs:
-          a: {default: 1, type: integer, required: null}
+          a: {default: 1, type: integer, required: false}
           b: {type: string, required: true}
         name: flow
         priority: 0

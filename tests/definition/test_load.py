@@ -285,6 +285,23 @@ BAD = {
     "an unknown time zone": (head("triggers: [{type: schedule, every: 1h, timezone: ▸Berlin}]"), "bad-value", "IANA"),
     "a misspelt trigger": (head("triggers: [{type: ▸shedule}]"), "unknown-type", "`schedule`"),
     "a trigger that is text": (head("triggers: [▸manual]"), "wrong-type", "{type: manual}"),
+    "a key without a value": (one("{id: a, type: stop, ▸if: }"), "wrong-type", "remove it"),
+    "an id without a value": (one("{▸id: , type: stop}"), "wrong-type", "give it one"),
+    "a list that is a mapping": ("name: flow\nsteps:\n  ▸a: {type: stop}\n", "wrong-type", "`- `"),
+    "a key of another system": (one("{id: a, type: stop, ▸depends_on: [b]}"), "unknown-key", "`needs`"),
+    "a case of nothing": (
+        one("{id: a, type: switch, value: run.id, cases: [▸{port: x, equals: []}]}"),
+        "bad-value",
+        "`default`",
+    ),
+    "a form that nobody fills in": (
+        one(
+            "▸{id: a, type: approval, message: x, timeout: 1h, on_timeout: approve,"
+            " form: {n: {type: string, required: true}}}"
+        ),
+        "bad-value",
+        "`default`",
+    ),
     "a cut expression": (
         "name: flow\nsteps:\n  - id: a\n    type: stop\n    message: ▸${{ run.id #}}\n",
         "cut-expression",
@@ -319,6 +336,19 @@ def test_a_file_on_disk_is_the_same_as_its_text(tmp_path: Path) -> None:
 def test_warnings_fail_nothing() -> None:
     loaded = load_text("name: flow\nvars: {n: 0}\nsteps: [{id: a, type: stop}]\n", "flow.yaml")
     assert [problem.severity for problem in loaded.warnings] == ["warning"]
+
+
+@pytest.mark.parametrize("text", ["{{ inputs.who }}", "${inputs.who}", "${{ run.id }} for {{inputs.who}}"])
+def test_expressions_of_other_systems_are_noticed(text: str) -> None:
+    found = check(
+        f"name: flow\ninputs: {{who: string}}\nsteps: [{{id: a, type: stop, message: '{text}'}}]\n", "flow.yaml"
+    )
+    assert [(problem.severity, problem.hint) for problem in found] == [("warning", "write ${{ inputs.who }}")]
+
+
+@pytest.mark.parametrize("text", ["{{.Names}}", "${HOME}", "${item}", "$${{ inputs.who }}", "{{ message }}"])
+def test_templates_of_programs_are_text(text: str) -> None:
+    assert check(f"name: flow\nsteps: [{{id: a, type: stop, message: '{text}'}}]\n", "flow.yaml") == []
 
 
 def big(count: int) -> str:

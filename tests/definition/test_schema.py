@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from fleetprompt.engine.core.expr_apply import EACH
+from fleetprompt.engine.core.expr_filters import FILTERS
+from fleetprompt.engine.core.expr_tests import TESTS
 from fleetprompt.engine.definition.load import check
 from fleetprompt.engine.definition.schema import workflow_schema
 from fleetprompt.engine.definition.step import StepModel
@@ -54,7 +57,7 @@ def faults(value: Any, schema: Any, at: str = "") -> list[str]:
                 found += [] if faults(value, wanted) else faults(value, schema["then"], at)
             case "pattern":
                 found += [f"{at}: pattern"] if isinstance(value, str) and not re.search(wanted, value) else []
-            case "minimum" | "maximum" | "minLength" | "maxLength" | "minItems" | "maxItems":
+            case "minimum" | "maximum" | "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties":
                 found += [] if within(value, keyword, wanted) else [f"{at}: {keyword}"]
             case "items" if isinstance(value, list):
                 found += [fault for i, item in enumerate(value) for fault in faults(item, wanted, f"{at}/{i}")]
@@ -90,7 +93,8 @@ def within(value: Any, keyword: str, limit: float) -> bool:
     if keyword in ("minimum", "maximum"):
         size = value if isinstance(value, int | float) and not isinstance(value, bool) else None
     else:
-        size = len(value) if isinstance(value, str if keyword.endswith("Length") else list) else None
+        kind = str if keyword.endswith("Length") else list if keyword.endswith("Items") else dict
+        size = len(value) if isinstance(value, kind) else None
     return size is None or (size >= limit if keyword.startswith("min") else size <= limit)
 
 
@@ -159,6 +163,23 @@ def test_expressions_and_short_forms_are_taken(step: str) -> None:
     assert judged(f"name: flow\nsteps: [{step}]\n") == []
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{id: a, type: delay}",
+        "{id: a, type: loop, steps: [{id: b, type: stop}]}",
+        "{id: a, type: switch, value: run.id, cases: {}}",
+        "{id: a, type: http, url: 'ftp://example.org'}",
+        "{id: a, type: stop, if: }",
+        "{id: , type: stop}",
+    ],
+)
+def test_what_the_loader_refuses_is_refused(step: str) -> None:
+    text = f"name: flow\nsteps: [{step}]\n"
+    assert check(text, "flow.yaml") != ()
+    assert judged(text) != []
+
+
 def test_every_mapping_is_closed_and_every_reference_leads_somewhere() -> None:
     def walk(schema: Any, at: str) -> None:
         if isinstance(schema, list):
@@ -212,6 +233,15 @@ def test_the_reference_mentions_every_type_and_field() -> None:
             assert f"`{key}`" in page, f"{name}.{key}"
     for key in [*SCHEMA["properties"], *(field.alias or name for name, field in StepModel.model_fields.items())]:
         assert f"| `{key}` |" in page, key
+
+
+def test_the_reference_has_every_filter_and_test_in_the_words_of_the_code() -> None:
+    rows = set((ROOT / "docs" / "workflows.md").read_text().splitlines())
+    for operation in [*FILTERS.values(), *TESTS.values()]:
+        shown = f"{operation.name}({', '.join(operation.params)})" if operation.params else operation.name
+        assert f"| `{shown}` | {' '.join(operation.doc.split())} |" in rows
+    for name, doc in EACH.items():
+        assert f"| `{name}` | {doc} |" in rows
 
 
 def blocks() -> list[str]:

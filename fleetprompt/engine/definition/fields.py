@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
 
 from pydantic import (
     BaseModel,
+    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -103,6 +104,11 @@ def either(model: BaseModel, first: str, second: str, message: str) -> None:
     count = (getattr(model, first) is not None) + (getattr(model, second) is not None)
     if count != 1:
         raise wrong(message, code=ProblemCode.CONFLICTING_KEYS if count else ProblemCode.MISSING_KEY)
+
+
+def needs_one_of(*keys: str) -> ConfigDict:
+    """What `either` checks, for editors."""
+    return ConfigDict(json_schema_extra={"anyOf": [{"required": [key]} for key in keys]})
 
 
 def _condition(value: Any) -> Test:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, TypeAlias
+from functools import cache
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, TypeAlias, cast, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
 
 from fleetprompt.engine.core.errors import Code
 from fleetprompt.engine.core.expr_pattern import compile_pattern
 from fleetprompt.engine.core.expr_values import Refusal
 from fleetprompt.engine.core.plan import Concurrency, Guardrails, Poll, Retry
 from fleetprompt.engine.definition.fields import (
+    RENDERED,
     Sees,
     Templated,
     TestField,
@@ -31,6 +47,51 @@ class Part(BaseModel):
     """A mapping of a workflow file: no unknown keys, no silent conversions, never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def nothing_is_unfinished(cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """`if:` with nothing behind it is a line that somebody did not finish, not a step that always runs."""
+        if not isinstance(value, dict) or (info.context and info.context.get(RENDERED)):
+            return handler(value)
+        body = cast("dict[Any, Any]", value)
+        unfinished = [key for key, given in body.items() if given is None and key in _optional(cls)]
+        if not unfinished:
+            return handler(value)
+        problems = [
+            (key, wrong(f"`{key}` has no value", "give it one, or remove it", ProblemCode.WRONG_TYPE))
+            for key in unfinished
+        ]
+        errors = [InitErrorDetails(type=problem, loc=(key,), input=None) for key, problem in problems]
+        try:
+            handler(value)
+        except ValidationError as error:
+            errors += details(error)
+        raise ValidationError.from_exception_data(cls.__name__, errors)
+
+
+@cache
+def _optional(model: type[BaseModel]) -> frozenset[str]:
+    """Keys that can be left out, and for which null would mean just that."""
+    fields = model.model_fields.items()
+    return frozenset(field.alias or name for name, field in fields if NoneType in get_args(field.annotation))
+
+
+_KNOWN_ERRORS = frozenset(get_args(ErrorType))
+
+
+def details(error: ValidationError) -> list[InitErrorDetails]:
+    """The errors of a validation, to be raised again together with others."""
+    return [
+        InitErrorDetails(type=_type_of(item), loc=item["loc"], input=item["input"], ctx=item.get("ctx", {}))
+        for item in error.errors(include_url=False)
+    ]
+
+
+def _type_of(item: ErrorDetails) -> str | PydanticCustomError:
+    if item["type"] in _KNOWN_ERRORS:
+        return item["type"]
+    return PydanticCustomError(cast("Any", item["type"]), "{message}", {"message": item["msg"], **item.get("ctx", {})})
 
 
 class RetryModel(Part):
@@ -241,6 +302,10 @@ class Asking(Part):
             raise wrong("`escalate` has no effect without `on_timeout: escalate`", code=ProblemCode.CONFLICTING_KEYS)
         if self.timeout is None and "on_timeout" in self.model_fields_set:
             raise wrong("`on_timeout` has no effect without `timeout`", code=ProblemCode.MISSING_KEY)
+        policies = {self.on_timeout, self.escalate.on_timeout if self.escalate else ""}
+        unfilled = next((name for name, field in self.form.items() if field.required and field.default is None), "")
+        if unfilled and "approve" in policies:
+            raise wrong(f"nobody fills in `{unfilled}` when time approves", "give it a `default`")
         people = [who for who in self.approvers if not who.startswith("group:") and "${{" not in who]
         quorum: Any = self.quorum
         if people and len(people) == len(self.approvers) and isinstance(quorum, int) and quorum > len(people):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -39,6 +40,11 @@ _ELSEWHERE = {
     "index": "`index` is known inside a loop",
     "loop": "`loop` is known inside a loop",
 }
+
+_FOREIGN = re.compile(
+    r"(?:(?<!\$)\{\{|\$\{(?!\{))\s*(?P<name>(?:inputs|steps|vars|run|trigger|last_run|secrets|item)[.\[][^{}\n]{0,200}?)\s*\}{1,2}"
+)
+"""`{{ inputs.a }}` and `${inputs.a}`, as other systems write it. Templates of programs (`{{.Names}}`) are none."""
 
 
 class References:
@@ -121,11 +127,21 @@ class References:
         except ExpressionError as error:
             yield self._bad(error, pointer, source)
             return
+        yield from self._foreign(pointer, source)
         if not isinstance(template, Template):
             return
         yield from self._secrets(pointer, template, place)
         for reference in template.references:
             yield from self._reference(pointer, source, reference, place)
+
+    def _foreign(self, pointer: Pointer, source: str) -> Iterator[Problem]:
+        """`{{ inputs.a }}` and `${inputs.a}` are text here, which is rarely what is meant: warnings."""
+        for found in _FOREIGN.finditer(source):
+            message = f"`{found[0]}` is text, not an expression"
+            hint = f"write ${{{{ {found['name']} }}}}"
+            offset, length = found.start(), len(found[0])
+            self.unread = True
+            yield self._problem(pointer, ProblemCode.SUSPICIOUS, message, hint, offset, length, warning=True)
 
     def _secrets(self, pointer: Pointer, template: Template, place: Place) -> Iterator[Problem]:
         fields = place.model.secret_fields if place.model is not None else ()
@@ -279,9 +295,18 @@ class References:
         return self._problem((*pointer, *where), code, error.message, error.hint, offset, error.length or None)
 
     def _problem(
-        self, pointer: Pointer, code: ProblemCode, message: str, hint: str, offset: int | None, length: int | None
+        self,
+        pointer: Pointer,
+        code: ProblemCode,
+        message: str,
+        hint: str,
+        offset: int | None,
+        length: int | None,
+        *,
+        warning: bool = False,
     ) -> Problem:
-        return self.document.problem(pointer, code, message, hint, offset=offset, length=length)
+        severity = "warning" if warning else "error"
+        return self.document.problem(pointer, code, message, hint, offset=offset, length=length, severity=severity)
 
 
 class _Finding:

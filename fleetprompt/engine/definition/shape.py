@@ -129,9 +129,27 @@ def _missing(parent: Pointer, key: str) -> _Finding:
     return _Finding(parent, ProblemCode.MISSING_KEY, None, f"missing key `{key}`", on="first")
 
 
+_ELSEWHERE = {
+    **dict.fromkeys(("command", "cmd", "run", "script", "args"), "argv"),
+    **dict.fromkeys(("for", "foreach", "for_each", "items", "with_items", "in"), "over"),
+    **dict.fromkeys(("depends_on", "after", "requires"), "needs"),
+    **dict.fromkeys(("function", "func", "callable"), "call"),
+    **dict.fromkeys(("when", "condition", "unless"), "if"),
+    **dict.fromkeys(("ignore_errors", "continue_on_error"), "on_error"),
+    **dict.fromkeys(("parameters", "params", "kwargs", "arguments"), "with"),
+    **dict.fromkeys(("jobs", "tasks", "nodes"), "steps"),
+    "uses": "type",
+    "on": "triggers",
+    "sleep": "for",
+}
+"""What people who know other systems write for a key of ours."""
+
+
 def _unknown_key(pointer: Pointer, key: str, candidates: Candidates) -> _Finding:
     known = list(candidates(pointer[:-1]))
     hint = did_you_mean(key, known)
+    if _ELSEWHERE.get(key) in known:
+        hint = f"did you mean `{_ELSEWHERE[key]}`?"
     if not hint and 0 < len(known) <= MAX_LISTED:
         hint = f"known here: {_listed(known, 'and')}"
     return _Finding(pointer, ProblemCode.UNKNOWN_KEY, None, f"unknown key `{key}`", hint, on="key")
@@ -212,6 +230,8 @@ def _conversion(finding: _Finding, document: Document) -> str:
             return f"write `{_TRUTH[value.lower()]}`: in YAML 1.2 `{value}` is text"
         number = re.fullmatch(r"-?\d+" if _INTEGER in finding.expects else r"-?\d+(\.\d+)?", value)
         return "remove the quotes" if number and {_INTEGER, _NUMBER} & {*finding.expects} else ""
+    if _LIST in finding.expects and isinstance(value, dict):
+        return "begin each item of a list with `- `"
     if _TEXT in finding.expects and isinstance(value, bool | int | float):
         # As it is written, not as it was read: 1.10 is the number 1.1.
         place = document.problem(finding.pointer, finding.code, "")

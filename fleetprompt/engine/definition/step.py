@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from inspect import get_annotations
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, TypeAlias, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, TypeAlias, TypeVar, cast
 
 from pydantic import Field, PlainValidator, ValidationError, ValidationInfo, WithJsonSchema
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
-from pydantic_core.core_schema import ErrorType
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.plan import Block, Kind, Repeat, Test
@@ -37,6 +36,7 @@ from fleetprompt.engine.definition.parts import (
     Part,
     PollModel,
     RetryField,
+    details,
 )
 from fleetprompt.engine.definition.scalars import DurationField, StepId
 from fleetprompt.engine.registry import STEPS
@@ -77,11 +77,11 @@ def read_step(value: Any, info: ValidationInfo) -> StepModel:
     """One entry of a block, as the model of its type."""
     errors: list[InitErrorDetails] = []
     if isinstance(value, dict) and "id" not in value:
-        errors += _details(_located("missing-key", "a step needs an `id`", "give it a name such as `id: fetch`", value))
+        errors += details(_located("missing-key", "a step needs an `id`", "give it a name such as `id: fetch`", value))
     try:
         model = _read(value, info, "a step is a mapping such as {id: fetch, type: http, url: …}")
     except ValidationError as error:
-        errors += _details(error)
+        errors += details(error)
         model = None
     if model is None or errors:
         raise ValidationError.from_exception_data("Step", errors)
@@ -104,9 +104,6 @@ def read_body(value: Any, info: ValidationInfo) -> StepModel:
 def step_type(name: Any) -> type[StepModel]:
     """The class of a step type. Raises `NotFound` with a did-you-mean."""
     return cast("type[StepModel]", STEPS.get(str(name)))
-
-
-_KNOWN_ERRORS = frozenset(get_args(ErrorType))
 
 
 def known_type(name: Any) -> type[StepModel] | None:
@@ -171,28 +168,14 @@ def read_reconcile(value: Any, info: ValidationInfo) -> ReconcileModel:
     try:
         body = read_body({key: item for key, item in whole.items() if key not in own}, info)
     except ValidationError as error:
-        errors += _details(error)
+        errors += details(error)
     try:
         meaning = ReconcileModel.model_validate(own, context=info.context)
     except ValidationError as error:
-        errors += _details(error)
+        errors += details(error)
     if meaning is None or body is None:
         raise ValidationError.from_exception_data("ReconcileModel", errors)
     return meaning.model_copy(update={"step": body})
-
-
-def _details(error: ValidationError) -> list[InitErrorDetails]:
-    """The errors of a validation, to be raised again together with others."""
-    return [
-        InitErrorDetails(type=_type_of(item), loc=item["loc"], input=item["input"], ctx=item.get("ctx", {}))
-        for item in error.errors(include_url=False)
-    ]
-
-
-def _type_of(item: ErrorDetails) -> str | PydanticCustomError:
-    if item["type"] in _KNOWN_ERRORS:
-        return item["type"]
-    return PydanticCustomError(cast("Any", item["type"]), "{message}", {"message": item["msg"], **item.get("ctx", {})})
 
 
 ReconcileField: TypeAlias = Annotated[

@@ -135,7 +135,7 @@ def _bare(value: Any, pointer: Pointer, place: Place) -> Iterator[Text]:
 
 
 def _value(value: Any, pointer: Pointer, place: Place) -> Iterator[Text]:
-    for where, text in templates(value, pointer):
+    for where, text in templates(value, pointer, "{"):
         yield Text(where, text, "template", place)
 
 
@@ -144,11 +144,11 @@ def _constants(value: Any, pointer: Pointer, place: Place) -> Iterator[Text]:
         yield Text(where, text, "constant", place)
 
 
-def templates(value: Any, pointer: Pointer) -> Iterator[tuple[Pointer, str]]:
+def templates(value: Any, pointer: Pointer, mark: str = "${{") -> Iterator[tuple[Pointer, str]]:
     """The strings in a value in which an expression may stand, with their places."""
-    if isinstance(value, str) and "${{" in value:
+    if isinstance(value, str) and mark in value:
         yield pointer, value
     for key, item in mapping(value).items():
-        yield from templates(item, (*pointer, key))
+        yield from templates(item, (*pointer, key), mark)
     for index, item in enumerate(sequence(value)):
-        yield from templates(item, (*pointer, index))
+        yield from templates(item, (*pointer, index), mark)

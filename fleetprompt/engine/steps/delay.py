@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fleetprompt.engine.definition.fields import TEMPLATE, Templated, either, wrong
+from fleetprompt.engine.definition.fields import TEMPLATE, Templated, either, needs_one_of, wrong
 from fleetprompt.engine.definition.scalars import DurationField
 from fleetprompt.engine.definition.step import StepModel, step
 
@@ -27,6 +27,7 @@ def _time(value: Any) -> Any:
 class Delay(StepModel):
     """Wait for a while, or until a time, without holding anything."""
 
+    model_config = needs_one_of("for", "until")
     kind = "delay"
 
     for_: Templated[DurationField] | None = Field(None, alias="for")

@@ -67,7 +67,9 @@ def _status(value: Any) -> str:
     return text
 
 
-Url: TypeAlias = Annotated[str, AfterValidator(_url)]
+Url: TypeAlias = Annotated[
+    str, AfterValidator(_url), Schema({"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://"})
+]
 Method: TypeAlias = Annotated[
     Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"],
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
@@ -106,7 +108,8 @@ class Http(StepModel):
     GET, HEAD and OPTIONS may be repeated; other methods are sent once with an `Idempotency-Key` header that is the same
     for every attempt. An answer whose status `expect` does not name fails the step with TOOL_ERROR; `retry` applies to
     server errors and to 408, 425 and 429, and waits as long as `Retry-After` asks. When a request that must not be
-    repeated was sent and no clear answer came back (a lost connection, a 5xx), the step is in doubt.
+    repeated was sent and no clear answer came back (a lost connection, a 5xx), the step is in doubt. Without a
+    `timeout`, a step gives up after 5 minutes in which not a byte came.
     """
 
     secret_fields: ClassVar[tuple[str, ...]] = ("/headers", "/auth")
@@ -128,7 +131,7 @@ class Http(StepModel):
     """`{bearer: …}` or `{basic: {user: …, password: …}}`."""
     expect: Annotated[list[Status], one_or_many(lambda value: isinstance(value, int | str))] = Field(["200-399"])
     """Statuses that mean success: numbers, ranges such as `200-299`, or `2xx`."""
-    follow_redirects: Templated[bool | None] = None
+    follow_redirects: Templated[bool] | None = None
     """Whether to follow redirects. Default: GET and HEAD everywhere, other methods within the same host. Credentials
     are never taken to another host."""
     max_bytes: Templated[Annotated[int, Field(ge=1, le=1024**3)]] = 10 * 1024 * 1024

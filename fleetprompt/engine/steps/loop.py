@@ -8,7 +8,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 
 from fleetprompt.engine.core.expr_syntax import RESERVED
 from fleetprompt.engine.core.plan import Loop as LoopPlan
-from fleetprompt.engine.definition.fields import USUAL_NAMES, Bare, Sees, TestField, Verbatim, either, wrong
+from fleetprompt.engine.definition.fields import (
+    USUAL_NAMES,
+    Bare,
+    Sees,
+    TestField,
+    Verbatim,
+    either,
+    needs_one_of,
+    wrong,
+)
 from fleetprompt.engine.definition.step import Compiler, StepModel, Steps, step
 
 MAX_CONCURRENCY = 1_000
@@ -43,6 +52,7 @@ def _not_a_group(value: Any) -> Any:
 class Loop(StepModel):
     """Run a block for each item of a list, or while a condition holds. The output is the list of results."""
 
+    model_config = needs_one_of("over", "while")
     kind = "loop"
     structural = frozenset({"over", "while_", "as_", "concurrency", "max_iterations", "on_item_error", "steps"})
 

@@ -61,10 +61,10 @@ class Shell(StepModel):
     """Run a program and wait for it. Output: `{exit_code, stdout, stderr, truncated, elapsed_ms}`.
 
     Every line that the program writes goes to the step log as it comes. The program runs in a process group of its
-    own; on a timeout or when the run is cancelled the whole group is ended. A program that exits with another code than
-    `expect_exit` names, or dies of a signal, fails the step with TOOL_ERROR. A crash of the engine leaves the step in
-    doubt, unless `repeat: safe` says that the program may be run again; it is given `FLEET_IDEMPOTENCY_KEY`, which
-    is the same for every attempt.
+    own; on a timeout or when the run is cancelled the whole group is ended (a daemon that leaves the group, by
+    `setsid`, goes on). A program that exits with another code than `expect_exit` names, or dies of a signal, fails the
+    step with TOOL_ERROR. A crash of the engine leaves the step in doubt, unless `repeat: safe` says that the program
+    may be run again; it is given `FLEET_IDEMPOTENCY_KEY`, which is the same for every attempt.
     """
 
     gated: ClassVar[bool] = True

@@ -31,6 +31,8 @@ class CaseModel(Part):
         asked = {"equals", "if_"} & self.model_fields_set
         if len(asked) != 1:
             raise wrong("a case has either `equals` or `if`", "the block for everything else is `default`")
+        if self.equals == []:
+            raise wrong("`equals` names no value", "the block for everything else is `default`")
         return self
 
 
@@ -42,18 +44,16 @@ def _cases(value: Any, info: ValidationInfo) -> list[CaseModel] | dict[str, list
     raise wrong("cases are {name: [steps]} or a list of {port, equals, steps}")
 
 
+NamedCases: TypeAlias = Annotated[dict[Port, Steps], Field(min_length=1, max_length=200)]
+ListedCases: TypeAlias = Annotated[list[CaseModel], Field(min_length=1, max_length=200)]
 Cases: TypeAlias = Annotated[
     list[CaseModel] | dict[str, list[StepModel]],
-    PlainValidator(_cases, json_schema_input_type=dict[str, Steps] | list[CaseModel]),
+    PlainValidator(_cases, json_schema_input_type=NamedCases | ListedCases),
     StepList(),
 ]
 _LATER = ConfigDict(defer_build=True)
-_NAMED: TypeAdapter[dict[str, list[StepModel]]] = TypeAdapter(
-    Annotated[dict[Port, Steps], Field(min_length=1, max_length=200)], config=_LATER
-)
-_LISTED: TypeAdapter[list[CaseModel]] = TypeAdapter(
-    Annotated[list[CaseModel], Field(min_length=1, max_length=200)], config=_LATER
-)
+_NAMED: TypeAdapter[dict[str, list[StepModel]]] = TypeAdapter(NamedCases, config=_LATER)
+_LISTED: TypeAdapter[list[CaseModel]] = TypeAdapter(ListedCases, config=_LATER)
 
 
 @step("switch")
