@@ -54,7 +54,7 @@ class PostgresBackend:
         await self.upgrade()
         self._writing = self._engine(pool_size=1, max_overflow=0)
         self.writer.open(self._writing)
-        self.reader.open(self._engine(pool_size=READERS, pool_pre_ping=True, isolation_level="AUTOCOMMIT"))
+        await self.reader.open(self._engine(pool_size=READERS, pool_pre_ping=True, isolation_level="AUTOCOMMIT"))
 
     def _engine(self, **options: Any) -> AsyncEngine:
         # Planning by just-in-time compilation costs more than any query here.

@@ -13,7 +13,7 @@ from fleetprompt.engine.store import schema
 from fleetprompt.engine.store.backup import backup
 from fleetprompt.engine.store.checking import examine
 from fleetprompt.engine.store.dialect import SqliteDialect
-from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.reading_sqlite import SqliteReader
 from fleetprompt.engine.store.writer_sqlite import SqliteWriter
 
 
@@ -23,7 +23,7 @@ class SqliteBackend:
     def __init__(self, path: Path, patience: float) -> None:
         self.path = path
         self.dialect = SqliteDialect()
-        self.reader = Reader(self.dialect, str(path))
+        self.reader = SqliteReader(self.dialect, str(path))
         self.writer = SqliteWriter(str(path), patience)
 
     async def upgrade(self) -> str:
@@ -34,7 +34,7 @@ class SqliteBackend:
     async def open(self) -> None:
         """Make or upgrade the file, start the pool and the writer."""
         await self.upgrade()
-        self.reader.open(sqlite.reading_engine(str(self.path)))
+        await self.reader.open(sqlite.reading_engine(str(self.path)))
         self.writer.open()
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.reading import Question, Reader
 from fleetprompt.engine.store.statements import Session, Statements
 from fleetprompt.engine.store.tables import blobs
 from fleetprompt.engine.store.writer import Writer
@@ -20,13 +20,14 @@ class SqlBlobs:
     def __init__(self, reader: Reader, writer: Writer) -> None:
         self._reader = reader
         self._writer = writer
+        mine = sa.and_(blobs.c.digest == sa.bindparam("wanted"), blobs.c.tenant == sa.bindparam("whose"))
+        self._get = Question(reader.dialect, sa.select(blobs.c.data).where(mine))
         self._statements = Statements(reader.dialect)
 
     async def get(self, digest: str, tenant: str = "default") -> bytes | None:
         """The bytes of that digest."""
-        of = sa.select(blobs.c.data).where(blobs.c.digest == digest, blobs.c.tenant == tenant)
-        rows = await self._reader.rows(of)
-        return bytes(rows[0].data) if rows else None
+        rows = await self._reader.ask(self._get, digest, tenant)
+        return bytes(rows[0][0]) if rows else None
 
     async def put(self, digest: str, data: bytes, tenant: str = "default") -> None:
         """Keep a blob that no run brings: it is pinned."""

@@ -7,13 +7,14 @@ true until the commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from fleetprompt.engine.ports import Append, ClaimRefused, Holder, Take
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Rows
-from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.reading import Question, Reader
 from fleetprompt.engine.store.statements import Session, Statements
 from fleetprompt.engine.store.tables import claims
 
@@ -99,7 +100,7 @@ def _holder(take: Take, entry: Append) -> Holder:
     return Holder(run=entry.run, path=take.path, amount=take.slot.amount, at=entry.head.updated_at)
 
 
-def _of_scope(tenant: str, scope: str) -> Rows:
+def _of_scope(tenant: Any, scope: Any) -> Rows:
     return sa.select(claims.c.run, claims.c.path, claims.c.amount, claims.c.at).where(
         claims.c.tenant == tenant, claims.c.scope == scope
     )
@@ -110,8 +111,9 @@ class SqlClaims:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._holders = Question(reader.dialect, _of_scope(sa.bindparam("whose"), sa.bindparam("wanted")))
 
     async def holders(self, scope: str, tenant: str = "default") -> list[Holder]:
         """By time, run and path."""
-        rows = await self._reader.rows(_of_scope(tenant, scope))
+        rows = await self._reader.ask(self._holders, tenant, scope)
         return projection.sort_holders(Holder(*row) for row in rows)

@@ -222,7 +222,7 @@ def reading_engine(path: str) -> AsyncEngine:
     """The pool of connections for reading: few, for each has a thread and a cache."""
     engine = create_async_engine(
         sa.URL.create("sqlite+aiosqlite", database=path),
-        pool_size=2,
+        pool_size=3,
         max_overflow=1,
         pool_reset_on_return=None,  # there is no transaction to take back
         isolation_level="AUTOCOMMIT",

@@ -13,7 +13,7 @@ from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.ports import Append, Appended, Corrupt, Stored
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Rows
-from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.reading import Question, Reader
 from fleetprompt.engine.store.tables import counters, journal
 from fleetprompt.engine.store.writer import Writer
 
@@ -24,6 +24,8 @@ class SqlJournal:
     def __init__(self, reader: Reader, writer: Writer) -> None:
         self._reader = reader
         self._writer = writer
+        of_run = _facts().where(journal.c.run == sa.bindparam("wanted"), journal.c.n > sa.bindparam("after"))
+        self._of_run = Question(reader.dialect, of_run.order_by(journal.c.n))
 
     @property
     def commits(self) -> int:
@@ -37,14 +39,16 @@ class SqlJournal:
 
     async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored | Corrupt]:
         """A run's facts in order, from n > after to n <= upto."""
-        query = _facts().where(journal.c.run == run, journal.c.n > after).order_by(journal.c.n)
-        if upto is not None:
-            query = query.where(journal.c.n <= upto)
-        return [_read(*row) for row in await self._reader.rows(query)]
+        rows = await self._reader.ask(self._of_run, run, after)
+        return [_read(*row) for row in rows if upto is None or row[2] <= upto]
 
     async def histories(self, runs: Sequence[str]) -> dict[str, list[AnyFact] | Corrupt]:
         """Whole histories; an unknown run has an empty one, one with a hole or an unreadable fact is `Corrupt`."""
         found: dict[str, list[AnyFact] | Corrupt] = {run: [] for run in runs}
+        if len(runs) == 1:
+            for row in await self._reader.ask(self._of_run, runs[0], 0):
+                self._add(found, _read(*row))
+            return found
         for at in range(0, len(runs), 200):
             query = _facts().where(journal.c.run.in_(runs[at : at + 200])).order_by(journal.c.run, journal.c.n)
             for row in await self._reader.rows(query):

@@ -1,9 +1,13 @@
-"""Reads: queries are plain functions over a connection, run in a small pool that never blocks the event loop."""
+"""Reads: queries are plain functions over a connection, run in a small pool that never blocks the event loop.
+
+What the engine asks all the time is a `Question`: compiled once, its values given by position.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -15,6 +19,19 @@ from fleetprompt.engine.store.dialect import Dialect, Row, Rows
 T = TypeVar("T")
 
 
+class Question:
+    """A query that is asked again and again, with a value for each `sa.bindparam` in the order of the statement."""
+
+    def __init__(self, dialect: Dialect, statement: Rows) -> None:
+        self._dialect = dialect
+        self._statement = statement
+
+    @cached_property
+    def sql(self) -> str:
+        """Its text; made when it is asked for the first time."""
+        return self._dialect.compile(self._statement)
+
+
 class Reader:
     """The read side of an open store."""
 
@@ -23,7 +40,7 @@ class Reader:
         self.where = where
         self._engine: AsyncEngine | None = None
 
-    def open(self, engine: AsyncEngine) -> None:
+    async def open(self, engine: AsyncEngine) -> None:
         """Use this engine from now on."""
         self._engine = engine
 
@@ -33,10 +50,14 @@ class Reader:
         if engine is not None:
             await engine.dispose()
 
+    def closed(self) -> StoreUnavailable:
+        """The error of whoever reads a store that is not open."""
+        return StoreUnavailable("the store is closed", where=self.where, hint="open it first")
+
     async def run(self, query: Callable[[sa.Connection], T]) -> T:
         """What a query finds. Raises `StoreUnavailable`."""
         if self._engine is None:
-            raise StoreUnavailable("the store is closed", where=self.where, hint="open it first")
+            raise self.closed()
         try:
             async with self._engine.connect() as connection:
                 return await connection.run_sync(query)
@@ -49,6 +70,10 @@ class Reader:
     async def rows(self, statement: Rows) -> Sequence[Row]:
         """Every row of a query."""
         return await self.run(lambda connection: connection.execute(statement).all())
+
+    async def ask(self, question: Question, *values: Any) -> Sequence[Sequence[Any]]:
+        """Every row that answers a question, its columns as the driver gives them. Raises `StoreUnavailable`."""
+        return await self.run(lambda connection: connection.exec_driver_sql(question.sql, values).all())
 
 
 def find_ids(connection: sa.Connection, table: sa.Table, text: str, tenant: str) -> list[str]:

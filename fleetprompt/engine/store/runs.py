@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any
 
@@ -15,10 +16,10 @@ from fleetprompt.engine.core.query_fields import RUN_FIELDS
 from fleetprompt.engine.core.signal import type_matches
 from fleetprompt.engine.ports import Page, RunHead, Wait
 from fleetprompt.engine.store import projection
-from fleetprompt.engine.store.dialect import Dialect, Row, Rows
+from fleetprompt.engine.store.dialect import Dialect, Rows
 from fleetprompt.engine.store.filters import View, json_list
 from fleetprompt.engine.store.listing import Listing
-from fleetprompt.engine.store.reading import Reader, find_ids
+from fleetprompt.engine.store.reading import Question, Reader, find_ids
 from fleetprompt.engine.store.tables import COMPLETED, LIVE, runs, waits
 
 _labels = msgspec.json.Decoder(dict[str, str]).decode
@@ -33,10 +34,13 @@ class SqlRuns:
     def __init__(self, reader: Reader, zone: tzinfo) -> None:
         self._reader = reader
         self._listing = Listing(reader, _view(reader.dialect), _NEWEST, zone)
+        self._get = Question(reader.dialect, sa.select(runs).where(runs.c.id == sa.bindparam("id")))
+        self._by_signal = Question(reader.dialect, _waits(sa.or_(_EXACT, waits.c.wild)))
+        self._by_ref = Question(reader.dialect, _waits(_EXACT))
 
     async def get(self, run: str) -> RunHead | None:
         """The run of that id."""
-        rows = await self._reader.rows(sa.select(runs).where(runs.c.id == run))
+        rows = await self._reader.ask(self._get, run)
         return _head(rows[0]) if rows else None
 
     async def find(self, text: str, tenant: str = "default") -> builtins.list[str]:
@@ -76,15 +80,11 @@ class SqlRuns:
         self, on: WaitingOn, ref: str, *, key: str | None = None, tenant: str = "default"
     ) -> builtins.list[tuple[str, Wait]]:
         """Steps that wait, by run and path."""
-        of = sa.select(waits).where(waits.c.on == on, waits.c.tenant == tenant)
-        if key is not None:
-            of = of.where(waits.c.key.in_(("", key)))
-        exact = sa.and_(sa.not_(waits.c.wild), waits.c.ref == ref)
-        rows = await self._reader.rows(of.where(sa.or_(exact, waits.c.wild) if on == "signal" else exact))
+        question = self._by_signal if on == "signal" else self._by_ref
         found = [
-            (row.run, Wait(path=row.path, on=row.on, ref=row.ref, key=row.key))
-            for row in rows
-            if row.ref == ref or (row.wild and type_matches(row.ref, ref))
+            (run, Wait(path=path, on=on, ref=pattern, key=its_key))
+            for run, path, pattern, its_key, wild in await self._reader.ask(question, on, tenant, ref)
+            if (pattern == ref or (wild and type_matches(pattern, ref))) and (key is None or its_key in ("", key))
         ]
         return sorted(found, key=lambda each: (each[0], each[1].path))
 
@@ -98,6 +98,14 @@ class SqlRuns:
         )
         rows = await self._reader.rows(query)
         return rows[0].id if rows else None
+
+
+_EXACT = sa.and_(sa.not_(waits.c.wild), waits.c.ref == sa.bindparam("wanted"))
+
+
+def _waits(condition: sa.ColumnElement[bool]) -> Rows:
+    of = sa.select(waits.c.run, waits.c.path, waits.c.ref, waits.c.key, waits.c.wild)
+    return of.where(waits.c.on == sa.bindparam("reason"), waits.c.tenant == sa.bindparam("whose"), condition)
 
 
 def _unfinished(now: float) -> list[Rows]:
@@ -133,7 +141,7 @@ def _view(dialect: Dialect) -> View:
     )
 
 
-def _head(row: Row) -> RunHead:
+def _head(row: Sequence[Any]) -> RunHead:
     fields: dict[str, Any] = dict(zip(_NAMES, row, strict=False))
     fields["labels"] = _labels(fields["labels"])
     fields["tools"] = _names(fields["tools"])

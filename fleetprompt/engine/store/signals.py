@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterable
 from datetime import tzinfo
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -16,11 +17,10 @@ from fleetprompt.engine.core.signal import VOTE, Result, Signal
 from fleetprompt.engine.ports import Page, Publication, Vote
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.approvals import insert_vote
-from fleetprompt.engine.store.dialect import Row
 from fleetprompt.engine.store.extras import Extras, signal_row
 from fleetprompt.engine.store.filters import Condition, Expression, View
 from fleetprompt.engine.store.listing import Listing
-from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.reading import Question, Reader
 from fleetprompt.engine.store.statements import Session, Statements
 from fleetprompt.engine.store.tables import results, signals
 from fleetprompt.engine.store.writer import Writer
@@ -36,6 +36,13 @@ class SqlSignals:
         self._writer = writer
         self._listing = Listing(reader, _VIEW, (signals.c.seq, signals.c.id), zone)
         self._statements = Statements(reader.dialect)
+        given = signals.c.id == sa.bindparam("given")
+        of_signal = results.c.signal == sa.bindparam("given")
+        unrouted = sa.select(signals.c.seq, signals.c.data).where(sa.not_(signals.c.routed)).order_by(signals.c.seq)
+        self._get = Question(reader.dialect, sa.select(signals.c.seq, signals.c.data).where(given))
+        self._routed = Question(reader.dialect, sa.select(signals.c.routed).where(given))
+        self._results = Question(reader.dialect, sa.select(*_RESULT).where(of_signal).order_by(results.c.run))
+        self._unrouted = Question(reader.dialect, unrouted.limit(sa.bindparam("most")).offset(sa.literal_column("0")))
 
     async def publish(self, signal: Signal) -> Publication:
         """Store a signal as new, or find the earlier one with its id or key.
@@ -50,8 +57,8 @@ class SqlSignals:
         if self._statements.signals_insert.execute(session, [signal_row(signal)]):
             if vote is not None:
                 insert_vote(connection, signal, vote)
-            seq = connection.execute(sa.select(signals.c.seq).where(signals.c.id == signal.id)).scalar_one()
-            return Publication(signal=_read(seq, msgspec.json.encode(signal)))
+            ((seq, _),) = self._statements.signal_rows.fetch(session, [(signal.id,)])
+            return Publication(signal=msgspec.structs.replace(signal, sequence=seq))
         same_key = sa.and_(signals.c.tenant == signal.tenant, signals.c.key == signal.key, signals.c.key != "")
         query = sa.select(signals.c.seq, signals.c.data).where(sa.or_(signals.c.id == signal.id, same_key))
         seq, data = connection.execute(query.order_by(signals.c.id != signal.id)).first() or (0, b"")
@@ -62,8 +69,7 @@ class SqlSignals:
 
     async def unrouted(self, limit: int = 1000) -> builtins.list[Signal]:
         """Signals nobody has routed yet, oldest first."""
-        query = sa.select(signals.c.seq, signals.c.data).where(sa.not_(signals.c.routed)).order_by(signals.c.seq)
-        return [_read(*row) for row in await self._reader.rows(query.limit(limit))]
+        return [_read(*row) for row in await self._reader.ask(self._unrouted, limit)]
 
     async def close(self, signal: str, results: Iterable[Result] = ()) -> None:
         """Mark a signal routed, with results that belong to no run. Raises `NotFound`."""
@@ -71,9 +77,10 @@ class SqlSignals:
         await self._writer.work(lambda session: self._close(session, signal, given))
 
     def _close(self, session: Session, signal: str, given: builtins.list[Result]) -> None:
-        tenant = session.connection.execute(sa.select(signals.c.tenant).where(signals.c.id == signal)).scalar()
-        if tenant is None:
+        rows = self._statements.signal_rows.fetch(session, [(signal,)])
+        if not rows:
             raise NotFound(f"there is no signal {signal}")
+        tenant = rows[0][1]
         extras = Extras()
         for result in given:
             extras.add_result(result, tenant)
@@ -82,18 +89,15 @@ class SqlSignals:
 
     async def get(self, signal: str) -> Signal | None:
         """The signal of that id."""
-        rows = await self._reader.rows(sa.select(signals.c.seq, signals.c.data).where(signals.c.id == signal))
+        rows = await self._reader.ask(self._get, signal)
         return _read(*rows[0]) if rows else None
 
     async def results(self, signal: str) -> tuple[bool, builtins.list[Result]]:
         """Whether it is routed, and what came of it so far, by run."""
-        routed = sa.select(signals.c.routed).where(signals.c.id == signal)
-        answers = sa.select(results).where(results.c.signal == signal).order_by(results.c.run)
-
-        def query(connection: sa.Connection) -> tuple[bool, list[Result]]:
-            return bool(connection.execute(routed).scalar()), [_result(row) for row in connection.execute(answers)]
-
-        return await self._reader.run(query)
+        # In this order: what is routed has all its results, and a result may come between the two questions.
+        routed = await self._reader.ask(self._routed, signal)
+        found = await self._reader.ask(self._results, signal)
+        return bool(routed and routed[0][0]), [_result(*row) for row in found]
 
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
@@ -108,10 +112,11 @@ def _read(seq: int, data: bytes) -> Signal:
     return msgspec.structs.replace(_decode(data), sequence=seq)
 
 
-def _result(row: Row) -> Result:
-    return Result(
-        signal=row.signal, status=row.status, run=row.run, reason=row.reason, data=msgspec.json.decode(row.data)
-    )
+_RESULT = (results.c.signal, results.c.status, results.c.run, results.c.reason, results.c.data)
+
+
+def _result(signal: str, status: Any, run: str, reason: str, data: bytes) -> Result:
+    return Result(signal=signal, status=status, run=run, reason=reason, data=msgspec.json.decode(data))
 
 
 def _answered(status: str | None = None) -> Condition:

@@ -17,8 +17,8 @@ from fleetprompt.engine.store import tables
 from fleetprompt.engine.store.dialect import Dialect, Rows
 from fleetprompt.engine.store.tables import RUN_IMMUTABLE, RUN_PROGRESS
 
-SIZES = (128, 32, 8, 2, 1)
-"""Rows per statement: few enough to be prepared once each, close enough that little is left over."""
+SIZES = (128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+"""Rows per statement: few enough to be prepared once each, close enough that two or three statements do."""
 
 
 class Session(Protocol):
@@ -53,6 +53,8 @@ class Bulk:
 
     def execute(self, session: Session, rows: Sequence[tuple[Any, ...]]) -> int:
         """The number of rows changed in all."""
+        if not rows:
+            return 0
         return sum(session.execute(sql, parameters) for sql, parameters in self._calls(rows))
 
     def fetch(self, session: Session, rows: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
@@ -125,6 +127,7 @@ class Statements:
         self.signals_insert = bulk(
             every(t.signals, "seq"), lambda given: dialect.ignore(t.signals, _new(t.signals, given))
         )
+        self.signal_rows = bulk([t.signals.c.id], _signal_rows)
         self.routed = bulk([t.signals.c.id, t.signals.c.tenant], _mark_routed)
         self.results_upsert = bulk(every(t.results), lambda given: dialect.upsert(t.results, _all(given)))
         self.votes_withdraw = bulk([t.votes.c.signal, t.votes.c.tenant], _withdraw_votes)
@@ -182,6 +185,11 @@ def _claims_used(given: sa.CTE) -> Rows:
     return sa.select(
         given.c.tenant, given.c.scope, sa.cast(sa.func.coalesce(used, sa.literal_column("0")), sa.BigInteger)
     )
+
+
+def _signal_rows(given: sa.CTE) -> Rows:
+    signals = tables.signals
+    return sa.select(signals.c.seq, signals.c.tenant).join(given, signals.c.id == given.c.id)
 
 
 def _mark_routed(given: sa.CTE) -> sa.Update:
