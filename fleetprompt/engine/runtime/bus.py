@@ -41,15 +41,21 @@ class Bus:
         self._draining = 0
         self._done: set[str] = set()
         """Signals that were routed since a drain has read its list."""
+        self._fresh: set[str] = set()
+        """Signals that are being published here: nobody else routes them, and nothing came of them before."""
 
     # ------------------------------------------------------------ in
 
     async def publish(self, signal: Signal) -> Publication:
         """Store a signal from outside and route it. Raises `InvalidInput` for one that may not be published."""
         validate(signal)
-        publication = await self._engine.store.signals.publish(signal)
-        if not publication.duplicate:
-            await self.route(publication.signal)
+        self._fresh.add(signal.id)
+        try:
+            publication = await self._engine.store.signals.publish(signal)
+            if not publication.duplicate:
+                await self.route(publication.signal)
+        finally:
+            self._fresh.discard(signal.id)
         return publication
 
     async def submit(self, signal: Signal) -> Result:
@@ -86,7 +92,7 @@ class Bus:
             while fresh := [s for s in await self._engine.store.signals.unrouted() if s.id not in seen]:
                 for signal in fresh:
                     seen.add(signal.id)
-                    if signal.id not in self._done:
+                    if signal.id not in self._done and signal.id not in self._fresh:
                         await self.route(signal)
         finally:
             self._draining -= 1
@@ -226,7 +232,7 @@ class Bus:
     async def _fan_out(self, signal: Signal) -> Result:
         engine = self._engine
         results: list[Result] = []
-        _, earlier = await engine.store.signals.results(signal.id)
+        _, earlier = (True, []) if signal.id in self._fresh else await engine.store.signals.results(signal.id)
         answered = {result.run for result in earlier}
         if signal.type == types.FINISHED:
             await self._child_finished(signal)
@@ -282,10 +288,21 @@ class Bus:
                 "trigger": trigger,
             },
         )
+        if signal.id in self._fresh and not child.key and await self._starts_at_once(child):
+            return Result(signal=signal.id, status="accepted", run=run_id)
         publication = await self._engine.store.signals.publish(child)
         if not publication.duplicate:
             await self.route(publication.signal)
         return Result(signal=signal.id, status="accepted", run=publication.signal.subject)
+
+    async def _starts_at_once(self, start: Signal) -> bool:
+        """Start a run by a signal that is stored with its facts; one that is refused has to be stored beforehand."""
+        try:
+            return (await self._handle(start, received=True)).status == "accepted"
+        except StoreUnavailable:
+            raise
+        except FleetError:
+            return False
 
     async def _child_finished(self, signal: Signal) -> None:
         data = _data(signal)
