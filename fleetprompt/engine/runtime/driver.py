@@ -23,7 +23,7 @@ from fleetprompt.engine.core.facts import AnyFact, Slot
 from fleetprompt.engine.core.signal import FINISHED, Result, Signal
 from fleetprompt.engine.core.state import Outbox, Run, Step
 from fleetprompt.engine.core.timers import drop_stale_timers
-from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, Take, Wait
+from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead, Take, Wait
 from fleetprompt.engine.runtime.head import head_of
 from fleetprompt.engine.runtime.pools import Pool
 
@@ -89,6 +89,7 @@ class Driver:
     __slots__ = (
         "_batch",
         "_failures",
+        "_head",
         "_inbox",
         "_loading",
         "_taken",
@@ -124,6 +125,8 @@ class Driver:
         self._taken: list[Message] = []
         """Messages whose facts are in the batch, or on their way to the journal."""
         self._failures = 0
+        self._head: RunHead | None = None
+        """The run's head as it was written last."""
         self._loading = False
         run.room = self._room
 
@@ -188,28 +191,39 @@ class Driver:
             message.settle()
 
     def _append(self) -> None:
-        run, batch, taken, out = self.run, self._batch, self._taken, self.run.outbox
+        run, batch, out = self.run, self._batch, self.run.outbox
         drop_stale_timers(run)
-        routed = [m.signal.id for m in taken if m.signal is not None and not m.overheard]
+        routed: list[str] = []
+        results: list[Result] = []
+        received: Signal | None = None
+        for message in self._taken:
+            if message.signal is not None:
+                if not message.overheard:
+                    routed.append(message.signal.id)
+                if message.received:
+                    received = message.signal
+                if message.result is not None:
+                    results.append(message.result)
         signals = tuple(self.engine.outgoing(run, out.signals)) if out.signals else ()
         if run.ended:
             routed += [s.id for s in signals if s.type == FINISHED and not self.engine.anyone_listens(run, s)]
         created = run.created
         assert created is not None
+        self._head = head_of(run, self.engine.host, self.engine.now(), self._head)
         entry = Append(
             run=created.run,
             tenant=created.tenant,
             after=run.n - len(batch.facts),
             facts=tuple(batch.facts),
             encoded=tuple(batch.encoded),
-            head=head_of(run, self.engine.host, self.engine.now()),
+            head=self._head,
             takes=tuple(Take(slot, path) for path, slot in out.takes) if out.takes else (),
             releases=tuple(out.releases) if out.releases else (),
             waits=tuple(Wait(*wait) for wait in out.waits) if out.waits else (),
             unwaits=tuple(out.unwaits) if out.unwaits else (),
             signals=signals,
-            received=next((m.signal for m in taken if m.received), None),
-            results=tuple(m.result for m in taken if m.result is not None),
+            received=received,
+            results=tuple(results),
             routed=tuple(routed),
             blobs=tuple(batch.blobs) if batch.blobs else (),
         )
@@ -292,6 +306,7 @@ class Driver:
             self._loading = False
         self._inbox.extendleft(reversed(again))
         self._batch = Batch()
+        self._head = None
         self.run = run
         run.room = self._room
         engine.slots.review(run)

@@ -7,6 +7,7 @@ engine, never lost. Everything that runs side by side is started here or in the 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -51,6 +52,9 @@ KEPT_PARKED = 512
 RECOVERY_BATCH = 500
 DUE_BATCH = 1000
 MOST_INTERRUPTED = 1_000_000
+YOUNG_OBJECTS = 50_000
+"""New objects between two searches for garbage. Runs leave hardly any, and with Python's 700 the searches took a
+fifth of the processor."""
 
 
 class Limits(Struct, frozen=True):
@@ -143,6 +147,9 @@ class Engine:
     async def open(self) -> None:
         """Take up what was left: interrupted runs, due timers, signals nobody has routed. Raises `StoreUnavailable`."""
         STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
+        young, *older = gc.get_threshold()
+        if 0 < young < YOUNG_OBJECTS:
+            gc.set_threshold(YOUNG_OBJECTS, *older)
         await self.store.open()
         await self.workflows.refresh()
         if self._recover:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import RunHead
 
 MAX_MESSAGE = 2_000
+_NO_ERROR = {"error_code": "", "error_message": "", "error_step": ""}
 
 
-def head_of(run: Run, host: str, now: float) -> RunHead:
-    """What lists show of a run, and what wakes it."""
-    created = run.created
-    assert created is not None
-    error = run.error
-    if error is None and not run.ended and run.root is not None and run.root.failure is not None:
-        error = run.root.failure
+def head_of(run: Run, host: str, now: float, before: RunHead | None = None) -> RunHead:
+    """What lists show of a run, and what wakes it. `before` is its head after fewer facts, on the same host."""
     last = run.last
-    return RunHead(
-        id=created.run,
-        tenant=created.tenant,
-        workflow=created.workflow,
-        plan=created.plan,
+    head = before or _origin(run, host)
+    return replace(
+        head,
         status=run.status,
         n=run.n,
-        created_at=created.at,
         updated_at=max(run.at, now),
         waiting_on=run.waiting_on,
         started_at=run.started_at,
@@ -32,12 +27,34 @@ def head_of(run: Run, host: str, now: float) -> RunHead:
         wake_at=None if run.ended else run.wake_at,
         step=last.path if last is not None else "",
         steps_done=run.steps_done,
-        attempt=1,
-        error_code=error.code if error else "",
-        error_message=error.message[:MAX_MESSAGE] if error else "",
-        error_step=error.path if error else "",
         cost_nano=run.cost_nano,
         tokens=run.tokens,
+        **_error(run),
+    )
+
+
+def _error(run: Run) -> dict[str, str]:
+    error = run.error
+    if error is None and not run.ended and run.root is not None:
+        error = run.root.failure
+    if error is None:
+        return _NO_ERROR
+    return {"error_code": error.code, "error_message": error.message[:MAX_MESSAGE], "error_step": error.path}
+
+
+def _origin(run: Run, host: str) -> RunHead:
+    """What the first fact says for good."""
+    created = run.created
+    assert created is not None
+    return RunHead(
+        id=created.run,
+        tenant=created.tenant,
+        workflow=created.workflow,
+        plan=created.plan,
+        status="pending",
+        n=0,
+        created_at=created.at,
+        updated_at=created.at,
         root=created.root,
         parent=created.parent,
         parent_path=created.parent_path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -23,6 +24,9 @@ from fleetprompt.engine.runtime.pools import Pool
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
+
+
+_folder = lru_cache(256)(posixpath.dirname)
 
 
 class Performer:
@@ -118,7 +122,7 @@ class Performer:
                 repeat=node.repeat,
                 workflow=created.workflow,
                 directory=engine.directory,
-                code=posixpath.dirname(created.source.file),
+                code=_folder(created.source.file),
             )
             context = StepContext(engine, driver, effect)
             if timeout is None:
