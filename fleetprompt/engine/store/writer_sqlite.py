@@ -1,7 +1,7 @@
 """Group commit: one thread makes durable whatever was asked for while it made the last lot durable.
 
-What is asked for in one turn of the event loop is handed over in lots. The thread takes all there is, writes it in one
-transaction and resolves all its futures with one call into the loop.
+What is asked for in one turn of the event loop is handed over in lots, the first at once if the thread is idle. The
+thread takes all there is, writes it in one transaction and resolves all its futures with one call into the loop.
 """
 
 from __future__ import annotations
@@ -108,6 +108,8 @@ class SqliteWriter:
         self.patience = patience
         self.commits = 0
         self._in_log = 0
+        self._idle = False
+        """The thread has nothing to do: the next job need not wait for the end of its turn."""
         self._dialect = SqliteDialect()
         self._transaction = Transaction(self._dialect, Applier(Statements(self._dialect)))
         self._queue: SimpleQueue[list[Due] | None] = SimpleQueue()
@@ -168,10 +170,11 @@ class SqliteWriter:
         if self._loop is None:
             job.future.set_exception(self._closed())
             return
-        if not self._turn:
+        if not self._turn and not self._idle:
             self._loop.call_soon(self._hand_over)
         self._turn.append(job)
-        if len(self._turn) >= LOT:
+        if self._idle or len(self._turn) >= LOT:
+            self._idle = False
             self._hand_over()
 
     def _closed(self) -> StoreUnavailable:
@@ -205,6 +208,8 @@ class SqliteWriter:
 
     def _wait(self) -> list[Due] | None:
         """The next lot; meanwhile, when nobody asks for anything, what was written moves from the log to the file."""
+        if not self._queue.qsize():
+            self._idle = True
         if self._in_log >= WORTHWHILE:
             try:
                 return self._queue.get(timeout=IDLE)
