@@ -193,6 +193,38 @@ def test_what_is_larger_than_a_mebibyte_is_only_referred_to() -> None:
     assert (play.step("b").output, play.run.output, play.loads) == (len(HUGE) + 2, blob.digest, 0)
 
 
+@pytest.mark.parametrize(
+    "test",
+    ["steps.a.output | length", "'x' in steps.a.output", "steps.a.output.x | default('')", "steps.a.output == 'x'"],
+)
+def test_what_is_larger_than_a_mebibyte_cannot_be_looked_into(test: str) -> None:
+    play = Play(plan(act("a"), calc("b", 1, when=test)))
+    play.ok("a", HUGE)
+    assert (play.status(), "larger than 1 MiB" in play.run.error.message) == ("failed", True)
+
+
+@pytest.mark.parametrize("operator", ["exists", "contains"])
+def test_nor_can_it_by_a_structured_condition(operator: str) -> None:
+    value = {} if operator == "exists" else {"value": "x"}
+    play = Play(plan(act("a"), calc("b", 1, when={"field": "steps.a.output.x", "operator": operator, **value})))
+    play.ok("a", HUGE)
+    assert (play.status(), "larger than 1 MiB" in play.run.error.message) == ("failed", True)
+
+
+def test_nor_is_what_stands_for_it_a_list() -> None:
+    play = Play(plan(act("a"), calc("b", "${{ steps.a.output }}"), each("l", "steps.b.output", [act("x")])))
+    play.ok("a", HUGE)
+    assert (play.status(), "references" in play.run.error.message) == ("failed", True)
+
+
+def test_what_stands_for_it_is_data_wherever_it_goes() -> None:
+    play = Play(plan(act("a"), calc("b", {"list": "${{ [steps.a.output] }}", "text": "${{ steps.a.output }}!"})))
+    play.ok("a", HUGE)
+    digest = play.step("a").blob.digest
+    assert play.run.output["list"] == [{"ref": digest, "size": len(HUGE) + 2}]
+    assert digest in play.run.output["text"]
+
+
 def test_a_loop_looks_back_on_a_large_result() -> None:
     body = [calc("x", "${{ [index] * 60000 }}")]
     for forgets in (False, True):

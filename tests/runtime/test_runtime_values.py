@@ -37,8 +37,10 @@ def forget(engine: Engine) -> None:
 def test_a_loop_may_have_more_large_results_than_are_kept_loaded(n: int, size: int) -> None:
     async def story(world: World, engine: Engine) -> None:
         await world.start("many", n=n, size=size)
-        assert await world.over() == ["completed"]
-        assert world.run("run-0").steps["all"].output == n or size * n > 1_000_000
+        readable = size * n < 1024 * 1024
+        assert await world.over() == ["completed" if readable else "failed"]
+        last = world.run("run-0").steps["all"]
+        assert last.output == n if readable else "larger than 1 MiB" in last.error.message
 
     check_end(tell(story, MANY))
 

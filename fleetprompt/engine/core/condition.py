@@ -145,7 +145,7 @@ class _Terms:
         if operator == "exists":
             if "value" in term:
                 raise ExpressionError("'exists' takes no value", where=f"{pointer}/value")
-            return lambda scope: lookup(scope, path) not in (None, MISSING)
+            return lambda scope: self._found(scope, path, pointer) not in (None, MISSING)
         if "value" not in term:
             raise ExpressionError(f"{quote(operator)} needs a value", where=pointer)
         return self._compared(path, operator, term["value"], pointer)
@@ -160,6 +160,12 @@ class _Terms:
         chain = expression.references[0]
         self.references.append(Reference(chain.path, chain.offset, chain.length, optional))
         return chain.path
+
+    def _found(self, scope: Scope, path: tuple[str | int, ...], pointer: str) -> Any:
+        try:
+            return lookup(scope, path)
+        except Refusal as refusal:
+            raise ExpressionError(refusal.message, hint=refusal.hint, where=f"{pointer}/field") from None
 
     def _compared(self, path: tuple[str | int, ...], operator: str, value: Any, pointer: str) -> Holds:
         place, compare = f"{pointer}/value", OPERATORS[operator]
@@ -176,7 +182,7 @@ class _Terms:
         self.references += other.references
 
         def holds(scope: Scope) -> bool:
-            found = lookup(scope, path)
+            found = self._found(scope, path, pointer)
             if found is MISSING:
                 return operator in ("ne", "not_contains")
             try:

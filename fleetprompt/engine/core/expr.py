@@ -25,8 +25,10 @@ from fleetprompt.engine.core.expr_values import (
     Meter,
     NeedsValue,
     NotLoaded,
+    Referred,
     Refusal,
     check_loaded,
+    referring,
     truthy,
     weigh,
 )
@@ -68,11 +70,14 @@ class Expression(Struct, frozen=True, eq=False):
 
         Raises ExpressionError when it cannot be evaluated, NeedsValue when it touches a value that is not loaded.
         """
+        value: Any = None
         try:
             value = self.run(scope, Meter())
             if type(value) not in SCALARS:
                 (check_loaded if self.is_chain else weigh)(value)
             return value
+        except Referred:
+            return referring(value)
         except Refusal as refusal:
             message, hint = refusal.message, refusal.hint
         except RecursionError:

@@ -191,12 +191,12 @@ class Compiler:
                 pass
             if soft:
                 return lookup(scope, path)
-            raise self._astray(scope, path, places)
+            return self._walked(scope, path, places)
 
         return run
 
-    def _astray(self, scope: Mapping[str, Any], path: tuple[Key, ...], places: list[Span]) -> ExpressionError:
-        """Walks a chain that leads nowhere again, to say where it ends and what there is instead."""
+    def _walked(self, scope: Mapping[str, Any], path: tuple[Key, ...], places: list[Span]) -> Any:
+        """Walks a chain step by step: mostly one that leads nowhere, to say where it ends and what there is instead."""
         value: Any = scope
         for depth, key in enumerate(path):
             try:
@@ -204,8 +204,8 @@ class Compiler:
                     raise Nothing(f"there is no {quote(key)}", suggest(key, scope))
                 value = member(value, key, _dotted(path[:depth])) if depth else scope[str(key)]
             except Refusal as refusal:
-                return self._tree.error(places[depth], refusal.message, refusal.hint)
-        raise AssertionError("the chain leads somewhere")
+                raise self._tree.error(places[depth], refusal.message, refusal.hint) from None
+        return value
 
     def _item(self, node: jinja.Getitem, soft: bool) -> Run:
         """`value[key]` with a key that is computed, or a slice."""

@@ -75,6 +75,17 @@ class NotLoaded(Struct, frozen=True):
     size: int
 
 
+class TooLarge(Struct, frozen=True):
+    """Stands in the scope for a value that is too large to be loaded: only what stands for it can be read."""
+
+    ref: str
+    size: int
+
+
+class Referred(Exception):
+    """A result holds what is `TooLarge`."""
+
+
 class Missing:
     """The type of `MISSING`: what a failed lookup yields under `default` and `is defined`, and nobody else sees."""
 
@@ -131,6 +142,9 @@ def kind(value: Any) -> str:
     if name is None:
         if type(value) is NotLoaded:
             raise NeedsValue(value.digest)
+        if type(value) is TooLarge:
+            message = f"the value is larger than 1 MiB ({value.size:,} bytes): only its `ref` and `size` can be read"
+            raise Refusal(message, "let the step that made it give less, or write it to a file")
         raise Refusal(f"a {type(value).__name__} is not JSON data")
     return name
 
@@ -179,6 +193,8 @@ def find(value: Any, key: Any) -> Any:
         return value.get(key, MISSING)
     if holder is list and type(key) is int and -len(value) <= key < len(value):
         return value[key]
+    if holder is TooLarge and key in ("ref", "size"):
+        return getattr(value, key)
     kind(value)
     kind(key)
     return MISSING
@@ -234,7 +250,7 @@ def lookup(scope: Mapping[str, Any], path: Sequence[str | int]) -> Any:
 
 
 def check_loaded(value: Any) -> None:
-    """Raises NeedsValue when a part of the value is not loaded, Refusal when it is not JSON."""
+    """Raises NeedsValue when a part of it is not loaded, Referred when it never is, Refusal when it is not JSON."""
     stack = [value]
     while stack:
         item = stack.pop()
@@ -243,6 +259,8 @@ def check_loaded(value: Any) -> None:
             stack += [child for child in item.values() if type_of(child) not in SCALARS]
         elif what is list:
             stack += [child for child in item if type_of(child) not in SCALARS]
+        elif what is TooLarge:
+            raise Referred
         else:
             kind(item)
 
@@ -250,7 +268,8 @@ def check_loaded(value: Any) -> None:
 def weigh(value: Any, limit: int = MAX_RESULT) -> int:
     """How heavy a value is, as JSON would write it out: its characters, each value counting as four.
 
-    Raises Refusal over the limit or for anything but JSON data, NeedsValue when a part is not loaded.
+    Raises Refusal over the limit or for anything but JSON data, NeedsValue when a part is not loaded, Referred when one
+    never is.
     """
     total, stack = 0, [value]
     while stack:
@@ -267,11 +286,23 @@ def weigh(value: Any, limit: int = MAX_RESULT) -> int:
                     raise Refusal(f"a mapping with a key of type {type(key).__name__} is not JSON data")
                 total += len(key)
             stack.extend(item.values() if total + len(item) <= limit else _too_heavy(limit))
+        elif what is TooLarge:
+            raise Referred
         elif what not in SCALARS:
             kind(item)
         if total > limit:
             _too_heavy(limit)
     return total
+
+
+def referring(value: Any) -> Any:
+    """The value with `{ref, size}` in place of what is too large."""
+    what = type_of(value)
+    if what is TooLarge:
+        return {"ref": value.ref, "size": value.size}
+    if what is dict:
+        return {key: referring(item) for key, item in value.items()}
+    return [referring(item) for item in value] if what is list else value
 
 
 def _too_heavy(limit: int) -> NoReturn:
@@ -280,7 +311,10 @@ def _too_heavy(limit: int) -> NoReturn:
 
 def to_json(value: Any, meter: Meter) -> str:
     """Compact JSON."""
-    meter.spend(1 + (weigh(value, MAX_TEXT) >> 6))
+    try:
+        meter.spend(1 + (weigh(value, MAX_TEXT) >> 6))
+    except Referred:
+        return to_json(referring(value), meter)
     try:
         text = msgspec.json.encode(value).decode()
     except ValueError as error:  # a lone surrogate, which no JSON text can carry
@@ -301,7 +335,7 @@ def to_text(value: Any, meter: Meter) -> str:
         return str(number(value))
     if type(value) is float:
         return repr(value)
-    if type(value) is list or type(value) is dict:
+    if type(value) is list or type(value) is dict or type(value) is TooLarge:
         return to_json(value, meter)
     raise Refusal(f"{kind(value)} has no text")
 

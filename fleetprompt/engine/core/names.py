@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from fleetprompt.engine.core.codec import items
+from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.expr import NotLoaded
+from fleetprompt.engine.core.expr_values import TooLarge
 from fleetprompt.engine.core.facts import Blob
 from fleetprompt.engine.core.program import Compiled
 from fleetprompt.engine.core.state import Run, Scope, Step
@@ -55,12 +56,25 @@ def value_of(run: Run, value: Any) -> Any:
     return NotLoaded(value.digest, value.size)
 
 
+def seen(run: Run, value: Any) -> Any:
+    """A value as expressions see it: of one that is too large, they can read nothing but the reference."""
+    if isinstance(value, Blob) and value.size > HYDRATE_BYTES and value.digest not in run.blobs:
+        return TooLarge(value.digest, value.size)
+    return value_of(run, value)
+
+
+def is_reference(value: Any) -> bool:
+    """Whether this is what stands for a value that is too large, passed on."""
+    known = mapping(value)
+    return known.keys() == {"ref", "size"} and len(str(known["ref"])) == 64
+
+
 def inputs(run: Run) -> Any:
-    """The run's inputs."""
+    """The run's inputs, as expressions see them."""
     created = run.created
     if created is None:
         return {}
-    return value_of(run, created.blob) if created.blob else created.inputs
+    return seen(run, created.blob) if created.blob else created.inputs
 
 
 def visible(scope: Scope, id_: str) -> Step | None:
@@ -77,7 +91,7 @@ def visible(scope: Scope, id_: str) -> Step | None:
 def view(run: Run, step: Step) -> dict[str, Any]:
     """A step as expressions see it."""
     return {
-        "output": value_of(run, step.blob or step.output),
+        "output": seen(run, step.blob or step.output),
         "status": step.status,
         "error": msgspec.to_builtins(step.error) if step.error else None,
         "port": step.port,
@@ -150,4 +164,4 @@ def _loop(run: Run, owner: Step, place: Scope) -> dict[str, Any]:
         inner.total if inner is not None and owner.program.node.loop and owner.program.node.loop.test is None else None
     )
     previous = inner.previous if inner is not None else None
-    return {"previous": value_of(run, previous), "index": place.index, "first": place.index == 0, "length": total}
+    return {"previous": seen(run, previous), "index": place.index, "first": place.index == 0, "length": total}

@@ -20,7 +20,7 @@ from fleetprompt.engine.core.facts import (
     StepWaiting,
 )
 from fleetprompt.engine.core.keys import spread
-from fleetprompt.engine.core.names import names, value_of
+from fleetprompt.engine.core.names import names, seen
 from fleetprompt.engine.core.plan import Retry
 from fleetprompt.engine.core.program import Compiled
 from fleetprompt.engine.core.state import Run, Step
@@ -69,7 +69,7 @@ def succeeded(
     attempt = step.attempt if attempt is None else attempt
     values: dict[str, Any] = {}
     if node.asserts or node.poll is not None or node.set:
-        extra = {"result": value_of(run, output)}
+        extra = {"result": seen(run, output)}
         try:
             # First what is waited for: what is asserted may be true of the last result only.
             if node.poll is not None and not holds(run, step, step.program.condition(node.poll.until), extra):
@@ -99,7 +99,7 @@ def succeeded(
 
 def variables(run: Run, step: Step, output: Any) -> dict[str, Any]:
     """What a step sets when it completes with this output. Raises `ExpressionError`, `NeedsValue`."""
-    extra = {"result": value_of(run, output)}
+    extra = {"result": seen(run, output)}
     program = step.program
     return {name: rendered(run, step, program.expression(source), extra) for name, source in program.node.set.items()}
 

@@ -24,7 +24,7 @@ from fleetprompt.engine.core.facts import (
     StepWaiting,
 )
 from fleetprompt.engine.core.keys import approval_id, child_id, signal_id
-from fleetprompt.engine.core.names import HYDRATE_BYTES, names, value_of
+from fleetprompt.engine.core.names import HYDRATE_BYTES, is_reference, names, seen, value_of
 from fleetprompt.engine.core.outcome import failed, holds, invalid, rendered, succeeded
 from fleetprompt.engine.core.plan import Kind
 from fleetprompt.engine.core.program import Compiled
@@ -32,6 +32,7 @@ from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.core.template import SecretRef
 
 Secrets = dict[str, list[Any]]
+_LARGE_ITEMS = "the items of `over` are larger than 1 MiB: loop over references to them"
 MAX_MESSAGE = 10_000
 """Characters of the message with which a `stop` ends a run."""
 
@@ -214,6 +215,8 @@ def _expand(run: Run, step: Step, at: float) -> list[AnyFact]:
         raise NeedsValue(found.digest)
     if not isinstance(found, (list, dict)):
         raise ValueError(f"`over` is a list, not {type(found).__name__}")
+    if is_reference(found):
+        raise ValueError(_LARGE_ITEMS)
     items: list[Any]
     if isinstance(found, dict):
         items = [{"key": key, "value": value} for key, value in cast("dict[str, Any]", found).items()]
@@ -222,7 +225,7 @@ def _expand(run: Run, step: Step, at: float) -> list[AnyFact]:
     if len(items) > loop.max_iterations:
         raise ValueError(f"`over` has {len(items)} items, `max_iterations` is {loop.max_iterations}")
     if len(canonical(items)) > HYDRATE_BYTES:
-        raise ValueError("the items of `over` are larger than 1 MiB: loop over references to them")
+        raise ValueError(_LARGE_ITEMS)
     return [StepExpanded(at=at, path=step.path, items=items, count=len(items))]
 
 
@@ -234,7 +237,7 @@ def next_iteration(run: Run, step: Step, at: float) -> list[AnyFact] | None:
     assert loop.test is not None
     assert inner is not None
     compiled = step.program.condition(loop.test)
-    extra = {"index": inner.opened, "loop": {"previous": value_of(run, inner.previous), "index": inner.opened}}
+    extra = {"index": inner.opened, "loop": {"previous": seen(run, inner.previous), "index": inner.opened}}
     try:
         if not holds(run, step, compiled, extra):
             return None

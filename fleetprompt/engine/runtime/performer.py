@@ -12,7 +12,7 @@ import msgspec
 from fleetprompt.engine.core.errors import Failure, FleetError
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.keys import effect_key
-from fleetprompt.engine.core.names import value_of
+from fleetprompt.engine.core.names import seen
 from fleetprompt.engine.core.outcome import failed, reconciled, succeeded, unknown
 from fleetprompt.engine.core.start import render_config
 from fleetprompt.engine.core.state import Run, Step
@@ -53,7 +53,7 @@ class Performer:
         assert spec is not None
         run = driver.run
         try:
-            extra = {"key": effect_key(run, step), "input": value_of(run, step.input_blob or step.input)}
+            extra = {"key": effect_key(run, step), "input": seen(run, step.input_blob or step.input)}
             config, secrets = await driver.loaded(
                 run, lambda: render_config(run, step, step.program.value(spec.config), extra)
             )

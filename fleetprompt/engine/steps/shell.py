@@ -87,7 +87,7 @@ class Shell(StepModel):
     output: Literal["text", "json", "lines", "none"] = "text"
     """What becomes of standard output: `text` gives `stdout` (last line end removed), `json` gives the parsed value as
     `json`, `lines` a list as `lines`, `none` nothing. The log has it in any case."""
-    max_output: Templated[Annotated[int, Field(ge=0, le=64 * 1024 * 1024)]] = 1024 * 1024
+    max_output: Templated[Annotated[int, Field(ge=0, le=64 * 1024 * 1024)]] = 512 * 1024
     """Bytes of standard output that are kept for the output. Of more than that, the beginning and the end are kept
     and `truncated` is true."""
     kill_after: Templated[DurationField] = 5.0
