@@ -35,7 +35,7 @@ class Display(Protocol):
     def fact(self, tree: Tree, fact: AnyFact) -> None: ...
     def line(self, tree: Tree, line: LogLine) -> None: ...
     def start(self, following: Following) -> None: ...
-    def stop(self) -> None: ...
+    def stop(self, *, keep: bool = False) -> None: ...
     def tick(self) -> None:
         """Time has passed."""
         ...
@@ -56,7 +56,7 @@ class Silent:
     def start(self, following: Following) -> None:
         """Nothing to start."""
 
-    def stop(self) -> None:
+    def stop(self, *, keep: bool = False) -> None:
         """Nothing to stop."""
 
     def tick(self) -> None:
@@ -125,9 +125,12 @@ class Drawn(Silent):
         self._live.start()
         self._dirty = True
 
-    def stop(self) -> None:
-        """Wipe what was drawn; what is printed next takes its place."""
+    def stop(self, *, keep: bool = False) -> None:
+        """Wipe what was drawn, so that what is printed next takes its place; or leave it standing as it is now."""
         if self._live is not None:
+            if keep:
+                self._live.update(Group(*self._lines(time.time())), refresh=True)
+                self._live.transient = False
             self._live.stop()
             self._live = None
 

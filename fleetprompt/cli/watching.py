@@ -169,9 +169,9 @@ class Watch:
             self.display.stop()
 
     @contextmanager
-    def _pen_down(self) -> Iterator[None]:
-        """Print something where the tree is."""
-        self.display.stop()
+    def _pen_down(self, *, keep: bool = False) -> Iterator[None]:
+        """Print something where the tree is, or below it."""
+        self.display.stop(keep=keep)
         was, self._drawn = self._drawn, False
         try:
             yield
@@ -312,7 +312,7 @@ class Watch:
         def tell() -> None:
             terminal.say(plain(""), plain(f"  {gate.decision or 'closed'} elsewhere in the meantime", "yellow"))
 
-        with self._pen_down():
+        with self._pen_down(keep=True):
             try:
                 first = await race(question(), self.following.until(closed))
             except asyncio.CancelledError:

@@ -37,6 +37,8 @@ def test_an_approval_is_shown_and_answered_in_place(fleet: Fleet) -> None:
     text = terminal.expect("  > ")
     for part in ("Pay the bill?", "amount: 12", "to: ACME", "digest ", "tip (integer, at least 0, default 1)", "left"):
         assert part in text
+    above = terminal.raw[: terminal.raw.index("Pay the bill?")]
+    assert "\x1b[2K" not in above[above.rindex("waits for approval") :], "the tree stays in sight above the question"
     terminal.type("perhaps\n")
     terminal.expect("please answer with")
     terminal.type("a looks right\n")
