@@ -33,7 +33,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
 
 async def admin(store: SqlStore, *statements: str) -> list[Any]:
     """Run statements as somebody else, in the store's schema."""
-    engine = create_async_engine(POSTGRES)
+    engine = create_async_engine(sa.make_url(POSTGRES).set(drivername="postgresql+asyncpg"))
     found: list[Any] = []
     async with engine.begin() as connection:
         await connection.exec_driver_sql(f'SET search_path TO "{_name(store)}"')
@@ -113,7 +113,7 @@ async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 async def test_a_lock_that_is_never_given_back(tmp_path: Path, store: SqlStore) -> None:
     impatient = SqlStore(f"{POSTGRES}?schema={_name(store)}", patience=0.3)
     await impatient.open()
-    engine = create_async_engine(POSTGRES)
+    engine = create_async_engine(sa.make_url(POSTGRES).set(drivername="postgresql+asyncpg"))
     async with engine.begin() as connection:
         await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock(hashtext('fleetprompt.{_name(store)}'))")
         with pytest.raises(StoreUnavailable, match="another process"):

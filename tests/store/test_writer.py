@@ -13,6 +13,7 @@ import pytest
 from store_kit import NOW, ask, entry, fact, finish, put, signal, start, step, take, vote
 
 from fleetprompt.engine.core.errors import Refused, StoreUnavailable
+from fleetprompt.engine.core.facts import StepNoted
 from fleetprompt.engine.ports import Conflict, Stored
 from fleetprompt.engine.store.database import SqlStore
 
@@ -170,6 +171,32 @@ async def test_in_idle_time_the_log_moves_into_the_file(store: SqlStore, path: P
         if facts == 240:
             return
     pytest.fail("the log was never emptied")
+
+
+async def test_a_backup_of_a_busy_store_comes_to_an_end(store: SqlStore, tmp_path: Path) -> None:
+    note = StepNoted(path="a", kind="k", value="x" * 1_000_000, at=NOW)
+    await put(store, start("large"), *(entry("large", n, note) for n in range(2, 22)))
+    busy = True
+
+    async def drive(run: str) -> int:
+        await put(store, start(run))
+        n = 2
+        while busy:
+            await put(store, step(run, n, n))
+            n += 2
+        return n
+
+    driven = [asyncio.create_task(drive(f"r{i}")) for i in range(4)]
+    await store.backup(tmp_path / "copy.db")
+    busy = False
+    lengths = await asyncio.gather(*driven)
+    copy = SqlStore(tmp_path / "copy.db")
+    await copy.open()
+    health = await copy.check()
+    assert health.ok, health.problems
+    heads = [await copy.runs.get(f"r{i}") for i in range(4)]
+    assert all(head is None or head.n <= n for head, n in zip(heads, lengths, strict=True))
+    await copy.close()
 
 
 async def test_a_backup_is_a_store_of_its_own(store: SqlStore, tmp_path: Path) -> None:

@@ -8,9 +8,6 @@ from pathlib import Path
 from fleetprompt.engine.core.errors import Refused, StoreUnavailable
 from fleetprompt.engine.store import dialect as sqlite
 
-PAGES = 2_000
-"""Pages copied at a time: the engine may write in between, then the copy catches up."""
-
 
 def backup(source: Path, target: Path) -> int:
     """Copy a store to a new file; its size in bytes. Blocks. Raises `Refused` when the file exists, and
@@ -33,7 +30,9 @@ def _copy(source: Path, target: Path) -> None:
     try:
         copy = sqlite3.connect(target)
         try:
-            original.backup(copy, pages=PAGES, sleep=0.01)
+            # In one go: between two parts SQLite would begin anew whenever somebody has written. Writers do not wait
+            # for it, as it reads what stood in the store when it began.
+            original.backup(copy)
             # One file, without a log beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
         finally:
