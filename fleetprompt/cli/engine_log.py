@@ -14,6 +14,20 @@ BYTES = 1_000_000
 LOGGERS = ("fleetprompt", "asyncio")
 
 
+class LogFile(RotatingFileHandler):
+    """The file. What a full disk does not take is missing from it: the messages are shown all the same."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """The standard library would print a traceback."""
+
+    def close(self) -> None:
+        """What was buffered may find no room either."""
+        try:
+            super().close()
+        except OSError:
+            pass
+
+
 class EngineLog(logging.Handler):
     """Writes everything to the file, and keeps the messages for the end."""
 
@@ -21,7 +35,7 @@ class EngineLog(logging.Handler):
         super().__init__(logging.WARNING)
         self.messages: list[str] = []
         self.path = state / NAME
-        self._file: RotatingFileHandler | None = None
+        self._file: LogFile | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record."""
@@ -31,10 +45,10 @@ class EngineLog(logging.Handler):
         if self._file is not None:
             self._file.handle(record)
 
-    def _open(self) -> RotatingFileHandler | None:
+    def _open(self) -> LogFile | None:
         try:
             os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-            file = RotatingFileHandler(self.path, maxBytes=BYTES, backupCount=1, encoding="utf-8")
+            file = LogFile(self.path, maxBytes=BYTES, backupCount=1, encoding="utf-8")
         except OSError:
             return None
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

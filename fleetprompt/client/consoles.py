@@ -159,11 +159,13 @@ class EmbeddedConsole(StoreConsole):
 
     async def close(self) -> None:
         """Close the engine: finish or park."""
-        if self._wire is not None:
-            await self._wire.close()
-        await self.engine.close()
-        if self._lock is not None:
-            self._lock.release()
+        try:
+            if self._wire is not None:
+                await self._wire.close()
+            await self.engine.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     async def adopt(self, run: str) -> None:
         """Go on with a run that another engine has left, or that waits for something."""

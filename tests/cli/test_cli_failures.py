@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from cli_kit import Fleet, environment
 
 from fleetprompt.cli import commands, main
+from fleetprompt.cli.engine_log import engine_log
 from fleetprompt.cli.failures import explain, leaf
 from fleetprompt.engine.core.errors import InvalidInput, Refused
 
@@ -42,6 +44,15 @@ def test_a_bug_is_one_line_and_a_log(fleet: Fleet, monkeypatch: pytest.MonkeyPat
     assert "Traceback" in text
     assert "command: runs" in text
     assert "secret-word" not in text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_an_engine_log_on_a_full_disk_shows_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "engine.log").symlink_to("/dev/full")
+    with engine_log(tmp_path) as log:
+        logging.getLogger("fleetprompt").warning("there is no room")
+    assert log.messages == ["there is no room"]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_interrupt_is_130(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
