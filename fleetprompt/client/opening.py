@@ -21,6 +21,10 @@ Mode = Literal["engine", "prefer", "attach"]
 """`engine`: hold the engine or fail. `prefer`: hold it if nobody does. `attach`: never hold it."""
 
 
+STORE = "fleet.db"
+"""Name of a project's store."""
+
+
 class Place(Struct, frozen=True, kw_only=True):
     """A project, as the client needs to know it."""
 
@@ -53,12 +57,11 @@ class Place(Struct, frozen=True, kw_only=True):
         return self._beside("sock")
 
     def _beside(self, suffix: str) -> Path | None:
-        file = self.file
-        if file is None:
+        """Told by the file alone: whoever opens it, from whatever project and by whatever path, meets the same lock."""
+        if self.file is None:
             return None
-        if file == self.state / "fleet.db":
-            return self.state / f"engine.{suffix}"
-        return file.with_name(f"{file.name}.{suffix}")
+        file = self.file.resolve()
+        return file.with_name(f"{'engine' if file.name == STORE else file.name}.{suffix}")
 
 
 def open_store(place: Place) -> Store:
@@ -73,11 +76,15 @@ def open_store(place: Place) -> Store:
 
 
 def make_state(state: Path) -> None:
-    """The folder of the project's state: for its owner only, ignored by git."""
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ignore = state / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
+    """The folder of the project's state: for its owner only, ignored by git. Raises `StoreUnavailable`."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ignore = state / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as error:
+        hint = "check who owns the folder, and the space on its disk"
+        raise StoreUnavailable(f"the state cannot be kept: {error.strerror}", where=str(state), hint=hint) from error
 
 
 async def open_console(
@@ -109,13 +116,13 @@ async def _embed(place: Place, store: Store, lock: EngineLock | None, recover: b
         directory=place.root,
         recover=recover,
     )
+    wire = None
     try:
         await engine.open()
         wire = Wire(engine, place.socket) if place.socket is not None else None
         if wire is not None:
             await wire.open()
     except BaseException:
-        if lock is not None:
-            lock.release()
+        await EmbeddedConsole(engine, place.workflows, lock, wire).close()
         raise
     return EmbeddedConsole(engine, place.workflows, lock, wire)

@@ -85,6 +85,16 @@ async def test_nobody_listens_where_there_is_no_engine(tmp_path: Path) -> None:
     assert await nudge(tmp_path / ("x" * 200)) is False
 
 
+async def test_an_engine_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read():
+            pass
+        writer.close()
+
+    async with await asyncio.start_unix_server(hang, tmp_path / "e.sock"):
+        assert await nudge(tmp_path / "e.sock", 0.05) is False
+
+
 async def test_only_the_owner_of_the_files_can_connect(listening: Listening) -> None:
     assert listening.path.stat().st_mode & 0o777 == 0o600
 
@@ -170,6 +180,18 @@ async def test_a_path_too_long_for_a_socket_leaves_others_to_polling(tmp_path: P
     await wire.open()
     assert any("too long" in what for _, _, what in engine.troubles)
     await wire.close()
+    await engine.close()
+
+
+async def test_a_place_where_there_can_be_no_socket_leaves_others_to_polling(tmp_path: Path) -> None:
+    (tmp_path / "e.sock").mkdir()
+    engine = Engine(MemoryStore())
+    await engine.open()
+    for path in (tmp_path / "e.sock", tmp_path / "missing" / "e.sock"):
+        wire = Wire(engine, path)
+        await wire.open()
+        assert "poll" in engine.troubles[-1][1]
+        await wire.close()
     await engine.close()
 
 

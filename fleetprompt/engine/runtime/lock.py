@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from fleetprompt.engine.core.codec import mapping
-from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
+
+LOOKS = 4
+LOOK_SECONDS = 0.02
 
 
 class EngineIsRunning(FleetError):
@@ -32,17 +36,24 @@ class EngineLock:
         self._fd: int | None = None
 
     def acquire(self, what: str) -> None:
-        """Take the lock. Raises `EngineIsRunning`."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take the lock. Raises `EngineIsRunning`, and `StoreUnavailable` where there can be no lock."""
+        fd = -1
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = _read(fd)
-            os.close(fd)
-            raise EngineIsRunning(holder) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps({"pid": os.getpid(), "what": what}).encode(), 0)
-        self._fd = fd
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if not _locked(fd):
+                raise EngineIsRunning(_read(fd))
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps({"pid": os.getpid(), "what": what}).encode(), 0)
+            self._fd = fd
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the lock of the engine cannot be taken: {error.strerror}",
+                where=str(self._path),
+                hint="check who owns the file and its folder, and the space on the disk",
+            ) from error
+        finally:
+            if self._fd is None and fd >= 0:
+                os.close(fd)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -50,6 +61,18 @@ class EngineLock:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = None
+
+
+def _locked(fd: int) -> bool:
+    """Whether the lock is ours now. Who only looks whether an engine runs holds it, too, but not for long."""
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOOK_SECONDS)
+        else:
+            return True
+    return False
 
 
 def engine_holder(path: Path) -> dict[str, Any] | None:
@@ -60,8 +83,10 @@ def engine_holder(path: Path) -> dict[str, Any] | None:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return _read(fd)
+    except OSError:
+        return None
     else:
         return None
     finally:

@@ -21,6 +21,8 @@ LONGEST_PATH = 100
 """Bytes of a socket path that every Unix takes (`sun_path` is 104 or 108 long)."""
 POLL_SECONDS = 0.5
 MAX_LINE = 64 * 1024
+NUDGE_SECONDS = 5.0
+"""How long an engine may take to look at the signals it was told of."""
 
 _encode = msgspec.json.encode
 
@@ -45,14 +47,16 @@ class Wire:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Listen. A path that is too long leaves others to polling."""
+        """Listen. Where there can be no socket, others are left to polling."""
         self._poller = asyncio.get_running_loop().create_task(self._poll())
-        if len(bytes(self._path)) > LONGEST_PATH:
-            self._engine.trouble("socket", OSError(f"{self._path} is too long for a socket: other processes poll"))
-            return
-        self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._accept, self._path, limit=MAX_LINE)
-        self._path.chmod(0o600)
+        try:
+            if len(bytes(self._path)) > LONGEST_PATH:
+                raise OSError(f"{self._path} is too long for a socket")
+            self._path.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._accept, self._path, limit=MAX_LINE)
+            self._path.chmod(0o600)
+        except OSError as error:
+            self._engine.trouble("socket, so other processes poll", error)
 
     async def close(self) -> None:
         """Hang up."""
@@ -137,17 +141,19 @@ async def _hung_up(reader: asyncio.StreamReader) -> None:
         pass
 
 
-async def nudge(path: Path) -> bool:
-    """Tell the engine behind a socket that there are signals; False when nobody listens."""
+async def nudge(path: Path, patience: float = NUDGE_SECONDS) -> bool:
+    """Tell the engine behind a socket that there are signals; False when nobody listens or answers in time."""
     try:
         reader, writer = await asyncio.open_unix_connection(path)
     except (OSError, ValueError):
         return False
     try:
-        writer.write(b'{"op":"nudge"}\n')
-        await writer.drain()
-        return bool(await reader.readline())
-    except OSError:
+        # The kernel accepts for an engine that is stopped or hangs, which then never answers.
+        async with asyncio.timeout(patience):
+            writer.write(b'{"op":"nudge"}\n')
+            await writer.drain()
+            return bool(await reader.readline())
+    except OSError:  # `TimeoutError` is one
         return False
     finally:
         writer.close()
