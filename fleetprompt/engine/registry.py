@@ -70,9 +70,11 @@ class Registry(Generic[T]):
             if not module.name.startswith("_"):
                 importlib.import_module(f"{package}.{module.name}")
         for point in entry_points(group=group):
+            if point.name in self.failed:
+                continue
             try:
                 point.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.failed[point.name] = PluginFailed(
                     f"plugin `{point.name}` ({point.value}) raised {type(error).__name__}: {error}",
                     hint=f"fix or uninstall it; its {self.family}s are not available",

@@ -221,7 +221,10 @@ async def test_a_reconcile_check_that_fails_shows_no_secret_either(engine: Engin
     assert VALUE not in text
 
 
-async def test_what_a_step_type_raises_is_shown_without_secrets(engine: Engine) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
+async def test_what_a_step_type_raises_is_shown_without_secrets_and_ends_no_engine(
+    engine: Engine, kind: type[BaseException]
+) -> None:
     from fleetprompt.engine.registry import STEPS
 
     class Careless:
@@ -232,7 +235,7 @@ async def test_what_a_step_type_raises_is_shown_without_secrets(engine: Engine) 
             value = engine.secrets.get("API")
             ctx.log(f"using {value}", data={"token": value})
             await ctx.note("message", "k", {"said": value})
-            raise RuntimeError(f"cannot connect with {value}")
+            raise kind(f"cannot connect with {value}")
 
     shell, STEPS._items["shell"] = STEPS._items["shell"], Careless
     try:

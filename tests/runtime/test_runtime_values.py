@@ -237,6 +237,34 @@ steps:
     tell(story, file)
 
 
+def test_a_value_that_is_damaged_holds_its_run_and_no_other() -> None:
+    file = """
+name: damaged
+steps:
+  - {id: a, type: python, call: "world:act", with: {size: 100000}}
+  - {id: w, type: wait, signal: go}
+  - {id: b, type: transform, output: "${{ steps.a.output|length }}"}
+"""
+
+    async def story(world: World, engine: Engine) -> None:
+        await world.start("damaged")
+        await world.until(lambda: world.waits("run-0", "signal"))
+        forget(engine)
+        kept = dict(world.disk.blobs)
+        world.disk.blobs.update({key: b"\xff" + data[1:] for key, data in kept.items()})
+        await world.publish("go")
+        await world.until(lambda: any(where == "run run-0 is held" for _, where, _ in engine.troubles))
+        assert (await world.send(types.CANCEL)).status == "refused"
+        world.disk.blobs.update(kept)
+        await world.start("damaged", "run-1")
+        await world.until(lambda: world.waits("run-1", "signal"))
+        await world.publish("go")
+        assert await world.over("run-1") == ["completed"]
+
+    world = tell(story, file)
+    assert any("fleet db check" in what for _, _, what in world.troubles)
+
+
 def test_a_vote_and_a_resolution_may_need_a_value_that_is_not_loaded() -> None:
     file = """
 name: decided

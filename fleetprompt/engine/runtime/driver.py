@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-
 from fleetprompt.engine.core.advance import grant, refuse
 from fleetprompt.engine.core.batch import Batch, remember
 from fleetprompt.engine.core.command import Refusal
@@ -26,6 +24,7 @@ from fleetprompt.engine.core.timers import drop_stale_timers
 from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead, Take, Wait
 from fleetprompt.engine.runtime.head import head_of
 from fleetprompt.engine.runtime.pools import Pool
+from fleetprompt.engine.runtime.values import decoded
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
@@ -262,8 +261,9 @@ class Driver:
         if isinstance(error, StoreUnavailable):
             # Order matters more than speed: the same entry is offered again, what happens meanwhile waits.
             pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+            if not self._failures:
+                self.engine.trouble(f"append of run {entry.run}, tried again until it succeeds", error)
             self._failures += 1
-            self.engine.trouble(f"append of run {entry.run}", error)
             if self.closing:
                 for message in self._taken:
                     message.fail(StoreUnavailable(CLOSED))
@@ -277,6 +277,10 @@ class Driver:
             return
         self.engine.trouble(f"run {entry.run} is held", error)
         self._hold(Refused(f"{HELD}: {error}"))
+
+    def _damaged(self, damage: FleetError) -> None:
+        self.engine.trouble(f"run {self.run.id} is held", damage)
+        self._hold(Refused(f"{HELD}: {damage.message}"))
 
     def _hold(self, reason: FleetError) -> None:
         self.held = True
@@ -299,8 +303,7 @@ class Driver:
                 return
             again = [message for message in taken if not message.offer and not await self._is_answered(message)]
         except FleetError as damage:
-            engine.trouble(f"run {run_id} is held", damage)
-            self._hold(Refused(f"{HELD}: {damage.message}"))
+            self._damaged(damage)
             return
         finally:
             self._loading = False
@@ -333,14 +336,18 @@ class Driver:
         self.engine.spawn(self._loaded(digest))
 
     async def _loaded(self, digest: str) -> None:
-        await self._fetch(self.run, digest)
-        self._loading = False
+        try:
+            await self._fetch(self.run, digest)
+        except FleetError as damage:
+            self._damaged(damage)
+        finally:
+            self._loading = False
         self.turn()
 
     async def _fetch(self, run: Run, digest: str) -> None:
         blobs, tenant = self.engine.store.blobs, run.created.tenant if run.created else "default"
         data = await self.engine.patient(f"blob {digest[:12]}", lambda: blobs.get(digest, tenant))
-        value: Any = {"ref": digest, "missing": True} if data is None else msgspec.json.decode(data)
+        value: Any = {"ref": digest, "missing": True} if data is None else decoded(digest, data)
         remember(run, digest, value, len(data or b""))
 
     async def loaded(self, run: Run, call: Callable[[], T]) -> T:

@@ -11,7 +11,6 @@ import gc
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -37,7 +36,9 @@ from fleetprompt.engine.runtime.pools import Pool
 from fleetprompt.engine.runtime.secrets import Secrets
 from fleetprompt.engine.runtime.slots import Slots
 from fleetprompt.engine.runtime.starter import Starter
+from fleetprompt.engine.runtime.threads import Threads
 from fleetprompt.engine.runtime.timers import Timers
+from fleetprompt.engine.runtime.values import decoded
 from fleetprompt.engine.runtime.workflows import Workflows
 
 log = logging.getLogger("fleetprompt")
@@ -122,7 +123,7 @@ class Engine:
         self.bus = Bus(self)
         self.workflows = Workflows(self)
         self.timers = Timers(self.now, self._wake)
-        self.threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="fleet-step")
+        self.threads = Threads(self.limits.threads)
         self._recover = recover
         self._groups = {name: frozenset(members) for name, members in (groups or {}).items()}
         self._pools: dict[str, Pool] = {}
@@ -178,8 +179,7 @@ class Engine:
             task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=self.limits.grace)
-        self.threads.shutdown(wait=False, cancel_futures=True)
-        await self.store.logs.flush()
+        self.threads.shutdown()
         await self.store.close()
         for waiters in self._waiters.values():
             for future in waiters:
@@ -244,7 +244,8 @@ class Engine:
 
     def trouble(self, where: str, error: BaseException) -> None:
         """Record that something went wrong in the engine itself."""
-        what = self.secrets.redact(f"{type(error).__name__}: {error}")
+        hint = f" ({error.hint})" if isinstance(error, FleetError) and error.hint else ""
+        what = self.secrets.redact(f"{type(error).__name__}: {error}{hint}")
         log.warning("%s: %s", where, what, exc_info=error if not isinstance(error, FleetError) else None)
         self.troubles.append((self.now(), where, what))
         del self.troubles[:-100]
@@ -427,7 +428,7 @@ class Engine:
         if blob.size > HYDRATE_BYTES:
             return {"ref": blob.digest, "size": blob.size}
         data = await self.store.blobs.get(blob.digest, tenant)
-        return msgspec.json.decode(data) if data is not None else None
+        return decoded(blob.digest, data) if data is not None else None
 
     # ------------------------------------------------------------ what drivers ask
 

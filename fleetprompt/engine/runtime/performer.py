@@ -21,6 +21,7 @@ from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.context import StepContext
 from fleetprompt.engine.runtime.driver import Ask, Driver
 from fleetprompt.engine.runtime.pools import Pool
+from fleetprompt.engine.runtime.values import decoded
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
@@ -134,7 +135,8 @@ class Performer:
         except FleetError as error:
             failure = Failure(error.code, error.message, hint=error.hint, retryable=False)
             return Failed(failure)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # `SystemExit` too: a step type that ends the process must not end the engine.
             engine.trouble(f"step {step.path} of run {created.run}", error)
             return Unknown(f"{type(error).__name__}: {error}")
         finally:
@@ -145,7 +147,7 @@ class Performer:
         data = await self._engine.store.blobs.get(digest, tenant)
         if data is None:
             raise FleetError(f"the input of this step is gone (blob {digest[:12]})", hint="it was pruned")
-        return msgspec.json.decode(data)
+        return decoded(digest, data)
 
 
 async def _within(timeout: float, work: Any) -> Outcome:

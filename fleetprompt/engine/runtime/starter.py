@@ -17,6 +17,7 @@ from fleetprompt.engine.core.program import Program, bind
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.runtime.driver import Driver, Message
+from fleetprompt.engine.runtime.values import decoded
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
@@ -115,7 +116,7 @@ class Starter:
         config: Any = step.input
         if step.input_blob is not None:
             kept = await engine.store.blobs.get(step.input_blob.digest, above.tenant)
-            config = msgspec.json.decode(kept) if kept is not None else {}
+            config = decoded(step.input_blob.digest, kept) if kept is not None else {}
         name = str(config.get("workflow"))
         digest = above.children.get(name)
         if digest is None:
