@@ -20,6 +20,7 @@ from fleetprompt.engine.store.database import SqlStore
 from fleetprompt.engine.store.migrations import run
 
 pytestmark = pytest.mark.postgres
+ADMIN = sa.make_url(POSTGRES or "postgresql:///").set(drivername="postgresql+asyncpg")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
 
 async def admin(store: SqlStore, *statements: str) -> list[Any]:
     """Run statements as somebody else, in the store's schema."""
-    engine = create_async_engine(sa.make_url(POSTGRES).set(drivername="postgresql+asyncpg"))
+    engine = create_async_engine(ADMIN)
     found: list[Any] = []
     async with engine.begin() as connection:
         await connection.exec_driver_sql(f'SET search_path TO "{_name(store)}"')
@@ -113,7 +114,7 @@ async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 async def test_a_lock_that_is_never_given_back(tmp_path: Path, store: SqlStore) -> None:
     impatient = SqlStore(f"{POSTGRES}?schema={_name(store)}", patience=0.3)
     await impatient.open()
-    engine = create_async_engine(sa.make_url(POSTGRES).set(drivername="postgresql+asyncpg"))
+    engine = create_async_engine(ADMIN)
     async with engine.begin() as connection:
         await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock(hashtext('fleetprompt.{_name(store)}'))")
         with pytest.raises(StoreUnavailable, match="another process"):
@@ -151,7 +152,7 @@ async def test_tables_and_migrations_lead_to_the_same_schema(store: SqlStore) ->
     created = await admin(store, columns, indexes)
     await admin(store, f'DROP SCHEMA "{_name(store)}" CASCADE', f'CREATE SCHEMA "{_name(store)}"')
     settings = {"server_settings": {"search_path": _name(store)}}
-    engine = create_async_engine(POSTGRES, connect_args=settings)
+    engine = create_async_engine(ADMIN, connect_args=settings)
     async with engine.begin() as connection:
         await connection.run_sync(run)
         version = await connection.execute(sa.text("SELECT version_num FROM alembic_version"))
