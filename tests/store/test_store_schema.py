@@ -49,6 +49,14 @@ def test_every_table_and_every_unique_key_has_the_tenant() -> None:
                 assert table.c.tenant in key, (table.name, key)
 
 
+def test_what_only_sqlite_understands_is_in_its_dialect_file() -> None:
+    folder = Path(schema.__file__).parent
+    others = [path for path in folder.rglob("*.py") if path.name != "dialect.py"]
+    words = re.compile(r"PRAGMA|sqlite_master|json_each|fleet_found|\"BEGIN|INSERT OR|last_insert_rowid")
+    assert not [(path.name, found) for path in others for found in words.findall(path.read_text())]
+    assert words.search((folder / "dialect.py").read_text())
+
+
 def test_a_run_has_a_column_for_every_field_in_its_order() -> None:
     assert [column.name for column in runs.c] == list(RunHead.__struct_fields__)
 

@@ -34,7 +34,7 @@ def _copy(source: Path, target: Path) -> None:
             # for it, as it reads what stood in the store when it began.
             original.backup(copy)
             # One file, without a log beside it.
-            copy.execute("PRAGMA journal_mode = DELETE")
+            copy.execute(sqlite.ONE_FILE)
         finally:
             copy.close()
     finally:

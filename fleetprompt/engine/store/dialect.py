@@ -157,6 +157,9 @@ SELECT max(
 
 VERSION = "PRAGMA data_version"
 SYNCED = "PRAGMA synchronous = FULL"
+BEGIN = "BEGIN IMMEDIATE"
+TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
+ONE_FILE = "PRAGMA journal_mode = DELETE"
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 UNSYNCED = "PRAGMA synchronous = NORMAL"
 

@@ -104,7 +104,7 @@ def prepare_postgres(connection: sa.Connection, dialect: Dialect, name: str, whe
 
 
 def _create(connection: sqlite3.Connection, dialect: Dialect, path: Path) -> str:
-    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(sqlite.BEGIN)
     # Another process may have been faster.
     if version := _version(connection, path):
         connection.execute("ROLLBACK")
@@ -117,7 +117,7 @@ def _create(connection: sqlite3.Connection, dialect: Dialect, path: Path) -> str
 
 def _version(connection: sqlite3.Connection, path: Path) -> str:
     """The version of a store; empty for an empty database."""
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = {name for (name,) in connection.execute(sqlite.TABLES)}
     if not tables:
         return ""
     if "alembic_version" not in tables or "journal" not in tables:

@@ -268,7 +268,7 @@ class SqliteWriter:
         if self._session is None:
             self._session = SqliteSession(self.path, self.patience)
         self._session.set_sync(sync)
-        self._session.raw.execute("BEGIN IMMEDIATE")
+        self._session.raw.execute(sqlite.BEGIN)
         return self._session
 
     def _slice(self, job: ChoreJob) -> None:

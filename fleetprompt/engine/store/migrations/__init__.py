@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from fleetprompt.engine.store.dialect import connect
+from fleetprompt.engine.store.dialect import BEGIN, connect
 
 HERE = Path(__file__).parent
 VERSIONS: tuple[Path, ...] = (HERE / "versions",)
@@ -25,7 +25,7 @@ def upgrade(path: Path, revision: str = "head") -> None:
     try:
         with engine.connect() as connection:
             # SQLite takes changes of the schema back like any other, but only within a transaction that we begin.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.exec_driver_sql(BEGIN)
             run(connection, revision)
             connection.exec_driver_sql("COMMIT")
     finally:
