@@ -93,7 +93,7 @@ def test_a_timer_that_is_moved_again_and_again_costs_no_memory() -> None:
 
 
 @pytest.mark.parametrize("jump", [-5_000.0, -10.0, 10.0, 90_000.0])
-def test_a_clock_that_jumps_wakes_nobody_early_and_nobody_more_than_an_hour_late(jump: float) -> None:
+def test_a_clock_that_jumps_wakes_nobody_early_and_nobody_more_than_a_minute_late(jump: float) -> None:
     async def story(world: World, engine: Engine) -> None:
         await world.start("naps", seconds=600)
         await asyncio.sleep(1)
@@ -106,7 +106,7 @@ def test_a_clock_that_jumps_wakes_nobody_early_and_nobody_more_than_an_hour_late
         assert nap.finished_at >= nap.started_at + 600
         assert run.at >= (run.started_at or 0.0)
         world_seconds = world.loop.time() if world.loop else 0.0
-        assert world_seconds < 600 - min(jump, 0) + 3601
+        assert world_seconds < 600 - min(jump, 0) + 61
 
     check_end(tell(story, NAPS))
 

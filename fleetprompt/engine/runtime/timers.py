@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
-LONGEST_SLEEP = 3600.0
-"""The clock may jump: look at it at least this often."""
+LONGEST_SLEEP = 60.0
+"""The clock may jump, and a machine may sleep: look at the time at least this often."""
 
 
 class Timers:
