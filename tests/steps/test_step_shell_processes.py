@@ -233,10 +233,12 @@ asyncio.run(Shell.perform(ctx))
             level, text, notes = json.loads(raw)
             if (level, text) == ("stdout", "running"):
                 break
+        who = notes[0]
+        known = (who["pid"], who["start_time"], who["boot_id"], who["engine"])
+        assert not kill_orphan(*known), "its engine lives: somebody opened a copy of the store"
         engine.kill()
-    who = notes[0]
     assert alive(who["pid"])
-    assert kill_orphan(who["pid"], who["start_time"], who["boot_id"])
+    assert kill_orphan(*known)
     end = time.monotonic() + 5
     while alive(who["pid"]):
         assert time.monotonic() < end

@@ -292,7 +292,8 @@ class Engine:
         from fleetprompt.engine.steps._process import kill_orphan
 
         try:
-            if kill_orphan(int(value["pid"]), str(value["start_time"]), str(value["boot_id"])):
+            engine = int(value.get("engine", 0))
+            if kill_orphan(int(value["pid"]), str(value["start_time"]), str(value["boot_id"]), engine):
                 log.warning("killed the orphan process of %s in run %s", path, run.id)
         except (KeyError, TypeError, ValueError, OSError) as error:
             self.trouble(f"orphan of {path} in run {run.id}", error)

@@ -184,14 +184,16 @@ def _same(listener: _Pipe) -> _Pipe:
 
 def identity(pid: int, argv0: str) -> dict[str, Any]:
     """What a later engine needs in order to recognise a process: pids are used again, these values together are not."""
-    return {"pid": pid, "start_time": started_at(pid), "argv0": argv0, "boot_id": current_boot()}
+    known = {"pid": pid, "start_time": started_at(pid), "argv0": argv0, "boot_id": current_boot()}
+    return known | {"engine": os.getpid()}
 
 
-def kill_orphan(pid: int, start_time: str, boot_id: str) -> bool:
+def kill_orphan(pid: int, start_time: str, boot_id: str, engine: int = 0) -> bool:
     """Kill the process group that an engine which is gone has left behind (SIGKILL); whether there was one.
 
     Nothing happens unless the machine has not been restarted since, the process with that pid started at that very
-    time, and it leads its own group: anything else is somebody else's process.
+    time, and it leads its own group: anything else is somebody else's process. Neither does it while the engine that
+    started it (its pid, where it is known) is still its parent: then we were given a copy of that engine's store.
     """
     if pid <= 1 or not start_time or boot_id != current_boot() or started_at(pid) != start_time:
         return False
@@ -200,19 +202,32 @@ def kill_orphan(pid: int, start_time: str, boot_id: str) -> bool:
             return False
     except ProcessLookupError:
         return False
+    if engine and engine != os.getpid() and parent_of(pid) == engine:
+        return False
     return _signal_group(pid, signal.SIGKILL)
 
 
 def started_at(pid: int) -> str:
     """When a process started, as text that only serves to be compared; empty when there is no such process."""
     if sys.platform == "linux":
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
-        except OSError:
-            return ""
-        # The second field is the program's name in brackets and may itself hold brackets and spaces.
-        return stat[stat.rindex(b")") + 2 :].split()[19].decode()
+        return _stat(pid, 19)
     return _answer_of("ps", "-o", "lstart=", "-p", str(pid))
+
+
+def parent_of(pid: int) -> int:
+    """The process that started another one, or took it over when that was gone; 0 when there is no such process."""
+    found = _stat(pid, 1) if sys.platform == "linux" else _answer_of("ps", "-o", "ppid=", "-p", str(pid))
+    return int(found or 0)
+
+
+def _stat(pid: int, field: int) -> str:
+    """A field of what Linux says of a process, counted from its state; empty when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return ""
+    # The second field is the program's name in brackets and may itself hold brackets and spaces.
+    return stat[stat.rindex(b")") + 2 :].split()[field].decode()
 
 
 @lru_cache(maxsize=1)
