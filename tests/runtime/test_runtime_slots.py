@@ -11,7 +11,7 @@ from world import World, check_end, statuses, tell
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.core.signal import Signal
-from fleetprompt.engine.ports import Holder
+from fleetprompt.engine.ports import Conflict, Holder
 from fleetprompt.engine.runtime.engine import Engine, Limits
 
 WORK = """
@@ -296,6 +296,122 @@ def test_a_store_that_cannot_be_read_for_a_while_leaves_no_slot_request_behind()
         assert await world.over("run-0") == ["completed"]
 
     check_end(tell(story, LIMITED))
+
+
+def test_what_a_run_gives_to_itself_begins_when_that_is_durable() -> None:
+    """The end of one holder lets in the next of the same run: no effect begins before its intent is written."""
+    file = """
+name: self
+steps:
+  - id: each
+    type: loop
+    over: [1, 2, 3]
+    concurrency: 3
+    steps:
+      - {id: a, type: python, call: "world:act", concurrency: {group: s}, with: {tag: section}}
+      - {id: b, type: python, call: "world:act"}
+"""
+
+    async def story(world: World, engine: Engine) -> None:
+        world.commit_time = lambda: 0.3
+        await start(world, "self", "run-0")
+        assert await world.over("run-0") == ["completed"]
+
+    world = tell(story, file)
+    assert world.deeds.most["section"] == 1
+    check_end(world)
+
+
+def test_a_run_whose_grant_was_refused_is_not_parked_and_forgotten() -> None:
+    """Between the grant and the refusal the run looks as if it waited for the approval."""
+    file = """
+name: asks
+concurrency: {group: g, limit: 2}
+steps:
+  - {id: gate, type: approval, message: "Go on?", approvers: [ana]}
+"""
+
+    async def story(world: World, engine: Engine) -> None:
+        await start(world, "asks", "before")
+        await world.until(lambda: world.waits("before", "approval"))
+        # Who holds the group is known now: the next run is granted it while it asks.
+        left = [Conflict("somebody else was first")]
+        world.write_fault = lambda entry: left.pop() if left and entry.releases else None
+        await start(world, "asks", "run-0")
+        await world.until(lambda: world.waits("run-0", "approval"), "nobody was asked")
+        assert not left
+        for approval in list(world.disk.approvals.values()):
+            await world.send(types.VOTE, approval.run, approval=approval.id, decision="approved")
+        assert await world.over("before", "run-0") == ["completed", "completed"]
+
+    check_end(tell(story, file))
+
+
+def test_a_slot_that_comes_too_late_for_one_step_goes_to_another_of_the_same_run() -> None:
+    file = """
+name: two
+steps:
+  - id: both
+    type: parallel
+    branches:
+      race:
+        - id: any
+          type: parallel
+          until: any
+          branches:
+            quick: [{id: q, type: python, call: "world:act", with: {takes: 19.9}}]
+            held: [{id: h, type: python, call: "world:act", concurrency: {group: s}}]
+      other:
+        - {id: d, type: delay, for: 1s}
+        - {id: o, type: python, call: "world:act", concurrency: {group: s}}
+"""
+    holder = """
+name: holder
+steps:
+  - {id: a, type: python, call: "world:act", concurrency: {group: s}, with: {takes: 20}}
+"""
+
+    async def story(world: World, engine: Engine) -> None:
+        world.commit_time = lambda: 0.5
+        # It holds the slot until the race is run, but not recorded.
+        await start(world, "holder", "holder")
+        await world.until(lambda: world.deeds.calls)
+        await start(world, "two", "run-0")
+        assert await world.over("holder", "run-0") == ["completed", "completed"]
+        assert sorted(path for _, path, _ in world.deeds.calls if path != "a") == [
+            "both.any.q",
+            "both.o",
+        ]
+
+    check_end(tell(story, file, holder))
+
+
+def test_a_step_that_asks_anew_keeps_its_place() -> None:
+    """What it wants beside its group changes as the run gets and loses its own slots."""
+    file = """
+name: asks
+max_runs: 5
+steps:
+  - id: each
+    type: loop
+    over: [0, 1, 2, 3]
+    concurrency: 4
+    steps: [{id: a, type: python, call: "world:act", concurrency: {group: s}}]
+"""
+    holder = """
+name: holder
+steps:
+  - {id: h, type: python, call: "world:act", concurrency: {group: s}}
+"""
+
+    async def story(world: World, engine: Engine) -> None:
+        await start(world, "holder", "holder")
+        await world.until(lambda: world.deeds.calls)
+        await start(world, "asks", "run-0")
+        assert await world.over("holder", "run-0") == ["completed", "completed"]
+        assert [path for _, path, _ in world.deeds.calls] == ["h", *(f"each[{i}].a" for i in range(4))]
+
+    check_end(tell(story, file, holder))
 
 
 def test_a_step_that_is_called_off_while_it_queues_leaves_the_queue() -> None:

@@ -90,7 +90,10 @@ class SimJournal(MemoryJournal):
             world.appended(entry)
             if not world.point("appended", after=True):
                 return
-            if not future.done():
+            late = world.late_fault("append")
+            if late is not None:
+                future.set_exception(late)
+            elif not future.done():
                 future.set_result(appended)
 
     async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> Any:

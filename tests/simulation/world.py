@@ -23,7 +23,7 @@ from virtual_loop import Stuck, VirtualLoop
 from fleetprompt.engine.core import codec
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.engine.core.facts import AnyFact, Blob
+from fleetprompt.engine.core.facts import AnyFact, Blob, StepStarted
 from fleetprompt.engine.core.keys import effect_key
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import fold
@@ -63,6 +63,8 @@ class Deeds:
     running: Counter[str] = field(default_factory=Counter)
     most: Counter[str] = field(default_factory=Counter)
     """The most calls that were in flight at once, by tag."""
+    unpromised: list[tuple[str, str, int]] = field(default_factory=list)
+    """Calls that no journal had promised when they were made."""
 
 
 _world: World | None = None
@@ -92,7 +94,10 @@ async def act(
     world = _world
     assert world is not None
     deeds, key = world.deeds, context.key
-    deeds.calls.append((context.run, context.path, context.attempt))
+    call = (context.run, context.path, context.attempt)
+    deeds.calls.append(call)
+    if not world.promised(*call):
+        deeds.unpromised.append(call)
     deeds.tries[key] += 1
     number = deeds.tries[key]
     deeds.repeat[key] = repeat
@@ -167,6 +172,8 @@ class Scenario:
     """Position in `starts` to a priority of the run."""
     expect: Mapping[str, Any] = field(default_factory=dict)
     """What the uncrashed story must come to: workflow to statuses."""
+    says_go: str = ""
+    """Type of a signal that is published whenever a step waits for one, with a key of its own for each."""
     answers: Mapping[str, str] = field(default_factory=dict)
     """What the operator says about a step in doubt, by path; where nothing is said: the truth."""
 
@@ -201,14 +208,21 @@ class World:
         self.loop: VirtualLoop | None = None
         self.store: SimStore | None = None
         self.engine: Engine | None = None
+        self.is_open = False
         self.recover = True
+        self.patience = PATIENCE
+        """Virtual seconds in which nothing becomes durable after which the story is stuck."""
         self.secrets = Secrets()
         self.groups: dict[str, list[str]] = {"oncall": ["ana"]}
         self.troubles: list[tuple[float, str, str]] = []
+        self.breaks: list[str] = []
+        """Exceptions that nobody has caught."""
         self.read_fault: Callable[[str], FleetError | None] = lambda what: None
         self.read_time: Callable[[str], float] = lambda what: 0.0
         """Seconds until an answer of the store arrives."""
         self.write_fault: Callable[[Append], FleetError | None] = lambda entry: None
+        self.late_fault: Callable[[str], FleetError | None] = lambda what: None
+        """What is said of a write that is durable all the same."""
         self.loaded = {loaded.plan.name: loaded for loaded in map(load, scenario.files)}
         self._ids = itertools.count(1)
 
@@ -218,6 +232,10 @@ class World:
         """The wall clock."""
         loop = self.loop
         return EPOCH + (loop.time() if loop is not None else self.time) + self.skew
+
+    def time_now(self) -> float:
+        """Virtual seconds since the world began."""
+        return self.loop.time() if self.loop is not None else self.time
 
     def commit_time(self) -> float:
         return 0.001 if self.chaos is None else self.chaos.choice((0.0, 0.001, 0.01, 0.2))
@@ -239,6 +257,8 @@ class World:
             self.log.append(what)
         else:
             self.changed.set()
+            if self.loop is not None:
+                self.loop.end = min(self.time + PATIENCE, self.loop.now + self.patience)
         wanted = self.interruption
         if wanted is None or wanted[1] != self.points or after != (wanted[0] != "before"):
             return True
@@ -271,6 +291,9 @@ class World:
         result = await call()
         if writes and not self.point(what, after=True):
             await asyncio.get_running_loop().create_future()
+        late = self.late_fault(what) if writes else None
+        if late is not None:
+            raise late
         pause = self.read_time(what) if self.chaos is None else self.chaos.choice((0.0, 0.0, 0.001, 0.1))
         if pause or self.chaos is not None:
             await asyncio.sleep(pause)
@@ -282,6 +305,10 @@ class World:
     def appended(self, entry: Append) -> None:
         """For tests that want to watch."""
 
+    def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not self.dead:
+            self.breaks.append(f"{context.get('message')}: {context.get('exception')!r}")
+
     # ------------------------------------------------------------ lives
 
     def live(self, interruption: Interruption | None = None, story: Story | None = None) -> bool:
@@ -291,8 +318,8 @@ class World:
         self.log = []
         self.interruption = interruption
         self.dead = False
-        loop = self.loop = VirtualLoop(self.time, chaos=self.chaos, end=self.time + PATIENCE)
-        loop.set_exception_handler(lambda loop, context: None)
+        loop = self.loop = VirtualLoop(self.time, chaos=self.chaos, end=self.time + self.patience)
+        loop.set_exception_handler(self._broken)
         self.store = SimStore(self, self.state)
         before, _world = _world, self
         done = False
@@ -316,6 +343,7 @@ class World:
         self.interrupted = asyncio.Event()
         self.changed = asyncio.Event()
         self.engine = None
+        self.is_open = False
         engine = Engine(
             self.store,
             clock=self,
@@ -327,6 +355,7 @@ class World:
         )
         self.engine = engine
         await engine.open()
+        self.is_open = True
         done = False
         if story is not None:
             await self.register(engine)
@@ -355,6 +384,7 @@ class World:
                 await self._once(engine, deed.name, deed.signal(self), command=deed.command)
         await self._vote(engine)
         await self._resolve(engine)
+        await self._say_go(engine)
         return self._all_over() and not engine.live
 
     async def register(self, engine: Engine) -> None:
@@ -438,6 +468,14 @@ class World:
             except FleetError:
                 self.hiccups += 1
 
+    async def _say_go(self, engine: Engine) -> None:
+        for (run, path), wait in list(self.disk.waits.items()):
+            name = f"go {run} {path}"
+            if self.scenario.says_go and wait.on == "signal" and name not in self.acknowledged:
+                id_ = self.new_id("go")
+                signal = Signal(id=id_, type=self.scenario.says_go, source="test", at=self.now(), key=name)
+                await self._once(engine, name, signal, command=False)
+
     async def _resolve(self, engine: Engine) -> None:
         for run_id, head in list(self.disk.runs.items()):
             if head.finished_at is not None or head.status != "waiting":
@@ -479,6 +517,13 @@ class World:
             if loaded.digest == digest:
                 return _program(loaded)
         raise KeyError(digest)
+
+    def promised(self, run_id: str, path: str, attempt: int) -> bool:
+        """Whether it is durable that this attempt was begun."""
+        return any(
+            isinstance(fact, StepStarted) and (fact.path, fact.attempt) == (path, attempt)
+            for fact in map(codec.decode, (row.data for row in reversed(self.disk.histories.get(run_id, []))))
+        )
 
     def step(self, run_id: str, path: str) -> Step | None:
         """A step of a run as it stands on disk; None before the run exists."""
@@ -609,6 +654,7 @@ def check_end(world: World) -> None:
     assert not state.unrouted, "signals are left"
     assert not state.waits, "waits are left"
     assert [a.id for a in state.approvals.values() if a.status == "pending"] == [], "approvals are left open"
+    assert not world.breaks, "something broke in the engine"
     check_effects(world.deeds)
     for run_id in state.runs:
         check_run(world, run_id)
@@ -618,6 +664,7 @@ def check_effects(deeds: Deeds) -> None:
     """What must not be repeated was not."""
     twice = {key: n for key, n in deeds.happened.items() if n > 1 and deeds.repeat[key] == "never"}
     assert not twice, f"effects that happened more than once: {twice}"
+    assert not deeds.unpromised, f"effects that began before their intent was durable: {deeds.unpromised}"
 
 
 def check_run(world: World, run_id: str) -> None:

@@ -86,6 +86,7 @@ class Driver:
     """Drives one run as long as there is something to do; then the run is a row again."""
 
     __slots__ = (
+        "_asking",
         "_batch",
         "_failures",
         "_head",
@@ -127,6 +128,7 @@ class Driver:
         self._head: RunHead | None = None
         """The run's head as it was written last."""
         self._loading = False
+        self._asking = False
         run.room = self._room
 
     # ------------------------------------------------------------ the inbox
@@ -155,25 +157,18 @@ class Driver:
 
     def turn(self) -> None:
         """Take the inbox, decide, and append what came of it."""
-        if self.appending or self._loading or self.held or self.closing or self.parked:
+        if self.appending or self._loading or self._asking or self.held or self.closing or self.parked:
             return
-        run, batch, taken, inbox = self.run, self._batch, self._taken, self._inbox
+        run, batch, taken = self.run, self._batch, self._taken
         now = self.engine.now()
-        while inbox:
-            message = inbox[0]
-            if message.received and any(other.received for other in taken):
-                break
-            try:
-                facts = message.ask(run, now)
-            except NeedsValue as needs:
-                self._load(needs.digest)
-                return
-            inbox.popleft()
-            if facts and not isinstance(facts, Refusal):
-                batch.add(run, facts)
-            if message.signal is not None and (facts or not message.overheard):
-                message.result = _result(message.signal, facts, run)
-            taken.append(message)
+        self._asking = True
+        try:
+            self._ask(run, now)
+        except NeedsValue as needs:
+            self._load(needs.digest)
+            return
+        finally:
+            self._asking = False
         if not self.engine.draining:
             batch.settle(run, now)
         if batch.facts or any(message.result is not None for message in taken):
@@ -183,6 +178,21 @@ class Driver:
         else:
             self._settle()
             self._rest()
+
+    def _ask(self, run: Run, now: float) -> None:
+        """Take up what is in the inbox. A slot that one message gives back may be granted to the run meanwhile."""
+        batch, taken, inbox = self._batch, self._taken, self._inbox
+        while inbox:
+            message = inbox[0]
+            if message.received and any(other.received for other in taken):
+                break
+            facts = message.ask(run, now)
+            inbox.popleft()
+            if facts and not isinstance(facts, Refusal):
+                batch.add(run, facts)
+            if message.signal is not None and (facts or not message.overheard):
+                message.result = _result(message.signal, facts, run)
+            taken.append(message)
 
     def _settle(self) -> None:
         taken, self._taken = self._taken, []
@@ -237,18 +247,22 @@ class Driver:
         future.add_done_callback(lambda done: self._appended(entry, done))
 
     def _appended(self, entry: Append, done: asyncio.Future[Appended]) -> None:
-        error = done.exception() if not done.cancelled() else None
         if done.cancelled():
             return
+        error = done.exception()
         if error is not None:
             self._failed(entry, error)
-            return
-        self.appending = False
+        else:
+            self._durable(entry, done.result().seq)
+
+    def _durable(self, entry: Append, seq: int) -> None:
         self.fresh = False
         self._failures = 0
         if self._taken:
             self._settle()
-        self.engine.committed(self, entry, done.result().seq)
+        # What was released may be granted to this very run: that waits in the inbox until what is owed now has begun.
+        self.engine.committed(self, entry, seq)
+        self.appending = False
         if self._inbox or self.run.agenda or self.run.finish:
             self.reconcile()
             self.turn()
@@ -424,6 +438,8 @@ class Driver:
             self.engine.retire(self)
             return
         self.engine.slots.request(self)
+        if self.appending or self._loading:
+            return
         at = run.wake_at
         if at != self.timer and at is not None:
             self.engine.timers.set(run.id, at)

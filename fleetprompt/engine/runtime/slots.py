@@ -33,7 +33,7 @@ class Request:
     __slots__ = ("driver", "live", "on_conflict", "order", "path", "replaced", "wants")
 
     def __init__(
-        self, driver: Driver, path: str, wants: tuple[Want, ...], on_conflict: str, order: tuple[int, int]
+        self, driver: Driver, path: str, wants: tuple[Want, ...], on_conflict: str, order: tuple[int, int, int]
     ) -> None:
         self.driver = driver
         self.path = path
@@ -61,7 +61,7 @@ class Section:
         self.watched = False
         """It will be looked at again soon: who holds it may be driven elsewhere, and nobody tells us when it goes."""
         self.holders: dict[Who, int] = {}
-        self.queue: list[tuple[tuple[int, int], Request]] = []
+        self.queue: list[tuple[tuple[int, int, int], Request]] = []
         self.loaded = False
 
     def free(self, slot: Slot, holder: Who) -> bool:
@@ -115,7 +115,8 @@ class Slots:
             known.live = False
         created = driver.run.created
         self._count += 1
-        order = known.order if known is not None else (-(created.priority if created else 0), self._count)
+        place = known.order[:2] if known is not None else (-(created.priority if created else 0), self._count)
+        order = (*place, self._count)
         request = requests[path] = Request(driver, path, wants, on_conflict, order)
         for _, slot in wants:
             section = self._sections.setdefault(slot.scope, Section(slot.scope))
@@ -211,7 +212,7 @@ class Slots:
 
     def _pump(self, section: Section) -> None:
         """Grant what has become possible, in order; who waits for something else holds up nobody here."""
-        waiting: list[tuple[tuple[int, int], Request]] = []
+        waiting: list[tuple[tuple[int, int, int], Request]] = []
         while section.queue:
             entry = heappop(section.queue)
             request = entry[1]
