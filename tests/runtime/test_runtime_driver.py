@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -126,6 +127,34 @@ def test_an_append_that_seemed_to_fail_is_not_made_twice() -> None:
         assert await world.over() == ["completed"]
 
     check_end(tell(story, WAITS))
+
+
+@pytest.mark.parametrize("name", ["StepWaiting", "RunFinished", "StepSucceeded"])
+def test_what_seemed_to_fail_and_was_written_has_all_its_consequences(name: str) -> None:
+    """A child is started and its parent told, a slot is free again, whoever waits learns of the end."""
+    parent = """
+name: parent
+concurrency: {group: g}
+steps: [{id: sub, type: workflow, workflow: line}]
+"""
+
+    async def story(world: World, engine: Engine) -> None:
+        seen: Counter[str] = Counter()
+
+        def late(what: str) -> FleetError | None:
+            facts = [type(f).__name__ for run in world.disk.runs for f in world.facts(run)]
+            struck = facts.count(name) > seen[name]
+            seen[name] = facts.count(name)
+            return StoreUnavailable("connection lost") if struck else None
+
+        world.late_fault = late
+        waiters = [
+            asyncio.create_task(world.over(run)) for run in ("run-0", "run-1") if await world.start("parent", run)
+        ]
+        assert await asyncio.gather(*waiters) == [["completed"], ["completed"]]
+        assert seen[name]
+
+    check_end(tell(story, parent, LINE))
 
 
 def test_a_store_that_is_away_for_a_while_delays_and_reorders_nothing() -> None:

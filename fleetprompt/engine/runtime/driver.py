@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fleetprompt.engine.core.advance import grant, refuse
 from fleetprompt.engine.core.batch import Batch, remember
+from fleetprompt.engine.core.codec import encode
 from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.errors import FleetError, Refused, StoreUnavailable
 from fleetprompt.engine.core.expr import NeedsValue
@@ -21,7 +22,7 @@ from fleetprompt.engine.core.facts import AnyFact, Slot
 from fleetprompt.engine.core.signal import FINISHED, Result, Signal
 from fleetprompt.engine.core.state import Outbox, Run, Step
 from fleetprompt.engine.core.timers import drop_stale_timers
-from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead, Take, Wait
+from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead, Stored, Take, Wait
 from fleetprompt.engine.runtime.head import head_of
 from fleetprompt.engine.runtime.pools import Pool
 from fleetprompt.engine.runtime.values import decoded
@@ -287,7 +288,7 @@ class Driver:
         self.appending = False
         if isinstance(error, (Conflict, ClaimRefused)):
             self._loading = True
-            self.engine.spawn(self.reload(error))
+            self.engine.spawn(self.reload(entry, error))
             return
         self.engine.trouble(f"run {entry.run} is held", error)
         self._hold(Refused(f"{HELD}: {error}"))
@@ -304,9 +305,15 @@ class Driver:
         self._taken.clear()
         self._inbox.clear()
 
-    async def reload(self, error: Conflict | ClaimRefused) -> None:
+    async def reload(self, entry: Append, error: Conflict | ClaimRefused) -> None:
         """Forget what was folded, take the run from the journal and ask again whatever had led to what it refused."""
         engine, run_id = self.engine, self.run.id
+        written = await self._written(entry) if self._failures else None
+        self._failures = 0
+        if written is not None:
+            self.appending, self._loading = True, False
+            self._durable(entry, written)
+            return
         try:
             run = await engine.patient(f"run {run_id}", lambda: engine.load(run_id))
             taken, self._taken = self._taken, []
@@ -330,6 +337,16 @@ class Driver:
         if isinstance(error, ClaimRefused):
             engine.slots.refused(error)
         self.turn()
+
+    async def _written(self, entry: Append) -> int | None:
+        """The position of an entry that seemed to fail, if the journal holds it after all."""
+        journal, upto = self.engine.store.journal, entry.after + len(entry.facts)
+        found = await self.engine.patient(
+            f"run {entry.run}", lambda: journal.facts(entry.run, after=entry.after, upto=upto)
+        )
+        facts = [stored for stored in found if isinstance(stored, Stored)]
+        same = facts and tuple(encode(stored.fact) for stored in facts) == entry.encoded
+        return facts[0].seq if same else None
 
     async def _is_answered(self, message: Message) -> bool:
         """Whether an append that seemed to fail had answered a signal after all."""
