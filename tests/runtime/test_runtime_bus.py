@@ -351,6 +351,43 @@ def test_one_signal_that_nobody_can_read_holds_up_no_other() -> None:
     tell(story, TYPED)
 
 
+@pytest.mark.parametrize("during", ["runs.get", "catalog.workflow"])
+def test_a_store_that_cannot_be_read_refuses_no_start(during: str) -> None:
+    """Neither that of a trigger nor that of a child; and looking for what is left is tried as long as it takes."""
+    parent = """
+name: parent
+triggers: [{type: signal, match: go.now}]
+steps: [{id: sub, type: workflow, workflow: typed, with: {n: 1}}]
+"""
+
+    async def story(world: World, engine: Engine) -> None:
+        back = world.now() + 30
+        world.read_fault = lambda what: (
+            StoreUnavailable("database is locked")
+            if world.now() < back and what in (during, "signals.unrouted")
+            else None
+        )
+        engine.workflows._known.clear()
+        await world.publish("go.now")
+        await world.until(lambda: len(world.disk.runs) == 2)
+        assert await world.over(*world.disk.runs) == ["completed", "completed"]
+
+    check_end(tell(story, parent, TYPED))
+
+
+def test_a_signal_whose_sender_was_told_that_it_failed_is_routed_if_it_is_there() -> None:
+    async def story(world: World, engine: Engine) -> None:
+        await world.start("waits")
+        await world.until(lambda: world.waits("run-0", "signal"))
+        left = [StoreUnavailable("connection lost")]
+        world.late_fault = lambda what: left.pop() if left and what == "signals.publish" else None
+        with pytest.raises(StoreUnavailable):
+            await world.publish("go.now")
+        await world.until(lambda: world.run("run-0").steps["one"].status == "completed")
+
+    tell(story, WAITS)
+
+
 def test_a_signal_that_could_not_be_routed_is_routed_when_the_store_is_back() -> None:
     async def story(world: World, engine: Engine) -> None:
         await world.start("waits")

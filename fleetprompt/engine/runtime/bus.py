@@ -39,6 +39,8 @@ class Bus:
         self._engine = engine
         self._routing: dict[str, asyncio.Future[None]] = {}
         self._draining = 0
+        self._stalled = False
+        """Signals are left that could not be routed; a drain will try again."""
         self._done: set[str] = set()
         """Signals that were routed since a drain has read its list."""
         self._fresh: set[str] = set()
@@ -51,7 +53,7 @@ class Bus:
         validate(signal)
         self._fresh.add(signal.id)
         try:
-            publication = await self._engine.store.signals.publish(signal)
+            publication = await self._store(signal)
             if not publication.duplicate:
                 await self.route(publication.signal)
         finally:
@@ -63,7 +65,7 @@ class Bus:
         if not signal.key:
             return await self._handle(signal, received=True)
         signals = self._engine.store.signals
-        publication = await signals.publish(signal)
+        publication = await self._store(signal)
         signal = publication.signal
         routed, results = await signals.results(signal.id) if publication.duplicate else (False, [])
         if not routed:
@@ -71,6 +73,14 @@ class Bus:
             routed, results = await signals.results(signal.id)
         reason = "" if routed else "queued"
         return results[0] if results else Result(signal=signal.id, status="accepted", reason=reason)
+
+    async def _store(self, signal: Signal) -> Publication:
+        try:
+            return await self._engine.store.signals.publish(signal)
+        except StoreUnavailable:
+            # It may be there all the same, and whoever sent it may not come back.
+            self._drain_later()
+            raise
 
     def notice(self, signals: tuple[Signal, ...], routed: tuple[str, ...]) -> None:
         """Signals that runs have sent, durable now."""
@@ -113,10 +123,19 @@ class Bus:
                 self._done.add(signal.id)
         except StoreUnavailable as error:
             self._engine.trouble(f"routing of signal {signal.id}", error)
-            self._engine.later(AGAIN_SECONDS, lambda: self._engine.spawn(self.drain()))
+            self._drain_later()
         finally:
             del self._routing[signal.id]
             done.set_result(None)
+
+    def _drain_later(self) -> None:
+        if not self._stalled:
+            self._stalled = True
+            self._engine.later(AGAIN_SECONDS, lambda: self._engine.spawn(self._drain_again()))
+
+    async def _drain_again(self) -> None:
+        self._stalled = False
+        await self._engine.patient("signals", self.drain)
 
     async def _route(self, signal: Signal) -> None:
         try:
@@ -144,12 +163,14 @@ class Bus:
                 return await self._set_workflow(signal, received)
             case _:
                 if received:
-                    signal = (await self._engine.store.signals.publish(signal)).signal
+                    signal = (await self._store(signal)).signal
                 return await self._fan_out(signal)
 
     async def _start(self, signal: Signal, received: bool) -> Result:
         try:
             return await self._engine.starter.start(signal, received)
+        except StoreUnavailable:
+            raise
         except FleetError as error:
             data = _data(signal)
             if data.get("parent"):
@@ -218,7 +239,7 @@ class Bus:
     async def _set_workflow(self, signal: Signal, received: bool) -> Result:
         data = _data(signal)
         if received:
-            await self._engine.store.signals.publish(signal)
+            await self._store(signal)
         try:
             await self._engine.workflows.set_status(str(data.get("workflow")), str(data.get("status")), signal.tenant)
             result = Result(signal=signal.id, status="accepted")
