@@ -35,13 +35,14 @@ class Model(RuleBasedStateMachine):
     """Drives two stores alike and compares every answer and everything that can be read."""
 
     kind = ""
+    folder: Path
+    """Where the databases of this machine go."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
         self.runner = asyncio.Runner()
         self.memory = MemoryStore()
-        self.other = SQL_KINDS[self.kind](Path(self.folder.name), UTC)
+        self.other = SQL_KINDS[self.kind](Path(tempfile.mkdtemp(dir=self.folder)), UTC)
         self.lengths = dict.fromkeys(RUNS, 0)
         self.ids = 0
         self.steps = 0
@@ -51,7 +52,6 @@ class Model(RuleBasedStateMachine):
         self.same()
         self.runner.run(throw_away(self.other))
         self.runner.close()
-        self.folder.cleanup()
 
     def _both(self, name: str, *args: Any, part: str = "", **options: Any) -> Any:
         answers: list[Any] = []
@@ -215,8 +215,8 @@ async def _appended(store: Store, entries: list[Append]) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", sorted(SQL_KINDS))
-def test_it_answers_like_memory(kind: str) -> None:
-    machine = type("Model", (Model,), {"kind": kind})
+def test_it_answers_like_memory(kind: str, tmp_path: Path) -> None:
+    machine = type("Model", (Model,), {"kind": kind, "folder": tmp_path})
     examples = int(os.environ.get("FLEET_TEST_EXAMPLES", "15"))
     # Shrinking such a machine takes minutes; the steps that hypothesis prints are readable enough.
     phases = (Phase.explicit, Phase.reuse, Phase.generate)
