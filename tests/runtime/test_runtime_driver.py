@@ -11,9 +11,10 @@ from world import World, check_end, check_run, tell
 
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, StoreUnavailable
-from fleetprompt.engine.core.signal import Signal
+from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Append, Conflict
 from fleetprompt.engine.runtime.engine import Engine, Limits
+from fleetprompt.engine.runtime.message import Message
 
 WAITS = """
 name: waits
@@ -396,3 +397,36 @@ def test_a_stored_signal_is_not_taken_for_a_command() -> None:
         assert direct.status == "refused"
 
     tell(story, LINE)
+
+
+def test_a_mistake_in_a_run_holds_that_run_alone_and_says_so() -> None:
+    async def story(world: World, engine: Engine) -> None:
+        await world.start("waits")
+        driver = await engine.driver("run-0")
+        assert driver is not None
+        driver.tell(lambda run, now: [] if run.n < 0 else [][1])
+        assert driver.held
+        answer = await world.send(types.CANCEL)
+        assert (answer.status, "held" in answer.reason) == ("refused", True)
+        await world.start("line", "run-1")
+        assert await world.over("run-1") == ["completed"]
+        assert any("run-0 is held" in where for _, where, _ in engine.troubles)
+
+    world = tell(story, WAITS, LINE)
+    # The next engine takes the run from its journal, where nothing is wrong.
+    assert world.run("run-0").status == "waiting"
+
+
+def test_a_signal_that_breaks_its_reader_is_refused_and_read_no_more() -> None:
+    async def story(world: World, engine: Engine) -> None:
+        await world.start("waits")
+        driver = await engine.driver("run-0")
+        assert driver is not None
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        odd = world.command(types.CANCEL, "run-0")
+        driver.deliver(Message(lambda run, now: [][1], signal=odd, received=True, answer=answer))
+        assert (await answer).status == "refused"
+        await world.publish("go", {"n": 1})
+        assert await world.over() == ["completed"]
+
+    check_end(tell(story, WAITS))

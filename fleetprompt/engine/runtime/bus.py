@@ -19,7 +19,7 @@ from fleetprompt.engine.core.routing import Missed, Start
 from fleetprompt.engine.core.signal import Result, Signal, type_matches
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import Publication
-from fleetprompt.engine.runtime.driver import Ask, Message
+from fleetprompt.engine.runtime.message import Ask, Message
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
@@ -243,6 +243,8 @@ class Bus:
         try:
             await self._engine.workflows.set_status(str(data.get("workflow")), str(data.get("status")), signal.tenant)
             result = Result(signal=signal.id, status="accepted")
+        except StoreUnavailable:
+            raise
         except FleetError as error:
             result = Result(signal=signal.id, status="refused", reason=error.message)
         await self._engine.store.signals.close(signal.id, (result,))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from fleetprompt.engine.core.facts import StepNoted
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import Effect, LogLine
-from fleetprompt.engine.runtime.driver import Driver, Message
+from fleetprompt.engine.runtime.driver import Driver
+from fleetprompt.engine.runtime.message import Message
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine

@@ -24,6 +24,7 @@ from fleetprompt.engine.core.state import Outbox, Run, Step
 from fleetprompt.engine.core.timers import drop_stale_timers
 from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead, Stored, Take, Wait
 from fleetprompt.engine.runtime.head import head_of
+from fleetprompt.engine.runtime.message import Ask, Message
 from fleetprompt.engine.runtime.pools import Pool
 from fleetprompt.engine.runtime.values import decoded
 
@@ -31,56 +32,11 @@ if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
 
 T = TypeVar("T")
-Ask = Callable[[Run, float], "list[AnyFact] | Refusal"]
-"""Something that happened: given the run and the time, the facts it makes."""
-
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
 """Pauses between attempts at what the store could not do."""
 CLOSED = "the engine was closed before this was recorded"
 HELD = "this run is held, because its journal cannot be written or read"
-
-
-class Message:
-    """An entry of the inbox."""
-
-    __slots__ = ("answer", "ask", "offer", "overheard", "received", "result", "signal")
-
-    def __init__(
-        self,
-        ask: Ask,
-        *,
-        signal: Signal | None = None,
-        received: bool = False,
-        overheard: bool = False,
-        offer: bool = False,
-        answer: asyncio.Future[Any] | None = None,
-    ) -> None:
-        self.ask = ask
-        self.signal = signal
-        self.received = received
-        """The signal is not in the store yet: it goes in with the facts."""
-        self.overheard = overheard
-        """The signal is not for this run alone: it gets a result where it led to facts, and is not done with."""
-        self.offer = offer
-        """It holds for the moment only: not asked again when the store refuses what came of it."""
-        self.answer = answer
-        """Resolved with the signal's result (None without a signal) once it is durable."""
-        self.result: Result | None = None
-
-    def settle(self) -> None:
-        """Tell whoever waits that it is durable."""
-        if self.answer is not None and not self.answer.done():
-            self.answer.set_result(self.result)
-
-    def fail(self, error: FleetError) -> None:
-        """Tell whoever waits that nothing came of it."""
-        if self.answer is None or self.answer.done():
-            return
-        if self.signal is not None and not self.overheard:
-            run = self.result.run if self.result is not None else self.signal.subject
-            self.answer.set_result(Result(signal=self.signal.id, status="refused", run=run, reason=error.message))
-        else:
-            self.answer.set_exception(error)
+BROKEN = "this run is held, because the engine could not go on with it"
 
 
 class Driver:
@@ -160,6 +116,14 @@ class Driver:
         """Take the inbox, decide, and append what came of it."""
         if self.appending or self._loading or self._asking or self.held or self.closing or self.parked:
             return
+        try:
+            self._turn()
+        except Exception as error:
+            # A mistake of ours: this run must not go on with half a decision, and the others know nothing of it.
+            self.engine.trouble(f"run {self.run.id} is held", error)
+            self._hold(Refused(f"{BROKEN}: {error}"))
+
+    def _turn(self) -> None:
         run, batch, taken = self.run, self._batch, self._taken
         now = self.engine.now()
         self._asking = True
@@ -187,13 +151,25 @@ class Driver:
             message = inbox[0]
             if message.received and any(other.received for other in taken):
                 break
-            facts = message.ask(run, now)
+            facts = self._made_of(message, now)
             inbox.popleft()
             if facts and not isinstance(facts, Refusal):
                 batch.add(run, facts)
             if message.signal is not None and (facts or not message.overheard):
                 message.result = _result(message.signal, facts, run)
             taken.append(message)
+
+    def _made_of(self, message: Message, now: float) -> list[AnyFact] | Refusal:
+        """The facts of a message. A signal that cannot be understood is refused, whatever is wrong with it."""
+        try:
+            return message.ask(self.run, now)
+        except NeedsValue:
+            raise
+        except Exception as error:
+            if message.signal is None:
+                raise
+            self.engine.trouble(f"signal {message.signal.id} for run {self.run.id}", error)
+            return Refusal(f"it cannot be carried out: {error}")
 
     def _settle(self) -> None:
         taken, self._taken = self._taken, []

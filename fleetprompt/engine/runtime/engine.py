@@ -29,8 +29,9 @@ from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Append, Clock, Corrupt, RunHead, Store, Stored
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.bus import Bus
-from fleetprompt.engine.runtime.driver import RETRY_SECONDS, Driver, Message
+from fleetprompt.engine.runtime.driver import RETRY_SECONDS, Driver
 from fleetprompt.engine.runtime.feed import Feed
+from fleetprompt.engine.runtime.message import Message
 from fleetprompt.engine.runtime.performer import Performer
 from fleetprompt.engine.runtime.pools import Pool
 from fleetprompt.engine.runtime.secrets import Secrets

@@ -19,7 +19,8 @@ from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Done, Effect, Failed, Outcome, Unknown
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.context import StepContext
-from fleetprompt.engine.runtime.driver import Ask, Driver
+from fleetprompt.engine.runtime.driver import Driver
+from fleetprompt.engine.runtime.message import Ask
 from fleetprompt.engine.runtime.pools import Pool
 from fleetprompt.engine.runtime.values import decoded
 

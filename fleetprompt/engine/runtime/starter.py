@@ -16,7 +16,8 @@ from fleetprompt.engine.core.inputs import bind_inputs
 from fleetprompt.engine.core.program import Program, bind
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Run
-from fleetprompt.engine.runtime.driver import Driver, Message
+from fleetprompt.engine.runtime.driver import Driver
+from fleetprompt.engine.runtime.message import Message
 from fleetprompt.engine.runtime.values import decoded
 
 if TYPE_CHECKING:

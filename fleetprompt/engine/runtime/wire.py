@@ -77,9 +77,9 @@ class Wire:
             try:
                 now = await self._engine.store.changed(token)
                 if now != token:
-                    token = now
                     await self._engine.workflows.refresh()
                     await self._engine.bus.drain()
+                    token = now
             except asyncio.CancelledError:
                 raise
             except Exception as error:
