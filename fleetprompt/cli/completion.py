@@ -94,6 +94,13 @@ def complete_signals_term(ctx: typer.Context, incomplete: str) -> list[Item]:
     return _terms(ctx, incomplete, SIGNAL_FIELDS)
 
 
+def complete_workflows_term(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Terms of a filter over workflows."""
+    from fleetprompt.engine.core.query_fields import WORKFLOW_FIELDS
+
+    return _terms(ctx, incomplete, WORKFLOW_FIELDS)
+
+
 def _terms(ctx: typer.Context, incomplete: str, fields: Any) -> list[Item]:
     from fleetprompt.engine.core.query_complete import complete
 

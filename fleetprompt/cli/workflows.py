@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fleetprompt.cli.commands import ListGroup
-from fleetprompt.cli.options import Json, WorkflowName
+from fleetprompt.cli.completion import complete_workflows_term
+from fleetprompt.cli.options import FILTERED, Json, WorkflowName
 
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
@@ -19,15 +20,31 @@ app = typer.Typer(rich_markup_mode=None)
 workflows = typer.Typer(
     cls=ListGroup,
     rich_markup_mode=None,
-    help="List workflows: fleet workflows [--json]. Or pause, activate or archive one.",
+    help="List workflows: fleet workflows [FILTER] [--json]. Or pause, activate or archive one.",
 )
 app.add_typer(workflows, name="workflows")
 
 
-@workflows.command("list", hidden=True)
-def list_(ctx: typer.Context, json: Json = False) -> int:
+@workflows.command("list", context_settings=FILTERED, hidden=True)
+def list_(
+    ctx: typer.Context,
+    filter_: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILTER", help="Such as status:paused", autocompletion=complete_workflows_term),
+    ] = None,
+    json: Json = False,
+) -> int:
     """List the workflows that have been run here, and the files that have not."""
+    from fleetprompt.cli.filters import joined
+    from fleetprompt.engine.core.query import parse
+    from fleetprompt.engine.core.query_fields import WORKFLOW_FIELDS
+    from fleetprompt.engine.core.query_match import matcher
+
     front: Front = ctx.obj
+    text = joined(filter_)
+    query = parse(text, WORKFLOW_FIELDS)
+    query.require()
+    fits = matcher(query, time.time())
     known: list[Workflow] = []
     try:
         known = front.ask(lambda console: console.workflows())
@@ -36,12 +53,15 @@ def list_(ctx: typer.Context, json: Json = False) -> int:
             raise
     rows = [_object(workflow) for workflow in sorted(known, key=lambda workflow: workflow.name)]
     rows += [_file_object(name, path) for name, path in _files(front, {workflow.name for workflow in known})]
+    rows = [row for row in rows if fits(row)]
     if json:
         front.terminal.json(rows)
+    elif not rows and text:
+        front.terminal.say("no workflow matches")
     elif not rows:
         front.terminal.say(f"there are no workflows in {front.project.workflows}: fleet init")
     else:
-        _print_table(front, rows)
+        _print_table(front, rows, {workflow.name: workflow.updated_at for workflow in known})
     return 0
 
 
@@ -55,13 +75,12 @@ def _object(workflow: Workflow) -> dict[str, Any]:
         "file": workflow.file,
         "updated_at": rfc3339(workflow.updated_at),
         "max_runs": workflow.max_runs,
-        "at": workflow.updated_at,
     }
 
 
 def _file_object(name: str, path: str) -> dict[str, Any]:
     """A file that was never run: the store does not know it yet."""
-    empty = {"plan": None, "updated_at": None, "max_runs": None, "at": None}
+    empty = {"plan": None, "updated_at": None, "max_runs": None}
     return {"name": name, "status": None, "file": path, **empty}
 
 
@@ -73,7 +92,7 @@ def _files(front: Front, known: set[str]) -> list[tuple[str, str]]:
     return [(path.stem, str(path)) for path in found if path.stem not in known]
 
 
-def _print_table(front: Front, rows: list[dict[str, Any]]) -> None:
+def _print_table(front: Front, rows: list[dict[str, Any]], changed: dict[str, float]) -> None:
     from rich.text import Text
 
     from fleetprompt.cli.render import marked, plain
@@ -91,7 +110,7 @@ def _print_table(front: Front, rows: list[dict[str, Any]]) -> None:
         [
             marked(row["status"] or "pending").append(" ").append_text(plain(row["name"])),
             Text(row["status"] or "never run", style=STYLES.get(row["status"] or "pending", "")),
-            ago(now - row["at"]) if row["at"] is not None else "-",
+            ago(now - changed[row["name"]]) if row["name"] in changed else "-",
             _relative(front, row["file"]),
         ]
         for row in rows

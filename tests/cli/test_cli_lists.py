@@ -153,6 +153,12 @@ def test_workflows_are_listed_with_files_that_never_ran(lived_in: Fleet) -> None
     rows = {row["name"]: row["status"] for row in lived_in("workflows", "--json").json}
     assert rows == {"failing": "active", "gated": "active", "quick": "active", "new": None}
     assert "never run" in lived_in.ok("workflows")
+    assert [row["name"] for row in lived_in("workflows", "-wf:q*", "status:active", "--json").json] == [
+        "failing",
+        "gated",
+    ]
+    assert lived_in("workflows", "status:archived").err == "no workflow matches\n"
+    assert lived_in("workflows", "staus:active").code == 2
 
 
 def test_a_paused_workflow_does_not_start(lived_in: Fleet) -> None:
