@@ -93,8 +93,9 @@ async def _lines(
     now = run.at if at is not None else time.time()
     lines = [head_line(tree, now), *_facts_about(front, head, tree, now, at)]
     inputs = await _value(console, created.inputs, created.blob, full) if created is not None else None
-    for name, value in inputs.items() if isinstance(inputs, dict) else ():
-        lines += named_value(f"{name} =", value, full=full, indent=12)
+    if isinstance(inputs, dict) and inputs:
+        lines.append(Text("  inputs", style="dim"))
+        lines += [line for name, value in inputs.items() for line in named_value(name, value, full=full, indent=4)]
     lines.append(Text())
     lines += await _steps(front, console, tree, now, full)
     if approvals:
