@@ -22,7 +22,7 @@ from fleetprompt.engine.runtime.engine import Engine
 def place(folder: Path) -> Place:
     """The project in a folder; its store is `.fleet/fleet.db`."""
     state = folder / ".fleet"
-    return Place(root=folder, state=state, database=str(state / "fleet.db"), workflows=folder / "workflows")
+    return Place(root=folder, state=state, database=str(state / "fleet.db"))
 
 
 def write_project(folder: Path, functions: str, **workflows: str) -> None:

@@ -62,6 +62,7 @@ def find_workflow(here: Path) -> Path:
 def _run(front: Front, file: Path, folder: Path, approve_as: str, json: bool, quiet: bool) -> int:
     from fleetprompt.cli.run import start_and_wait
     from fleetprompt.cli.watching import Manner
+    from fleetprompt.client.files import load_files
     from fleetprompt.client.opening import make_state
     from fleetprompt.client.protocol import StartRun
 
@@ -71,7 +72,7 @@ def _run(front: Front, file: Path, folder: Path, approve_as: str, json: bool, qu
     try:
         inputs: dict[str, Any] = {**world.inputs(), "report": str(report.resolve())}
         report.unlink(missing_ok=True)
-        request = StartRun(file=str(file), inputs=inputs, labels={"demo": "incident"}, by=front.me)
+        request = StartRun(files=load_files(file, file.parent), inputs=inputs, labels={"demo": "incident"}, by=front.me)
         code = front.run(start_and_wait(front, request, Manner(quiet=quiet, json=json, approve_as=approve_as)))
     finally:
         world.stop()

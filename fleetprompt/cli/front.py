@@ -70,7 +70,6 @@ class Front:
             root=project.root,
             state=project.state,
             database=project.database,
-            workflows=project.workflows,
             max_runs=settings.max_runs,
             pools=settings.pools,
             threads=settings.threads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,6 +59,7 @@ def run(
     """
     from fleetprompt.cli.values import pair, read_mapping
     from fleetprompt.cli.watching import Manner
+    from fleetprompt.client.files import load_files
     from fleetprompt.client.protocol import StartRun
     from fleetprompt.engine.core.errors import Refused
 
@@ -66,7 +68,7 @@ def run(
     if approve_as and not file.endswith(DEMO):
         raise Refused("--approve-as is for the demo only", hint="`fleet approve` decides as yourself")
     request = StartRun(
-        file=file,
+        files=load_files(Path(file), front.project.workflows) if file else (),
         workflow=name,
         inputs=read_mapping(inputs_file, "inputs") if inputs_file else {},
         texts=dict(pair(text, "an input") for text in inputs or ()),
@@ -100,7 +102,10 @@ def find_workflow(front: Front, text: str) -> tuple[str, str]:
 async def start_and_wait(front: Front, request: StartRun, manner: Manner) -> int:
     """Start a run in this process if no other holds the engine, and wait for it."""
     from fleetprompt.client.opening import open_console
+    from fleetprompt.client.starting import given_inputs
 
+    if request.files:
+        given_inputs(request.files[0].plan, request)  # What is refused leaves no store behind.
     console = await open_console(front.place, "prefer", what="fleet run")
     try:
         run_id = await console.start(request)

@@ -10,15 +10,14 @@ from typing import Any, Literal
 import msgspec
 import uuid_utils
 
-from fleetprompt.client.files import WorkflowFile, load_file, source_of, with_children
+from fleetprompt.client.files import WorkflowFile, source_of
 from fleetprompt.client.protocol import Progress, StartRun, TakenUp, Where
 from fleetprompt.client.reading import Reading
+from fleetprompt.client.starting import given_inputs
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
-from fleetprompt.engine.core.inputs import bind_inputs, parse_input
-from fleetprompt.engine.core.plan import Plan
+from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.ports import Clock, LogLine, Store, Stored, Workflow
+from fleetprompt.engine.ports import LogLine, Store, Stored, Workflow
 from fleetprompt.engine.runtime.bus import validate
 from fleetprompt.engine.runtime.engine import Engine, SystemClock
 from fleetprompt.engine.runtime.lock import EngineLock, engine_holder
@@ -39,10 +38,6 @@ class StoreConsole(Reading):
 
     where: Where = "none"
     taken_up = TakenUp()
-
-    def __init__(self, store: Store, clock: Clock, folder: Path) -> None:
-        super().__init__(store, clock)
-        self.folder = folder
 
     def _signal(self, type_: str, subject: str, data: dict[str, Any], by: str, key: str = "") -> Signal:
         return Signal(
@@ -72,12 +67,11 @@ class StoreConsole(Reading):
         }
         if request.priority:
             data["priority"] = request.priority
-        if request.file:
-            file = await asyncio.to_thread(load_file, Path(request.file))
-            data["inputs"] = _inputs(file.plan, request, request.file)
-            children = await asyncio.to_thread(with_children, file, self.folder)
-            for child in reversed(children):
-                await self._register(child)
+        if request.files:
+            file = request.files[0]
+            data["inputs"] = given_inputs(file.plan, request)
+            for each in reversed(request.files):
+                await self._register(each)
             source = await asyncio.to_thread(source_of, file)
             data |= {"workflow": file.plan.name, "plan": file.digest, "source": msgspec.to_builtins(source)}
         else:
@@ -87,7 +81,7 @@ class StoreConsole(Reading):
                 raise NotFound(
                     f"there is no workflow `{request.workflow}`", hint="give its file, or see `fleet workflows`"
                 )
-            data["inputs"] = _inputs(await self.plan(known.plan), request, f"workflow {known.name}")
+            data["inputs"] = given_inputs(await self.plan(known.plan), request)
             data["source"] = {"file": known.file}
         result = await self._send(self._signal(types.START, "", data, request.by, request.key))
         if result.status == "refused":
@@ -124,23 +118,13 @@ class StoreConsole(Reading):
         return await self._send(self._signal(types.SET_WORKFLOW, name, {"workflow": name, "status": status}, by))
 
 
-def _inputs(plan: Plan, request: StartRun, where: str) -> dict[str, Any]:
-    """What the request gives, typed texts included. Raises `InvalidInput` with everything that is wrong with it."""
-    typed = {name: parse_input(plan.inputs.get(name), text) for name, text in request.texts.items()}
-    given = {**request.inputs, **typed}
-    _, problems = bind_inputs(plan, given)
-    if problems:
-        raise InvalidInput("\n".join(problems), where=where, hint="give inputs with -i NAME=VALUE")
-    return given
-
-
 class EmbeddedConsole(StoreConsole):
     """The engine is here."""
 
     where: Where = "embedded"
 
-    def __init__(self, engine: Engine, folder: Path, lock: EngineLock | None, wire: Wire | None) -> None:
-        super().__init__(engine.store, engine.clock, folder)
+    def __init__(self, engine: Engine, lock: EngineLock | None, wire: Wire | None) -> None:
+        super().__init__(engine.store, engine.clock)
         self.engine = engine
         self._lock = lock
         self._wire = wire
@@ -210,8 +194,8 @@ class EmbeddedConsole(StoreConsole):
 class AttachedConsole(StoreConsole):
     """The engine is in another process, or nowhere: signals are left in the store and answered from there."""
 
-    def __init__(self, store: Store, lock: Path | None, socket: Path | None, folder: Path) -> None:
-        super().__init__(store, SystemClock(), folder)
+    def __init__(self, store: Store, lock: Path | None, socket: Path | None) -> None:
+        super().__init__(store, SystemClock())
         self._lock = lock
         self._socket = socket
 

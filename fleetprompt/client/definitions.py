@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from fleetprompt.client.files import discover_steps
+from fleetprompt.client.files import SUFFIXES, discover_steps
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.definition.problems import InvalidWorkflow, Problem, as_json, did_you_mean, inert, render
 
@@ -25,8 +25,6 @@ __all__ = [
     "render",
     "schema",
 ]
-
-SUFFIXES = (".yaml", ".yml")
 
 
 class Checked(Struct, frozen=True):
@@ -46,7 +44,8 @@ def find_files(places: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for place in places:
         if place.is_dir():
-            inside = sorted(path for path in place.rglob("*") if path.suffix in SUFFIXES and not _hidden(path, place))
+            named = (path for path in place.rglob("*") if path.suffix in SUFFIXES and not path.is_dir())
+            inside = sorted(path for path in named if not _hidden(path, place))
             if not inside:
                 raise NotFound(f"there is no workflow file in {place}", hint="workflow files end in .yaml or .yml")
             found |= dict.fromkeys(inside)
@@ -63,14 +62,17 @@ def _hidden(path: Path, place: Path) -> bool:
 
 def check_files(files: Iterable[Path]) -> list[Checked]:
     """Every problem of every file."""
-    return [check_text(_read(file), str(file), file.parent) for file in files]
+    return [_check_file(file) for file in files]
 
 
-def _read(file: Path) -> bytes:
+def _check_file(file: Path) -> Checked:
+    from fleetprompt.engine.definition.load import read_file
+
     try:
-        return file.read_bytes()
-    except OSError as error:
-        raise NotFound(f"{file} cannot be read: {(error.strerror or 'unknown error').lower()}") from None
+        text = read_file(file)
+    except InvalidWorkflow as unreadable:
+        return Checked(str(file), unreadable.problems)
+    return check_text(text, str(file), file.parent)
 
 
 def check_text(text: bytes | str, file: str, directory: Path | None = None) -> Checked:

@@ -14,6 +14,7 @@ from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.registry import STEPS
 
 GIT_SECONDS = 5.0
+SUFFIXES = (".yaml", ".yml")
 
 
 class WorkflowFile(Struct, frozen=True):
@@ -24,8 +25,8 @@ class WorkflowFile(Struct, frozen=True):
     text: str
     file: str
     """Absolute path."""
-    warnings: tuple[str, ...] = ()
-    """Rendered, for people."""
+    named: str
+    """The path as it was given."""
 
 
 def discover_steps() -> None:
@@ -33,10 +34,30 @@ def discover_steps() -> None:
     STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
 
 
+def load_files(path: Path, folder: Path) -> tuple[WorkflowFile, ...]:
+    """A workflow file, then those of the workflows it starts: from its folder or the project's, unknown ones left out.
+
+    Raises `InvalidWorkflow` with every problem, `NotFound` when there is no such file.
+    """
+    file = load_file(path)
+    found = {file.plan.name: file}
+    queue = list(file.plan.children)
+    while queue:
+        name = queue.pop()
+        if name in found:
+            continue
+        places = [place / f"{name}{suffix}" for place in (path.parent, folder) for suffix in SUFFIXES]
+        where = next((place for place in places if place.is_file()), None)
+        if where is not None:
+            child = load_file(where)
+            found[name] = child
+            queue += child.plan.children
+    return tuple(found.values())
+
+
 def load_file(path: Path) -> WorkflowFile:
     """A workflow file. Raises `InvalidWorkflow` with every problem, `NotFound` when there is no such file."""
     from fleetprompt.engine.definition.load import load_workflow
-    from fleetprompt.engine.definition.problems import render
 
     if not path.is_file():
         raise NotFound(f"there is no file {path}", hint="give the path of a workflow file, or the name of a workflow")
@@ -47,26 +68,8 @@ def load_file(path: Path) -> WorkflowFile:
         digest=loaded.digest,
         text=loaded.source,
         file=str(path.resolve()),
-        warnings=tuple(render(problem) for problem in loaded.warnings),
+        named=str(path),
     )
-
-
-def with_children(file: WorkflowFile, folder: Path) -> list[WorkflowFile]:
-    """The file and those of the workflows it starts, from its folder or the project; unknown ones are left out."""
-    found = {file.plan.name: file}
-    queue = list(file.plan.children)
-    while queue:
-        name = queue.pop()
-        if name in found:
-            continue
-        for place in (Path(file.file).parent, folder):
-            candidate = place / f"{name}.yaml"
-            if candidate.is_file():
-                child = load_file(candidate)
-                found[name] = child
-                queue += child.plan.children
-                break
-    return list(found.values())
 
 
 def source_of(file: WorkflowFile) -> Source:

@@ -31,7 +31,6 @@ class Place(Struct, frozen=True, kw_only=True):
     root: Path
     state: Path
     database: str
-    workflows: Path
     max_runs: int | None = None
     pools: Mapping[str, int] = {}
     threads: int = 64
@@ -103,7 +102,7 @@ async def open_console(
         else:
             return await _embed(place, store, lock, recover)
     await store.open()
-    return AttachedConsole(store, place.lock, place.socket, place.workflows)
+    return AttachedConsole(store, place.lock, place.socket)
 
 
 async def _embed(place: Place, store: Store, lock: EngineLock | None, recover: bool) -> EmbeddedConsole:
@@ -123,6 +122,6 @@ async def _embed(place: Place, store: Store, lock: EngineLock | None, recover: b
         if wire is not None:
             await wire.open()
     except BaseException:
-        await EmbeddedConsole(engine, place.workflows, lock, wire).close()
+        await EmbeddedConsole(engine, lock, wire).close()
         raise
-    return EmbeddedConsole(engine, place.workflows, lock, wire)
+    return EmbeddedConsole(engine, lock, wire)

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from fleetprompt.client.files import WorkflowFile
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result, Signal
@@ -21,7 +22,8 @@ class StartRun(Struct, frozen=True, kw_only=True):
     """A wish to start a run, of a workflow file or of a workflow that the store knows."""
 
     workflow: str = ""
-    file: str = ""
+    files: tuple[WorkflowFile, ...] = ()
+    """The workflow's file, and after it those of the workflows that it starts."""
     inputs: dict[str, Any] = {}
     texts: dict[str, str] = {}
     """Inputs as they were typed: read by the type that the workflow declares."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -121,3 +122,16 @@ def test_nothing_is_made_where_somebody_only_looks(fleet: Fleet, tmp_path: Path)
     for command in (["runs"], ["show", "last"], ["approvals"], ["recover"], ["db", "check"], ["workflows"]):
         fleet("-C", str(empty), "--db", str(empty / "x.db"), *command)
         assert list(empty.iterdir()) == []
+
+
+def test_validate_goes_on_past_files_that_cannot_be_read(fleet: Fleet) -> None:
+    os.mkfifo(fleet.root / "pipe.yaml")
+    (fleet.root / "gone.yaml").symlink_to("nowhere")
+    (fleet.root / "folder.yaml").mkdir()
+    fleet.write("bad", BAD)
+    said = fleet("validate", ".")
+    assert said.code == 2
+    assert "gone.yaml:1:1: missing-file the file cannot be read: no such file or directory\n" in said.out
+    assert "pipe.yaml:1:1: missing-file the file cannot be read: it is not a regular file\n" in said.out
+    assert "bad.yaml:3:19: unknown-type" in said.out
+    assert "folder.yaml" not in said.out

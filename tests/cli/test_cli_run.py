@@ -198,3 +198,22 @@ def test_two_terminals_share_one_engine(fleet: Fleet) -> None:
     out, _ = first.communicate(timeout=20)
     assert first.returncode == 0
     assert json.loads(out)["output"] == {"tip": 5}
+
+
+def test_what_is_refused_has_its_place_and_leaves_nothing_behind(fleet: Fleet) -> None:
+    fleet.write(
+        "needs", "name: needs\ninputs:\n  n: {type: integer}\nsteps:\n  - {id: a, type: transform, output: 1}\n"
+    )
+    said = fleet("run", "needs.yaml")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("needs.yaml:3:3: bad-input missing input `n` (integer)\n")
+    said = fleet("run", "needs.yaml", "-i", "n=many", "-i", "m=1")
+    assert said.code == 2
+    assert "needs.yaml:2:1: bad-input unknown input `m` (inputs: n)\n" in said.err
+    assert "needs.yaml:3:3: bad-input input `n` must be of type integer\n" in said.err
+    fleet.write("parent", "name: parent\nsteps:\n  - {id: a, type: workflow, workflow: child}\n")
+    fleet.write("child", "name: child\nsteps:\n  - {id: a, type: shel}\n")
+    said = fleet("run", "parent.yaml")
+    assert said.code == 2
+    assert said.err.startswith("child.yaml:3:19: unknown-type")
+    assert not list((fleet.root / ".fleet").iterdir())

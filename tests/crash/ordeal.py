@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 
 from fleetprompt.client.consoles import AttachedConsole
+from fleetprompt.client.files import load_files
 from fleetprompt.client.opening import open_console
 from fleetprompt.client.protocol import StartRun
 from tests.crash.answers import ME, Operator
@@ -50,5 +51,10 @@ async def suffer(project: Project, *, runs: int, kills: int, seed: int, say: Cal
 
 async def _start(console: AttachedConsole, project: Project, started: dict[int, str], share: int) -> None:
     for number in range(len(started) + 1, len(started) + share + 1):
-        request = StartRun(file=str(project.workflow), inputs={"number": number}, key=f"order-{number}", by=ME)
+        request = StartRun(
+            files=load_files(project.workflow, project.workflow.parent),
+            inputs={"number": number},
+            key=f"order-{number}",
+            by=ME,
+        )
         started[number] = await console.start(request)

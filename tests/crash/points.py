@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.files import load_files
 from fleetprompt.client.opening import open_console
 from fleetprompt.client.protocol import StartRun
 from fleetprompt.engine.store import writer_sqlite
@@ -73,7 +74,9 @@ async def live(project: Project, *killed: Kill) -> dict[str, Any]:
     assert isinstance(console, EmbeddedConsole)
     operator = asyncio.create_task(Operator(project, console).work())
     try:
-        request = StartRun(file=str(project.workflow), inputs={"number": NUMBER}, key="order", by=ME)
+        request = StartRun(
+            files=load_files(project.workflow, project.workflow.parent), inputs={"number": NUMBER}, key="order", by=ME
+        )
         run = await console.start(request)
         await console.engine.wait(run)
         state = await console.state(run)

@@ -50,9 +50,7 @@ class Project:
     def place(self) -> Place:
         """The project as `fleet` finds it."""
         state = self.folder / ".fleet"
-        return Place(
-            root=self.folder, state=state, database=str(state / "fleet.db"), workflows=self.folder / "workflows"
-        )
+        return Place(root=self.folder, state=state, database=str(state / "fleet.db"))
 
     @property
     def lines(self) -> int:

@@ -20,7 +20,7 @@ from fleetprompt.engine.store.runs import SqlRuns
 
 def place(root: Path, database: str = "") -> Place:
     state = root / ".fleet"
-    return Place(root=root, state=state, database=database or str(state / "fleet.db"), workflows=root / "workflows")
+    return Place(root=root, state=state, database=database or str(state / "fleet.db"))
 
 
 @contextmanager

@@ -19,26 +19,26 @@ _TYPES: dict[str, tuple[type, ...]] = {
 LONGEST_MATCHED = 10_000
 
 
-def bind_inputs(plan: Plan, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The run's inputs with defaults filled in, and everything that is wrong with them."""
+def bind_inputs(plan: Plan, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The run's inputs with defaults filled in, and what is wrong with them, by the name of the input."""
     values: dict[str, Any] = {}
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     for name in given:
         if name not in plan.inputs:
             close = get_close_matches(name, plan.inputs, n=1)
             known = f"did you mean `{close[0]}`?" if close else f"inputs: {', '.join(plan.inputs) or 'none'}"
-            problems.append(f"unknown input `{name}` ({known})")
+            problems[name] = f"unknown input `{name}` ({known})"
     for name, spec in plan.inputs.items():
         if name not in given:
             if spec.required:
                 described = f": {spec.description}" if spec.description else ""
-                problems.append(f"missing input `{name}` ({spec.type}){described}")
+                problems[name] = f"missing input `{name}` ({spec.type}){described}"
             values[name] = spec.default
             continue
         values[name] = given[name]
         problem = value_problem(spec, given[name])
         if problem:
-            problems.append(f"input `{name}` {problem}")
+            problems[name] = f"input `{name}` {problem}"
     return values, problems
 
 

@@ -42,14 +42,22 @@ class Loaded(Struct, frozen=True):
 def load_workflow(path: str | Path) -> Loaded:
     """Read, check and compile a workflow file. Raises `InvalidWorkflow` with every problem."""
     file = Path(path)
+    return load_text(read_file(file), str(path), file.parent)
+
+
+def read_file(file: Path) -> bytes:
+    """The bytes of a workflow file, no more than tell that it is too large. Raises `InvalidWorkflow`."""
     try:
+        # A pipe without a writer would be waited for, and some devices never end.
+        if file.exists() and not file.is_file():
+            raise OSError(0, "it is not a regular file")
         with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        problem = Problem(ProblemCode.MISSING_FILE, f"the file cannot be read: {reason.lower()}", file=str(path))
+        said = f"the file cannot be read: {reason.lower()}"
+        problem = Problem(ProblemCode.MISSING_FILE, said, file=str(file), line=1, column=1, end_column=1)
         raise InvalidWorkflow([problem]) from None
-    return load_text(data, str(path), file.parent)
 
 
 def load_text(text: str | bytes, file: str, directory: Path | None = None) -> Loaded:

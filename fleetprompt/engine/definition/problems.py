@@ -69,6 +69,7 @@ class ProblemCode(StrEnum):
     WRONG_TYPE = "wrong-type", "A value of the wrong kind, such as text where a number is needed."
     BAD_VALUE = "bad-value", "A value of the right kind that cannot be used."
     UNKNOWN_TYPE = "unknown-type", "A `type` that no step, trigger or part of this kind has."
+    BAD_INPUT = "bad-input", "An input that a run is given, or not given, does not fit its declaration."
     # The meaning
     BAD_ID = "bad-id", "An id or name that does not follow the naming rules."
     DUPLICATE_ID = "duplicate-id", "Two steps of a file have the same id."

@@ -71,7 +71,7 @@ class Starter:
         plan = program.plan
         inputs, problems = bind_inputs(plan, mapping(data.get("inputs")))
         if problems:
-            raise InvalidInput("; ".join(problems))
+            raise InvalidInput("; ".join(problems.values()))
         at = max(engine.now(), signal.at)
         source = mapping(data.get("source"))
         created = RunCreated(
@@ -125,7 +125,7 @@ class Starter:
         program = await engine.workflows.program(digest)
         inputs, problems = bind_inputs(program.plan, config.get("with") or {})
         if problems:
-            raise InvalidInput(f"workflow `{name}`: " + "; ".join(problems))
+            raise InvalidInput(f"workflow `{name}`: " + "; ".join(problems.values()))
         at = max(engine.now(), signal.at)
         own = at + program.plan.deadline if program.plan.deadline is not None else None
         deadlines = [deadline for deadline in (own, above.deadline) if deadline is not None]
