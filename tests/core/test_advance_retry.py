@@ -30,6 +30,14 @@ def test_a_failed_attempt_says_when_the_next_is_due() -> None:
     assert (play.status(), play.step("a").attempt, play.run.output) == ("completed", 2, "done")
 
 
+def test_what_went_well_at_last_has_no_error() -> None:
+    play = Play(plan(act("a", retry=Retry(2)), calc("b", "${{ steps.a.error }}"), calc("c", "${{ steps.a.attempt }}")))
+    play.fail("a")
+    play.wake()
+    play.ok("a")
+    assert (play.step("b").output, play.step("c").output) == (None, 2)
+
+
 def test_the_last_attempt_is_final() -> None:
     play = Play(plan(act("a", retry=Retry(3, backoff=1, jitter=0))))
     for _ in range(3):

@@ -90,10 +90,12 @@ def visible(scope: Scope, id_: str) -> Step | None:
 
 def view(run: Run, step: Step) -> dict[str, Any]:
     """A step as expressions see it."""
+    # The error of an earlier attempt is history: what completed has none.
+    error = step.error if step.status != "completed" else None
     return {
         "output": seen(run, step.blob or step.output),
         "status": step.status,
-        "error": msgspec.to_builtins(step.error) if step.error else None,
+        "error": msgspec.to_builtins(error) if error else None,
         "port": step.port,
         "attempt": step.attempt,
         "values": step.gate.values if step.gate else None,
