@@ -11,7 +11,7 @@ from fleetprompt.cli.tree import Tree
 from fleetprompt.client.protocol import Console, Progress
 from fleetprompt.engine.core.facts import AnyFact, RunCreated, RunFinished, StepWaiting
 from fleetprompt.engine.core.program import Program
-from fleetprompt.engine.ports import LogLine
+from fleetprompt.engine.ports import LogLine, Stored
 
 MOST = 200
 """Child runs that are followed at a time; further ones are known by what their parent says of them."""
@@ -68,18 +68,30 @@ class Following:
                 if isinstance(entry, Progress):
                     self._say(run, entry.line)
                     continue
-                if entry.run != run or entry.seq <= self._seen[run]:
-                    continue
-                self._seen[run] = entry.seq
-                tree = await self._tree(console, run, entry.fact)
+                tree = await self._take(console, run, entry)
                 if tree is None:
                     continue
-                tree.apply(entry.fact)
                 self._follow_child(console, tree, entry.fact, group)
-                self.witness.fact(tree, entry.fact)
-                self._tell()
                 if isinstance(entry.fact, RunFinished):
                     return
+
+    async def catch_up(self, console: Console) -> None:
+        """Take up what is recorded and has not come yet. Raises `FleetError` when that cannot be read."""
+        for run in self.open:
+            for entry in await console.facts(run):
+                await self._take(console, run, entry)
+
+    async def _take(self, console: Console, run: str, entry: Stored) -> Tree | None:
+        """Fold a fact of a run that was not seen before; the tree that has changed."""
+        if entry.run != run or entry.seq <= self._seen[run]:
+            return None
+        self._seen[run] = entry.seq
+        tree = await self._tree(console, run, entry.fact)
+        if tree is not None:
+            tree.apply(entry.fact)
+            self.witness.fact(tree, entry.fact)
+            self._tell()
+        return tree
 
     async def _tree(self, console: Console, run: str, fact: AnyFact) -> Tree | None:
         tree = self.trees.get(run)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
@@ -26,7 +26,7 @@ from fleetprompt.cli.terminal import is_terminal
 from fleetprompt.cli.tree import Tree
 from fleetprompt.cli.wording import count, short
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
-from fleetprompt.engine.core.errors import NotFound
+from fleetprompt.engine.core.errors import FleetError, NotFound
 from fleetprompt.engine.core.state import Gate
 
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ class Watch:
 
     async def _finish(self, console: EmbeddedConsole | AttachedConsole, ending: Ending) -> None:
         """Fetch what is to be told about the runs while there is a store to ask."""
+        # Whoever stops the watch may be ahead of it, and is told how things stand.
+        with suppress(FleetError):
+            await self.following.catch_up(console)
         for root in self.following.roots:
             tree = self.following.trees.get(root)
             if tree is not None and tree.finished is not None and tree.finished.blob is not None:

@@ -1,0 +1,36 @@
+"""Following runs: what was recorded is told although it has not come yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleetprompt.cli.display import Silent
+from fleetprompt.cli.follow import Following
+from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.files import load_files
+from fleetprompt.client.opening import Place, make_state, open_console
+from fleetprompt.client.protocol import StartRun
+from fleetprompt.engine.ports import Page
+
+GATED = "name: gated\nsteps: [{id: gate, type: approval, message: Go?}]"
+
+
+async def test_who_has_seen_nothing_yet_catches_up_with_the_journal(tmp_path: Path) -> None:
+    state = tmp_path / ".fleet"
+    make_state(state)
+    file = tmp_path / "gated.yaml"
+    file.write_text(GATED)
+    console = await open_console(Place(root=tmp_path, state=state, database=str(state / "fleet.db")), "engine")
+    assert isinstance(console, EmbeddedConsole)
+    try:
+        run = await console.start(StartRun(files=load_files(file, tmp_path), by="ana"))
+        while not (await console.approvals("status:pending", Page()))[0]:
+            await console.engine.bus.drain()
+        following = Following([run], Silent())
+        await following.catch_up(console)
+        seen = following.facts
+        assert [step.path for step in following.trees[run].asking()] == ["gate"]
+        await following.catch_up(console)
+        assert following.facts == seen, "nothing is taken twice"
+    finally:
+        await console.close()
