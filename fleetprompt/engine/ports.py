@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -127,6 +127,8 @@ class Append(Struct, frozen=True, kw_only=True):
     """Values that were spilled: digest and JSON."""
     encoded: tuple[bytes, ...] = ()
     """The facts' stored form, where the caller has it already; empty: the store encodes them."""
+    work: float = 0.0
+    """Seconds of finished work that would be done again if this entry were lost."""
 
 
 class Appended(Struct, frozen=True):
@@ -156,9 +158,13 @@ class Corrupt(Struct, frozen=True):
 class Journal(Protocol):
     """The one log. Appends of many runs share a transaction; order of `seq` is order of commit."""
 
+    def post(self, entry: Append, then: Callable[[Appended | Exception], None]) -> None:
+        """Make an entry durable, and call `then` from the loop when it is, or with why not: `Conflict`,
+        `ClaimRefused` or `StoreUnavailable`. A refusal touches this entry alone."""
+        ...
+
     def append(self, entry: Append) -> asyncio.Future[Appended]:
-        """Make an entry durable. The future fails with `Conflict`, `ClaimRefused` or `StoreUnavailable`;
-        a refusal touches this entry alone."""
+        """The same for who waits: the future fails with what `post` would say."""
         ...
 
     async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored | Corrupt]:

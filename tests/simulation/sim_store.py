@@ -7,6 +7,7 @@ a number; the world may die just before or just after any of them. What is read 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fleetprompt.engine.core.errors import FleetError
@@ -17,6 +18,7 @@ from fleetprompt.engine.store.memory_state import State
 if TYPE_CHECKING:
     from world import World
 
+Then = Callable[[Appended | Exception], None]
 PARTS = ("runs", "signals", "approvals", "catalog", "blobs", "claims")
 WRITES = {"publish", "close", "put", "set_workflow"}
 
@@ -60,22 +62,20 @@ class SimJournal(MemoryJournal):
     def __init__(self, world: World, state: State) -> None:
         super().__init__(state, None)
         self._world = world
-        self._queue: list[tuple[Append, asyncio.Future[Appended]]] = []
+        self._queue: list[tuple[Append, Then]] = []
 
-    def append(self, entry: Append) -> asyncio.Future[Appended]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Appended] = loop.create_future()
+    def post(self, entry: Append, then: Then) -> None:
         if self.closed:
-            return super().append(entry)
+            super().post(entry, then)
+            return
         if not self._queue:
-            loop.call_later(self._world.commit_time(), self._commit)
-        self._queue.append((entry, future))
-        return future
+            asyncio.get_running_loop().call_later(self._world.commit_time(), self._commit)
+        self._queue.append((entry, then))
 
     def _commit(self) -> None:
+        loop, world = asyncio.get_running_loop(), self._world
         queue, self._queue = self._queue, []
-        for entry, future in queue:
-            world = self._world
+        for entry, then in queue:
             if not world.point(f"append {entry.run[:8]} {_named(entry)}", after=False):
                 return
             try:
@@ -84,17 +84,12 @@ class SimJournal(MemoryJournal):
                     raise fault
                 appended = self._apply(entry)
             except FleetError as error:
-                if not future.done():
-                    future.set_exception(error)
+                loop.call_soon(then, error)
                 continue
             world.appended(entry)
             if not world.point("appended", after=True):
                 return
-            late = world.late_fault("append")
-            if late is not None:
-                future.set_exception(late)
-            elif not future.done():
-                future.set_result(appended)
+            loop.call_soon(then, world.late_fault("append") or appended)
 
     async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> Any:
         read = super().facts

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fleetprompt.engine.core.advance import grant, refuse
@@ -60,6 +61,7 @@ class Driver:
         "run",
         "tasks",
         "timer",
+        "work",
     )
 
     def __init__(self, engine: Engine, run: Run, *, fresh: bool = False) -> None:
@@ -75,6 +77,8 @@ class Driver:
         self.parked = False
         """The run is a row again: whatever still comes in goes to the driver it gets next."""
         self.timer: float | None = None
+        self.work = 0.0
+        """Seconds that effects took whose outcome is not on its way to the journal yet."""
         self.places: dict[str, Pool] = {}
         """Places taken for effects that are promised and not performed yet, by path."""
         self._inbox: deque[Message] = deque()
@@ -212,7 +216,9 @@ class Driver:
             results=tuple(results),
             routed=tuple(routed),
             blobs=tuple(batch.blobs) if batch.blobs else (),
+            work=self.work,
         )
+        self.work = 0.0
         if out.takes or out.releases or out.waits or out.unwaits or signals:
             run.outbox = Outbox()
         self._batch = Batch()
@@ -220,17 +226,13 @@ class Driver:
 
     def _send(self, entry: Append) -> None:
         self.appending = True
-        future = self.engine.store.journal.append(entry)
-        future.add_done_callback(lambda done: self._appended(entry, done))
+        self.engine.store.journal.post(entry, partial(self._appended, entry))
 
-    def _appended(self, entry: Append, done: asyncio.Future[Appended]) -> None:
-        if done.cancelled():
-            return
-        error = done.exception()
-        if error is not None:
-            self._failed(entry, error)
+    def _appended(self, entry: Append, answer: Appended | Exception) -> None:
+        if isinstance(answer, Exception):
+            self._failed(entry, answer)
         else:
-            self._durable(entry, done.result().seq)
+            self._durable(entry, answer.seq)
 
     def _durable(self, entry: Append, seq: int) -> None:
         self.fresh = False
@@ -248,7 +250,7 @@ class Driver:
 
     # ------------------------------------------------------------ when the store says no
 
-    def _failed(self, entry: Append, error: BaseException) -> None:
+    def _failed(self, entry: Append, error: Exception) -> None:
         if isinstance(error, StoreUnavailable):
             # Order matters more than speed: the same entry is offered again, what happens meanwhile waits.
             pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]

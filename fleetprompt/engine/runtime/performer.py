@@ -102,6 +102,7 @@ class Performer:
             return Failed(Failure("VALIDATION_ERROR", error.message, hint=error.hint, retryable=False))
         pool = driver.places.pop(step.path, None)
         taken = pool is not None
+        clock = asyncio.get_running_loop().time
         try:
             if pool is None:
                 pool = engine.pool(node.pool or kind.pool_name)
@@ -127,9 +128,11 @@ class Performer:
                 code=_folder(created.source.file),
             )
             context = StepContext(engine, driver, effect)
-            if timeout is None:
-                return cast("Outcome", await kind.perform(context))
-            return await _within(timeout, kind.perform(context))
+            began = clock()
+            work = kind.perform(context)
+            outcome = cast("Outcome", await (work if timeout is None else _within(timeout, work)))
+            driver.work += clock() - began
+            return outcome
         except asyncio.CancelledError:
             task = asyncio.current_task()
             return None if task is None or task.cancelling() else Unknown("the work ended itself by a cancellation")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Rows
 from fleetprompt.engine.store.reading import Question, Reader
 from fleetprompt.engine.store.tables import counters, journal
-from fleetprompt.engine.store.writer import Writer
+from fleetprompt.engine.store.writer import Writer, into
 
 
 class SqlJournal:
@@ -32,10 +32,16 @@ class SqlJournal:
         """Transactions committed by this process."""
         return self._writer.commits
 
-    def append(self, entry: Append) -> asyncio.Future[Appended]:
+    def post(self, entry: Append, then: Callable[[Appended | Exception], None]) -> None:
         """Make an entry durable, see the port. Raises `ValueError` for an entry that contradicts itself."""
         projection.check(entry)
-        return self._writer.append(entry)
+        self._writer.post(entry, then)
+
+    def append(self, entry: Append) -> asyncio.Future[Appended]:
+        """The same for who waits."""
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self.post(entry, into(future))
+        return future
 
     async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored | Corrupt]:
         """A run's facts in order, from n > after to n <= upto."""

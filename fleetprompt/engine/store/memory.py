@@ -30,6 +30,7 @@ from fleetprompt.engine.store.memory_logs import MemoryLogs
 from fleetprompt.engine.store.memory_parts import MemoryBlobs, MemoryCatalog, MemoryClaims
 from fleetprompt.engine.store.memory_queries import MemoryApprovals, MemoryRuns, MemorySignals
 from fleetprompt.engine.store.memory_state import Row, State
+from fleetprompt.engine.store.writer import into
 
 OnAppend = Callable[[Append, bool], None]
 
@@ -42,7 +43,7 @@ class MemoryStore:
     """A whole store in memory; labelled by what it is, since nothing in it survives the process.
 
     `on_append(entry, durable)` is called for each append, first with False and, once it is applied, with True. What
-    it raises becomes the future's exception (with False nothing was written); `Crash` leaves the future unresolved.
+    it raises is the answer to the append (with False nothing was written); `Crash` leaves it without one.
     `zone` is where the days of filters such as `since:today` begin.
     """
 
@@ -123,25 +124,28 @@ class MemoryJournal:
         return self._commits
 
     def append(self, entry: Append) -> asyncio.Future[Appended]:
-        """Apply an entry at once; the future resolves on the next turn of the loop."""
+        """The same as `post` for who waits."""
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self.post(entry, into(future))
+        return future
+
+    def post(self, entry: Append, then: Callable[[Appended | Exception], None]) -> None:
+        """Apply an entry at once; `then` is called on the next turn of the loop."""
         projection.check(entry)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Appended] = loop.create_future()
+        answer: Appended | Exception
         try:
             if self.closed:
                 raise memory_tables.closed()
             if self.on_append is not None:
                 self.on_append(entry, False)
-            appended = self._apply(entry)
+            answer = self._apply(entry)
             if self.on_append is not None:
                 self.on_append(entry, True)
         except Crash:
-            return future
+            return
         except FleetError as error:
-            loop.call_soon(_fail, future, error)
-        else:
-            loop.call_soon(_resolve, future, appended)
-        return future
+            answer = error
+        asyncio.get_running_loop().call_soon(then, answer)
 
     def _apply(self, entry: Append) -> Appended:
         state = self.state
@@ -231,13 +235,3 @@ def _read(row: Row) -> Stored | Corrupt:
         return Stored(seq=row.seq, run=row.run, n=row.n, fact=codec.decode(row.data))
     except codec.CorruptFact as error:
         return Corrupt(seq=row.seq, run=row.run, n=row.n, reason=str(error))
-
-
-def _resolve(future: asyncio.Future[Appended], appended: Appended) -> None:
-    if not future.done():
-        future.set_result(appended)
-
-
-def _fail(future: asyncio.Future[Appended], error: FleetError) -> None:
-    if not future.done():
-        future.set_exception(error)

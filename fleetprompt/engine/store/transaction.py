@@ -16,54 +16,54 @@ from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.batch import Applier, Mismatch, Pending, conflict
 from fleetprompt.engine.store.dialect import Dialect
 from fleetprompt.engine.store.statements import Session
-from fleetprompt.engine.store.writer import Chore
+from fleetprompt.engine.store.writer import Chore, Settle
 
 T = TypeVar("T")
 
 
 class AppendJob:
-    """An append and the future that waits for it."""
+    """An append."""
 
-    __slots__ = ("future", "pending")
+    __slots__ = ("pending", "settle")
 
-    def __init__(self, pending: Pending, future: asyncio.Future[Any]) -> None:
+    def __init__(self, pending: Pending, settle: Settle) -> None:
         self.pending = pending
-        self.future = future
+        self.settle = settle
 
 
 class WorkJob:
-    """A function to run inside the transaction; what it returns or raises is the future's."""
+    """A function to run inside the transaction; it is settled with what that returns or raises."""
 
-    __slots__ = ("function", "future")
+    __slots__ = ("function", "settle")
 
-    def __init__(self, function: Callable[[Session], Any], future: asyncio.Future[Any]) -> None:
+    def __init__(self, function: Callable[[Session], Any], settle: Settle) -> None:
         self.function = function
-        self.future = future
+        self.settle = settle
 
 
 class ChoreJob:
     """A chore, to be done in transactions of its own."""
 
-    __slots__ = ("chore", "future")
+    __slots__ = ("chore", "settle")
 
-    def __init__(self, chore: Chore, future: asyncio.Future[None]) -> None:
+    def __init__(self, chore: Chore, settle: Settle) -> None:
         self.chore = chore
-        self.future = future
+        self.settle = settle
 
 
 class LookJob:
     """A look at the version of the data between two transactions."""
 
-    __slots__ = ("future",)
+    __slots__ = ("settle",)
 
-    def __init__(self, future: asyncio.Future[int]) -> None:
-        self.future = future
+    def __init__(self, settle: Settle) -> None:
+        self.settle = settle
 
 
 Job = AppendJob | WorkJob
 Due = Job | ChoreJob | LookJob
-Result = tuple[asyncio.Future[Any], Any]
-"""A future and its value; an exception is raised to whoever awaits it."""
+Result = tuple[Settle, Any]
+"""Who is told what became of a job, and what."""
 
 
 class Transaction:
@@ -80,9 +80,9 @@ class Transaction:
             if kind is AppendJob:
                 appends = [job for job in group if isinstance(job, AppendJob)]
                 outcomes, seq = self._applier.apply(session, [job.pending for job in appends], seq)
-                results += zip((job.future for job in appends), outcomes, strict=True)
+                results += zip((job.settle for job in appends), outcomes, strict=True)
             else:
-                results += [(job.future, self._in_savepoint(session, job)) for job in group]
+                results += [(job.settle, self._in_savepoint(session, job)) for job in group]
         return results
 
     def apart(self, session: Session, jobs: Sequence[Job], seq: int) -> list[Result]:
@@ -91,10 +91,10 @@ class Transaction:
         results: list[Result] = []
         for job in jobs:
             if isinstance(job, WorkJob):
-                results.append((job.future, self._in_savepoint(session, job)))
+                results.append((job.settle, self._in_savepoint(session, job)))
             else:
                 outcome, seq = self._alone(session, job.pending, seq)
-                results.append((job.future, outcome))
+                results.append((job.settle, outcome))
         return results
 
     def taken_back(self) -> None:
@@ -140,11 +140,10 @@ class Transaction:
 
 
 def resolve(results: Sequence[Result]) -> None:
-    """Give every future its value, in order; called in the loop."""
-    for future, value in results:
-        if future.done():
-            continue
-        if isinstance(value, Exception):
-            future.set_exception(value)
-        else:
-            future.set_result(value)
+    """Tell everybody what became of their job, in order, from the loop. A mistake of one keeps nobody waiting."""
+    for settle, value in results:
+        try:
+            settle(value)
+        except Exception as error:
+            context = {"message": "what waited for the store failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)

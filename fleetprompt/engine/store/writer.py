@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from fleetprompt.engine.ports import Append, Appended
+from fleetprompt.engine.ports import Append
 from fleetprompt.engine.store.statements import Session
 
 T = TypeVar("T")
+Settle = Callable[[Any], None]
+"""Called in the loop with what became of a job: its value, or an exception."""
+
+
+def into(future: asyncio.Future[Any]) -> Settle:
+    """Settle a future, unless nobody waits for it any more."""
+
+    def settle(value: Any) -> None:
+        if future.done():
+            return
+        if isinstance(value, Exception):
+            future.set_exception(value)
+        else:
+            future.set_result(value)
+
+    return settle
 
 
 class Chore(Protocol):
@@ -32,8 +48,8 @@ class Writer(Protocol):
         """Transactions committed."""
         ...
 
-    def append(self, entry: Append) -> asyncio.Future[Appended]:
-        """See `ports.Journal.append`."""
+    def post(self, entry: Append, then: Settle) -> None:
+        """See `ports.Journal.post`."""
         ...
 
     def work(self, function: Callable[[Session], T]) -> asyncio.Future[T]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fleetprompt.engine.core.errors import InvalidInput, StoreUnavailable
-from fleetprompt.engine.ports import Append, Appended
+from fleetprompt.engine.ports import Append
 from fleetprompt.engine.store import dialect_postgres as postgres
 from fleetprompt.engine.store.batch import Applier, Pending
 from fleetprompt.engine.store.dialect_postgres import PostgresDialect
@@ -30,7 +30,7 @@ from fleetprompt.engine.store.transaction import (
     WorkJob,
     resolve,
 )
-from fleetprompt.engine.store.writer import Chore
+from fleetprompt.engine.store.writer import Chore, Settle, into
 
 T = TypeVar("T")
 
@@ -91,37 +91,36 @@ class PostgresWriter:
         if task is not None:
             await task
 
-    def append(self, entry: Append) -> asyncio.Future[Appended]:
-        """See `ports.Journal.append`."""
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+    def post(self, entry: Append, then: Settle) -> None:
+        """See `ports.Journal.post`."""
         try:
-            self._ask(AppendJob(Pending(entry), future))
+            self._ask(AppendJob(Pending(entry), then))
         except InvalidInput as error:
-            future.set_exception(error)
-        return future
+            asyncio.get_running_loop().call_soon(then, error)
 
     def work(self, function: Callable[[Session], T]) -> asyncio.Future[T]:
         """Run a function in a transaction, with whatever else is due. It may run twice, the first time in vain."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._ask(WorkJob(function, future))
+        self._ask(WorkJob(function, into(future)))
         return future
 
     def between(self, chore: Chore) -> asyncio.Future[None]:
         """Do a chore in transactions of its own, which others may overtake and which are not synced."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ask(ChoreJob(chore, future))
+        self._ask(ChoreJob(chore, into(future)))
         return future
 
     def version(self) -> asyncio.Future[int]:
         """A number that rises when any process commits, this one included."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._ask(LookJob(future))
+        self._ask(LookJob(into(future)))
         return future
 
     def _ask(self, job: Due) -> None:
         if not self._open:
             hint = "open it first"
-            job.future.set_exception(StoreUnavailable("the store is closed", where=self._where, hint=hint))
+            closed = StoreUnavailable("the store is closed", where=self._where, hint=hint)
+            asyncio.get_running_loop().call_soon(job.settle, closed)
             return
         self._queue.append(job)
         self._asked.set()
@@ -135,7 +134,7 @@ class PostgresWriter:
                 await self._perform(due)
             except Exception as error:
                 # A mistake of ours must not leave anybody waiting for ever.
-                resolve([(job.future, error) for job in due])
+                resolve([(job.settle, error) for job in due])
         await self._drop()
 
     async def _perform(self, due: Sequence[Due]) -> None:
@@ -145,15 +144,15 @@ class PostgresWriter:
             try:
                 resolve(await self._in_transaction(lambda connection, some=some: self._commit(connection, some)))
             except Exception as error:
-                resolve([(job.future, error) for job in some])
+                resolve([(job.settle, error) for job in some])
         for job in due:
             if isinstance(job, ChoreJob):
                 await self._slice(job)
             elif isinstance(job, LookJob):
                 try:
-                    resolve([(job.future, await self._in_transaction(_version))])
+                    resolve([(job.settle, await self._in_transaction(_version))])
                 except Exception as error:
-                    resolve([(job.future, error)])
+                    resolve([(job.settle, error)])
 
     async def _in_transaction(self, function: Callable[[sa.Connection], T]) -> T:
         """Run a function that begins and ends a transaction. Raises `StoreUnavailable`."""
@@ -216,14 +215,14 @@ class PostgresWriter:
             more = await self._in_transaction(lambda connection: self._do(connection, job.chore))
         except Exception as error:
             job.chore.settled(durable=False)
-            resolve([(job.future, error)])
+            resolve([(job.settle, error)])
             return
         job.chore.settled(durable=True)
         if more:
             self._queue.append(job)
             self._asked.set()
         else:
-            resolve([(job.future, None)])
+            resolve([(job.settle, None)])
 
     def _do(self, connection: sa.Connection, chore: Chore) -> bool:
         more = chore.perform(self._begin(connection, postgres.UNSYNCED))

@@ -1,7 +1,10 @@
 """Group commit: one thread makes durable whatever was asked for while it made the last lot durable.
 
 What is asked for in one turn of the event loop is handed over in lots, the first at once if the thread is idle. The
-thread takes all there is, writes it in one transaction and resolves all its futures with one call into the loop.
+thread takes all there is, writes it in one transaction and tells everybody with one call into the loop.
+
+A thread that writes competes with the loop for the interpreter and loses: of many effects that finish together, most
+would wait for their commit, and be done again after a crash. So the loop stands back while much work is at stake.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from fleetprompt.engine.core.errors import InvalidInput, StoreUnavailable
-from fleetprompt.engine.ports import Append, Appended
+from fleetprompt.engine.ports import Append
 from fleetprompt.engine.store import dialect as sqlite
 from fleetprompt.engine.store.batch import Applier, Pending
 from fleetprompt.engine.store.dialect import SqliteDialect
@@ -34,7 +37,7 @@ from fleetprompt.engine.store.transaction import (
     WorkJob,
     resolve,
 )
-from fleetprompt.engine.store.writer import Chore
+from fleetprompt.engine.store.writer import Chore, Settle, into
 
 T = TypeVar("T")
 
@@ -42,6 +45,10 @@ LOT = 64
 """Jobs of one turn of the loop that are handed over before it ends: the thread writes while the loop goes on."""
 MOST = 2_000
 """Jobs per transaction: a bound for how long the first of them waits for the last."""
+STAKE = 0.25
+"""Seconds of finished work that may be on their way to the disk before the loop stands back for the thread."""
+STAND_BACK = 0.005
+"""Seconds for which it does so at most: longer than a commit takes, and too short for an operator to notice."""
 IDLE = 0.2
 """Seconds of silence after which the write-ahead log is emptied; under load SQLite does it in some commit."""
 WORTHWHILE = 100
@@ -114,15 +121,24 @@ class SqliteWriter:
         self._transaction = Transaction(self._dialect, Applier(Statements(self._dialect)))
         self._queue: SimpleQueue[list[Due] | None] = SimpleQueue()
         self._turn: list[Due] = []
+        self._asked = 0.0
+        """Seconds of work whose outcomes were handed in, ever; written by the loop."""
+        self._answered = 0.0
+        """How many of them are answered for; written by the thread."""
+        self._moved = threading.Event()
+        self._slow = False
+        """It was no use to stand back: nothing has become durable since."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._home: asyncio.AbstractEventLoop | None = None
+        """The loop that is told what became of a job, also while the writer closes."""
         self._thread: threading.Thread | None = None
         self._session: SqliteSession | None = None
 
     # ------------------------------------------------ in the loop
 
     def open(self) -> None:
-        """Start the thread; futures will belong to the running loop."""
-        self._loop = asyncio.get_running_loop()
+        """Start the thread; the running loop is told what becomes of each job."""
+        self._loop = self._home = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="fleet-writer", daemon=True)
         self._thread.start()
 
@@ -136,39 +152,55 @@ class SqliteWriter:
         self._queue.put(None)
         await loop.run_in_executor(None, thread.join)
 
-    def append(self, entry: Append) -> asyncio.Future[Appended]:
-        """See `ports.Journal.append`."""
-        future: asyncio.Future[Appended] = self._future()
+    def post(self, entry: Append, then: Settle) -> None:
+        """See `ports.Journal.post`."""
         try:
-            self._enqueue(AppendJob(Pending(entry), future))
+            job = AppendJob(Pending(entry), then)
         except InvalidInput as error:
-            future.set_exception(error)
-        return future
+            asyncio.get_running_loop().call_soon(then, error)
+            return
+        self._enqueue(job)
+        if entry.work and self._loop is not None:
+            self._asked += entry.work
+            if self._asked - self._answered > STAKE and not self._slow:
+                self._stand_back()
 
     def work(self, function: Callable[[Session], T]) -> asyncio.Future[T]:
         """Run a function in a transaction, with whatever else is due. It may run twice, the first time in vain."""
         future: asyncio.Future[T] = self._future()
-        self._enqueue(WorkJob(function, future))
+        self._enqueue(WorkJob(function, into(future)))
         return future
 
     def between(self, chore: Chore) -> asyncio.Future[None]:
         """Do a chore in transactions of its own, which others may overtake and which are not synced."""
         future: asyncio.Future[None] = self._future()
-        self._enqueue(ChoreJob(chore, future))
+        self._enqueue(ChoreJob(chore, into(future)))
         return future
 
     def version(self) -> asyncio.Future[int]:
         """A number that changes when another process commits."""
         future: asyncio.Future[int] = self._future()
-        self._enqueue(LookJob(future))
+        self._enqueue(LookJob(into(future)))
         return future
 
     def _future(self) -> asyncio.Future[Any]:
         return (self._loop or asyncio.get_running_loop()).create_future()
 
+    def _stand_back(self) -> None:
+        """Let the thread have the interpreter until less is at stake, or until it turns out that the disk is slow."""
+        self._hand_over()
+        until = time.monotonic() + STAND_BACK
+        while True:
+            self._moved.clear()
+            if self._asked - self._answered <= STAKE:
+                return
+            if not self._moved.wait(max(until - time.monotonic(), 0.0)):
+                self._slow = True
+                return
+
     def _enqueue(self, job: Due) -> None:
         if self._loop is None:
-            job.future.set_exception(self._closed())
+            asyncio.get_running_loop().call_soon(job.settle, self._closed())
             return
         if not self._turn and not self._idle:
             self._loop.call_soon(self._hand_over)
@@ -198,13 +230,13 @@ class SqliteWriter:
                 self._perform(due)
             except Exception as error:
                 # A mistake of ours must not leave anybody waiting for ever.
-                self._resolve([(job.future, error) for job in due])
+                self._resolve([(job.settle, error) for job in due])
         if self._session is not None:
             self._session.close()
             self._session = None
         while self._queue.qsize():
             for job in self._queue.get() or ():
-                self._resolve([(job.future, self._closed())])
+                self._resolve([(job.settle, self._closed())])
 
     def _wait(self) -> list[Due] | None:
         """The next lot; meanwhile, when nobody asks for anything, what was written moves from the log to the file."""
@@ -222,17 +254,22 @@ class SqliteWriter:
     def _perform(self, due: Sequence[Due]) -> None:
         jobs = [job for job in due if isinstance(job, (AppendJob, WorkJob))]
         for at in range(0, len(jobs), MOST):
-            self._resolve(self._write(jobs[at : at + MOST]))
+            some = jobs[at : at + MOST]
+            results = self._write(some)
+            self._answered += sum(job.pending.entry.work for job in some if isinstance(job, AppendJob))
+            self._slow = False
+            self._moved.set()
+            self._resolve(results)
         for job in due:
             if isinstance(job, LookJob):
-                self._resolve([(job.future, self._look())])
+                self._resolve([(job.settle, self._look())])
             elif isinstance(job, ChoreJob):
                 self._slice(job)
 
     def _resolve(self, results: Sequence[Result]) -> None:
-        loop = results[0][0].get_loop()
+        assert self._home is not None
         try:
-            loop.call_soon_threadsafe(resolve, results)
+            self._home.call_soon_threadsafe(resolve, results)
         except RuntimeError:
             pass  # the loop is closed: nobody waits any more
 
@@ -246,7 +283,7 @@ class SqliteWriter:
                 self._transaction.taken_back()
                 failure = self._failure(error)
                 if not sqlite.is_busy(error) or time.monotonic() - began > self.patience:
-                    return [(job.future, failure) for job in jobs]
+                    return [(job.settle, failure) for job in jobs]
                 time.sleep(0.05)
 
     def _commit(self, jobs: Sequence[Job]) -> list[Result]:
@@ -281,13 +318,13 @@ class SqliteWriter:
         except Exception as error:
             self._take_back()
             job.chore.settled(durable=False)
-            self._resolve([(job.future, self._failure(error))])
+            self._resolve([(job.settle, self._failure(error))])
             return
         job.chore.settled(durable=True)
         if more:
             self._queue.put([job])
         else:
-            self._resolve([(job.future, None)])
+            self._resolve([(job.settle, None)])
 
     def _look(self) -> Any:
         try:
