@@ -227,9 +227,9 @@ async def test_what_a_step_type_raises_is_shown_without_secrets_and_ends_no_engi
 ) -> None:
     from fleetprompt.engine.registry import STEPS
 
-    class Careless:
-        pool_name = ""
+    shell = STEPS._items["shell"]
 
+    class Careless(shell):
         @classmethod
         async def perform(cls, ctx: Any) -> None:
             value = engine.secrets.get("API")
@@ -237,7 +237,7 @@ async def test_what_a_step_type_raises_is_shown_without_secrets_and_ends_no_engi
             await ctx.note("message", "k", {"said": value})
             raise kind(f"cannot connect with {value}")
 
-    shell, STEPS._items["shell"] = STEPS._items["shell"], Careless
+    STEPS._items["shell"] = Careless
     try:
         text = await run(engine, FILE, "in_doubt")
     finally:
