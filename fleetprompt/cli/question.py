@@ -12,8 +12,8 @@ from fleetprompt.cli.render import plain
 from fleetprompt.cli.values import preview
 from fleetprompt.cli.wording import GLYPHS, Times, rough, short, sign
 from fleetprompt.client.definitions import inert
-from fleetprompt.engine.core.command import form_problem
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.gate import form_problem
 from fleetprompt.engine.ports import Approval, Vote
 
 MOST_LINES = 200

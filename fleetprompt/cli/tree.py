@@ -22,8 +22,9 @@ from fleetprompt.engine.core.facts import (
     StepInDoubt,
 )
 from fleetprompt.engine.core.program import Program
-from fleetprompt.engine.core.run import COMPENSATION, evolve
+from fleetprompt.engine.core.run import evolve
 from fleetprompt.engine.core.state import Run, Scope, Step
+from fleetprompt.engine.core.transition import COMPENSATION
 from fleetprompt.engine.ports import LogLine
 
 FOLD = 5

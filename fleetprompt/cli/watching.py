@@ -27,7 +27,7 @@ from fleetprompt.cli.tree import Tree
 from fleetprompt.cli.wording import count, short
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.engine.core.errors import FleetError, NotFound
-from fleetprompt.engine.core.state import Gate
+from fleetprompt.engine.core.gate import Gate
 
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front

@@ -20,11 +20,12 @@ from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.errors import Code, Failure
 from fleetprompt.engine.core.expr import NeedsValue
 from fleetprompt.engine.core.facts import AnyFact, RunCreated, Slot, StepStarted
+from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.core.plan import Block, Case, Loop, Need, Node, Plan, Test, plan_digest
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import fold
 from fleetprompt.engine.core.signal import Signal
-from fleetprompt.engine.core.state import Gate, Inner, Meter, Outbox, Run, Scope, Step
+from fleetprompt.engine.core.state import Inner, Meter, Outbox, Run, Scope, Step
 from fleetprompt.engine.core.timers import drop_stale_timers, timer_holds
 
 NOW = 1_800_000_000.0

@@ -8,8 +8,9 @@ import pytest
 from play import NOW, Play, act, ask, calc, call, each, fan, plan
 
 from fleetprompt.engine.core import command
-from fleetprompt.engine.core.command import MAX_COMMENT, Refusal, form_problem
+from fleetprompt.engine.core.command import MAX_COMMENT, Refusal
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested, ApprovalVoted, StepStarted
+from fleetprompt.engine.core.gate import form_problem
 from fleetprompt.engine.core.plan import Guardrails, Retry
 
 # ---------------------------------------------------------------- deciding

@@ -27,10 +27,10 @@ from fleetprompt.engine.core.facts import (
     StepSkipped,
     StepWaiting,
 )
+from fleetprompt.engine.core.gate import form_defaults
 from fleetprompt.engine.core.graph import last_output
 from fleetprompt.engine.core.names import names, value_of
-from fleetprompt.engine.core.outcome import UNREADABLE, failed, form_defaults, succeeded
-from fleetprompt.engine.core.run import COMPENSATION
+from fleetprompt.engine.core.outcome import UNREADABLE, failed, succeeded
 from fleetprompt.engine.core.start import (
     after_gate,
     begin,
@@ -42,6 +42,7 @@ from fleetprompt.engine.core.start import (
 )
 from fleetprompt.engine.core.state import Meter, Run, Step, Todo, Wake
 from fleetprompt.engine.core.timers import Timer, due_timers
+from fleetprompt.engine.core.transition import COMPENSATION
 
 _WHILE_BLOCKED = frozenset({Todo.CANCEL, Todo.CONCLUDE, Todo.DEAD})
 """What is decided although nothing new may start."""

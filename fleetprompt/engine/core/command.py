@@ -5,7 +5,6 @@ Each function returns the facts, or a `Refusal`. Nothing is changed: evolve the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -25,9 +24,10 @@ from fleetprompt.engine.core.facts import (
     StepNoted,
     StepResolved,
 )
-from fleetprompt.engine.core.outcome import UNREADABLE, failed, form_defaults, holds, succeeded, variables
+from fleetprompt.engine.core.gate import Gate, form_defaults, form_problem
+from fleetprompt.engine.core.outcome import UNREADABLE, failed, holds, succeeded, variables
 from fleetprompt.engine.core.signal import Signal, type_matches
-from fleetprompt.engine.core.state import Gate, Run, Step
+from fleetprompt.engine.core.state import Run, Step
 
 MAX_COMMENT = 10_000
 
@@ -155,55 +155,6 @@ def _may_vote(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
     if identities.isdisjoint(gate.approvers):
         return Refusal(f"{by} may not decide this", hint=f"approvers: {', '.join(gate.approvers)}")
     return None
-
-
-def form_problem(form: dict[str, Any], values: dict[str, Any]) -> str:
-    """What is wrong with the values that an approver filled in; empty when nothing is."""
-    for name in values:
-        if name not in form:
-            known = ", ".join(form) or "none"
-            return f"the form has no field `{name}` (fields: {known})"
-    for name, raw in form.items():
-        spec = mapping(raw) or {"type": raw}
-        if name not in values:
-            if spec.get("required") and "default" not in spec:
-                return f"the form needs `{name}`"
-            continue
-        problem = _field_problem(name, spec, values[name])
-        if problem:
-            return problem
-    return ""
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-}
-
-
-def _field_problem(name: str, spec: dict[str, Any], value: Any) -> str:
-    wanted = _TYPES.get(str(spec.get("type", "")))
-    if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
-        return f"`{name}` must be of type {spec['type']}"
-    if spec.get("enum") and value not in spec["enum"]:
-        return f"`{name}` must be one of {', '.join(map(str, spec['enum']))}"
-    if isinstance(value, str):
-        if len(value) < int(spec.get("min_length") or 0):
-            return f"`{name}` needs at least {spec['min_length']} characters"
-        if spec.get("max_length") is not None and len(value) > int(spec["max_length"]):
-            return f"`{name}` may have at most {spec['max_length']} characters"
-        if spec.get("pattern") and not re.fullmatch(str(spec["pattern"]), value[:1000]):
-            return f"`{name}` does not match {spec['pattern']}"
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if spec.get("minimum") is not None and value < spec["minimum"]:
-            return f"`{name}` must be at least {spec['minimum']}"
-        if spec.get("maximum") is not None and value > spec["maximum"]:
-            return f"`{name}` must be at most {spec['maximum']}"
-    return ""
 
 
 # ---------------------------------------------------------------- in doubt

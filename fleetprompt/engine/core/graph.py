@@ -292,23 +292,3 @@ def open_item(run: Run, path: str) -> Step | None:
     while inner.opened <= int(index):
         _open_next(run, step, inner)
     return run.steps.get(path)
-
-
-# ---------------------------------------------------------------- slots
-
-
-def lose_slots_when_idle(run: Run) -> None:
-    """Waiting holds nothing: a run in which nothing is active gives its slots back."""
-    if run.pending or run.finish or run.started_at is None or run.ended or (run.agenda and not run.paused):
-        return
-    run.slotted = False
-    run.held = {scope for scope in run.held if scope.startswith("group:")}
-    release(run, "")
-
-
-def release(run: Run, path: str) -> None:
-    """Give claims back. A store releases before it takes, so a claim that this append would take is left out of it."""
-    out = run.outbox
-    if out.takes:
-        out.takes = [take for take in out.takes if path not in ("*", take[0])]
-    out.releases.append(path)

@@ -37,11 +37,6 @@ def invalid(step: Step, what: str, error: Exception) -> Failure:
     return Failure("VALIDATION_ERROR", f"{what}: {error}", hint=hint, path=step.path, retryable=False)
 
 
-def form_defaults(form: dict[str, Any]) -> dict[str, Any]:
-    """What a form holds before anybody has filled it in."""
-    return {name: spec["default"] for name, spec in form.items() if isinstance(spec, dict) and "default" in spec}
-
-
 def holds(run: Run, step: Step, compiled: Compiled, extra: dict[str, Any] | None = None) -> bool:
     """Whether a condition holds for a step. Raises `ExpressionError`, `NeedsValue`."""
     assert compiled.condition is not None

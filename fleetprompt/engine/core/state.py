@@ -1,6 +1,6 @@
 """What a run looks like after some facts: steps, the scopes they live in, and what is owed and decidable.
 
-Mutable, but only `run.py` (evolve) writes here. Everything that `advance` and the runtime ask for is kept ready
+Mutable, but only evolve (`run.py` and the files it calls) writes here. Everything that `advance` and the runtime ask for is kept ready
 (`agenda`, `pending`, `timers`), so that no fact costs more because many steps are done.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import Blob, RunCreated, RunStatus, Slot, StepStatus, WaitingOn
+from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.core.program import BlockProgram, NodeProgram, Program
 from fleetprompt.engine.core.signal import Signal
 
@@ -152,44 +153,6 @@ class Inner:
         self.taken = ""
         """The branch that a `condition` or `switch` chose."""
         self.meter: Meter | None = None
-
-
-class Gate:
-    """An approval a step waits for, or waited for."""
-
-    __slots__ = (
-        "approvers",
-        "decision",
-        "digest",
-        "form",
-        "id",
-        "input",
-        "level",
-        "message",
-        "on_timeout",
-        "quorum",
-        "secrets",
-        "until",
-        "values",
-        "votes",
-    )
-
-    def __init__(self, id_: str) -> None:
-        self.id = id_
-        self.digest = ""
-        self.message = ""
-        self.approvers: tuple[str, ...] = ()
-        self.quorum = 1
-        self.form: dict[str, Any] = {}
-        self.until: float | None = None
-        self.on_timeout = "reject"
-        self.level = 0
-        self.input: Any = None
-        self.secrets: dict[str, list[Any]] = {}
-        self.votes: dict[str, tuple[str, str, dict[str, Any]]] = {}
-        """Person to (decision, comment, values), at the present level."""
-        self.decision = ""
-        self.values: dict[str, Any] = {}
 
 
 class Step:

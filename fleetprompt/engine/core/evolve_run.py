@@ -1,0 +1,122 @@
+"""What the facts about a run as a whole do to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from fleetprompt.engine.core import signal as signals
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.facts import (
+    BudgetRaised,
+    RunCancelRequested,
+    RunCreated,
+    RunFinished,
+    RunForked,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+)
+from fleetprompt.engine.core.graph import close_scope, open_scope
+from fleetprompt.engine.core.outbox import release, send
+from fleetprompt.engine.core.state import Meter, Outbox, Run, Wake
+from fleetprompt.engine.core.timers import set_timer
+
+
+def created(run: Run, fact: RunCreated) -> None:
+    if run.created is not None:
+        run.ignored += 1
+        return
+    run.created = fact
+    run.deadline = fact.deadline
+    if fact.deadline is not None:
+        set_timer(run, fact.deadline, Wake.DEADLINE, run)
+    limit = run.program.plan.guardrails.timeout
+    if limit is not None:
+        run.meter = Meter(limit, None)
+    meters = (run.meter,) if run.meter else ()
+    run.root = open_scope(run, None, run.program.root, meters)
+
+
+def started(run: Run, fact: RunStarted) -> None:
+    if run.started_at is None:
+        run.started_at = fact.at
+    if run.created is not None and run.created.slots and not run.slotted:
+        run.slotted = True
+        for slot in run.created.slots:
+            if slot.scope not in run.held:
+                run.held.add(slot.scope)
+                run.outbox.takes.append(("@" if slot.scope.startswith("group:") else "", slot))
+
+
+def forked(run: Run, fact: RunForked) -> None:
+    """What the copied facts meant outside has happened already; only a claim that is still needed is taken anew."""
+    run.generation = fact.generation
+    run.outbox = Outbox()
+    taken: Counter[str] = Counter()
+    for step in run.steps.values():
+        slot = step.slot
+        # Two that were in a critical section one after the other may both be open again: it is this run's all the same.
+        if slot is not None and taken[slot.scope] + slot.amount <= slot.limit:
+            taken[slot.scope] += slot.amount
+            run.outbox.takes.append((step.path, slot))
+
+
+def paused(run: Run, fact: RunPaused) -> None:
+    run.paused = True
+
+
+def resumed(run: Run, fact: RunResumed) -> None:
+    run.paused = False
+
+
+def cancel_requested(run: Run, fact: RunCancelRequested) -> None:
+    if run.ended or run.root is None or run.verdict is not None:
+        run.ignored += 1
+        return
+    error = fact.error
+    if error is None:
+        code = "TIMEOUT" if fact.status == "timeout" else "CANCELLED"
+        error = Failure(code, fact.reason or "cancelled", retryable=False)
+    run.verdict = (fact.status, error, None)
+    run.ending = fact.reason or fact.status
+    close_scope(run, run.root, run.ending)
+
+
+def finished(run: Run, fact: RunFinished) -> None:
+    if run.ended:
+        run.ignored += 1
+        return
+    run.end_status = fact.status
+    run.finished_at = fact.at
+    run.output = fact.output
+    run.output_blob = fact.blob
+    run.error = fact.error
+    run.finish = False
+    run.agenda.clear()
+    run.timers.clear()
+    created = run.created
+    if created is None:
+        return
+    if run.held:
+        release(run, "*")
+        run.held.clear()
+    data: dict[str, Any] = {"run": created.run, "workflow": created.workflow, "status": fact.status}
+    if fact.error is not None:
+        data["error"] = {"code": fact.error.code, "message": fact.error.message, "path": fact.error.path}
+    if created.parent:
+        data |= {"parent": created.parent, "path": created.parent_path}
+    send(run, signals.FINISHED, created.run, data, created.run, fact.at, causation=str(run.n))
+
+
+def budget_raised(run: Run, fact: BudgetRaised) -> None:
+    """Money is added where the claims are; the run's own state does not change."""
+
+
+def lose_slots_when_idle(run: Run) -> None:
+    """Waiting holds nothing: a run in which nothing is active gives its slots back."""
+    if run.pending or run.finish or run.started_at is None or run.ended or (run.agenda and not run.paused):
+        return
+    run.slotted = False
+    run.held = {scope for scope in run.held if scope.startswith("group:")}
+    release(run, "")
