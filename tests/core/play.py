@@ -508,7 +508,6 @@ def snapshot(run: Run) -> dict[str, Any]:
         "wanted": list(run.wanted),
         "held": sorted(run.held),
         "undo": [step.path for step in run.undo],
-        "compensating": run.compensating and run.compensating.path,
         "last": run.last and run.last.path,
         "timers": sorted({(at, int(why), _name(run, subject)) for at, _, why, subject in _holding(run)}),
         "meter": _meter(run.meter),
@@ -519,7 +518,7 @@ def snapshot(run: Run) -> dict[str, Any]:
 
 
 _PLAIN = (
-    "n", "at", "started_at", "finished_at", "end_status", "output", "output_blob", "error", "vars", "deadline",
+    "n", "at", "started_at", "finished_at", "end_status", "output", "output_blob", "error", "vars",
     "paused", "slotted", "generation", "verdict", "ending", "abort", "compensate", "finish", "steps_done",
     "cost_nano", "tokens", "ignored",
 )  # fmt: skip

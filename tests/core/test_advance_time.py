@@ -133,7 +133,7 @@ def test_a_run_that_fails_does_not_reach_its_limit_in_the_grace_of_what_is_in_fl
 
 def test_a_deadline_is_wall_clock_time() -> None:
     play = Play(plan(ask("gate"), act("a"), deadline=100))
-    assert play.run.deadline == NOW + 100
+    assert play.run.wake_at == NOW + 100
     play.tick(99)
     assert play.status() == "waiting"
     play.tick(1)

@@ -28,7 +28,6 @@ def created(run: Run, fact: RunCreated) -> None:
         run.ignored += 1
         return
     run.created = fact
-    run.deadline = fact.deadline
     if fact.deadline is not None:
         set_timer(run, fact.deadline, Wake.DEADLINE, run)
     limit = run.program.plan.guardrails.timeout

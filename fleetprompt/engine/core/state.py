@@ -1,7 +1,7 @@
 """What a run looks like after some facts: steps, the scopes they live in, and what is owed and decidable.
 
-Mutable, but only evolve (`run.py` and the files it calls) writes here. Everything that `advance` and the runtime ask for is kept ready
-(`agenda`, `pending`, `timers`), so that no fact costs more because many steps are done.
+Mutable, but only evolve (`run.py` and the files it calls) writes here. Everything that `advance` and the runtime ask
+for is kept ready (`agenda`, `pending`, `timers`), so that no fact costs more because many steps are done.
 """
 
 from __future__ import annotations
@@ -247,10 +247,8 @@ class Run:
         "at",
         "blobs",
         "compensate",
-        "compensating",
         "cost_nano",
         "created",
-        "deadline",
         "end_status",
         "ending",
         "error",
@@ -309,7 +307,6 @@ class Run:
         self.timers: list[tuple[float, int, Wake, Any]] = []
         self.timer_count = 0
         self.meter: Meter | None = None
-        self.deadline: float | None = None
         self.paused = False
         self.slotted = False
         self.held: set[str] = set()
@@ -322,7 +319,6 @@ class Run:
         self.compensate = False
         self.undo: list[Step] = []
         """Completed steps with a compensation, in order of completion."""
-        self.compensating: Step | None = None
         self.finish = False
         self.last: Step | None = None
         """The step that moved last."""

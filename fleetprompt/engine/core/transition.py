@@ -80,7 +80,6 @@ def compensation_at(run: Run, path: str) -> Step | None:
         run.undo.pop()
     elif subject in run.undo:
         run.undo.remove(subject)
-    run.compensating = step
     return step
 
 
@@ -96,7 +95,6 @@ def end(run: Run, step: Step, status: StepStatus, at: float) -> None:
     step.finished_at = at
     run.last = step
     if step.role == "compensation":
-        run.compensating = None
         run.finish = True
         return
     run.steps_done += 1
