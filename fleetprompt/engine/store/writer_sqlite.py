@@ -17,14 +17,12 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
-from sqlalchemy.pool import StaticPool
-
 from fleetprompt.engine.core.errors import InvalidInput, StoreUnavailable
 from fleetprompt.engine.ports import Append
 from fleetprompt.engine.store import dialect as sqlite
 from fleetprompt.engine.store.batch import Applier, Pending
 from fleetprompt.engine.store.dialect import SqliteDialect
+from fleetprompt.engine.store.session_sqlite import SqliteSession
 from fleetprompt.engine.store.statements import Session, Statements
 from fleetprompt.engine.store.transaction import (
     AppendJob,
@@ -51,56 +49,10 @@ STAND_BACK = 0.005
 """Seconds for which it does so at most: longer than a commit takes, and too short for an operator to notice."""
 IDLE = 0.2
 """Seconds of silence after which the write-ahead log is emptied; under load SQLite does it in some commit."""
+FEW = 32
+"""Commits of a process that is not worth making room in the log for."""
 WORTHWHILE = 100
 """Commits in the log that make this worthwhile."""
-
-
-class SqliteSession:
-    """The writer's connection: raw for what is hot, SQLAlchemy for the rest."""
-
-    def __init__(self, path: str, patience: float) -> None:
-        # Several short waits, so that a lock that is given back is not missed for long.
-        self.raw = sqlite.connect(path, min(patience, sqlite.PATIENCE))
-        self._sync = True
-        engine = sa.create_engine(
-            "sqlite://", creator=lambda: self.raw, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
-        )
-        # Made now: SQLAlchemy takes back whatever is open when it meets a connection first. Later it leaves it alone.
-        self.connection = engine.connect()
-
-    def execute(self, sql: str, parameters: Sequence[Any]) -> int:
-        # The driver counts the rows of a statement only if it begins with INSERT, UPDATE or DELETE, not with WITH.
-        before = self.raw.total_changes
-        self.raw.execute(sql, parameters)
-        return self.raw.total_changes - before
-
-    def fetch(self, sql: str, parameters: Sequence[Any]) -> Sequence[Sequence[Any]]:
-        return self.raw.execute(sql, parameters).fetchall()
-
-    def position(self) -> int:
-        """The highest `seq` ever given."""
-        return self.raw.execute(sqlite.POSITION).fetchone()[0]
-
-    def version(self) -> int:
-        """A number that changes when another connection commits."""
-        return self.raw.execute(sqlite.VERSION).fetchone()[0]
-
-    def set_sync(self, sync: bool) -> None:
-        """Whether a commit returns only when the disk has it."""
-        if sync != self._sync:
-            self.raw.execute(sqlite.SYNCED if sync else sqlite.UNSYNCED)
-            self._sync = sync
-
-    def checkpoint(self) -> None:
-        """Empty the write-ahead log as far as readers allow; a failure is repeated by the commits that follow."""
-        try:
-            self.raw.execute(sqlite.CHECKPOINT)
-        except sqlite3.Error:
-            pass
-
-    def close(self) -> None:
-        """Disconnect; what is not committed is taken back."""
-        self.raw.close()
 
 
 class SqliteWriter:
@@ -288,6 +240,8 @@ class SqliteWriter:
 
     def _commit(self, jobs: Sequence[Job]) -> list[Result]:
         session = self._begin()
+        if self.commits >= FEW:
+            session.make_room()
         try:
             results = self._transaction.together(session, jobs, session.position())
         except Exception as error:
