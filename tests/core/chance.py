@@ -128,13 +128,16 @@ class Maker:
             more["on_error"] = "continue"
         if dice.chance(20):
             more["set"] = {"n": "vars.n + 1"}
+        if made.kind != "stop" and made.compensate is None and dice.chance(10):
+            more["compensate"] = self.undo()
         if made.kind not in ("approval", "stop") and dice.chance(25):
             more["retry"] = Retry(2 + dice.below(2), backoff=float(dice.pick([0, 5])), factor=1.0, jitter=0.0)
         if before and made.kind == "effect" and dice.chance(20):
             more["config"] = {"from": f"${{{{ steps.{dice.pick(before).id}.output }}}}"}
         if not self.calm:
             if dice.chance(8):
-                more["concurrency"] = Concurrency(dice.pick(["g", "h"]))
+                on_conflict = dice.pick(["queue", "queue", "skip", "cancel_running"])
+                more["concurrency"] = Concurrency(dice.pick(["g", "h"]), on_conflict=on_conflict)
             if made.kind not in ("approval", "stop") and dice.chance(6):
                 more["approval"] = {"message": "start it?", "timeout": 30}
         return msgspec.structs.replace(made, **more)
@@ -156,8 +159,12 @@ class Maker:
             case "transform":
                 return calc(id_, "${{ vars.n }}", asserts=("result < 4",) if dice.chance(20) else ())
             case "approval":
-                timeout = {} if self.calm else {"timeout": 20, "on_timeout": dice.pick(["reject", "approve", "fail"])}
-                return ask(id_, quorum=1 + dice.below(2), **timeout)
+                fields: dict[str, Any] = {}
+                if not self.calm:
+                    fields = {"timeout": 20, "on_timeout": dice.pick(["reject", "approve", "fail", "escalate"])}
+                    if dice.chance(50):
+                        fields["escalate"] = {"to": ["p0", "p1"], "timeout": 10, "on_timeout": "approve"}
+                return ask(id_, quorum=1 + dice.below(2), **fields)
             case "delay":
                 return delay(id_, dice.pick([0, 5, 20]))
             case "wait":
@@ -181,13 +188,23 @@ class Maker:
             if dice.chance(30):
                 fields["reconcile"] = Reconcile("look", {}, "result.found")
         if dice.chance(30):
-            repeat = "safe" if self.safe or dice.chance(60) else "never"
-            fields["compensate"] = act("undo", repeat=repeat, retry=Retry(1 + dice.below(2), backoff=5.0, jitter=0.0))
+            fields["compensate"] = self.undo()
         if dice.chance(8):
             fields["poll"] = Poll("result > 1", 5.0, timeout=None if self.calm else 12.0)
         if dice.chance(10):
             fields["asserts"] = ("result < 8",)
         return act(id_, **fields)
+
+    def undo(self) -> Node:
+        dice = self.dice
+        fields: dict[str, Any] = {"repeat": "safe" if self.safe or dice.chance(60) else "never"}
+        if dice.chance(10):
+            fields["poll"] = Poll("result > 1", 5.0, timeout=None if self.calm else 12.0)
+        if dice.chance(10):
+            fields["asserts"] = ("result < 8",)
+        if dice.chance(10):
+            fields["config"] = {"why": "${{ run.error.message }}", "what": "${{ vars.n }}"}
+        return act("undo", retry=Retry(1 + dice.below(2), backoff=5.0, jitter=0.0), **fields)
 
     def composite(self, id_: str, depth: int) -> Node:
         dice = self.dice
@@ -245,13 +262,17 @@ def outcome(path: str, attempt: int) -> Any:
 class World:
     """Does one thing after the other to a run, as the dice fall; when it has to come to an end, only what helps."""
 
-    def __init__(self, play: Play, dice: Dice, *, crashes: bool = True, orders: bool = True) -> None:
+    def __init__(
+        self, play: Play, dice: Dice, *, crashes: bool = True, orders: bool = True, crowd: bool = False
+    ) -> None:
         self.play = play
         self.dice = dice
         self.crashes = crashes
         self.orders = orders
         """Someone pauses and cancels."""
         self.turns = 0
+        if crowd:
+            play.places = 1 + dice.below(3)
 
     def live(self, turns: int = 60, most: int = 1_500) -> None:
         """Until the run has ended."""
@@ -280,6 +301,9 @@ class World:
         if run.wants_slot and play.could_have():
             found.append(play.grant)
         found += [partial(play.grant, path) for path in run.wanted if play.could_have(path)]
+        found += [partial(play.refuse, path) for path in run.wanted if self.is_skipped(path)]
+        if play.others.total():
+            found.append(play.others.clear)
         found += [partial(self.outcome, step, calm=calm) for step in run.pending.values()]
         for step in run.steps.values():
             match step.on:
@@ -295,6 +319,8 @@ class World:
             found.append(play.wake)
         if not calm:
             found.append(lambda: play.tick(dice.pick([0, 1, 7, 60])))
+            if dice.chance(5):
+                found.append(lambda: play.others.update({f"group:{dice.pick('gh')}": 1}))
             if self.orders and dice.chance(15):
                 found.append(play.resume if run.paused else play.pause)
             can_be_cancelled = run.verdict is None and run.root is not None and not run.root.closing
@@ -316,14 +342,23 @@ class World:
             case _:
                 play.ok(path, 3 if calm else outcome(path, step.attempt), usage={"cost_nano": 1})
 
+    def is_skipped(self, path: str) -> bool:
+        concurrency = self.play.step(path).program.node.concurrency
+        assert concurrency is not None
+        return concurrency.on_conflict == "skip" and not self.play.free(self.play.slot_of(path))
+
     def vote(self, step: Step, *, calm: bool) -> None:
         assert step.gate is not None
         by = f"p{len(step.gate.votes)}"
         self.play.vote(step.path, by, "approved" if calm or self.dice.chance(70) else "rejected")
 
     def child(self, step: Step, *, calm: bool) -> None:
-        status = "completed" if calm else self.dice.pick(["completed", "completed", "failed", "cancelled"])
-        error = Failure("TOOL_ERROR", "boom", path="x") if status != "completed" else None
+        dice = self.dice
+        status = "completed" if calm else dice.pick(["completed", "completed", "failed", "cancelled", "timeout"])
+        error = None
+        if status != "completed":
+            code = {"cancelled": "CANCELLED", "timeout": "TIMEOUT"}.get(status, "TOOL_ERROR")
+            error = Failure(code, "boom", path=dice.pick(["", "x"]), retryable=dice.chance(50))  # pyright: ignore[reportArgumentType]
         self.play.child(step.path, status, output=1, error=error)
 
     def answer(self, step: Step, *, calm: bool) -> None:
@@ -486,5 +521,6 @@ class Order:
             return
         for path, step in run.steps.items():
             if step.status == "pending" and not step.scope.closing and path not in self.status:
-                assert not self.is_ready(path), f"{path} could start and does not"
+                crowded = play.is_full and step in run.agenda
+                assert crowded or not self.is_ready(path), f"{path} could start and does not"
                 assert not self.is_dead(path), f"{path} is dead and nobody says so"

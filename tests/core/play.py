@@ -193,6 +193,8 @@ class Play:
         self.watch: Callable[[AnyFact], None] | None = order.see if order is not None else None
         """Sees every fact before it is folded."""
         self.order = order
+        self.places = 0
+        """How many effects may be promised at a time; 0: any number."""
         if facts is None:
             facts = [self.created(inputs, **created)]
         self.tell(facts)
@@ -209,6 +211,7 @@ class Play:
         """Append these facts and everything the core decides then; what was appended."""
         assert not isinstance(facts, Refusal), facts.reason
         self.run.outbox = Outbox()
+        self.run.room = self._room if self.places else None
         batch = Batch()
         for fact in facts:
             self._look(fact)
@@ -221,6 +224,13 @@ class Play:
             self.load(batch.needs)
         self._commit(batch)
         return batch.facts
+
+    def _room(self, step: Step) -> bool:
+        return not self.is_full
+
+    @property
+    def is_full(self) -> bool:
+        return 0 < self.places <= len(self.run.pending)
 
     def settle(self) -> list[AnyFact]:
         """Look whether time alone has made something decidable."""

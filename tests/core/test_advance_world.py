@@ -200,6 +200,27 @@ def test_another_attempt_at_a_child_is_another_run() -> None:
     assert play.status() == "completed"
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "again"),
+    [
+        ("failed", Failure("TOOL_ERROR", "boom"), True),
+        ("failed", Failure("APPROVAL_REJECTED", "no", retryable=False), False),
+        ("cancelled", Failure("CANCELLED", "by ana", retryable=False), False),
+        ("timeout", Failure("TIMEOUT", "the deadline has passed", retryable=False), True),
+    ],
+)
+def test_a_child_is_started_again_where_that_can_help(status: str, error: Failure, again: bool) -> None:
+    play = Play(plan(call("w", retry=Retry(2))))
+    play.child("w", status, error=error)
+    assert play.status("w") == ("waiting" if again else "timeout" if status == "timeout" else "failed")
+
+
+def test_a_child_that_has_timed_out_by_itself_is_not_cancelled() -> None:
+    play = Play(plan(call("w", timeout=100)))
+    play.child("w", "timeout", error=Failure("TIMEOUT", "the deadline has passed", retryable=False))
+    assert (play.status("w"), play.sent(CANCEL)) == ("timeout", [])
+
+
 def test_a_child_that_takes_too_long_is_cancelled() -> None:
     play = Play(plan(call("w", timeout=30)))
     play.tick(30)

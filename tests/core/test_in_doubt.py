@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from play import NOW, Play, act, ask, each, fan, plan
+from play import NOW, Play, act, ask, each, fan, halt, plan
 
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core.command import Refusal
@@ -162,6 +162,17 @@ def test_abort_ends_the_run_from_anywhere_and_compensates_although_the_file_does
     assert (play.status(), play.run.error.code, play.run.error.path) == ("failed", "IN_DOUBT", path)
 
 
+def test_abort_after_a_stop_that_says_all_is_well() -> None:
+    branches = {"x": [act("a", repeat="never")], "y": [act("b"), halt("s")]}
+    play = Play(plan(act("first", compensate=act("undo")), fan("p", branches), grace=60))
+    play.ok("first")
+    play.ok("p.b")
+    play.crash()
+    play.resolve("p.a", "abort")
+    play.ok("first@compensate")
+    assert (play.status(), play.run.error.path) == ("failed", "p.a")
+
+
 def test_answers_need_a_doubt() -> None:
     play = Play(plan(act("a", repeat="never"), act("b")))
     refused = command.resolve(play.run, NOW, path="a", answer="run", by="ana")
@@ -274,6 +285,19 @@ def test_a_check_does_not_order_the_work_for_ever() -> None:
     play.reconciled("a", {"found": False})
     assert (play.owed, play.run.waiting_on) == ([], "in_doubt")
     assert str(MAX_RECONCILED_RUNS) in play.of(StepNoted)[0].value
+
+
+@pytest.mark.parametrize(("found", "status"), [(True, "completed"), (False, "cancelled")])
+def test_a_check_is_made_although_the_run_ends(found: bool, status: str) -> None:
+    """Whether it has to be undone depends on the answer, and no person is needed for it."""
+    check = Reconcile("look", {}, "result.found")
+    nodes = [act("a", repeat="never", reconcile=check, compensate=act("undo"))]
+    play = Play(plan(*nodes, on_failure="compensate", grace=60))
+    play.cancel()
+    play.crash()
+    play.reconciled("a", {"found": found})
+    assert (play.status("a"), play.owed) == (status, ["a@compensate"] if found else [])
+    assert len(play.of(StepStarted, "a")) == 1
 
 
 def test_a_check_is_called_off_with_its_run() -> None:

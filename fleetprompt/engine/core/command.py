@@ -231,7 +231,15 @@ def child_finished(
     code: Code = error.code if error is not None else "INTERNAL"
     message = error.message if error is not None else status
     where = f"{path}/{error.path}" if error is not None and error.path else path
-    failure = Failure(code, f"child run {child} {status}: {message}", path=where, data={"run": child, "status": status})
+    failure = Failure(
+        code,
+        f"child run {child} {status}: {message}",
+        hint=error.hint if error is not None else "",
+        path=where,
+        # A new child has its whole time again; what somebody cancelled or rejected is not asked for once more.
+        retryable=error is None or error.retryable or status == "timeout",
+        data={"run": child, "status": status},
+    )
     return failed(run, step, at, failure)
 
 

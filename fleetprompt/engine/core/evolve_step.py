@@ -166,7 +166,7 @@ def failed(run: Run, fact: StepFailed) -> None:
     if fact.usage:
         _count(run, fact.usage)
     run.last = step
-    if step.on == "child" and fact.error.code == "TIMEOUT" and fact.error.path == step.path:
+    if step.on == "child" and fact.port == "timeout":
         send(run, signals.CANCEL, step.ref, {"run": step.ref, "reason": fact.error.message}, step.ref, fact.at)
     if fact.retry_at is not None and (step.role == "compensation" or not step.scope.closing):
         stop_waiting(run, step)
@@ -232,7 +232,7 @@ def in_doubt(run: Run, fact: StepInDoubt) -> None:
     step.reason = fact.reason
     step.error = Failure("IN_DOUBT", fact.reason, path=step.path)
     run.last = step
-    if step.program.node.reconcile is not None and not step.scope.closing:
+    if step.program.node.reconcile is not None:
         start_performing(run, step, fact.at)
 
 
@@ -262,7 +262,8 @@ def resolved(run: Run, fact: StepResolved) -> None:
             step.error = Failure("IN_DOUBT", "aborted by the operator", path=step.path, retryable=False)
             run.abort = run.compensate = True
             end(run, step, "failed", fact.at)
-            if step.role == "step" and run.root is not None and not run.root.closing:
+            going_well = run.verdict is None or run.verdict[0] == "completed"
+            if step.role == "step" and going_well and run.root is not None and run.root.failure is None:
                 run.verdict = ("failed", step.error, None)
                 run.ending = "abort"
                 close_scope(run, run.root, run.ending)
