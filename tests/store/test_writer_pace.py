@@ -85,23 +85,23 @@ async def test_a_log_with_room_is_read_like_any_other(path: Path, tmp_path: Path
     """After a `kill -9` the zeros that follow the last transaction mean nothing."""
     store = SqlStore(path)
     await store.open()
-    await many(store, "r1", 60)
+    await many(store, "r1", 80)
     log = Path(f"{path}-wal")
     assert log.stat().st_size >= session_sqlite.ROOM
     killed = tmp_path / "killed.db"
     shutil.copy(path, killed)
     shutil.copy(log, f"{killed}-wal")
     await store.close()
-    assert facts_in(killed) == facts_in(path) == 122
+    assert facts_in(killed) == facts_in(path) == 162
     again = SqlStore(killed)
     await again.open()
     await put(again, start("r2"))
     await again.close()
-    assert facts_in(killed) == 124
+    assert facts_in(killed) == 164
 
 
 async def test_two_writers_of_one_file_make_room_side_by_side(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_sqlite, "ROOM", 64 * 1024)
+    monkeypatch.setattr(session_sqlite, "SLICE", 10_000)
     stores = [SqlStore(path), SqlStore(path)]
     for each in stores:
         await each.open()
@@ -117,7 +117,7 @@ async def test_a_log_that_cannot_be_lengthened_is_left_as_it_is(
     """A full disk is no reason to fail: what is written goes on to be written."""
     asked = 0
 
-    def full(_: object, size: int) -> int:
+    def full(_: object, size: int) -> None:
         nonlocal asked
         asked += 1
         with Path(f"{path}-wal").open("r+b") as log:

@@ -14,9 +14,10 @@ from sqlalchemy.pool import StaticPool
 
 from fleetprompt.engine.store import dialect as sqlite
 
-ROOM = 4 * 1024 * 1024
-"""Bytes by which the log is lengthened at a time: some 300 small transactions."""
-REFUSED = -1
+ROOM = 8 * 1024 * 1024
+"""Bytes that the log is made long enough for: some 600 small transactions. Under load it grows beyond by itself."""
+SLICE = 256 * 1024
+"""Bytes by which it is lengthened at a time: no commit takes noticeably longer for it."""
 
 
 class SqliteSession:
@@ -24,7 +25,8 @@ class SqliteSession:
 
     def __init__(self, path: str, patience: float) -> None:
         self._log = Path(path + "-wal")
-        self._room = 0
+        self._roomy = False
+        """The log needs no more room, or there is none to be had."""
         # Several short waits, so that a lock that is given back is not missed for long.
         self.raw = sqlite.connect(path, min(patience, sqlite.PATIENCE))
         self._sync = True
@@ -65,33 +67,30 @@ class SqliteSession:
             pass
 
     def make_room(self) -> None:
-        """Lengthen the write-ahead log ahead of its use, once it has outgrown the last lengthening.
+        """Lengthen the write-ahead log by a slice ahead of its use, until it has room for hundreds of transactions.
 
         To overwrite a file takes the disk half as long as to lengthen it, which changes what is known of the file too.
         Only within a transaction, before anything is written: nobody else touches the log meanwhile. SQLite takes no
         notice: what follows the last whole transaction of a log has no valid checksum (sqlite.org/walformat.html).
         """
-        if self._room == REFUSED:
+        if self._roomy:
             return
         size = 0
         try:
             size = self._log.stat().st_size
-            if not self._room and size >= ROOM:
-                self._room = size  # whoever wrote here before us has seen to it
-            if size > self._room:
-                self._room = size + self._lengthen(size)
+            self._roomy = size >= ROOM
+            if not self._roomy:
+                self._lengthen(size)
         except OSError:
             # It is for speed alone, and what is left of the disk is better used for facts.
-            self._room = REFUSED
+            self._roomy = True
             with suppress(OSError):
                 os.truncate(self._log, size)
 
-    def _lengthen(self, size: int) -> int:
+    def _lengthen(self, size: int) -> None:
         with self._log.open("r+b", buffering=0) as log:
             log.seek(size)
-            written = log.write(bytes(ROOM)) or 0
-            os.fsync(log.fileno())
-        return written
+            log.write(bytes(SLICE))
 
     def close(self) -> None:
         """Disconnect; what is not committed is taken back."""
