@@ -439,3 +439,24 @@ steps: [{id: sub, type: workflow, workflow: typed, with: {n: "${{ 'x' }}"}}]
         assert (error.code, error.path, "could not be started" in error.message) == ("VALIDATION_ERROR", "sub", True)
 
     check_end(tell(story, parent, TYPED))
+
+
+def test_runs_that_start_in_a_crowd_read_the_catalog_once() -> None:
+    async def story(world: World, engine: Engine) -> None:
+        asked: list[str] = []
+
+        def heard(what: str) -> float:
+            asked.append(what)
+            return 0.01
+
+        engine.workflows._known.clear()
+        world.read_time = heard
+        names = [f"run-{i}" for i in range(20)]
+        await asyncio.gather(*(world.start("typed", name, n=1) for name in names))
+        assert asked.count("catalog.workflow") == 1
+        assert await world.over(*names) == ["completed"] * 20
+        await engine.workflows.refresh()
+        await world.start("typed", "later", n=1)
+        assert asked.count("catalog.workflow") == 2
+
+    tell(story, TYPED)

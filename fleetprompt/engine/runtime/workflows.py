@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ class Workflows:
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._known: dict[tuple[str, str], Workflow] = {}
         """Rows of the catalog that were looked up, by tenant and name, until something may have changed them."""
+        self._reading: dict[tuple[str, str], asyncio.Future[Workflow | None]] = {}
+        """Rows of the catalog that are being read, and were asked for since it may have changed."""
         self.routes = Routes()
 
     async def program(self, digest: str) -> Program:
@@ -49,11 +52,23 @@ class Workflows:
         return program
 
     async def _entry(self, name: str, tenant: str) -> Workflow | None:
-        found = self._known.get((tenant, name))
-        if found is None:
-            found = await self._engine.store.catalog.workflow(name, tenant)
-            if found is not None:
-                self._known[tenant, name] = found
+        """The catalog's row. Whoever asks while it is being read waits for the same answer: runs start in crowds."""
+        key = tenant, name
+        found = self._known.get(key)
+        if found is not None:
+            return found
+        reading = self._reading.get(key)
+        if reading is None:
+            reading = asyncio.ensure_future(self._engine.store.catalog.workflow(name, tenant))
+            self._reading[key] = reading
+        try:
+            found = await asyncio.shield(reading)
+        finally:
+            current = self._reading.get(key) is reading
+            if current and reading.done():
+                del self._reading[key]
+        if current and found is not None:
+            self._known[key] = found
         return found
 
     async def register(self, plan: Plan, *, source: str, file: str = "", tenant: str = "default") -> str:
@@ -123,6 +138,7 @@ class Workflows:
     async def refresh(self, wanted: Callable[[Workflow], bool] = lambda entry: True) -> None:
         """Read the catalog again: another process may have changed it."""
         self._known.clear()
+        self._reading.clear()
         active = [
             entry
             for entry in await self._engine.store.catalog.workflows()
