@@ -20,10 +20,11 @@ from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.errors import FleetError, Refused, StoreUnavailable
 from fleetprompt.engine.core.expr import NeedsValue
 from fleetprompt.engine.core.facts import AnyFact, Slot
-from fleetprompt.engine.core.signal import FINISHED, Result, Signal
+from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Outbox, Run, Step
 from fleetprompt.engine.core.timers import drop_stale_timers
-from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead, Stored, Take, Wait
+from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead, Stored
+from fleetprompt.engine.runtime.entry import entry_of
 from fleetprompt.engine.runtime.head import head_of
 from fleetprompt.engine.runtime.message import Ask, Message
 from fleetprompt.engine.runtime.pools import Pool
@@ -183,43 +184,10 @@ class Driver:
     def _append(self) -> None:
         run, batch, out = self.run, self._batch, self.run.outbox
         drop_stale_timers(run)
-        routed: list[str] = []
-        results: list[Result] = []
-        received: Signal | None = None
-        for message in self._taken:
-            if message.signal is not None:
-                if not message.overheard:
-                    routed.append(message.signal.id)
-                if message.received:
-                    received = message.signal
-                if message.result is not None:
-                    results.append(message.result)
-        signals = tuple(self.engine.outgoing(run, out.signals)) if out.signals else ()
-        if run.ended:
-            routed += [s.id for s in signals if s.type == FINISHED and not self.engine.anyone_listens(run, s)]
-        created = run.created
-        assert created is not None
         self._head = head_of(run, self.engine.host, self.engine.now(), self._head)
-        entry = Append(
-            run=created.run,
-            tenant=created.tenant,
-            after=run.n - len(batch.facts),
-            facts=tuple(batch.facts),
-            encoded=tuple(batch.encoded),
-            head=self._head,
-            takes=tuple(Take(slot, path) for path, slot in out.takes) if out.takes else (),
-            releases=tuple(out.releases) if out.releases else (),
-            waits=tuple(Wait(*wait) for wait in out.waits) if out.waits else (),
-            unwaits=tuple(out.unwaits) if out.unwaits else (),
-            signals=signals,
-            received=received,
-            results=tuple(results),
-            routed=tuple(routed),
-            blobs=tuple(batch.blobs) if batch.blobs else (),
-            work=self.work,
-        )
+        entry = entry_of(self.engine, run, batch, self._taken, self._head, self.work)
         self.work = 0.0
-        if out.takes or out.releases or out.waits or out.unwaits or signals:
+        if out.takes or out.releases or out.waits or out.unwaits or out.signals:
             run.outbox = Outbox()
         self._batch = Batch()
         self._send(entry)

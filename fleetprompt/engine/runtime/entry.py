@@ -1,0 +1,53 @@
+"""What a turn of a driver hands to the journal: facts, and everything that becomes true with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fleetprompt.engine.core.batch import Batch
+from fleetprompt.engine.core.signal import FINISHED, Result, Signal
+from fleetprompt.engine.core.state import Run
+from fleetprompt.engine.ports import Append, RunHead, Take, Wait
+from fleetprompt.engine.runtime.message import Message
+
+if TYPE_CHECKING:
+    from fleetprompt.engine.runtime.engine import Engine
+
+
+def entry_of(engine: Engine, run: Run, batch: Batch, taken: Sequence[Message], head: RunHead, work: float) -> Append:
+    """The entry for a batch, which is folded into the run already, and for the messages that led to it."""
+    out, created = run.outbox, run.created
+    assert created is not None
+    routed: list[str] = []
+    results: list[Result] = []
+    received: Signal | None = None
+    for message in taken:
+        if message.signal is not None:
+            if not message.overheard:
+                routed.append(message.signal.id)
+            if message.received:
+                received = message.signal
+            if message.result is not None:
+                results.append(message.result)
+    signals = tuple(engine.outgoing(run, out.signals)) if out.signals else ()
+    if run.ended:
+        routed += [s.id for s in signals if s.type == FINISHED and not engine.anyone_listens(run, s)]
+    return Append(
+        run=created.run,
+        tenant=created.tenant,
+        after=run.n - len(batch.facts),
+        facts=tuple(batch.facts),
+        encoded=tuple(batch.encoded),
+        head=head,
+        takes=tuple(Take(slot, path) for path, slot in out.takes) if out.takes else (),
+        releases=tuple(out.releases) if out.releases else (),
+        waits=tuple(Wait(*wait) for wait in out.waits) if out.waits else (),
+        unwaits=tuple(out.unwaits) if out.unwaits else (),
+        signals=signals,
+        received=received,
+        results=tuple(results),
+        routed=tuple(routed),
+        blobs=tuple(batch.blobs) if batch.blobs else (),
+        work=work,
+    )
