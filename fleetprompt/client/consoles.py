@@ -20,6 +20,7 @@ from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import LogLine, Store, Stored, Workflow
 from fleetprompt.engine.runtime.bus import validate
 from fleetprompt.engine.runtime.engine import Engine, SystemClock
+from fleetprompt.engine.runtime.files import kept
 from fleetprompt.engine.runtime.lock import EngineLock, engine_holder
 from fleetprompt.engine.runtime.wire import Wire, nudge
 
@@ -82,7 +83,6 @@ class StoreConsole(Reading):
                     f"there is no workflow `{request.workflow}`", hint="give its file, or see `fleet workflows`"
                 )
             data["inputs"] = given_inputs(await self.plan(known.plan), request)
-            data["source"] = {"file": known.file}
         result = await self._send(self._signal(types.START, "", data, request.by, request.key))
         if result.status == "refused":
             raise Refused(result.reason)
@@ -194,8 +194,9 @@ class EmbeddedConsole(StoreConsole):
 class AttachedConsole(StoreConsole):
     """The engine is in another process, or nowhere: signals are left in the store and answered from there."""
 
-    def __init__(self, store: Store, lock: Path | None, socket: Path | None) -> None:
+    def __init__(self, store: Store, root: Path, lock: Path | None, socket: Path | None) -> None:
         super().__init__(store, SystemClock())
+        self._root = root
         self._lock = lock
         self._socket = socket
 
@@ -242,14 +243,15 @@ class AttachedConsole(StoreConsole):
         catalog = self.store.catalog
         digest = await catalog.put(file.plan, source=file.text, tenant=self.tenant)
         known = await catalog.workflow(file.plan.name, self.tenant)
-        if known is None or known.plan != digest or known.file != file.file:
+        path = kept(file.file, self._root)
+        if known is None or known.plan != digest or known.file != path:
             await catalog.set_workflow(
                 Workflow(
                     name=file.plan.name,
                     tenant=self.tenant,
                     status=known.status if known is not None else "active",
                     plan=digest,
-                    file=file.file,
+                    file=path,
                     updated_at=self.clock.now(),
                     max_runs=file.plan.max_runs,
                 )

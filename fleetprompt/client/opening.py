@@ -102,7 +102,7 @@ async def open_console(
         else:
             return await _embed(place, store, lock, recover)
     await store.open()
-    return AttachedConsole(store, place.lock, place.socket)
+    return AttachedConsole(store, place.root, place.lock, place.socket)
 
 
 async def _embed(place: Place, store: Store, lock: EngineLock | None, recover: bool) -> EmbeddedConsole:

@@ -31,6 +31,7 @@ class Source(Struct, frozen=True, omit_defaults=True):
     """The file a run was started from."""
 
     file: str = ""
+    """From the project's folder where it lies in it, else absolute."""
     digest: str = ""
     """Digest of the YAML text, which is kept as a blob."""
     commit: str = ""

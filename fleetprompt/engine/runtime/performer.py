@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import posixpath
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -20,15 +18,13 @@ from fleetprompt.engine.ports import Done, Effect, Failed, Outcome, Unknown
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.context import StepContext
 from fleetprompt.engine.runtime.driver import Driver
+from fleetprompt.engine.runtime.files import code_folder
 from fleetprompt.engine.runtime.message import Ask
 from fleetprompt.engine.runtime.pools import Pool
 from fleetprompt.engine.runtime.values import decoded
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
-
-
-_folder = lru_cache(256)(posixpath.dirname)
 
 
 class Performer:
@@ -125,7 +121,7 @@ class Performer:
                 repeat=node.repeat,
                 workflow=created.workflow,
                 directory=engine.directory,
-                code=_folder(created.source.file),
+                code=code_folder(created.source.file, engine.directory),
             )
             context = StepContext(engine, driver, effect)
             began = clock()

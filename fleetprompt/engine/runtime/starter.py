@@ -17,6 +17,7 @@ from fleetprompt.engine.core.program import Program, bind
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.runtime.driver import Driver
+from fleetprompt.engine.runtime.files import kept
 from fleetprompt.engine.runtime.message import Message
 from fleetprompt.engine.runtime.values import decoded
 
@@ -74,6 +75,7 @@ class Starter:
             raise InvalidInput("; ".join(problems.values()))
         at = max(engine.now(), signal.at)
         source = mapping(data.get("source"))
+        file = str(source.get("file") or await engine.workflows.file(name, signal.tenant))
         created = RunCreated(
             at=at,
             run=run_id,
@@ -89,7 +91,7 @@ class Starter:
             priority=int(data.get("priority") or plan.priority),
             labels={**plan.labels, **(data.get("labels") or {})},
             source=Source(
-                file=str(source.get("file") or ""),
+                file=kept(file, engine.directory),
                 digest=str(source.get("digest") or ""),
                 commit=str(source.get("commit") or ""),
                 dirty=bool(source.get("dirty")),
@@ -126,6 +128,7 @@ class Starter:
         inputs, problems = bind_inputs(program.plan, config.get("with") or {})
         if problems:
             raise InvalidInput(f"workflow `{name}`: " + "; ".join(problems.values()))
+        file = await engine.workflows.file(name, above.tenant)
         at = max(engine.now(), signal.at)
         own = at + program.plan.deadline if program.plan.deadline is not None else None
         deadlines = [deadline for deadline in (own, above.deadline) if deadline is not None]
@@ -148,7 +151,7 @@ class Starter:
             session=above.session,
             priority=above.priority,
             labels={**program.plan.labels, **above.labels},
-            source=above.source,
+            source=Source(file=file) if file and file != above.source.file else above.source,
             children=above.children,
             deadline=min(deadlines) if deadlines else None,
             last_run=await engine.workflows.last_run(name, above.tenant) if program.plan.uses_last_run else None,

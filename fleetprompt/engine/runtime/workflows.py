@@ -15,6 +15,7 @@ from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.routing import Routes
 from fleetprompt.engine.ports import Workflow
+from fleetprompt.engine.runtime.files import kept
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
@@ -71,8 +72,14 @@ class Workflows:
             self._known[key] = found
         return found
 
+    async def file(self, name: str, tenant: str) -> str:
+        """The file of a workflow, by the path that is kept of it; empty where it came from none."""
+        known = await self._entry(name, tenant)
+        return known.file if known is not None else ""
+
     async def register(self, plan: Plan, *, source: str, file: str = "", tenant: str = "default") -> str:
         """Keep a plan as the current one of its workflow; returns its digest."""
+        file = kept(file, self._engine.directory)
         catalog = self._engine.store.catalog
         digest = await catalog.put(plan, source=source, tenant=tenant)
         known = await catalog.workflow(plan.name, tenant)
