@@ -47,7 +47,8 @@ def _status_and_text(fact: AnyFact, tree: Tree) -> tuple[str, str]:
         case f.RunStarted():
             return "running", "started"
         case f.RunForked():
-            return "running", f"retry of {short(fact.run)}, again: {', '.join(fact.steps[:8])}"
+            again = f", again: {', '.join(fact.steps[:8])}" if fact.steps else ""
+            return "running", f"retry of {short(fact.run)}{again}"
         case f.RunPaused():
             return "paused", f"paused by {fact.by}{': ' + fact.reason if fact.reason else ''}"
         case f.RunResumed():

@@ -8,10 +8,10 @@ import pytest
 from play import NOW, Play, act, ask, calc, call, cond, delay, during, each, emit, fan, halt, plan, snapshot
 
 from fleetprompt.engine.core.command import Refusal
-from fleetprompt.engine.core.facts import AnyFact, RunCreated, RunForked, Slot
+from fleetprompt.engine.core.facts import AnyFact, RunCreated, RunForked, Slot, StepInDoubt
 from fleetprompt.engine.core.fork import fork
 from fleetprompt.engine.core.keys import effect_key
-from fleetprompt.engine.core.plan import Concurrency, Plan, Retry
+from fleetprompt.engine.core.plan import Concurrency, Guardrails, Plan, Reconcile, Retry
 
 
 def again(play: Play, start: str = "", new: str = "r2", **fields: Any) -> Play:
@@ -96,11 +96,100 @@ def test_a_failure_that_was_handled_stands() -> None:
 
 
 def test_what_was_in_flight_is_done_again_too() -> None:
-    play = Play(plan(act("a", needs=[]), act("b", needs=[]), act("c", needs=[], repeat="never"), grace=5))
+    play = Play(plan(act("a", needs=[]), act("b", needs=[])))
     play.fail("a")
+    assert again(play).owed == ["a", "b"]
+
+
+# ---------------------------------------------------------------- what may have happened
+
+
+def cut_off(**fields: Any) -> Play:
+    """A run that was cancelled, and did not wait for what was in flight in a branch of it."""
+    branches = {"x": [act("a", repeat="never", **fields), act("b")], "y": [act("c", repeat="never")]}
+    play = Play(plan(fan("p", branches), act("z"), grace=5))
+    play.ok("p.c")
+    play.cancel()
     play.tick(5)
+    assert (play.status(), play.status("p.a")) == ("cancelled", "cancelled")
+    return play
+
+
+def test_what_may_have_happened_is_in_doubt_and_not_done_again() -> None:
+    play = cut_off()
+    key = effect_key(play.run, play.step("p.a"))
     later = again(play)
-    assert later.owed == ["a", "b", "c"]
+    assert (later.owed, later.status("p.a"), later.run.waiting_on) == ([], "in_doubt", "in_doubt")
+    assert later.step("p.a").error.message == "run r1 ended while it was in flight"
+    assert effect_key(later.run, later.step("p.a")) == key, "a check can look for it"
+    later.resolve("p.a", "happened", 1)
+    assert (later.owed, later.status("p.c")) == (["p.b"], "completed")
+    finish(later)
+
+
+def test_a_doubt_alone_holds_no_slot() -> None:
+    play = Play(plan(act("a", repeat="never"), act("b")), slots=(Slot("runs", 1),))
+    play.grant()
+    play.unknown("a")
+    play.cancel()
+    later = again(play)
+    later.grant()
+    assert (later.run.waiting_on, later.claims) == ("in_doubt", {})
+    later.resolve("a", "happened")
+    later.grant()
+    assert (later.owed, list(later.claims)) == (["b"], [("runs", "")])
+
+
+def test_a_check_finds_out_about_it() -> None:
+    later = again(cut_off(reconcile=Reconcile("look", {}, "result.found")))
+    assert (later.owed, later.status("p.a")) == (["p.a"], "in_doubt")
+    later.reconciled("p.a", {"found": False})
+    assert (later.status("p.a"), later.step("p.a").attempt) == ("running", 2)
+
+
+def test_who_names_it_has_it_done_again() -> None:
+    later = again(cut_off(), "p.a")
+    assert (later.owed, later.status("p.a")) == (["p.a"], "running")
+
+
+def test_who_names_what_comes_before_it_has_it_done_again_too() -> None:
+    play = Play(plan(act("a"), act("b", repeat="never"), grace=5))
+    play.ok("a")
+    play.cancel()
+    play.tick(5)
+    later = again(play, "a")
+    assert (later.owed, later.status("b")) == (["a"], "pending")
+
+
+@pytest.mark.parametrize("answer", ["", "abort"])
+def test_a_doubt_that_nobody_has_settled_is_still_one(answer: str) -> None:
+    play = Play(plan(act("a", repeat="never"), act("b")))
+    play.unknown("a", "the connection broke")
+    play.resolve("a", answer) if answer else play.cancel()
+    later = again(play)
+    assert (later.status("a"), later.step("a").reason) == ("in_doubt", "the connection broke")
+    assert len(later.of(StepInDoubt)) == 1
+    later.resolve("a", "run")
+    assert (later.owed, later.step("a").attempt) == (["a"], 2)
+
+
+def test_a_doubt_in_what_is_done_again_as_a_whole_is_gone() -> None:
+    body = [fan("p", {"x": [act("a", repeat="never")], "y": [act("b")]}, timeout=3)]
+    play = Play(plan(each("l", [1, 2], body), act("z"), grace=5))
+    play.tick(3)
+    play.tick(5)
+    assert again(play).status("l[0].p.a") == "in_doubt"
+    assert again(play, "l").status("l[0].p.a") == "running"
+
+
+def test_a_doubt_in_a_race_that_is_run_again() -> None:
+    play = Play(plan(fan("p", {"x": [act("a", repeat="never")], "y": [act("b")]}, until=1), act("z"), grace=5))
+    play.ok("p.b")
+    play.tick(5)
+    finish(play)
+    assert again(play, "z").status("p.a") == "cancelled"
+    later = again(play, "p.b")
+    assert (later.owed, later.status("p.a")) == (["p.b"], "in_doubt")
 
 
 @pytest.mark.parametrize("how", ["cancelled", "timeout"])
@@ -260,6 +349,32 @@ def test_a_composite_that_took_too_long_goes_on_inside() -> None:
     later.tick(5)
     later.ok("p.b", "B")
     assert later.run.output == {"x": "A", "y": "B"}
+
+
+def test_the_new_run_has_its_whole_time() -> None:
+    play = Play(plan(act("a"), act("b"), guardrails=Guardrails(timeout=10)))
+    play.tick(9)
+    play.ok("a")
+    play.tick(1)
+    assert play.status() == "timeout"
+    later = again(play)
+    assert later.tick(9) == []
+    later.ok("b")
+    assert later.status() == "completed"
+
+
+def test_a_composite_that_is_open_again_has_its_whole_time_too() -> None:
+    check = Reconcile("look", {}, "result.found")
+    branches = {"x": [act("a", repeat="never", reconcile=check)], "y": [act("b"), act("c")]}
+    play = Play(plan(fan("p", branches, timeout=10), grace=5))
+    play.tick(9)
+    play.ok("p.b")
+    play.tick(1)
+    play.tick(5)
+    later = again(play)
+    assert (later.owed, later.tick(9)) == (["p.a", "p.c"], [])
+    later.tick(1)
+    assert later.status("p.c") == "cancelled"
 
 
 def test_an_earlier_attempt_that_took_too_long_stays_closed() -> None:

@@ -46,10 +46,15 @@ def started(run: Run, fact: RunStarted) -> None:
             if slot.scope not in run.held:
                 run.held.add(slot.scope)
                 run.outbox.takes.append(("@" if slot.scope.startswith("group:") else "", slot))
+        if not run.wanted:
+            lose_slots_when_idle(run)
 
 
 def forked(run: Run, fact: RunForked) -> None:
-    """What the copied facts meant outside has happened already; only a claim that is still needed is taken anew."""
+    """What the copied facts meant outside has happened already; only a claim that is still needed is taken anew.
+
+    The new run has its whole time, however long the first was active.
+    """
     run.generation = fact.generation
     run.outbox = Outbox()
     taken: Counter[str] = Counter()
@@ -59,6 +64,13 @@ def forked(run: Run, fact: RunForked) -> None:
         if slot is not None and taken[slot.scope] + slot.amount <= slot.limit:
             taken[slot.scope] += slot.amount
             run.outbox.takes.append((step.path, slot))
+    inside = (step.inner.meter for step in run.steps.values() if step.inner is not None)
+    for meter in (run.meter, *inside):
+        if meter is not None:
+            meter.used = 0.0
+            if meter.active:
+                meter.since = fact.at
+                set_timer(run, fact.at + meter.limit, Wake.METER, meter)
 
 
 def paused(run: Run, fact: RunPaused) -> None:

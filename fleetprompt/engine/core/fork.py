@@ -1,7 +1,8 @@
 """Retry of a finished run: a new run that starts from the facts worth keeping.
 
 What is done again is left out of the copy, together with everything that came after it; the rest stands. So the new
-journal is an ordinary one, in which those steps have simply not started yet.
+journal is an ordinary one, in which those steps have simply not started yet. Only what must not be repeated and may
+have happened is in doubt there, under the key it had: a retry does not say whether it did.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from fleetprompt.engine.core.facts import (
     RunStarted,
     StepCancelled,
     StepFailed,
+    StepInDoubt,
     StepNoted,
+    StepResolved,
     StepSucceeded,
 )
 from fleetprompt.engine.core.graph import handled, met
@@ -50,7 +53,9 @@ def fork(
     again = _Again(run, named, _wrong(run))
     generation = run.generation + 1
     copied = [
-        fact for fact in facts if not isinstance(fact, _LIFECYCLE) and not again.drops(fact, getattr(fact, "path", ""))
+        fact
+        for each in facts
+        if not isinstance(each, _LIFECYCLE) and (fact := again.copy(each, getattr(each, "path", ""))) is not None
     ]
     deadline = run.program.plan.deadline
     first = replace(
@@ -114,6 +119,12 @@ def _stands(step: Step) -> bool:
     return step.status in ("completed", "skipped")
 
 
+def _is_doubtful(step: Step) -> bool:
+    """It was called off, or given up, and nobody has said whether it happened."""
+    node = step.program.node
+    return node.repeat == "never" and node.kind == "effect" and step.error is not None and step.error.code == "IN_DOUBT"
+
+
 def _around(step: Step) -> list[tuple[Scope, Step]]:
     """The scopes a step is in, each with its composite, from the inside out."""
     found: list[tuple[Scope, Step]] = []
@@ -137,26 +148,49 @@ class _Again:
     """
 
     def __init__(self, run: Run, named: Step | None, wrong: Sequence[Step]) -> None:
+        self._run = run.id
         self.paths: set[str] = set()
         self.reopened: dict[str, int] = {}
         """Path to the attempt that goes on."""
+        self.doubts: dict[str, Step] = {}
+        self._said: set[str] = set()
+        """Doubts that the copy tells of already."""
         self._queue: list[Step] = []
         cancelled = [step for step in run.steps.values() if step.status == "cancelled" and step.role == "step"]
         if named is not None:
             self._queue.append(named)
         for step in wrong:
             self._take_up(step)
-        while self._queue:
+        self._empty()
+        while found := [step for step in cancelled if self._is_open(step)]:
+            for step in found:
+                self._take_up(step)
             self._empty()
-            for step in cancelled:
-                if self._is_open(step):
-                    self._take_up(step)
         self.reopened = {path: attempt for path, attempt in self.reopened.items() if path not in self.paths}
+        self.doubts = {path: step for path, step in self.doubts.items() if not self._is_left_out(path)}
 
-    def drops(self, fact: AnyFact, path: str) -> bool:
-        """Whether a fact is left out of the copy."""
-        if path in self.paths or any(path[: mark.start()] in self.paths for mark in _MARKS.finditer(path)):
-            return True
+    def copy(self, fact: AnyFact, path: str) -> AnyFact | None:
+        """What stands for a fact in the copy; None where it is left out."""
+        if self._is_left_out(path):
+            return None
+        doubtful = self.doubts.get(path)
+        if doubtful is not None:
+            return self._doubt(fact, doubtful)
+        return None if self._ends_what_is_open(fact, path) else fact
+
+    def _doubt(self, fact: AnyFact, step: Step) -> AnyFact | None:
+        if isinstance(fact, StepInDoubt) and fact.attempt == step.attempt:
+            self._said.add(step.path)
+        if isinstance(fact, StepResolved) and fact.answer == "abort":
+            return None
+        if not isinstance(fact, StepCancelled):
+            return fact
+        if step.path in self._said:
+            return None
+        reason = f"run {self._run} ended while it was in flight"
+        return StepInDoubt(at=fact.at, path=step.path, attempt=step.attempt, reason=reason)
+
+    def _ends_what_is_open(self, fact: AnyFact, path: str) -> bool:
         attempt = self.reopened.get(path)
         if attempt is None:
             return False
@@ -164,10 +198,18 @@ class _Again:
             return fact.attempt == attempt and (isinstance(fact, StepFailed) or fact.kind == "closing")
         return isinstance(fact, (StepSucceeded, StepCancelled))
 
+    def _is_left_out(self, path: str) -> bool:
+        return path in self.paths or any(path[: mark.start()] in self.paths for mark in _MARKS.finditer(path))
+
     def _take_up(self, step: Step) -> None:
         # A composite that was interrupted goes on; what failed by itself begins anew.
         if step.inner is not None and step.status == "cancelled":
             self._reopen(step)
+        elif _is_doubtful(step):
+            self.doubts[step.path] = step
+            self._queue += _after(step.scope, step)
+            for _, owner in _around(step):
+                self._reopen(owner)
         else:
             self._queue.append(step)
 
@@ -187,7 +229,9 @@ class _Again:
                 self._queue += _after(owner.scope, owner)
 
     def _is_open(self, step: Step) -> bool:
-        if step.path in self.paths or step.path in self.reopened or step.scope.owner is None:
+        if step.path in self.paths or step.path in self.reopened or step.path in self.doubts:
+            return False
+        if step.scope.owner is None:
             return False
         return all(
             owner.path in self.reopened and owner.path not in self.paths and _is_current(owner, scope)
