@@ -19,7 +19,8 @@ from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import LogLine, Store, Stored, Workflow
 from fleetprompt.engine.runtime.bus import validate
-from fleetprompt.engine.runtime.engine import Engine, SystemClock
+from fleetprompt.engine.runtime.clock import SystemClock
+from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.runtime.files import kept
 from fleetprompt.engine.runtime.lock import EngineLock, engine_holder
 from fleetprompt.engine.runtime.wire import Wire, nudge

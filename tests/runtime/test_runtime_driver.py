@@ -12,7 +12,8 @@ from world import World, check_end, check_run, tell
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, StoreUnavailable
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.ports import Append, Conflict
+from fleetprompt.engine.ports import Append, Conflict, Effect
+from fleetprompt.engine.runtime.context import StepContext
 from fleetprompt.engine.runtime.engine import Engine, Limits
 from fleetprompt.engine.runtime.message import Message
 
@@ -303,9 +304,6 @@ steps:
         driver = await engine.driver("run-0")
         assert driver is not None
         step = driver.run.steps["race.slow.s"] if "race.slow.s" in driver.run.steps else driver.run.steps["race.s"]
-        from fleetprompt.engine.ports import Effect
-        from fleetprompt.engine.runtime.context import StepContext
-
         effect = Effect(
             run="run-0", tenant="default", path=step.path, attempt=1, type="python", input={}, key="k", repeat="safe"
         )
@@ -316,6 +314,25 @@ steps:
         assert len(world.disk.journal) == before
 
     world = tell(story, file)
+    check_run(world, "run-0")
+
+
+def test_a_note_that_waits_behind_an_outcome_is_not_older_than_it() -> None:
+    third = '      z: [{id: z1, type: python, call: "world:act", with: {takes: 50}}]'
+
+    async def story(world: World, engine: Engine) -> None:
+        await world.start("sides")
+        await world.until(lambda: "x1" in str(world.deeds.calls) and "z1" in str(world.deeds.calls))
+        driver = engine.live["run-0"]
+        world.commit_time = lambda: 5.0
+        await asyncio.sleep(1.5)
+        assert driver.appending, "the outcome of x1; that of y1 waits"
+        effect = Effect(run="run-0", tenant="default", path="both.z1", attempt=1, type="python", input={}, key="k")
+        await StepContext(engine, driver, effect).note("message", "", "here")
+        world.commit_time = lambda: 0.001
+        assert await world.over() == ["completed"]
+
+    world = tell(story, SIDES.rstrip() + "\n" + third + "\n")
     check_run(world, "run-0")
 
 

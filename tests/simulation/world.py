@@ -23,7 +23,7 @@ from virtual_loop import Stuck, VirtualLoop
 from fleetprompt.engine.core import codec
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.engine.core.facts import AnyFact, Blob, StepStarted
+from fleetprompt.engine.core.facts import AnyFact, Blob, RunForked, StepStarted
 from fleetprompt.engine.core.keys import effect_key
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import fold
@@ -684,6 +684,9 @@ def check_run(world: World, run_id: str) -> None:
     )
     assert [key for key, n in ends.items() if n > 1] == [], "an outcome was recorded twice"
     assert run.ignored == 0, "facts were recorded that mean nothing"
+    copied = next((i for i, fact in enumerate(facts) if isinstance(fact, RunForked)), 0)
+    times = [fact.at for fact in facts[copied:]]
+    assert times == sorted(times), "time went back"
 
 
 def statuses(world: World) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from fleetprompt.engine.core.facts import StepNoted
+from fleetprompt.engine.core.facts import AnyFact, StepNoted
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import Effect, LogLine
 from fleetprompt.engine.runtime.driver import Driver
@@ -41,17 +41,16 @@ class StepContext:
 
     async def note(self, kind: str, key: str, value: Any) -> None:
         """Record a durable sub-result; returns when it is durable."""
-        effect, engine = self.effect, self._engine
-        fact = StepNoted(
-            at=engine.now(),
-            path=effect.path,
-            kind=kind,
-            key=key,
-            value=engine.secrets.redact_value(value),
-            attempt=effect.attempt,
-        )
+        effect, value = self.effect, self._engine.secrets.redact_value(value)
+
+        def ask(run: Run, now: float) -> list[AnyFact]:
+            if not _is_on(run, effect):
+                return []
+            at = max(now, run.at)
+            return [StepNoted(at=at, path=effect.path, kind=kind, key=key, value=value, attempt=effect.attempt)]
+
         durable: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._driver.deliver(Message(lambda run, now: [fact] if _is_on(run, effect) else [], answer=durable))
+        self._driver.deliver(Message(ask, answer=durable))
         await durable
 
     def reveal(self, pointer: str) -> str | None:

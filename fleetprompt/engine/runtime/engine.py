@@ -29,6 +29,7 @@ from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Append, Clock, Corrupt, RunHead, Store, Stored
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.bus import Bus
+from fleetprompt.engine.runtime.clock import SteadyClock, SystemClock
 from fleetprompt.engine.runtime.driver import RETRY_SECONDS, Driver
 from fleetprompt.engine.runtime.feed import Feed
 from fleetprompt.engine.runtime.message import Message
@@ -70,16 +71,6 @@ class Limits(Struct, frozen=True):
     """Seconds that work may take to finish when the engine closes."""
 
 
-class SystemClock:
-    """The wall clock."""
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        import time
-
-        return time.time()
-
-
 class Recovered(Struct, frozen=True):
     """What an engine took up when it opened."""
 
@@ -92,7 +83,7 @@ class Recovered(Struct, frozen=True):
 
 
 class Engine:
-    """Drives runs. Use it as `async with Engine(store) as engine`."""
+    """Drives runs. Use it as `async with Engine(store) as engine`, made in the loop in which it lives."""
 
     def __init__(
         self,
@@ -106,7 +97,8 @@ class Engine:
         recover: bool = True,
     ) -> None:
         self.store = store
-        self.clock: Clock = clock or SystemClock()
+        elapsed = asyncio.get_running_loop().time
+        self.clock: Clock = SteadyClock(clock or SystemClock(), elapsed, self._clock_was_set_back)
         self.now: Callable[[], float] = self.clock.now
         self.limits = limits or Limits()
         self.max_runs = self.limits.max_runs
@@ -250,6 +242,10 @@ class Engine:
         log.warning("%s: %s", where, what, exc_info=error if not isinstance(error, FleetError) else None)
         self.troubles.append((self.now(), where, what))
         del self.troubles[:-100]
+
+    def _clock_was_set_back(self, seconds: float) -> None:
+        hint = "times that are recorded are ahead of the clock until it has caught up, or this process is started again"
+        self.trouble("clock", FleetError(f"the clock was set back by {seconds:,.0f} s; timers go on", hint=hint))
 
     # ------------------------------------------------------------ recovery
 

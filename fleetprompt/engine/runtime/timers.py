@@ -7,11 +7,11 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
 LONGEST_SLEEP = 60.0
-"""The clock may jump, and a machine may sleep: look at the time at least this often."""
+"""The clock may be set forward, and a machine may sleep: look at the time at least this often."""
 
 
 class Timers:
-    """Wakes runs at wall-clock times."""
+    """Wakes runs at times of a clock that never goes back."""
 
     def __init__(self, now: Callable[[], float], wake: Callable[[str], None]) -> None:
         self._now = now
