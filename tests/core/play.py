@@ -164,6 +164,7 @@ class Play:
         verify: bool = True,
         every: int = 1,
         order: Any = None,
+        places: int = 0,
         **created: Any,
     ) -> None:
         self.program = Program(plan_, plan_digest(plan_))
@@ -193,7 +194,7 @@ class Play:
         self.watch: Callable[[AnyFact], None] | None = order.see if order is not None else None
         """Sees every fact before it is folded."""
         self.order = order
-        self.places = 0
+        self.places = places
         """How many effects may be promised at a time; 0: any number."""
         if facts is None:
             facts = [self.created(inputs, **created)]

@@ -58,10 +58,11 @@ def go_on(play: Play) -> bool:
 def whole(nodes: Sequence[Node], n: int, **fields: Any) -> tuple[Play, Cost]:
     """A loop of so many items, from its first fact to its last."""
     own = {"at_once": fields.pop("at_once", 1), "on_item_error": "continue"}
+    places = fields.pop("places", 0)
     body = during("l", f"index < {n}", nodes, max_iterations=n + 1) if fields.pop("test", False) else None
     loop = body or each("l", "inputs.items", nodes, **own)
     with Cost() as cost:
-        play = Play(plan(loop, act("bad"), **fields), {"items": list(range(n))}, verify=False)
+        play = Play(plan(loop, act("bad"), **fields), {"items": list(range(n))}, verify=False, places=places)
         while go_on(play):
             pass
     return play, cost
@@ -71,6 +72,7 @@ LOOPS: dict[str, Callable[[int], tuple[Play, Cost]]] = {
     "effects": lambda n: whole([act("a"), act("b", config={"x": "${{ steps.a.output + item }}"})], n),
     "ten at once": lambda n: whole([act("a")], n, at_once=10),
     "all at once": lambda n: whole([act("a")], n, at_once=n),
+    "all at once where there is room for few": lambda n: whole([act("a")], n, at_once=n, places=4),
     "transforms": lambda n: whole([calc("a", "${{ item }}", set={"v": "result"})], n, vars={"v": 0}),
     "retries": lambda n: whole([act("a", retry=Retry(2))], n, at_once=5),
     "groups": lambda n: whole([act("a", concurrency=Concurrency("g"))], n),

@@ -63,11 +63,18 @@ def advance(run: Run, now: float) -> list[AnyFact]:
         return [RunStarted(at=at)] if run.has_slots else []
     if run.agenda:
         blocked = run.blocked
+        full: set[str] = set()
         for step, todo in run.agenda.items():
-            if not blocked or todo in _WHILE_BLOCKED:
-                facts = _decide(run, step, todo, at)
-                if facts:
-                    return facts
+            if blocked and todo not in _WHILE_BLOCKED:
+                continue
+            pool = step.program.pool
+            if full and todo is Todo.START and step.program.is_plain and pool in full:
+                continue
+            facts = _decide(run, step, todo, at)
+            if facts:
+                return facts
+            # There was no room for it. Of a thousand that want to start in the same pool, one is looked at.
+            full.add(pool)
     if run.finish:
         return _finish(run, at)
     return []

@@ -36,12 +36,29 @@ class Compiled:
 class NodeProgram:
     """One node: what waits for it, which of its ports somebody handles, and its compiled fields (made on first use)."""
 
-    __slots__ = ("_cache", "barrier", "blocks", "compensation", "config", "dependents", "handled", "index", "node")
+    __slots__ = (
+        "_cache",
+        "barrier",
+        "blocks",
+        "compensation",
+        "config",
+        "dependents",
+        "handled",
+        "index",
+        "is_plain",
+        "node",
+        "pool",
+    )
 
     def __init__(self, node: Node, index: int) -> None:
         self.node = node
         self.index = index
         self.barrier = node.needs is None
+        self.pool = node.pool or node.type
+        self.is_plain = (
+            node.kind == "effect" and node.when is None and node.approval is None and node.concurrency is None
+        )
+        """All it needs to start, once its needs are met, is room in its pool."""
         self.dependents: list[tuple[int, int]] = []
         """(index of the node that needs this one, position in its needs)"""
         self.handled: frozenset[str] = frozenset()
