@@ -7,38 +7,43 @@ from __future__ import annotations
 
 import os
 import pwd
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert
+from msgspec.structs import fields
 
 from fleetprompt.engine.core.errors import InvalidInput
 
 FILE = "fleet.toml"
 STATE = ".fleet"
 
+Text: TypeAlias = Annotated[str, Meta(description='text in quotes, such as "a"')]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number of at least 1, such as 8")]
+Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e6, description="a number of at least 0, such as 1.5")]
+Names: TypeAlias = Annotated[list[str], Meta(description='a list of names, such as ["ana", "ben"]')]
 
-class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+
+class Settings(Struct, frozen=True, kw_only=True):
     """What a project says about itself."""
 
-    database: str = ""
+    database: Text = ""
     """URL or path of the store; empty: `.fleet/fleet.db`. Environment: FLEET_DATABASE_URL."""
-    workflows: str = "workflows"
+    workflows: Text = "workflows"
     """Folder of the workflow files."""
-    max_runs: int | None = None
+    max_runs: Count | None = None
     """Active runs in the whole fleet. Environment: FLEET_MAX_RUNS."""
-    pools: dict[str, int] = {}
+    pools: dict[str, Count] = {}
     """Places of step pools by name."""
-    threads: int = 64
+    threads: Count = 64
     """Threads for functions that block."""
-    grace: float = 10.0
+    grace: Amount = 10.0
     """Seconds that work may take to finish when the engine closes."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, Names] = {}
     """Groups of operators, for `approvers: [group:NAME]`."""
-    log_retention_days: float = 14.0
-    retention_days: float = 90.0
+    log_retention_days: Amount = 14.0
+    retention_days: Amount = 90.0
 
 
 class Project(Struct, frozen=True):
@@ -71,36 +76,66 @@ def find_root(start: Path) -> Path:
 
 
 def load_project(start: Path | None = None, *, database: str = "") -> Project:
-    """The project of a folder. Raises `InvalidInput` for a `fleet.toml` that cannot be used."""
+    """The project of a folder. Raises `InvalidInput` for settings that cannot be used, each fault with its place."""
     root = find_root((start or Path.cwd()).resolve())
-    values: dict[str, Any] = {}
-    file = root / FILE
-    if file.is_file():
-        try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-            if isinstance(values.get("database"), str) and "://" not in values["database"]:
-                # What a file says starts at the file, what a person types starts where the person is.
-                values["database"] = str(root / values["database"])
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{file}: {error}", hint="it is read as TOML 1.0") from None
-    values = {**values, **_environment(os.environ)}
+    values = {**_from_file(root), **_from_environment(os.environ)}
     if database:
         values["database"] = database
+    return Project(root, convert(values, Settings))
+
+
+def _from_file(root: Path) -> dict[str, Any]:
+    path = root / FILE
+    if not path.is_file():
+        return {}
+    from fleetprompt.engine.definition.problems import InvalidFile, Problem, ProblemCode, did_you_mean
+    from fleetprompt.toml import TomlFile
+
+    file = TomlFile(path, str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path))
+    known = {field.name: field.type for field in fields(Settings)}
+    problems: list[Problem] = []
+    for key, value in file.values.items():
+        if key not in known:
+            hint = did_you_mean(key, known) or f"settings are {', '.join(known)}"
+            problems.append(file.at([key], ProblemCode.UNKNOWN_KEY, f"there is no setting `{key}`", hint))
+            continue
+        for place, wanted in _misfits([key], value, known[key]):
+            problems.append(file.at(place, ProblemCode.WRONG_TYPE, f"`{'.'.join(place)}` must be {wanted}"))
+    if problems:
+        raise InvalidFile(problems)
+    values = file.values
+    database = str(values.get("database", "")).removeprefix("sqlite:///")
+    if database and "://" not in database:
+        # What a file says starts at the file, what a person types starts where the person is.
+        values["database"] = str(root / database)
+    return values
+
+
+def _misfits(place: list[str], value: Any, type_: Any) -> Iterator[tuple[list[str], str]]:
+    """What does not fit a type: where it is, and what is wanted there."""
+    if get_origin(type_) is dict:
+        if not isinstance(value, dict):
+            yield place, f"a table: write [{place[-1]}], and its entries below it"
+            return
+        for name, item in value.items():
+            yield from _misfits([*place, name], item, get_args(type_)[1])
+        return
     try:
-        return Project(root, convert(values, Settings))
-    except ValidationError as error:
-        raise InvalidInput(f"{file if file.is_file() else 'environment'}: {error}") from None
+        convert(value, type_)
+    except ValidationError:
+        metas = (meta for each in (type_, *get_args(type_)) for meta in getattr(each, "__metadata__", ()))
+        yield place, next(metas).description
 
 
-def _environment(environment: Mapping[str, str]) -> dict[str, Any]:
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if environment.get("FLEET_DATABASE_URL"):
         values["database"] = environment["FLEET_DATABASE_URL"]
-    if environment.get("FLEET_MAX_RUNS"):
+    if text := environment.get("FLEET_MAX_RUNS"):
         try:
-            values["max_runs"] = int(environment["FLEET_MAX_RUNS"])
-        except ValueError:
-            raise InvalidInput(f"FLEET_MAX_RUNS is a number, not {environment['FLEET_MAX_RUNS']!r}") from None
+            values["max_runs"] = convert(text, Count, strict=False)
+        except ValidationError:
+            raise InvalidInput(f"FLEET_MAX_RUNS must be a whole number of at least 1, not {text!r}") from None
     return values
 
 

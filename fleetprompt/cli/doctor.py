@@ -41,7 +41,8 @@ def _examine(front: Front) -> list[Finding]:
     try:
         project = front.project
     except FleetError as error:
-        return [*found, Finding("settings", "fail", error.message, error.hint)]
+        where = f"{error.where}: " if error.where else ""
+        return [*found, Finding("settings", "fail", where + error.message, error.hint)]
     found.append(_settings(front, project))
     return found + front.run(diagnose(front.place))
 
@@ -103,9 +104,6 @@ def _settings(front: Front, project: Any) -> Finding:
     file = project.root / FILE
     pools = ", ".join(f"{name} {places}" for name, places in project.settings.pools.items()) or "defaults"
     text = f"{project.root}, {'' if file.is_file() else 'no '}{FILE}, pools: {pools}, you are {front.me}"
-    bad = [name for name, places in project.settings.pools.items() if places < 1]
-    if bad:
-        return Finding("settings", "fail", text, f"give {', '.join(bad)} in [pools] at least one place")
     return Finding("settings", "ok", text)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetprompt.cli.terminal import Terminal, is_terminal
-from fleetprompt.client.definitions import InvalidWorkflow, inert, render
+from fleetprompt.client.definitions import InvalidFile, inert, render
 from fleetprompt.engine.core.errors import FleetError
 
 USAGE = 2
@@ -19,8 +19,8 @@ CRASHED = 70
 def explain(error: BaseException, arguments: Sequence[str]) -> int:
     """Say what went wrong on standard error; returns the exit code."""
     error = leaf(error)
-    if isinstance(error, InvalidWorkflow) and error.problems:
-        return _workflow(error)
+    if isinstance(error, InvalidFile) and error.problems:
+        return _file(error)
     if isinstance(error, FleetError):
         return _expected(error)
     if hasattr(error, "format_message"):
@@ -52,7 +52,7 @@ def _expected(error: FleetError) -> int:
     return USAGE
 
 
-def _workflow(error: InvalidWorkflow) -> int:
+def _file(error: InvalidFile) -> int:
     from rich.text import Text
 
     terminal = Terminal()

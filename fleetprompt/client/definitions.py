@@ -10,10 +10,19 @@ from msgspec import Struct
 
 from fleetprompt.client.files import SUFFIXES, discover_steps
 from fleetprompt.engine.core.errors import NotFound
-from fleetprompt.engine.definition.problems import InvalidWorkflow, Problem, as_json, did_you_mean, inert, render
+from fleetprompt.engine.definition.problems import (
+    InvalidFile,
+    InvalidWorkflow,
+    Problem,
+    as_json,
+    did_you_mean,
+    inert,
+    render,
+)
 
 __all__ = [
     "Checked",
+    "InvalidFile",
     "InvalidWorkflow",
     "Problem",
     "as_json",

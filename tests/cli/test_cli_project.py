@@ -78,8 +78,11 @@ def test_doctor_names_what_is_wrong_and_the_remedy(fleet: Fleet) -> None:
     (fleet.root / "fleet.toml").write_text("max_rums = 3\n")
     said = fleet("doctor")
     assert said.code == 1
-    assert "max_rums" in said.out
-    assert fleet("runs").code == 2
+    assert "fleet.toml:1:1: there is no setting `max_rums`" in said.out
+    assert "did you mean `max_runs`?" in said.out
+    said = fleet("runs")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("fleet.toml:1:1: unknown-key there is no setting `max_rums`\n    | max_rums = 3\n")
 
 
 def test_the_store_is_checked_copied_and_pruned(fleet: Fleet) -> None:

@@ -52,6 +52,7 @@ class ProblemCode(StrEnum):
     TOO_MANY = "too-many", "There are more problems than are shown."
     EMPTY_FILE = "empty-file", "The file has no content."
     MANY_DOCUMENTS = "many-documents", "The file holds more than one YAML document."
+    TOML_SYNTAX = "toml-syntax", "The text of the settings is not well-formed TOML."
     # The YAML
     YAML_SYNTAX = "yaml-syntax", "The text is not well-formed YAML."
     DUPLICATE_KEY = "duplicate-key", "A mapping sets the same key twice."
@@ -122,8 +123,8 @@ class Span(Struct, frozen=True):
     """How it is written: `plain`, `single`, `double`, `literal`, `folded`, `flow`, `block` or `alias`."""
 
 
-class InvalidWorkflow(InvalidInput):
-    """The workflow file cannot be used."""
+class InvalidFile(InvalidInput):
+    """The file cannot be used."""
 
     problems: tuple[Problem, ...]
     """Why, in the order of `ordered`; warnings included."""
@@ -137,6 +138,10 @@ class InvalidWorkflow(InvalidInput):
         others = sum(problem.severity == "error" for problem in self.problems) - 1
         more = f" (and {others} more {'problem' if others == 1 else 'problems'})" if others else ""
         super().__init__(inert(first.message) + more, where=_place(first), hint=inert(first.hint))
+
+
+class InvalidWorkflow(InvalidFile):
+    """The workflow file cannot be used."""
 
 
 class Source:
