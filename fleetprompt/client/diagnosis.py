@@ -72,7 +72,8 @@ async def _store(place: Place) -> list[Finding]:
         async with store_of(place) as store:
             return [_written(place), await _interrupted(store)]
     except FleetError as error:
-        return [Finding("store", "fail", error.message, error.hint)]
+        where = f"{error.where}: " if error.where else ""
+        return [Finding("store", "fail", where + error.message, error.hint)]
 
 
 def _written(place: Place) -> Finding:

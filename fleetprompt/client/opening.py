@@ -64,13 +64,17 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 def open_store(place: Place) -> Store:
-    """The store of a place, not connected yet. Raises `StoreUnavailable` for a URL that nothing can open."""
+    """The store of a place, not connected yet. Raises `StoreUnavailable` for a URL or path that nothing can open."""
     from fleetprompt.engine.store.database import SqlStore
 
     if place.file is None:
         scheme = place.database.partition("://")[0]
         raise StoreUnavailable(f"stores of kind `{scheme}` cannot be opened", hint="give the path of a SQLite file")
     make_state(place.state)
+    folder = place.file.parent
+    if not folder.is_dir():
+        said = "is not a folder" if folder.exists() else "is missing"
+        raise StoreUnavailable(f"the folder of the store {said}", where=str(folder), hint="make it, or check the path")
     return SqlStore(place.file, zone=place.zone)
 
 

@@ -114,9 +114,12 @@ def test_a_damaged_store_is_an_answer_and_not_a_crash(fleet: Fleet) -> None:
     assert said.code == 2
     assert "damaged at fact 3" in said.err
     (fleet.root / "text.db").write_text("this is no database, whatever its name says\n" * 40)
-    said = fleet("runs", "--db", "text.db")
-    assert said.code == 2
-    assert said.err.startswith("fleet: ")
+    for command in (["runs"], ["recover"], ["db", "check"], ["db", "backup", "copy.db"], ["run", "quick.yaml"]):
+        said = fleet(*command, "--db", "text.db")
+        assert (said.code, said.out) == (2, "")
+        hint = "check the path; if it was the store, restore a backup, or move it away to begin anew"
+        assert said.err == f"fleet: the file is not a database\n  in text.db\n  hint: {hint}\n", command
+    assert not (fleet.root / "copy.db").exists()
 
 
 def test_nothing_is_made_where_somebody_only_looks(fleet: Fleet, tmp_path: Path) -> None:
@@ -125,6 +128,19 @@ def test_nothing_is_made_where_somebody_only_looks(fleet: Fleet, tmp_path: Path)
     for command in (["runs"], ["show", "last"], ["approvals"], ["recover"], ["db", "check"], ["workflows"]):
         fleet("-C", str(empty), "--db", str(empty / "x.db"), *command)
         assert list(empty.iterdir()) == []
+
+
+def test_a_store_in_a_folder_that_is_missing_is_not_made(fleet: Fleet) -> None:
+    for command in (["run", "quick.yaml"], ["db", "upgrade"], ["signal", "a.b"]):
+        said = fleet(*command, "--db", "no/such/x.db")
+        assert said == (
+            2,
+            "",
+            "fleet: the folder of the store is missing\n  in no/such\n  hint: make it, or check the path\n",
+        )
+        said = fleet(*command, "--db", "quick.yaml/x.db")
+        assert said.err.startswith("fleet: the folder of the store is not a folder\n  in quick.yaml\n")
+    assert not (fleet.root / "no").exists()
 
 
 def test_validate_goes_on_past_files_that_cannot_be_read(fleet: Fleet) -> None:

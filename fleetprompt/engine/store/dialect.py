@@ -113,8 +113,8 @@ class SqliteDialect(Dialect):
         if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, _OURS):
             return None
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        message, hint = _MEANINGS.get(code, ("the database failed", "run `fleet db check`"))
-        return StoreUnavailable(f"{message}: {error}", where=where, hint=hint)
+        message, hint = _MEANINGS.get(code, (f"the database failed: {error}", "run `fleet db check`"))
+        return StoreUnavailable(message, where=where, hint=hint)
 
     def is_conflict(self, error: Exception) -> bool:
         return isinstance(error, (sqlite3.IntegrityError, IntegrityError))
@@ -169,8 +169,11 @@ _MEANINGS = {
     sqlite3.SQLITE_FULL: ("there is no room to write", "free disk space; `fleet db prune` deletes old runs"),
     sqlite3.SQLITE_READONLY: ("the database cannot be written", "check who owns the file and its folder"),
     sqlite3.SQLITE_IOERR: ("the disk failed", "check the disk and its free space, then run `fleet db check`"),
-    sqlite3.SQLITE_CORRUPT: ("the database is damaged", "run `fleet db check`, restore a backup"),
-    sqlite3.SQLITE_NOTADB: ("the file is not a database", "check the path, or move the file away"),
+    sqlite3.SQLITE_CORRUPT: ("the database is damaged", "`fleet db check` says where; restore a backup"),
+    sqlite3.SQLITE_NOTADB: (
+        "the file is not a database",
+        "check the path; if it was the store, restore a backup, or move it away to begin anew",
+    ),
     sqlite3.SQLITE_CANTOPEN: ("the database cannot be opened", "check that its folder exists and can be written"),
     sqlite3.SQLITE_PERM: ("the database cannot be opened", "check who owns the file and its folder"),
 }
