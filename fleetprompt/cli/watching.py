@@ -245,7 +245,7 @@ class Watch:
             with Keyboard() as keyboard:
                 await self._ask_all(console, keyboard)
         else:
-            await asyncio.Event().wait()
+            await self._tell_all()
 
     def _questions(self) -> Iterator[tuple[Tree, Gate]]:
         """Approvals that are open and not settled for us."""
@@ -256,6 +256,15 @@ class Watch:
 
     def _next(self) -> tuple[Tree, Gate] | None:
         return next((found for found in self._questions() if (found[1].id, found[1].level) not in self._later), None)
+
+    async def _tell_all(self) -> None:
+        """Where nobody can be asked: how an approval is answered. Who does not wait is told at the end."""
+        while True:
+            for _, gate in list(self._questions()) if self._manner.wait else ():
+                self._settled.add((gate.id, gate.level))
+                with self._pen_down():
+                    self._say(f"to answer: fleet approve {gate.id}, or fleet reject {gate.id}")
+            await self.following.moved()
 
     async def _approve_all(self, console: EmbeddedConsole | AttachedConsole, person: str) -> None:
         while True:

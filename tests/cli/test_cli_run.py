@@ -152,11 +152,15 @@ def test_nothing_to_recover_is_said_so(fleet: Fleet) -> None:
 def test_a_signal_parks_the_run_and_says_how_to_go_on(fleet: Fleet) -> None:
     process = fleet.process("run", "gated.yaml")
     fleet.approval()
+    assert process.stderr is not None
+    said = process.stderr.readline()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "parked: nothing is lost" in err.decode()
-    assert "fleet approve ap-" in err.decode()
+    id_ = fleet("approvals", "--json").json[0]["id"]
+    assert said.decode() == f"to answer: fleet approve {id_}, or fleet reject {id_}\n"
+    assert f"fleet approve {id_}" in err.decode()
     assert "fleet recover" in err.decode()
     assert b"Traceback" not in out + err
 
