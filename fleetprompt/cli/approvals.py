@@ -36,8 +36,8 @@ def approvals(
 
     front: Front = ctx.obj
     text = joined(filter_)
-    if not everything and "status" not in text:
-        text = f"{PENDING} {text}".strip()
+    if not everything and not _asks_for_status(text):
+        text = f"{text} {PENDING}".strip()
 
     async def look(console: Console) -> list[Approval]:
         found, _ = await console.approvals(text, Page(limit=limit))
@@ -51,6 +51,16 @@ def approvals(
     else:
         _print_table(front, found)
     return 0
+
+
+def _asks_for_status(text: str) -> bool:
+    """Whether a filter says itself which statuses it wants; one that cannot be understood is complained about as is."""
+    from fleetprompt.engine.core.query import Compare, OneOf, parse
+    from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
+
+    query = parse(text, APPROVAL_FIELDS)
+    fields = (term.field.name for term in query.terms if isinstance(term, (Compare, OneOf)))
+    return bool(query.problems) or "status" in fields
 
 
 def _print_table(front: Front, found: list[Approval]) -> None:

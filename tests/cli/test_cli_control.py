@@ -96,3 +96,19 @@ def test_approvals_in_json(fleet: Fleet) -> None:
     assert (approval["status"], approval["step"], approval["quorum"]) == ("pending", "gate", 1)
     assert approval["expires_at"].endswith("Z")
     assert len(approval["digest"]) == 64
+
+
+def test_only_a_status_term_shows_approvals_that_are_decided(fleet: Fleet) -> None:
+    fleet.write("page", "name: status-page\nsteps: [{id: status, type: approval, message: 'status: ok?'}]")
+    for _ in range(2):
+        fleet("run", "page.yaml", "-q", "--no-wait")
+    fleet.ok("approve", "last", "--yes")
+    fleet("recover", "-q")
+    for filter_ in ("", "wf:status-page", "step:status", '"status: ok"', "/status/", "-wf:status"):
+        assert [one["status"] for one in fleet("approvals", filter_, "--json").json] == ["pending"], filter_
+    assert [one["status"] for one in fleet("approvals", "status:approved", "--json").json] == ["approved"]
+    assert [one["status"] for one in fleet("approvals", "-status:pending", "--json").json] == ["approved"]
+    assert len(fleet("approvals", "--all", "--json").json) == 2
+    said = fleet("approvals", "statsu:x")
+    assert said.code == 2
+    assert "  statsu:x\n  ^^^" in said.err
