@@ -173,6 +173,7 @@ def validate(
 ) -> int:
     """Check workflow files: every problem of every file, at its place. Exits 2 if there is an error."""
     from fleetprompt.client.definitions import check_files, check_text, find_files
+    from fleetprompt.client.files import shown
 
     front: Front = ctx.obj
     names = files or [str(front.project.workflows)]
@@ -180,7 +181,7 @@ def validate(
     places = [front.here / name for name in names if name != "-"]
     if "-" in names:
         checked.append(check_text(sys.stdin.buffer.read(), "<stdin>", front.here))
-    checked += check_files(_shown(path) for path in find_files(places))
+    checked += check_files(Path(shown(path)) for path in find_files(places))
     errors = sum(one.errors for one in checked)
     if form == "json":
         from fleetprompt.client.definitions import as_json
@@ -189,14 +190,6 @@ def validate(
     else:
         _print_problems(front, checked, errors)
     return 2 if errors else 0
-
-
-def _shown(path: Path) -> Path:
-    """The path as people would write it from here."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path
 
 
 def _print_problems(front: Front, checked: list[Checked], errors: int) -> None:

@@ -102,10 +102,14 @@ def find_workflow(front: Front, text: str) -> tuple[str, str]:
 async def start_and_wait(front: Front, request: StartRun, manner: Manner) -> int:
     """Start a run in this process if no other holds the engine, and wait for it."""
     from fleetprompt.client.opening import open_console
-    from fleetprompt.client.starting import given_inputs
+    from fleetprompt.client.starting import given_inputs, refused_inputs
 
     if request.files:
-        given_inputs(request.files[0].plan, request)  # What is refused leaves no store behind.
+        # What is refused leaves no store behind.
+        file = request.files[0]
+        _, problems = given_inputs(file.plan, request)
+        if problems:
+            raise refused_inputs(file.plan, problems, file.text, file.named)
     console = await open_console(front.place, "prefer", what="fleet run")
     try:
         run_id = await console.start(request)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import uuid_utils
 
-from fleetprompt.client.files import WorkflowFile, source_of
+from fleetprompt.client.files import WorkflowFile, load_file, shown, source_of
 from fleetprompt.client.protocol import Progress, StartRun, TakenUp, Where
 from fleetprompt.client.reading import Reading
-from fleetprompt.client.starting import given_inputs
+from fleetprompt.client.starting import given_inputs, refused_inputs
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import NotFound, Refused
+from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.definition.problems import did_you_mean
 from fleetprompt.engine.ports import LogLine, Store, Stored, Workflow
 from fleetprompt.engine.runtime.bus import validate
 from fleetprompt.engine.runtime.clock import SystemClock
@@ -40,6 +42,8 @@ class StoreConsole(Reading):
 
     where: Where = "none"
     taken_up = TakenUp()
+    _root = Path()
+    """The project's folder, from which the paths of workflow files are kept."""
 
     def _signal(self, type_: str, subject: str, data: dict[str, Any], by: str, key: str = "") -> Signal:
         return Signal(
@@ -71,7 +75,9 @@ class StoreConsole(Reading):
             data["priority"] = request.priority
         if request.files:
             file = request.files[0]
-            data["inputs"] = given_inputs(file.plan, request)
+            data["inputs"], problems = given_inputs(file.plan, request)
+            if problems:
+                raise refused_inputs(file.plan, problems, file.text, file.named)
             for each in reversed(request.files):
                 await self._register(each)
             source = await asyncio.to_thread(source_of, file)
@@ -80,14 +86,27 @@ class StoreConsole(Reading):
             data["workflow"] = request.workflow
             known = await self.store.catalog.workflow(request.workflow, self.tenant)
             if known is None:
-                raise NotFound(
-                    f"there is no workflow `{request.workflow}`", hint="give its file, or see `fleet workflows`"
-                )
-            data["inputs"] = given_inputs(await self.plan(known.plan), request)
+                meant = did_you_mean(request.workflow, [workflow.name for workflow in await self.workflows()])
+                hint = meant or "give its file, or see `fleet workflows`"
+                raise NotFound(f"there is no workflow `{request.workflow}`", hint=hint)
+            plan = await self.plan(known.plan)
+            data["inputs"], problems = given_inputs(plan, request)
+            if problems:
+                text, named = await self._text(known)
+                raise refused_inputs(plan, problems, text, named)
         result = await self._send(self._signal(types.START, "", data, request.by, request.key))
         if result.status == "refused":
             raise Refused(result.reason)
         return result.run
+
+    async def _text(self, workflow: Workflow) -> tuple[str, str]:
+        """The YAML of a workflow and what people call its file; if that says something else by now, what was kept."""
+        path = self._root / workflow.file if workflow.file else None
+        named = shown(path) if path is not None else workflow.name
+        with suppress(FleetError):
+            if path is not None and (file := load_file(path)).digest == workflow.plan:
+                return file.text, named
+        return await self.source(workflow.plan), named
 
     async def command(self, type_: str, run: str, *, by: str, data: dict[str, Any] | None = None) -> Result:
         """Send a command about a run and wait for the answer."""
@@ -127,6 +146,7 @@ class EmbeddedConsole(StoreConsole):
     def __init__(self, engine: Engine, lock: EngineLock | None, wire: Wire | None) -> None:
         super().__init__(engine.store, engine.clock)
         self.engine = engine
+        self._root = Path(engine.directory)
         self._lock = lock
         self._wire = wire
         found = engine.recovered

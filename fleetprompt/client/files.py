@@ -72,6 +72,14 @@ def load_file(path: Path) -> WorkflowFile:
     )
 
 
+def shown(path: Path | str) -> str:
+    """The path as people would write it from here."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def source_of(file: WorkflowFile) -> Source:
     """Where a file comes from: its commit, and whether it differs from it."""
     path = Path(file.file)

@@ -215,9 +215,30 @@ def test_what_is_refused_has_its_place_and_leaves_nothing_behind(fleet: Fleet) -
     assert said.code == 2
     assert "needs.yaml:2:1: bad-input unknown input `m` (inputs: n)\n" in said.err
     assert "needs.yaml:3:3: bad-input input `n` must be of type integer\n" in said.err
+    assert not list((fleet.root / ".fleet").iterdir())
     fleet.write("parent", "name: parent\nsteps:\n  - {id: a, type: workflow, workflow: child}\n")
     fleet.write("child", "name: child\nsteps:\n  - {id: a, type: shel}\n")
     said = fleet("run", "parent.yaml")
     assert said.code == 2
     assert said.err.startswith("child.yaml:3:19: unknown-type")
     assert not list((fleet.root / ".fleet").iterdir())
+
+
+def test_a_workflow_that_is_run_by_name_has_its_places_too(fleet: Fleet) -> None:
+    text = "name: needs\ninputs:\n  n: {type: integer}\nsteps:\n  - {id: a, type: transform, output: 1}\n"
+    file = fleet.write("needs", text)
+    fleet.ok("run", "needs.yaml", "-i", "n=1")
+    said = fleet("run", "needs")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("needs.yaml:3:3: bad-input missing input `n` (integer)\n")
+    file.write_text("# a remark\n" + text)
+    assert fleet("run", "needs", "-i", "m=1").err.startswith(
+        "needs.yaml:3:1: bad-input unknown input `m` (inputs: n)\n"
+    )
+    file.unlink()
+    said = fleet("run", "needs", "-i", "n=many")
+    assert said.err.startswith(
+        "needs.yaml:3:3: bad-input input `n` must be of type integer\n    |   n: {type: integer}\n"
+    )
+    assert len(fleet.runs()) == 1
+    assert "did you mean `needs`?" in fleet("run", "neds").err
