@@ -12,6 +12,7 @@ from fleetprompt.cli.render import failure_lines, head_line, plain, tree_lines
 from fleetprompt.cli.tree import Tree, fitted
 from fleetprompt.cli.values import block
 from fleetprompt.cli.wording import NANO, rfc3339, short
+from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import Blob
 from fleetprompt.engine.core.state import Run, Step
 
@@ -66,8 +67,8 @@ def step_object(step: Step, now: float) -> dict[str, Any]:
     }
 
 
-def run_object(tree: Tree, output: Any = None) -> dict[str, Any]:
-    """A run as `fleet run --json` prints it: always the same keys."""
+def run_object(tree: Tree, output: Any = None, held: str = "") -> dict[str, Any]:
+    """A run as `fleet run --json` prints it: always the same keys. `held` is why the engine does nothing for it."""
     run = tree.run
     created = tree.created
     now = time.time()
@@ -77,7 +78,7 @@ def run_object(tree: Tree, output: Any = None) -> dict[str, Any]:
         "status": tree.status,
         "waiting_on": run.waiting_on if tree.status == "waiting" else None,
         "output": value_object(run.output, run.output_blob, output),
-        "error": error_object(run.error),
+        "error": error_object(Failure("INTERNAL", held, hint=HELD_HINT) if held else run.error),
         "created_at": rfc3339(created.at if created else None),
         "started_at": rfc3339(run.started_at),
         "finished_at": rfc3339(run.finished_at),
@@ -122,6 +123,20 @@ def next_lines(tree: Tree, *, embedded: bool) -> list[Text]:
         commands.append(("resume", f"fleet resume {id_}"))
     commands.append(("go on", f"fleet recover {id_}") if embedded else ("look", f"fleet show {id_}"))
     return _commands(*commands)
+
+
+HELD_HINT = "`fleet db check` says what is wrong; restore a backup, or try it again with `fleet recover`"
+
+
+def held_lines(run: str, why: str) -> list[Text]:
+    """What can be done about a run for which the engine does nothing any more."""
+    id_ = short(run)
+    return [
+        plain(f"run {id_} is held: {why}", "red"),
+        *_commands(
+            ("what is wrong", "fleet db check"), ("look", f"fleet facts {id_}"), ("try again", f"fleet recover {id_}")
+        ),
+    ]
 
 
 def _commands(*commands: tuple[str, str]) -> list[Text]:

@@ -55,7 +55,7 @@ def run(
 ) -> int:
     """Run a workflow and watch it.
 
-    Exit codes: 0 completed, 1 failed, 2 usage or validation, 3 still waiting, 4 cancelled, 5 timeout.
+    Exit codes: 0 completed, 1 failed or held, 2 usage or validation, 3 still waiting, 4 cancelled, 5 timeout.
     """
     from fleetprompt.cli.values import pair, read_mapping
     from fleetprompt.cli.watching import Manner
@@ -168,11 +168,8 @@ async def _recover(front: Front, names: list[str], manner: Manner) -> int:
         roots = list(dict.fromkeys([*await _going_on(console), *wanted]))
         for run in wanted:
             await console.adopt(run)  # pyright: ignore[reportAttributeAccessIssue] mode `engine` gives an embedded one
-        if not manner.quiet:
-            for run in console.taken_up.corrupt:
-                front.terminal.say(plain(f"run {run} is held: its journal is damaged, see `fleet db check`", "red"))
-            if console.taken_up.signals:
-                front.terminal.say(plain(f"{count(console.taken_up.signals, 'recorded signal')} carried out", "dim"))
+        if console.taken_up.signals and not manner.quiet:
+            front.terminal.say(plain(f"{count(console.taken_up.signals, 'recorded signal')} carried out", "dim"))
     except BaseException:
         await console.close()
         raise
@@ -194,7 +191,7 @@ async def _going_on(console: EmbeddedConsole | AttachedConsole) -> list[str]:
     """Runs at the top of their family that go on now, the oldest first."""
     from fleetprompt.engine.ports import Page
 
-    found = dict.fromkeys(console.taken_up.runs)
+    found = dict.fromkeys((*console.taken_up.runs, *console.taken_up.corrupt))
     heads, _ = await console.runs("status:pending,running", Page(limit=10_000, oldest_first=True))
     found |= dict.fromkeys(head.id for head in heads)
     known = {head.id: head for head in heads}
@@ -208,7 +205,7 @@ async def _going_on(console: EmbeddedConsole | AttachedConsole) -> list[str]:
 
 
 async def _wait(front: Front, console: EmbeddedConsole | AttachedConsole, roots: list[str], manner: Manner) -> int:
-    from fleetprompt.cli.outcome import exit_code
+    from fleetprompt.cli.outcome import FAILED, exit_code
     from fleetprompt.cli.watching import Watch
 
     embedded = console.where == "embedded"
@@ -218,11 +215,11 @@ async def _wait(front: Front, console: EmbeddedConsole | AttachedConsole, roots:
     _report(front, watch, ending, manner, embedded)
     if ending == "stopped":
         return watch.stopped_by
-    return exit_code(trees, len(roots))
+    return FAILED if ending == "held" else exit_code(trees, len(roots))
 
 
 def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded: bool) -> None:
-    from fleetprompt.cli.outcome import final_lines, next_lines, result_lines, run_object
+    from fleetprompt.cli.outcome import final_lines, held_lines, next_lines, result_lines, run_object
     from fleetprompt.cli.render import head_line, plain
     from fleetprompt.cli.wording import count
 
@@ -230,7 +227,8 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
     following = watch.following
     trees = [following.trees[root] for root in following.roots if root in following.trees]
     if manner.json:
-        objects: list[Any] = [run_object(tree, watch.outputs.get(tree.id)) for tree in trees]
+        held = watch.held if ending == "held" else {}
+        objects: list[Any] = [run_object(tree, watch.outputs.get(tree.id), held.get(tree.id, "")) for tree in trees]
         terminal.json(objects if manner.listed or not objects else objects[0])
     if manner.quiet:
         return
@@ -243,6 +241,11 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
     if ending == "stopped":
         text = "parked: nothing is lost" if embedded else "left; the run goes on in the other process"
         terminal.say(plain(text, "yellow"))
+    if ending == "held":
+        for run, why in watch.held.items():
+            # Where lines are printed the engine's complaint is one of them.
+            terminal.say(*held_lines(run, why if watch.drawing else "nothing is done for it any more"))
+        return
     messages = list(dict.fromkeys(front.engine_messages[watch.told :]))
     for message in messages[:MESSAGES]:
         terminal.say(plain(f"engine: {message}", "yellow"))

@@ -32,8 +32,9 @@ from fleetprompt.engine.core.gate import Gate
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
 
-Ending = Literal["over", "stopped", "idle", "orphaned"]
-"""Every run is over; somebody stopped the watch; nothing is active any more; the engine that drove them is gone."""
+Ending = Literal["over", "stopped", "idle", "orphaned", "held"]
+"""Every run is over; somebody stopped the watch; nothing is active any more; the engine that drove them is gone; the
+engine does nothing for them any more."""
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_SECONDS = 0.5
@@ -78,6 +79,8 @@ class Watch:
         """Approvals that are not to be asked about again."""
         self.outputs: dict[str, Any] = {}
         """Large outputs of runs, by run."""
+        self.held: dict[str, str] = {}
+        """Why the engine does nothing for a run any more, by run; set when that ended the watch."""
         self.told = 0
         """How many complaints of the engine were printed."""
         self._stop = asyncio.Event()
@@ -114,13 +117,14 @@ class Watch:
             works = [
                 self.following.until(lambda: self.following.done),
                 self._stop.wait(),
-                self._until_idle(),
+                self._until_idle(console),
                 self._until_orphaned(console),
+                self._until_held(console),
                 self._read(console),
                 self._redraw(),
                 self._answer(console),
             ]
-            endings: list[Ending] = ["over", "stopped", "idle", "orphaned"]
+            endings: list[Ending] = ["over", "stopped", "idle", "orphaned", "held"]
             return endings[await race(*works)]
 
     async def _finish(self, console: EmbeddedConsole | AttachedConsole, ending: Ending) -> None:
@@ -212,22 +216,22 @@ class Watch:
         self.stopped_by = 128 + number
         self._stop.set()
 
-    async def _until_idle(self) -> None:
+    async def _until_idle(self, console: EmbeddedConsole | AttachedConsole) -> None:
         """Without waiting: until nothing goes on in any of the runs."""
         if self._manner.wait:
             await asyncio.Event().wait()
         while True:
-            await self.following.until(self._idle)
+            await self.following.until(lambda: self._idle(console))
             facts = self.following.facts
             await asyncio.sleep(QUIET_SECONDS)
-            if facts == self.following.facts and self._idle():
+            if facts == self.following.facts and self._idle(console):
                 return
 
-    def _idle(self) -> bool:
-        following = self.following
-        return all(root in following.trees for root in following.roots) and all(
-            tree.run.ended or tree.run.status in ("waiting", "pending") for tree in following.trees.values()
-        )
+    def _idle(self, console: EmbeddedConsole | AttachedConsole) -> bool:
+        trees, roots = self.following.trees, self.following.roots
+        if any(root not in trees or self._holding(console, root) for root in roots):
+            return False
+        return all(map(_resting, trees.values()))
 
     async def _until_orphaned(self, console: EmbeddedConsole | AttachedConsole) -> None:
         """Until the engine in another process is gone. What nobody drives for a moment may be between two engines."""
@@ -235,6 +239,27 @@ class Watch:
         while missed < 2:
             await asyncio.sleep(LOOK_SECONDS)
             missed = missed + 1 if console.where == "none" else 0
+
+    async def _until_held(self, console: EmbeddedConsole | AttachedConsole) -> None:
+        """Until the engine does nothing any more for what is left: neither will there be a fact that tells of it."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            trees, wait = self.following.trees, self._manner.wait
+            open_ = [root for root in self.following.roots if root not in trees or trees[root].finished is None]
+            holding = {root: self._holding(console, root) for root in open_}
+            if all(found or (not wait and root in trees and _resting(trees[root])) for root, found in holding.items()):
+                self.held = dict(held for found in holding.values() for held in found)
+                if self.held:
+                    return
+
+    def _holding(self, console: EmbeddedConsole | AttachedConsole, run: str) -> list[tuple[str, str]]:
+        """What holds a run, and why: itself, or the children that it waits for."""
+        if why := console.held(run):
+            return [(run, why)]
+        tree = self.following.trees.get(run)
+        if tree is None or tree.run.status != "waiting":
+            return []
+        return [found for child in tree.children for found in self._holding(console, child)]
 
     # ------------------------------------------------------------ approvals
 
@@ -340,6 +365,10 @@ class Watch:
                 self._settled.add(asked)
             else:
                 self._later.add(asked)
+
+
+def _resting(tree: Tree) -> bool:
+    return tree.run.ended or tree.run.status in ("waiting", "pending")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from fleetprompt.client.protocol import Progress, StartRun, TakenUp, Where
 from fleetprompt.client.reading import Reading
 from fleetprompt.client.starting import given_inputs, refused_inputs
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
+from fleetprompt.engine.core.errors import FleetError, NotFound, Refused, StoreUnavailable
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.definition.problems import did_you_mean
 from fleetprompt.engine.ports import LogLine, Store, Stored, Workflow
@@ -133,6 +133,10 @@ class StoreConsole(Reading):
         }
         return await self._send(self._signal(types.VOTE, found.run, data, by))
 
+    def held(self, run: str) -> str:
+        """Nothing is known of an engine in another process."""
+        return ""
+
     async def set_workflow(self, name: str, status: str, *, by: str) -> Result:
         """Pause, activate or archive a workflow."""
         return await self._send(self._signal(types.SET_WORKFLOW, name, {"workflow": name, "status": status}, by))
@@ -173,8 +177,14 @@ class EmbeddedConsole(StoreConsole):
                 self._lock.release()
 
     async def adopt(self, run: str) -> None:
-        """Go on with a run that another engine has left, or that waits for something."""
-        driver = await self.engine.driver(run)
+        """Go on with a run that another engine has left, or that waits; one that cannot be read is held."""
+        try:
+            driver = await self.engine.driver(run)
+        except StoreUnavailable:
+            raise
+        except FleetError as error:
+            self.engine.trouble(f"run {run} is held", error)
+            return
         if driver is not None:
             driver.wake()
 
@@ -193,6 +203,10 @@ class EmbeddedConsole(StoreConsole):
         """Facts and log lines as they come."""
         async for entry in self.engine.feed.watch(self.store.journal, after, run):
             yield entry if isinstance(entry, Stored) else Progress(*entry)
+
+    def held(self, run: str) -> str:
+        """Why the engine does nothing for a run any more."""
+        return self.engine.held(run)
 
     async def health(self) -> dict[str, Any]:
         """The engine in figures."""

@@ -63,6 +63,45 @@ def test_an_interrupt_is_130(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> N
     assert fleet("runs") == (130, "", "")
 
 
+SPOIL = """
+import sqlite3
+store = sqlite3.connect(".fleet/fleet.db", timeout=60)
+store.execute("UPDATE journal SET data = X'00' WHERE n = 2")
+store.execute(
+    "INSERT INTO journal SELECT seq + 1000, tenant, run, n + 1, type, at, data FROM journal ORDER BY seq DESC LIMIT 1"
+)
+store.commit()
+"""
+SPOILED = """
+name: spoiled
+steps:
+  - {id: spoil, type: shell, argv: [%s, spoil.py], repeat: safe}
+  - {id: after, type: transform, output: 1}
+"""
+
+
+def test_a_run_that_becomes_held_is_not_waited_for(fleet: Fleet) -> None:
+    (fleet.root / "spoil.py").write_text(SPOIL)
+    fleet.write("spoiled", SPOILED % sys.executable)
+    fleet.write("parent", "name: parent\nsteps: [{id: child, type: workflow, workflow: spoiled}]")
+    said = fleet("run", "spoiled.yaml")
+    run = fleet.runs()[0]["id"]
+    assert said.code == 1
+    assert f"engine: run {run} is held: the journal of run {run} is damaged at fact 2" in said.err
+    assert f"run {run[-8:]} is held: nothing is done for it any more\n" in said.err
+    assert "fleet db check" in said.err
+    for command in (["recover"], ["recover", run], ["recover", "--no-wait"]):
+        said = fleet(*command, "--json", "--quiet")
+        assert (said.code, [one["id"] for one in said.json]) == (1, [run]), command
+        assert said.json[0]["error"]["code"] == "INTERNAL"
+        assert "damaged at fact 2" in said.json[0]["error"]["message"]
+    fleet.ok("run", "quick.yaml")
+    (fleet.root / ".fleet/fleet.db").unlink()
+    said = fleet("run", "parent.yaml")
+    assert said.code == 1
+    assert f"run {fleet.runs('wf:spoiled')[0]['id'][-8:]} is held" in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -176,7 +176,7 @@ def test_a_store_that_is_away_for_a_while_delays_and_reorders_nothing() -> None:
 
     world = tell(story, LINE)
     check_end(world)
-    assert any("StoreUnavailable" in what for _, _, what in world.troubles)
+    assert any("database is locked" in what for _, _, what in world.troubles)
 
 
 def test_a_run_whose_facts_cannot_be_stored_is_held_and_answers() -> None:

@@ -238,7 +238,8 @@ class Engine:
     def trouble(self, where: str, error: BaseException) -> None:
         """Record that something went wrong in the engine itself."""
         hint = f" ({error.hint})" if isinstance(error, FleetError) and error.hint else ""
-        what = self.secrets.redact(f"{type(error).__name__}: {error}{hint}")
+        kind = "" if isinstance(error, FleetError) else f"{type(error).__name__}: "
+        what = self.secrets.redact(f"{kind}{error}{hint}")
         log.warning("%s: %s", where, what, exc_info=error if not isinstance(error, FleetError) else None)
         self.troubles.append((self.now(), where, what))
         del self.troubles[:-100]
@@ -246,6 +247,12 @@ class Engine:
     def _clock_was_set_back(self, seconds: float) -> None:
         hint = "times that are recorded are ahead of the clock until it has caught up, or this process is started again"
         self.trouble("clock", FleetError(f"the clock was set back by {seconds:,.0f} s; timers go on", hint=hint))
+
+    def held(self, run_id: str) -> str:
+        """Why nothing is done for a run any more, though it is not over; empty while it can go on."""
+        told = [what for _, where, what in self.troubles if where == f"run {run_id} is held"]
+        driver = self.live.get(run_id)
+        return told[-1] if told else "the engine's log says why" if driver is not None and driver.held else ""
 
     # ------------------------------------------------------------ recovery
 
