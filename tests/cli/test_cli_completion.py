@@ -31,7 +31,7 @@ def test_commands_runs_and_files_are_completed(fleet: Fleet, monkeypatch: pytest
 
 def test_the_script_can_be_shown(fleet: Fleet) -> None:
     process = fleet.process("--show-completion", "bash")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert b"complete -o default -F _fleet_completion fleet" in out
     assert err == b""
 

@@ -11,7 +11,7 @@ from cli_kit import Fleet
 
 def test_the_demo_runs_by_itself(fleet: Fleet) -> None:
     process = fleet.process("demo", "--json")
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate(timeout=120)
     said = err.decode()
     assert process.returncode == 0, said
     assert "NOBODY IS ASKED: the repair will be approved as `demo-operator`" in said
@@ -30,6 +30,6 @@ def test_the_demo_runs_by_itself(fleet: Fleet) -> None:
 def test_a_world_that_does_not_come_up_is_an_answer(fleet: Fleet) -> None:
     (fleet.root / "taken").write_text("this is a file")
     process = fleet.process("demo", "--directory", "taken", stdout=subprocess.DEVNULL)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode in (2, 70)
     assert b"Traceback" not in err

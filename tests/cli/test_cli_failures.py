@@ -65,7 +65,7 @@ def test_an_interrupt_is_130(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> N
 
 SPOIL = """
 import sqlite3
-store = sqlite3.connect(".fleet/fleet.db", timeout=60)
+store = sqlite3.connect(".fleet/fleet.db", timeout=120)
 store.execute("UPDATE journal SET data = X'00' WHERE n = 2")
 store.execute(
     "INSERT INTO journal SELECT seq + 1000, tenant, run, n + 1, type, at, data FROM journal ORDER BY seq DESC LIMIT 1"
@@ -166,5 +166,5 @@ def test_validate_imports_no_database_and_no_terminal_library(tmp_path: Path) ->
 
 def test_the_process_returns_what_main_returns(fleet: Fleet) -> None:
     process = fleet.process("run", "failing.yaml", "--quiet")
-    assert process.wait(timeout=30) == 1
+    assert process.wait(timeout=120) == 1
     assert main(["--version"]) == 0

@@ -419,7 +419,7 @@ def test_hostile_files_give_a_problem(case: str) -> None:
         "assert not document.complete or document.problems[0].code == 'control-character'\n"
     )
     started = time.monotonic()
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     assert time.monotonic() - started < 30
 
 
@@ -434,7 +434,7 @@ def test_the_loader_works_without_libyaml() -> None:
         "for text in ('a: \"\\\\UFFFFFFFF\"', 'a: [', 'a:\\n\\tb', '[' * 5000, '- ' * 5000, 'a: *b', '\\ud800'):\n"
         "    assert load_document(text, 'f').problems, text\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_reading_yaml_imports_no_models() -> None:
@@ -443,7 +443,7 @@ def test_reading_yaml_imports_no_models() -> None:
         "from fleetprompt.engine.definition.yaml import load_document\n"
         "assert 'pydantic' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parents[2])
 
 
 @given(yaml_soup)

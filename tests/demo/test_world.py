@@ -21,7 +21,7 @@ from fleetprompt.demo import shop
 from fleetprompt.demo.world import World, start
 
 
-def eventually(condition: Callable[[], object], seconds: float = 8.0) -> object:
+def eventually(condition: Callable[[], object], seconds: float = 120.0) -> object:
     """The first true answer of `condition`, asked again and again for a bounded time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

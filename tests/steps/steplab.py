@@ -21,7 +21,7 @@ def failure(outcome: Any) -> Any:
     return outcome.error
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
     """Wait for what other tasks, threads or processes bring about."""
     end = time.monotonic() + seconds
     while not condition():

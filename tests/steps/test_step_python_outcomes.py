@@ -116,7 +116,7 @@ async def test_nothing_that_is_raised_ends_the_engine(call: Any, kind: str, stat
 
 @pytest.mark.parametrize("statement", ["raise StopIteration", "raise KeyboardInterrupt", "raise GeneratorExit"])
 async def test_nor_in_a_thread(call: Any, statement: str) -> None:
-    assert failure(await asyncio.wait_for(call(f"def f(): {statement}"), 5)).retryable is True
+    assert failure(await asyncio.wait_for(call(f"def f(): {statement}"), 120)).retryable is True
 
 
 async def test_permanent_and_retry_after(call: Any) -> None:

@@ -78,7 +78,7 @@ async def test_cancelled_twice_kills_at_once(make: Any) -> None:
     assert not task.done()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 120)
     await until(lambda: not alive(ctx.notes[0][2]["pid"]))
 
 
@@ -91,7 +91,7 @@ async def test_cancelled_while_it_starts(make: Any, turns: int) -> None:
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 120)
     await until(lambda: not [c for c in psutil.Process().children() if c.pid not in before and alive(c.pid)])
 
 
@@ -133,7 +133,7 @@ async def test_without_a_kernel_that_tells_of_exits(make: Any, monkeypatch: pyte
     await until(lambda: ctx.logged("stdout"))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 120)
     await until(lambda: not alive(ctx.notes[0][2]["pid"]))
 
 
@@ -239,7 +239,7 @@ asyncio.run(Shell.perform(ctx))
         engine.kill()
     assert alive(who["pid"])
     assert kill_orphan(*known)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 120
     while alive(who["pid"]):
         assert time.monotonic() < end
 
@@ -267,7 +267,7 @@ asyncio.run(Shell.perform(ctx))
         pid = int(engine.stdout.readline())
         assert alive(pid)
         engine.kill()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 120
     while alive(pid):
         assert time.monotonic() < end
     assert not mark.exists()
