@@ -49,14 +49,66 @@ def test_the_second_engine_is_told_who_the_first_one_is(tmp_path: Path) -> None:
 def test_who_only_looks_keeps_no_engine_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "engine.lock"
     path.touch()
-    with looked_at(path), pytest.raises(EngineIsRunning):
-        EngineLock(path).acquire("fleet")
+    left = 100
     looks = looked_at(path)
     looks.__enter__()
-    monkeypatch.setattr(engine_lock.time, "sleep", lambda _: looks.__exit__(None, None, None))
+
+    def look_on(_: float) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            looks.__exit__(None, None, None)
+
+    monkeypatch.setattr(engine_lock.time, "sleep", look_on)
     lock = EngineLock(path)
     lock.acquire("fleet")
+    assert left == 0
     lock.release()
+
+
+def test_lookers_who_never_stop_are_not_taken_for_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "engine.lock"
+    path.touch()
+    monkeypatch.setattr(engine_lock, "PATIENCE", 0.0)
+    with looked_at(path), pytest.raises(StoreUnavailable, match="looking") as failed:
+        EngineLock(path).acquire("fleet")
+    assert str(path) in failed.value.hint
+
+
+def test_who_finds_an_engine_does_not_wait_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_: float) -> None:
+        raise AssertionError("an engine was waited for")
+
+    first = EngineLock(tmp_path / "engine.lock")
+    first.acquire("fleet run")
+    monkeypatch.setattr(engine_lock.time, "sleep", never)
+    with pytest.raises(EngineIsRunning):
+        EngineLock(tmp_path / "engine.lock").acquire("fleet run")
+    first.release()
+
+
+def test_two_who_look_all_the_time_never_refuse_an_engine_its_lock(tmp_path: Path) -> None:
+    path = tmp_path / "engine.lock"
+    path.touch()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            engine_holder(path)
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(100):
+            lock = EngineLock(path)
+            lock.acquire("fleet")
+            assert engine_holder(path) is not None
+            lock.release()
+    finally:
+        over.set()
+        for looker in lookers:
+            looker.join()
 
 
 def test_a_lock_that_cannot_be_made_is_explained(tmp_path: Path) -> None:

@@ -1,10 +1,15 @@
-"""One engine per SQLite store: a lock on a file beside it, released by the kernel when the process dies."""
+"""One engine per SQLite store: a lock on a file beside it, released by the kernel when the process dies.
+
+The engine holds it exclusively and writes into the file who it is. Who looks whether an engine runs takes it shared,
+for as long as looking takes: many can look at once, and a lock that can be had shared is held by no engine.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +17,9 @@ from typing import Any
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
 
-LOOKS = 4
-LOOK_SECONDS = 0.02
+PATIENCE = 5.0
+"""Seconds that an engine waits for those who look. Each of them takes a fraction of a millisecond."""
+LONGEST_PAUSE = 0.005
 
 
 class EngineIsRunning(FleetError):
@@ -36,12 +42,14 @@ class EngineLock:
         self._fd: int | None = None
 
     def acquire(self, what: str) -> None:
-        """Take the lock. Raises `EngineIsRunning`, and `StoreUnavailable` where there can be no lock."""
+        """Take the lock. Raises `EngineIsRunning`, and `StoreUnavailable` where it cannot be had.
+
+        Blocks for a moment where others look, for `PATIENCE` at most.
+        """
         fd = -1
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if not _locked(fd):
-                raise EngineIsRunning(_read(fd))
+            _lock(fd, self._path)
             os.ftruncate(fd, 0)
             os.pwrite(fd, json.dumps({"pid": os.getpid(), "what": what}).encode(), 0)
             self._fd = fd
@@ -63,16 +71,28 @@ class EngineLock:
             self._fd = None
 
 
-def _locked(fd: int) -> bool:
-    """Whether the lock is ours now. Who only looks whether an engine runs holds it, too, but not for long."""
-    for _ in range(LOOKS):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(LOOK_SECONDS)
-        else:
-            return True
-    return False
+def _lock(fd: int, path: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not _have(fd, fcntl.LOCK_EX):
+        if not _have(fd, fcntl.LOCK_SH):
+            raise EngineIsRunning(_read(fd))
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        if time.monotonic() > deadline:
+            raise StoreUnavailable(
+                "the lock of the engine cannot be taken: somebody keeps looking whether an engine runs",
+                where=str(path),
+                hint=f"try again; `fuser -v {path}` shows who has it open",
+            )
+        # Two that want to be the engine look, too: they must not do so in step.
+        time.sleep(random.uniform(0, LONGEST_PAUSE))
+
+
+def _have(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def engine_holder(path: Path) -> dict[str, Any] | None:
@@ -82,12 +102,8 @@ def engine_holder(path: Path) -> dict[str, Any] | None:
     except OSError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read(fd)
+        return None if _have(fd, fcntl.LOCK_SH) else _read(fd)
     except OSError:
-        return None
-    else:
         return None
     finally:
         os.close(fd)
