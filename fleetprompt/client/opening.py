@@ -122,9 +122,8 @@ async def _embed(place: Place, store: Store, lock: EngineLock | None, recover: b
     wire = None
     try:
         await engine.open()
-        wire = Wire(engine, place.socket) if place.socket is not None else None
-        if wire is not None:
-            await wire.open()
+        wire = Wire(engine, place.socket)
+        await wire.open()
     except BaseException:
         await EmbeddedConsole(engine, lock, wire).close()
         raise

@@ -239,6 +239,7 @@ def test_a_slot_that_another_engine_holds_is_asked_for_again() -> None:
         assert begun(world) == ["warm-up"]
         assert world.disk.runs["run-0"].status == "pending"
         world.disk.claims[key].clear()
+        await engine.others_wrote()
         assert await world.over("run-0") == ["completed"]
 
     check_end(tell(story, LIMITED))
@@ -266,6 +267,7 @@ steps:
         await start(world, "sides", "run-0")
         await asyncio.sleep(10)
         world.disk.claims[key].clear()
+        await engine.others_wrote()
         assert await world.over("run-0") == ["completed"]
         assert len(world.deeds.calls) == 6
 

@@ -281,7 +281,7 @@ class Driver:
         run.room = self._room
         engine.slots.review(run)
         if isinstance(error, ClaimRefused):
-            engine.slots.refused(error)
+            engine.slots.refused(error, entry.tenant)
         self.turn()
 
     async def _written(self, entry: Append) -> int | None:

@@ -64,7 +64,7 @@ class Limits(Struct, frozen=True):
     """How much an engine does at a time."""
 
     max_runs: int | None = None
-    """Active runs in the whole fleet; None: no limit."""
+    """Active runs of a tenant in the whole fleet; None: no limit."""
     pools: Mapping[str, int] = {}
     threads: int = THREADS
     grace: float = 10.0
@@ -339,6 +339,12 @@ class Engine:
             return
         if driver is not None:
             driver.wake()
+
+    async def others_wrote(self) -> None:
+        """Another process has written to the store: see what is there for this engine."""
+        self.slots.others_wrote()
+        await self.workflows.refresh()
+        await self.bus.drain()
 
     # ------------------------------------------------------------ runs
 

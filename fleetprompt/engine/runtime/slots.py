@@ -1,6 +1,9 @@
 """Slots: who may run now. Requests queue by priority and age; the store has the last word when a claim is taken.
 
 Whoever wants several slots gets them together or waits without any, so that no two can wait for each other.
+
+Who holds what is read once for each scope, and kept by what becomes durable here. Nothing is looked at again and
+again: what other engines of the same store give back is read when `others_wrote` says that there may be something.
 """
 
 from __future__ import annotations
@@ -18,23 +21,28 @@ if TYPE_CHECKING:
     from fleetprompt.engine.runtime.driver import Driver
     from fleetprompt.engine.runtime.engine import Engine
 
-RECHECK_SECONDS = 1.0
-"""How soon a slot that another engine holds is asked for again."""
+KEPT_SECTIONS = 1_000
+"""Above so many, those that nobody holds or wants are forgotten: a file may make a group for every run."""
 
 Who = tuple[str, str]
 """Run and path, as claims are kept: a step's path, `@` for the run's own group, empty for its other slots."""
 Want = tuple[str, Slot]
 """A slot, and the path under which it will be held."""
+Scope = tuple[str, str]
+"""Tenant and scope: what tenants call by the same name is not the same."""
 
 
 class Request:
     """A run (empty path) or a step that wants slots."""
 
-    __slots__ = ("driver", "live", "on_conflict", "order", "path", "replaced", "wants")
+    __slots__ = ("driver", "live", "on_conflict", "order", "path", "replaced", "tenant", "wants")
 
     def __init__(
         self, driver: Driver, path: str, wants: tuple[Want, ...], on_conflict: str, order: tuple[int, int, int]
     ) -> None:
+        created = driver.run.created
+        assert created is not None
+        self.tenant = created.tenant
         self.driver = driver
         self.path = path
         self.wants = wants
@@ -54,15 +62,20 @@ class Request:
 class Section:
     """One scope: who holds it, as far as this engine knows, and who waits."""
 
-    __slots__ = ("holders", "loaded", "queue", "scope", "watched")
+    __slots__ = ("asked", "holders", "queue", "read", "scope")
 
-    def __init__(self, scope: str) -> None:
+    def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.watched = False
-        """It will be looked at again soon: who holds it may be driven elsewhere, and nobody tells us when it goes."""
         self.holders: dict[Who, int] = {}
         self.queue: list[tuple[tuple[int, int, int], Request]] = []
-        self.loaded = False
+        self.asked = 1
+        """How often there was reason to read the holders."""
+        self.read = 0
+        """How many of these times were over before they were read last."""
+
+    @property
+    def loaded(self) -> bool:
+        return self.read == self.asked
 
     def free(self, slot: Slot, holder: Who) -> bool:
         return holder in self.holders or sum(self.holders.values()) + slot.amount <= slot.limit
@@ -73,11 +86,11 @@ class Slots:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._sections: dict[str, Section] = {}
+        self._sections: dict[Scope, Section] = {}
         self._requests: dict[str, dict[str, Request]] = {}
         """By run and path."""
-        self._held: dict[str, set[tuple[str, str]]] = {}
-        """Run to (scope, path)."""
+        self._held: dict[str, set[tuple[Scope, str]]] = {}
+        """Run to scopes and paths."""
         self._count = 0
         self._loading = False
         self._released: list[Append] = []
@@ -119,25 +132,28 @@ class Slots:
         order = (*place, self._count)
         request = requests[path] = Request(driver, path, wants, on_conflict, order)
         for _, slot in wants:
-            section = self._sections.setdefault(slot.scope, Section(slot.scope))
-            heappush(section.queue, (order, request))
+            heappush(self._section((request.tenant, slot.scope)).queue, (order, request))
         self._consider(request)
+
+    def _section(self, scope: Scope) -> Section:
+        found = self._sections.get(scope)
+        if found is None:
+            found = self._sections[scope] = Section(scope)
+        return found
 
     def _consider(self, request: Request) -> bool:
         """Grant a request if everything it wants is free; False when it has to wait."""
-        run = request.driver.run.id
-        found = [(self._sections[slot.scope], slot, (run, path)) for path, slot in request.wants]
+        run, tenant = request.driver.run.id, request.tenant
+        found = [(self._sections[tenant, slot.scope], slot, (run, path)) for path, slot in request.wants]
         if not all(section.loaded for section, _, _ in found):
             self._load()
             return False
-        full = [section for section, slot, holder in found if not section.free(slot, holder)]
-        if full:
-            self._watch(full)
+        if not all(section.free(slot, holder) for section, slot, holder in found):
             self._conflict(request)
             return False
         for section, slot, holder in found:
             section.holders[holder] = slot.amount
-            self._held.setdefault(run, set()).add((slot.scope, holder[1]))
+            self._held.setdefault(run, set()).add((section.scope, holder[1]))
         self._forget(request)
         slot = request.wants[0][1] if request.wants else Slot("", 0)
         request.driver.grant(request.path, slot)
@@ -149,7 +165,7 @@ class Slots:
         if wanted is None or request.on_conflict == "queue":
             return
         path, slot = wanted
-        section, run = self._sections[slot.scope], request.driver.run
+        section, run = self._sections[request.tenant, slot.scope], request.driver.run
         if section.free(slot, (run.id, path)):
             return
         if request.on_conflict == "skip":
@@ -179,36 +195,38 @@ class Slots:
 
     async def _fill(self) -> None:
         engine = self._engine
+        filled: list[Section] = []
         while missing := [section for section in self._sections.values() if not section.loaded]:
+            filled += missing
             for section in missing:
                 self._released.clear()
-                scope = section.scope
-                holders = await engine.patient(f"slots of {scope}", partial(engine.store.claims.holders, scope))
+                asked = section.asked
+                tenant, scope = section.scope
+                holders = await engine.patient(f"slots of {scope}", partial(engine.store.claims.holders, scope, tenant))
                 gone = self._released
                 self._found(section, [h for h in holders if not any(_releases(e, h.run, h.path) for e in gone)])
+                section.read = asked
         self._loading = False
-        for section in list(self._sections.values()):
+        for section in filled:
             self._pump(section)
 
     def _found(self, section: Section, holders: Sequence[Holder]) -> None:
         """Believe the store, but for what our own runs were granted and may not have taken yet."""
         ours = {who: amount for who, amount in section.holders.items() if who[0] in self._engine.live}
         section.holders = {(holder.run, holder.path): holder.amount for holder in holders} | ours
-        section.loaded = True
         for run, path in section.holders:
             self._held.setdefault(run, set()).add((section.scope, path))
 
-    def _watch(self, sections: Sequence[Section]) -> None:
-        for section in sections:
-            if not section.watched and any(run not in self._engine.live for run, _ in section.holders):
-                section.watched = True
-                self._engine.later(RECHECK_SECONDS, partial(self._recheck, section))
+    def others_wrote(self) -> None:
+        """Another process has written to the store: what it may have given back is asked for again.
 
-    def _recheck(self, section: Section) -> None:
-        section.watched = False
-        if any(request.live for _, request in section.queue):
-            section.loaded = False
-            self._load()
+        One query for each scope that somebody here waits for and that a run holds which is not live here.
+        """
+        live = self._engine.live
+        for section in self._sections.values():
+            if any(request.live for _, request in section.queue) and any(run not in live for run, _ in section.holders):
+                section.asked += 1
+                self._load()
 
     def _pump(self, section: Section) -> None:
         """Grant what has become possible, in order; who waits for something else holds up nobody here."""
@@ -220,7 +238,8 @@ class Slots:
                 continue
             waiting.append(entry)
             run = request.driver.run.id
-            if any(slot.scope == section.scope and not section.free(slot, (run, path)) for path, slot in request.wants):
+            scope = section.scope[1]
+            if any(slot.scope == scope and not section.free(slot, (run, path)) for path, slot in request.wants):
                 break
         for entry in waiting:
             heappush(section.queue, entry)
@@ -237,9 +256,9 @@ class Slots:
     def review(self, run: Run) -> None:
         """Forget slots that were granted to a run and that it has not taken."""
         held = self._held.get(run.id, ())
-        self._release(run.id, [(scope, path) for scope, path in held if not _holds(run, scope, path)])
+        self._release(run.id, [(scope, path) for scope, path in held if not _holds(run, scope[1], path)])
 
-    def _release(self, run: str, gone: Sequence[tuple[str, str]]) -> None:
+    def _release(self, run: str, gone: Sequence[tuple[Scope, str]]) -> None:
         held = self._held.get(run)
         if held is None or not gone:
             return
@@ -252,11 +271,13 @@ class Slots:
                 self._sections[scope].holders.pop((run, path), None)
         for section in sections:
             self._pump(section)
+            if len(self._sections) > KEPT_SECTIONS and not section.holders and not section.queue:
+                self._sections.pop(section.scope, None)
 
-    def refused(self, refusal: ClaimRefused) -> None:
-        """The store knows of holders that we did not: believe it, and ask again later."""
-        section = self._sections.setdefault(refusal.slot.scope, Section(refusal.slot.scope))
-        self._found(section, refusal.holders)
+    def refused(self, refusal: ClaimRefused, tenant: str) -> None:
+        """The store knows of holders that we did not. Those it named may be gone by now: they are read again."""
+        self._section((tenant, refusal.slot.scope)).asked += 1
+        self._load()
 
     def forget(self, run: str) -> None:
         """The run is no longer driven here."""

@@ -39,7 +39,8 @@ _decode = msgspec.json.Decoder(_Request).decode
 class Wire:
     """Listens beside an engine."""
 
-    def __init__(self, engine: Engine, path: Path) -> None:
+    def __init__(self, engine: Engine, path: Path | None) -> None:
+        """Without a path nobody can connect; the store is looked at all the same."""
         self._engine = engine
         self._path = path
         self._server: asyncio.Server | None = None
@@ -49,6 +50,8 @@ class Wire:
     async def open(self) -> None:
         """Listen. Where there can be no socket, others are left to polling."""
         self._poller = asyncio.get_running_loop().create_task(self._poll())
+        if self._path is None:
+            return
         try:
             if len(bytes(self._path)) > LONGEST_PATH:
                 raise OSError(f"{self._path} is too long for a socket")
@@ -65,7 +68,7 @@ class Wire:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
-        if self._server is not None:
+        if self._server is not None and self._path is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
 
@@ -77,8 +80,7 @@ class Wire:
             try:
                 now = await self._engine.store.changed(token)
                 if now != token:
-                    await self._engine.workflows.refresh()
-                    await self._engine.bus.drain()
+                    await self._engine.others_wrote()
                     token = now
             except asyncio.CancelledError:
                 raise
