@@ -128,7 +128,7 @@ class Tree:
     def status(self) -> str:
         """The run's status; between two facts that belong together it goes on, though nothing is started."""
         run = self.run
-        if run.status == "waiting" and not (run.paused or run.agenda or any(run.waiting.values())):
+        if run.status == "waiting" and not (run.paused or run.agenda or run.wants_slot or any(run.waiting.values())):
             return "running"
         return run.status
 

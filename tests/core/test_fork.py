@@ -562,6 +562,7 @@ def test_a_copy_that_is_cancelled_before_it_starts_wants_no_slot_for_a_doubt() -
     later.run.compensate = True
     later.verifies = False
     later.cancel()
+    later.grant()
     later.unknown("a@compensate")
     assert (later.run.waiting["in_doubt"], later.run.wants_slot) == (1, False)
 

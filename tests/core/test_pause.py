@@ -83,13 +83,43 @@ def test_limits_hold_during_a_pause(limit: str) -> None:
     assert play.status() == "timeout"
 
 
-def test_a_paused_run_can_be_cancelled_and_is_compensated() -> None:
-    play = Play(plan(act("a", compensate=act("undo")), act("b"), on_failure="compensate"))
+@pytest.mark.parametrize("how", ["cancelled", "timeout"])
+def test_a_paused_run_that_is_ended_is_compensated(how: str) -> None:
+    undo = act("undo", retry=Retry(2, backoff=10, jitter=0))
+    play = Play(plan(act("a", compensate=undo), act("b"), on_failure="compensate", deadline=60.0))
     play.pause()
     play.ok("a")
-    play.cancel()
+    play.cancel() if how == "cancelled" else play.tick(60)
+    play.fail("a@compensate")
+    play.tick(10)
     play.ok("a@compensate")
-    assert play.status() == "cancelled"
+    assert play.status() == how
+
+
+def test_what_fails_during_a_pause_is_undone_after_it() -> None:
+    play = Play(plan(act("a", compensate=act("undo")), act("b"), on_failure="compensate"), slots=(Slot("runs", 1),))
+    play.grant()
+    play.ok("a")
+    play.pause()
+    play.fail("b")
+    assert (play.owed, play.status(), play.run.waiting_on, play.claims) == ([], "waiting", "paused", {})
+    play.crash()
+    play.resume()
+    play.grant()
+    assert play.owed == ["a@compensate"]
+
+
+def test_undoing_can_be_paused() -> None:
+    nodes = [act("a", compensate=act("undo")), act("b", compensate=act("undo")), act("c")]
+    play = Play(plan(*nodes, on_failure="compensate"))
+    play.ok("a")
+    play.ok("b")
+    play.fail("c")
+    play.pause()
+    play.ok("b@compensate")
+    assert (play.owed, play.run.waiting_on) == ([], "paused")
+    play.resume()
+    assert play.owed == ["a@compensate"]
 
 
 def test_a_pause_before_the_start() -> None:

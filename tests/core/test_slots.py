@@ -305,6 +305,22 @@ def test_a_compensation_that_is_retried_wants_the_slots_again() -> None:
     assert (play.status(), play.claims) == ("failed", {})
 
 
+@pytest.mark.parametrize("how", ["cancelled", "rejected"])
+def test_a_run_that_waited_and_ends_is_undone_when_it_has_its_slots_again(how: str) -> None:
+    play = Play(plan(act("a", compensate=act("undo")), ask("g"), on_failure="compensate"), slots=RUNS)
+    play.grant()
+    play.ok("a")
+    play.others["runs"] = 1
+    play.cancel() if how == "cancelled" else play.vote("g", decision="rejected")
+    assert (play.owed, play.run.waiting_on, play.run.wants_slot) == ([], "slot", True)
+    play.crash()
+    play.others.clear()
+    play.grant()
+    assert (play.owed, list(play.claims)) == (["a@compensate"], [("runs", "")])
+    play.ok("a@compensate")
+    assert play.claims == {}
+
+
 def test_a_loop_over_a_group_takes_and_gives_back_each_time() -> None:
     play = Play(plan(each("l", "[1, 2, 3]", [act("a", concurrency=GROUP)], at_once=2)), slots=RUNS)
     play.grant()

@@ -279,8 +279,9 @@ def _finish(run: Run, at: float) -> list[AnyFact]:
         status, error, _ = run.verdict
     elif root.failure is not None:
         status, error = "failed", root.failure
-    wants_undo = status != "completed" and (run.compensate or run.program.plan.on_failure == "compensate")
-    if wants_undo and run.undo:
+    if run.must_undo:
+        if run.blocked:
+            return []
         subject = run.undo[-1]
         return compensation(run, subject, at, subject.path + COMPENSATION)
     if status == "completed":

@@ -89,6 +89,8 @@ def cancel_requested(run: Run, fact: RunCancelRequested) -> None:
     if error is None:
         code = "TIMEOUT" if fact.status == "timeout" else "CANCELLED"
         error = Failure(code, fact.reason or "cancelled", retryable=False)
+    # What was held up by a pause is called off; what undoes it is not.
+    run.paused = False
     run.verdict = (fact.status, error, None)
     run.ending = fact.reason or fact.status
     close_scope(run, run.root, run.ending)
@@ -126,7 +128,7 @@ def budget_raised(run: Run, fact: BudgetRaised) -> None:
 
 def lose_slots_when_idle(run: Run) -> None:
     """Waiting holds nothing: a run in which nothing is active gives its slots back."""
-    if run.pending or run.finish or run.started_at is None or run.ended or (run.agenda and not run.paused):
+    if run.pending or run.started_at is None or run.ended or ((run.agenda or run.finish) and not run.paused):
         return
     run.slotted = False
     run.held = {scope for scope in run.held if scope.startswith("group:")}

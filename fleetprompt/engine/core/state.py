@@ -355,7 +355,9 @@ class Run:
             return self.end_status
         if self.started_at is None:
             return "pending"
-        if self.pending or self.finish or (self.agenda and not self.blocked):
+        if self.pending or (self.agenda and not self.blocked):
+            return "running"
+        if self.finish and not (self.must_undo and self.blocked):
             return "running"
         return "waiting"
 
@@ -369,7 +371,7 @@ class Run:
         for on in _PRESSING:
             if self.waiting[on]:
                 return on
-        return "slot" if self.agenda else "timer"
+        return "slot" if self.agenda or self.finish else "timer"
 
     @property
     def wants_slot(self) -> bool:
@@ -377,7 +379,16 @@ class Run:
         if self.has_slots or self.ended or self.paused:
             return False
         unstarted = self.started_at is None and self.root is not None and not self.root.closing
-        return unstarted or bool(self.agenda)
+        return unstarted or bool(self.agenda) or self.must_undo
+
+    @property
+    def must_undo(self) -> bool:
+        """The run comes to a bad end, and completed steps are to be undone before that."""
+        if not self.finish or not self.undo or not (self.compensate or self.program.plan.on_failure == "compensate"):
+            return False
+        if self.verdict is not None:
+            return self.verdict[0] != "completed"
+        return self.root is not None and self.root.failure is not None
 
     @property
     def wake_at(self) -> float | None:
