@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from fleetprompt.engine.core.asking import escalation
 from fleetprompt.engine.core.errors import Failure, FleetError
-from fleetprompt.engine.core.expr import ExpressionError, NeedsValue, NotLoaded
+from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
     AnyFact,
     ApprovalDecided,
@@ -29,13 +30,13 @@ from fleetprompt.engine.core.facts import (
 )
 from fleetprompt.engine.core.gate import form_defaults
 from fleetprompt.engine.core.graph import last_output
-from fleetprompt.engine.core.names import names, value_of
-from fleetprompt.engine.core.outcome import UNREADABLE, failed, succeeded
+from fleetprompt.engine.core.names import names
+from fleetprompt.engine.core.outcome import UNREADABLE, failed, invalid, succeeded
+from fleetprompt.engine.core.rendered import loaded
 from fleetprompt.engine.core.start import (
     after_gate,
     begin,
     compensation,
-    escalation,
     next_iteration,
     restart,
     start,
@@ -149,21 +150,14 @@ def _conclude(run: Run, step: Step, at: float) -> list[AnyFact]:
     results = inner.results
     match node.kind:
         case "parallel":
-            output: Any = {name: _loaded(run, results.get(name)) for name in step.program.blocks}
+            output: Any = {name: loaded(run, results.get(name)) for name in step.program.blocks}
         case "loop":
-            output = [_loaded(run, results.get(i)) for i in range(inner.opened)]
+            output = [loaded(run, results.get(i)) for i in range(inner.opened)]
         case _:
             output = results.get(inner.taken)
             default = "default" if node.value is not None or node.type == "switch" else "else"
             return succeeded(run, step, at, output, port=inner.taken or default)
     return succeeded(run, step, at, output)
-
-
-def _loaded(run: Run, value: Any) -> Any:
-    found = value_of(run, value)
-    if isinstance(found, NotLoaded):
-        raise NeedsValue(found.digest)
-    return found
 
 
 # ---------------------------------------------------------------- time
@@ -212,18 +206,18 @@ def _wait_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
 def _approval_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
     gate = step.gate
     assert gate is not None
-    policy = gate.on_timeout
+    policy, comment = gate.on_timeout, ""
     if policy == "escalate":
         try:
             request = escalation(run, step, at)
-        except (FleetError, ValueError):
-            request = None
-        if request is not None:
-            return [request]
+            if request is not None:
+                return [request]
+        except (FleetError, ValueError) as error:
+            comment = f"it could not be escalated: {invalid(step, '', error).message}"
         policy = "reject"
     decision = {"approve": "approved", "fail": "failed"}.get(policy, "rejected")
     values = form_defaults(gate.form) if decision == "approved" else None
-    return decided(run, step, at, decision, reason="timeout", values=values)
+    return decided(run, step, at, decision, reason="timeout", comment=comment, values=values)
 
 
 def decided(
@@ -261,7 +255,7 @@ def decided(
         error = Failure("TIMEOUT", "nobody decided in time", path=step.path, retryable=False)
         return [fact, *failed(run, step, at, error, port="timeout")]
     who = f" by {', '.join(by)}" if by else ""
-    message = "rejected: nobody decided in time" if late else f"rejected{who}" + (f": {comment}" if comment else "")
+    message = ("rejected: nobody decided in time" if late else f"rejected{who}") + (f": {comment}" if comment else "")
     data = {"by": list(by), "comment": comment, "values": values, "approval": gate.id}
     error = Failure("APPROVAL_REJECTED", message, path=step.path, retryable=False, data=data)
     return [fact, *failed(run, step, at, error, port="rejected" + late)]

@@ -31,10 +31,12 @@ MAX_RECONCILED_RUNS = 5
 """How often a reconcile check may order the work to be done again before a person is asked."""
 
 
-def invalid(step: Step, what: str, error: Exception) -> Failure:
-    """The failure of an expression or a rendered value."""
-    hint = error.hint if isinstance(error, FleetError) else ""
-    return Failure("VALIDATION_ERROR", f"{what}: {error}", hint=hint, path=step.path, retryable=False)
+def invalid(step: Step, field: str, error: Exception) -> Failure:
+    """The failure of an expression or of a computed value; `field` is what the error's own `where` is relative to."""
+    known = isinstance(error, FleetError)
+    place = field + (error.where if known else "")
+    message = f"`{place.strip('/').replace('/', '.')}`: {error}" if place else str(error)
+    return Failure("VALIDATION_ERROR", message, hint=error.hint if known else "", path=step.path, retryable=False)
 
 
 def holds(run: Run, step: Step, compiled: Compiled, extra: dict[str, Any] | None = None) -> bool:
@@ -65,18 +67,21 @@ def succeeded(
     values: dict[str, Any] = {}
     if node.asserts or node.poll is not None or node.set:
         extra = {"result": seen(run, output)}
+        field = "poll.until"
         try:
             # First what is waited for: what is asserted may be true of the last result only.
             if node.poll is not None and not holds(run, step, step.program.condition(node.poll.until), extra):
                 return _poll_again(run, step, at, node.poll.every, node.poll.timeout, attempt)
+            field = "assert"
             for test in node.asserts:
                 if not holds(run, step, step.program.condition(test), extra):
                     text = test if isinstance(test, str) else msgspec.json.encode(test).decode()
                     error = Failure("TOOL_ERROR", f"assertion does not hold: {text}", path=step.path)
                     return failed(run, step, at, error, usage=usage, attempt=attempt)
+            field = "set"
             values = variables(run, step, output)
         except ExpressionError as error:
-            return failed(run, step, at, invalid(step, "after the step", error), usage=usage, attempt=attempt)
+            return failed(run, step, at, invalid(step, field, error), usage=usage, attempt=attempt)
     blob = output if isinstance(output, Blob) else None
     return [
         StepSucceeded(

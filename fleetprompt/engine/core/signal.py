@@ -6,7 +6,7 @@ in memory; an edge that speaks CloudEvents turns them into RFC 3339.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
@@ -21,6 +21,14 @@ FINISHED = "fleet.run.finished"
 SET_WORKFLOW = "fleet.workflow.set"
 
 RESERVED = "fleet."
+
+TYPE: Final = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
+"""What the type of a signal looks like."""
+MAX_TYPE: Final = 255
+_WORD = r"(?:\*{1,2}|[A-Za-z0-9_-]+)"
+PATTERN: Final = rf"^{_WORD}(?:\.{_WORD})*$"
+"""What `type_matches` takes for a pattern."""
+MAX_PATTERN: Final = 200
 
 
 class Signal(Struct, frozen=True, omit_defaults=True, kw_only=True):

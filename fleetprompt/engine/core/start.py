@@ -6,15 +6,13 @@ from typing import Any, cast
 
 import msgspec
 
-from fleetprompt.engine.core.codec import canonical, digest, mapping
-from fleetprompt.engine.core.codec import items as listed
-from fleetprompt.engine.core.duration import parse_duration, parse_time
+from fleetprompt.engine.core.asking import ask, ask_first
+from fleetprompt.engine.core.codec import canonical
 from fleetprompt.engine.core.errors import Failure, FleetError
 from fleetprompt.engine.core.expr import ExpressionError, NeedsValue, NotLoaded
-from fleetprompt.engine.core.expr_values import Meter, Refusal, equal
+from fleetprompt.engine.core.expr_values import Meter, Refusal, equal, kind
 from fleetprompt.engine.core.facts import (
     AnyFact,
-    ApprovalRequested,
     Blob,
     Slot,
     StepExpanded,
@@ -23,16 +21,14 @@ from fleetprompt.engine.core.facts import (
     StepStarted,
     StepWaiting,
 )
-from fleetprompt.engine.core.keys import approval_id, child_id, signal_id
-from fleetprompt.engine.core.names import HYDRATE_BYTES, is_reference, names, seen, value_of
+from fleetprompt.engine.core.keys import child_id, signal_id
+from fleetprompt.engine.core.names import HYDRATE_BYTES, is_reference, seen
 from fleetprompt.engine.core.outcome import failed, holds, invalid, rendered, succeeded
 from fleetprompt.engine.core.plan import Kind
-from fleetprompt.engine.core.program import Compiled
+from fleetprompt.engine.core.rendered import duration, heard_type, loaded, moment, render_config, sent_type, timeout
 from fleetprompt.engine.core.state import Run, Step
-from fleetprompt.engine.core.template import SecretRef
 
-Secrets = dict[str, list[Any]]
-_LARGE_ITEMS = "the items of `over` are larger than 1 MiB: loop over references to them"
+_LARGE_ITEMS = "the items are larger than 1 MiB: loop over references to them"
 MAX_MESSAGE = 10_000
 """Characters of the message with which a `stop` ends a run."""
 
@@ -40,13 +36,15 @@ MAX_MESSAGE = 10_000
 def start(run: Run, step: Step, at: float) -> list[AnyFact]:
     """The first facts of a step whose needs are met."""
     node = step.program.node
+    field = "if"
     try:
         if node.when is not None and not holds(run, step, step.program.condition(node.when)):
             return [StepSkipped(at=at, path=step.path)]
+        field = ""
         if node.approval is not None:
-            return _ask_first(run, step, at)
+            return ask_first(run, step, at)
     except (FleetError, ValueError) as error:
-        return failed(run, step, at, invalid(step, "before the step", error))
+        return failed(run, step, at, invalid(step, field, error))
     return after_gate(run, step, at)
 
 
@@ -58,7 +56,7 @@ def after_gate(run: Run, step: Step, at: float) -> list[AnyFact]:
     try:
         group = str(rendered(run, step, step.program.value(concurrency.group)))
     except ExpressionError as error:
-        return failed(run, step, at, invalid(step, "concurrency group", error))
+        return failed(run, step, at, invalid(step, "concurrency.group", error))
     slot = Slot(f"group:{group}", concurrency.limit)
     if _is_inside(run, step, slot.scope):
         return begin(run, step, at)
@@ -82,7 +80,15 @@ def begin(run: Run, step: Step, at: float, slot: Slot | None = None) -> list[Any
     try:
         return _begin(run, step, at, slot)
     except (FleetError, ValueError) as error:
-        return failed(run, step, at, invalid(step, "step fields", error))
+        return failed(run, step, at, invalid(step, _decides(step), error))
+
+
+def _decides(step: Step) -> str:
+    """The field that a composite looks at when it starts; empty for other steps, whose errors name their field."""
+    node = step.program.node
+    if node.kind == "choose":
+        return "if" if node.value is None and node.type == "condition" else "value" if node.value else "cases"
+    return "over" if node.kind == "loop" else ""
 
 
 def restart(run: Run, step: Step, at: float) -> list[AnyFact]:
@@ -94,19 +100,6 @@ def restart(run: Run, step: Step, at: float) -> list[AnyFact]:
 
 def _role(step: Step) -> Any:
     return step.role
-
-
-def render_config(run: Run, step: Step, compiled: Compiled, extra: dict[str, Any] | None = None) -> tuple[Any, Secrets]:
-    """The rendered configuration and where secrets belong in it. Raises `ExpressionError`, `NeedsValue`."""
-    assert compiled.value is not None
-    if not compiled.roots and not compiled.value.secret_names:
-        return compiled.value.render({}).value, {}
-    result = compiled.value.render(names(run, step.scope, compiled, extra))
-    secrets = {
-        pointer: [{"secret": part.name} if isinstance(part, SecretRef) else part for part in parts]
-        for pointer, parts in result.secrets.items()
-    }
-    return result.value, secrets
 
 
 def _begin(run: Run, step: Step, at: float, slot: Slot | None) -> list[AnyFact]:
@@ -121,7 +114,7 @@ def _begin(run: Run, step: Step, at: float, slot: Slot | None) -> list[AnyFact]:
         elif isinstance(config, Blob):
             if config.size > HYDRATE_BYTES:
                 raise ValueError("what was approved is larger than 1 MiB")
-            config = _loaded(run, config)
+            config = loaded(run, config)
     else:
         config, secrets = render_config(run, step, step.program.config)
     attempt = step.attempt + 1
@@ -155,11 +148,11 @@ def _begin(run: Run, step: Step, at: float, slot: Slot | None) -> list[AnyFact]:
         case "wait":
             return [started, _listen(step, at, config)]
         case "approval":
-            return [started, _ask(run, step, at, config, attempt)]
+            return [started, ask(run, step, at, config, attempt)]
         case "emit":
             if len(canonical(config)) > HYDRATE_BYTES:
                 raise ValueError("the data of a signal is at most 1 MiB")
-            output = {"id": signal_id(str(config.get("signal")), run.id, step.path, str(generation))}
+            output = {"id": signal_id(sent_type(config), run.id, step.path, str(generation))}
             return [started, *succeeded(run, step, at, output, attempt=attempt)]
         case "workflow":
             return [started, *_call(run, step, at, config, attempt)]
@@ -174,13 +167,6 @@ def _recorded(kind: Kind, config: dict[str, Any]) -> dict[str, Any] | None:
     if kind == "stop":
         return {"status": config.get("status", "completed"), "message": str(config.get("message") or "")[:MAX_MESSAGE]}
     return config or {}
-
-
-def _loaded(run: Run, blob: Blob) -> Any:
-    found = value_of(run, blob)
-    if isinstance(found, NotLoaded):
-        raise NeedsValue(found.digest)
-    return found
 
 
 def _choose(run: Run, step: Step) -> tuple[str, ...]:
@@ -214,7 +200,7 @@ def _expand(run: Run, step: Step, at: float) -> list[AnyFact]:
     if isinstance(found, NotLoaded):
         raise NeedsValue(found.digest)
     if not isinstance(found, (list, dict)):
-        raise ValueError(f"`over` is a list, not {type(found).__name__}")
+        raise ValueError(f"a list is needed here, not {kind(found)}")
     if is_reference(found):
         raise ValueError(_LARGE_ITEMS)
     items: list[Any]
@@ -223,7 +209,7 @@ def _expand(run: Run, step: Step, at: float) -> list[AnyFact]:
     else:
         items = cast("list[Any]", found)
     if len(items) > loop.max_iterations:
-        raise ValueError(f"`over` has {len(items)} items, `max_iterations` is {loop.max_iterations}")
+        raise ValueError(f"{len(items)} items are more than `max_iterations`, {loop.max_iterations}")
     if len(canonical(items)) > HYDRATE_BYTES:
         raise ValueError(_LARGE_ITEMS)
     return [StepExpanded(at=at, path=step.path, items=items, count=len(items))]
@@ -250,23 +236,18 @@ def next_iteration(run: Run, step: Step, at: float) -> list[AnyFact] | None:
 
 
 def _delay_until(config: dict[str, Any], at: float) -> float:
-    if "until" in config:
-        return parse_time(config["until"])
-    return at + parse_duration(config.get("for", 0))
+    return moment(config, "until") if "until" in config else at + duration(config, "for")
 
 
 def _listen(step: Step, at: float, config: dict[str, Any]) -> StepWaiting:
-    timeout = config.get("timeout")
-    until = at + parse_duration(timeout) if timeout is not None else None
-    if until is None and step.program.node.timeout is not None:
-        until = at + step.program.node.timeout
+    seconds = timeout(config)
     return StepWaiting(
         at=at,
         path=step.path,
         on="signal",
-        ref=str(config.get("signal")),
+        ref=heard_type(config),
         key=str(config.get("key") or ""),
-        until=until,
+        until=at + seconds if seconds is not None else None,
     )
 
 
@@ -281,90 +262,6 @@ def _call(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int)
     return [waiting, *succeeded(run, step, at, {"run": child}, attempt=attempt)]
 
 
-# ---------------------------------------------------------------- asking people
-
-
-def _ask_first(run: Run, step: Step, at: float) -> list[AnyFact]:
-    """Ask before the step: what is approved is exactly its rendered input."""
-    node = step.program.node
-    assert node.approval is not None
-    config, secrets = render_config(run, step, step.program.config)
-    settings, _ = render_config(run, step, step.program.value(node.approval))
-    request = _request(run, step, at, {**settings, "show": _shown(step, settings, config)}, 1)
-    bound = _bound(step, request, config, secrets)
-    return [msgspec.structs.replace(request, digest=bound, input=config, secrets=secrets)]
-
-
-def _shown(step: Step, settings: dict[str, Any], config: Any) -> Any:
-    node = step.program.node
-    if "show" in settings or node.kind == "approval":
-        return settings.get("show")
-    return {"type": node.type, **mapping(config)}
-
-
-def _bound(step: Step, request: ApprovalRequested, config: Any, secrets: Secrets) -> str:
-    """Digest of exactly what is shown and will be executed."""
-    node = step.program.node
-    if node.kind == "approval":
-        return digest([step.path, request.message, request.show, request.form, list(request.approvers)])
-    return digest([step.path, node.type, config, secrets, request.message, request.show])
-
-
-def _ask(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
-    request = _request(run, step, at, config, attempt)
-    return msgspec.structs.replace(request, digest=_bound(step, request, config, {}))
-
-
-def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
-    timeout = config.get("timeout")
-    return ApprovalRequested(
-        at=at,
-        path=step.path,
-        id=approval_id(run, step.path, attempt),
-        digest="",
-        message=str(config.get("message") or f"Approve {step.path}?"),
-        show=config.get("show"),
-        approvers=tuple(map(str, listed(config.get("approvers")))),
-        quorum=int(config.get("quorum") or 1),
-        form=config.get("form") or {},
-        until=at + parse_duration(timeout) if timeout is not None else None,
-        on_timeout=str(config.get("on_timeout") or "reject"),
-    )
-
-
-def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
-    """The request to the next level of an approval that nobody answered; None when there is no next level."""
-    node = step.program.node
-    gate = step.gate
-    assert gate is not None
-    compiled = step.program.config if node.kind == "approval" else step.program.value(node.approval)
-    config, _ = render_config(run, step, compiled)
-    steps = mapping(config.get("escalate"))
-    if gate.level >= 1 or not steps:
-        return None
-    timeout = steps.get("timeout")
-    executed = _loaded(run, gate.input) if isinstance(gate.input, Blob) else gate.input
-    request = ApprovalRequested(
-        at=at,
-        path=step.path,
-        id=gate.id,
-        digest=gate.digest,
-        message=gate.message,
-        show=_shown(step, config, executed),
-        approvers=tuple(map(str, listed(steps.get("to")))),
-        quorum=gate.quorum,
-        form=gate.form,
-        until=at + parse_duration(timeout) if timeout is not None else None,
-        on_timeout=str(steps.get("on_timeout") or "reject"),
-        level=gate.level + 1,
-        input=None if isinstance(gate.input, Blob) else gate.input,
-        blob=gate.input if isinstance(gate.input, Blob) else None,
-        secrets=gate.secrets,
-    )
-    # What is shown may differ from what was shown before, where it depends on variables.
-    return msgspec.structs.replace(request, digest=_bound(step, request, executed, gate.secrets))
-
-
 def compensation(run: Run, step: Step, at: float, path: str) -> list[AnyFact]:
     """The start of a completed step's compensation."""
     program = step.program.compensation
@@ -373,5 +270,5 @@ def compensation(run: Run, step: Step, at: float, path: str) -> list[AnyFact]:
     try:
         config, secrets = render_config(run, step, program.config)
     except ExpressionError as error:
-        return [started, StepFailed(at=at, path=path, error=invalid(step, "compensation", error))]
+        return [started, StepFailed(at=at, path=path, error=invalid(step, "compensate", error))]
     return [msgspec.structs.replace(started, input=config, secrets=secrets)]

@@ -23,6 +23,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from fleetprompt.engine.core.plan import Test
+from fleetprompt.engine.core.signal import MAX_TYPE, TYPE
 from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.definition.scalars import DurationField as DurationField
 
@@ -163,4 +164,4 @@ def short_form(key: str, check: Callable[[Any], bool]) -> Shorthand:
     return Shorthand(lambda value: {key: value} if check(value) else value, lambda schema: schema["properties"][key])
 
 
-SignalType: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=255)]
+SignalType: TypeAlias = Annotated[str, Field(pattern=TYPE, max_length=MAX_TYPE)]

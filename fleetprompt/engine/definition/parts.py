@@ -26,6 +26,7 @@ from fleetprompt.engine.core.errors import Code
 from fleetprompt.engine.core.expr_pattern import compile_pattern
 from fleetprompt.engine.core.expr_values import Refusal
 from fleetprompt.engine.core.plan import Concurrency, Guardrails, Poll, Retry
+from fleetprompt.engine.core.rendered import MAX_APPROVERS, MAX_QUORUM
 from fleetprompt.engine.definition.fields import (
     RENDERED,
     Sees,
@@ -258,7 +259,7 @@ FormFieldField: TypeAlias = Annotated[FormField, short_form("type", lambda value
 FieldName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Approver: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 Approvers: TypeAlias = Annotated[
-    list[Approver], one_or_many(lambda value: isinstance(value, str)), Field(max_length=50)
+    list[Approver], one_or_many(lambda value: isinstance(value, str)), Field(max_length=MAX_APPROVERS)
 ]
 """`user:ana` or `group:oncall`; one or a list."""
 
@@ -283,7 +284,7 @@ class Asking(Part):
     """Value that is shown with the question. What is shown is what the approval is bound to."""
     approvers: Approvers = []
     """Who may decide; empty means every operator with the right to approve."""
-    quorum: Templated[Annotated[int, Field(ge=1, le=50)]] = 1
+    quorum: Templated[Annotated[int, Field(ge=1, le=MAX_QUORUM)]] = 1
     """How many different people must approve. One rejection rejects."""
     timeout: Templated[DurationField] | None = None
     """How long to wait; without it, for ever."""

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from fleetprompt.engine.core.duration import AMOUNT, DURATION, MAX_DURATION, parse_duration
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.signal import MAX_PATTERN, PATTERN
 
 MAX_SIZE: Final = 2**63 - 1
 
@@ -24,8 +25,6 @@ _BYTES = {
 _SIZE = rf"^({AMOUNT})(B|[KMGT]i?B)$"
 _STEP_ID = r"^[a-z][a-z0-9_]*$"
 _WORKFLOW_NAME = r"^[a-z][a-z0-9_-]*$"
-_SEGMENT = r"(?:\*{1,2}|[A-Za-z0-9_-]+)"
-_SIGNAL_PATTERN = rf"^{_SEGMENT}(?:\.{_SEGMENT})*$"
 
 
 def parse_size(value: Any) -> int:
@@ -98,7 +97,7 @@ def _name(value: Any, what: str, pattern: str, length: int, joint: str) -> str:
 
 
 def _signal_pattern(value: Any) -> str:
-    if isinstance(value, str) and len(value) <= 200 and re.fullmatch(_SIGNAL_PATTERN, value):
+    if isinstance(value, str) and len(value) <= MAX_PATTERN and re.fullmatch(PATTERN, value):
         return value
     message = "a signal pattern is words separated by dots"
     hint = "`*` stands for one whole word and `**` for any number of them, as in `deploy.*` or `**.failed`"
@@ -150,5 +149,5 @@ WorkflowName: TypeAlias = Annotated[
 SignalPattern: TypeAlias = Annotated[
     str,
     PlainValidator(_signal_pattern),
-    _text_schema(_SIGNAL_PATTERN, 200, "Types of signals: `*` is one word, `**` is any number of words."),
+    _text_schema(PATTERN, MAX_PATTERN, "Types of signals: `*` is one word, `**` is any number of words."),
 ]

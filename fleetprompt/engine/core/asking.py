@@ -1,0 +1,103 @@
+"""Asking people: what a request holds, what an approval is bound to, and whom to ask when nobody answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fleetprompt.engine.core.codec import digest, mapping
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, Blob
+from fleetprompt.engine.core.keys import approval_id
+from fleetprompt.engine.core.rendered import Secrets, loaded, people, quorum, render_config, timeout
+from fleetprompt.engine.core.state import Run, Step
+
+
+def ask_first(run: Run, step: Step, at: float) -> list[AnyFact]:
+    """Ask before the step: what is approved is exactly its rendered input.
+
+    Raises `ExpressionError`, `InvalidInput` and `NeedsValue`.
+    """
+    node = step.program.node
+    assert node.approval is not None
+    config, secrets = render_config(run, step, step.program.config)
+    try:
+        settings, _ = render_config(run, step, step.program.value(node.approval))
+        request = _request(run, step, at, {**settings, "show": _shown(step, settings, config)}, 1)
+    except FleetError as error:
+        error.where = f"/approval{error.where}"
+        raise
+    bound = _bound(step, request, config, secrets)
+    return [msgspec.structs.replace(request, digest=bound, input=config, secrets=secrets)]
+
+
+def _shown(step: Step, settings: dict[str, Any], config: Any) -> Any:
+    node = step.program.node
+    if "show" in settings or node.kind == "approval":
+        return settings.get("show")
+    return {"type": node.type, **mapping(config)}
+
+
+def _bound(step: Step, request: ApprovalRequested, config: Any, secrets: Secrets) -> str:
+    """Digest of exactly what is shown and will be executed."""
+    node = step.program.node
+    if node.kind == "approval":
+        return digest([step.path, request.message, request.show, request.form, list(request.approvers)])
+    return digest([step.path, node.type, config, secrets, request.message, request.show])
+
+
+def ask(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
+    """The request of an `approval` step. Raises `InvalidInput` for what was computed and cannot be used."""
+    request = _request(run, step, at, config, attempt)
+    return msgspec.structs.replace(request, digest=_bound(step, request, config, {}))
+
+
+def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
+    seconds = timeout(config)
+    return ApprovalRequested(
+        at=at,
+        path=step.path,
+        id=approval_id(run, step.path, attempt),
+        digest="",
+        message=str(config.get("message") or f"Approve {step.path}?"),
+        show=config.get("show"),
+        approvers=people(config, "approvers"),
+        quorum=quorum(config),
+        form=config.get("form") or {},
+        until=at + seconds if seconds is not None else None,
+        on_timeout=str(config.get("on_timeout") or "reject"),
+    )
+
+
+def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
+    """The request to the next level of an approval that nobody answered; None when there is no next level."""
+    node = step.program.node
+    gate = step.gate
+    assert gate is not None
+    compiled = step.program.config if node.kind == "approval" else step.program.value(node.approval)
+    config, _ = render_config(run, step, compiled)
+    steps = mapping(config.get("escalate"))
+    if gate.level >= 1 or not steps:
+        return None
+    seconds = timeout(steps, "/escalate")
+    executed = loaded(run, gate.input) if isinstance(gate.input, Blob) else gate.input
+    request = ApprovalRequested(
+        at=at,
+        path=step.path,
+        id=gate.id,
+        digest=gate.digest,
+        message=gate.message,
+        show=_shown(step, config, executed),
+        approvers=people(steps, "to", "/escalate"),
+        quorum=gate.quorum,
+        form=gate.form,
+        until=at + seconds if seconds is not None else None,
+        on_timeout=str(steps.get("on_timeout") or "reject"),
+        level=gate.level + 1,
+        input=None if isinstance(gate.input, Blob) else gate.input,
+        blob=gate.input if isinstance(gate.input, Blob) else None,
+        secrets=gate.secrets,
+    )
+    # What is shown may differ from what was shown before, where it depends on variables.
+    return msgspec.structs.replace(request, digest=_bound(step, request, executed, gate.secrets))
