@@ -12,7 +12,7 @@ from fleetprompt.engine.core.advance import advance
 from fleetprompt.engine.core.batch import SPILL_BYTES, Batch
 from fleetprompt.engine.core.codec import encode
 from fleetprompt.engine.core.expr import NeedsValue
-from fleetprompt.engine.core.facts import Blob, StepNoted, StepStarted, StepSucceeded
+from fleetprompt.engine.core.facts import Blob, RunFinished, StepNoted, StepStarted, StepSucceeded
 from fleetprompt.engine.core.names import HYDRATE_BYTES
 from fleetprompt.engine.core.signal import START
 
@@ -225,6 +225,43 @@ def test_what_stands_for_it_is_data_wherever_it_goes() -> None:
     assert digest in play.run.output["text"]
 
 
+ANSWER = {"status": 200, "headers": {"etag": "e1"}, "body": HUGE, "size": 7}
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("steps.a.output.status", 200),
+        ("steps.a.output.headers.etag", "e1"),
+        ("steps.a.output.size", 7),
+        ("steps.a.output['ref'] | length", 64),
+        ("steps.a.output.body is defined", None),
+        ("steps.a.output.nothing | default(1)", None),
+        ("steps.a.output.body | length", None),
+        ("steps.a.output | length", None),
+    ],
+)
+def test_of_an_answer_that_is_too_large_the_small_members_can_be_read(source: str, value: Any) -> None:
+    for forgets in (False, True):
+        play = Play(plan(act("a"), act("b", on_error="continue"), calc("c", f"${{{{ {source} }}}}")))
+        play.ok("a", ANSWER)
+        if forgets:
+            play = Play(play.program.plan, facts=play.facts, blobs=play.blobs)
+        play.fail("b")
+        if value is not None:
+            assert play.run.output == value
+        else:
+            assert "of it, only these can be read: `status`, `headers`, `size`, `ref`" in play.run.error.message
+
+
+def test_what_stays_readable_of_a_large_value_is_little() -> None:
+    many = {f"key_{i}": "x" * 1_000 for i in range(2_000)}
+    play = Play(plan(act("a"), calc("b", "${{ steps.a.output.key_0 | length }}")))
+    play.ok("a", many)
+    assert play.run.output == 1_000
+    assert max(map(len, play.journal)) < 20_000
+
+
 def test_a_loop_looks_back_on_a_large_result() -> None:
     body = [calc("x", "${{ [index] * 60000 }}")]
     for forgets in (False, True):
@@ -339,3 +376,25 @@ def test_a_compensation_may_use_a_secret() -> None:
     play.ok("a")
     play.fail("b")
     assert play.step("a@compensate").secrets == {"/auth": [{"secret": "TOKEN"}]}
+
+
+def test_composites_children_and_runs_hand_on_what_is_readable_of_a_large_value() -> None:
+    """Each is a fact of its own that holds no more than where the value is kept."""
+    seen = calc("b", "${{ [steps.c.output.status, steps.w.output] }}")
+    play = Play(plan(cond("c", "true", [act("a")]), call("w"), seen))
+    play.ok("c.a", ANSWER)
+    blob = play.step("c").blob
+    assert (blob.digest, blob.head["status"]) == (play.step("c.a").blob.digest, 200)
+    play.child("w", output=blob)
+    assert play.run.output == [200, {"ref": blob.digest, "size": blob.size}]
+    last = Play(plan(act("a")))
+    last.ok("a", ANSWER)
+    [end] = last.of(RunFinished)
+    assert (end.blob.digest, end.output["status"]) == (blob.digest, 200)
+    assert last.run.output is None
+
+
+def test_a_stop_may_give_a_large_output() -> None:
+    play = Play(plan(act("a"), halt("s", output="${{ inputs.x }}"), output="another"), {"x": BIG})
+    play.ok("a", 1)
+    assert (play.status(), play.run.output_blob.size) == ("completed", len(BIG) + 2)

@@ -17,7 +17,6 @@ from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
     AnyFact,
     ApprovalDecided,
-    Blob,
     RunCancelRequested,
     RunFinished,
     RunStarted,
@@ -27,6 +26,7 @@ from fleetprompt.engine.core.facts import (
     StepNoted,
     StepSkipped,
     StepWaiting,
+    told,
 )
 from fleetprompt.engine.core.gate import form_defaults
 from fleetprompt.engine.core.graph import last_output
@@ -285,7 +285,8 @@ def _finish(run: Run, at: float) -> list[AnyFact]:
         error = msgspec.structs.replace(
             error, data={"not_compensated": undone, "cause": error.data}, hint="some compensations did not complete"
         )
-    return [RunFinished(at=at, status=status, error=error, output=run.verdict[2] if run.verdict else None)]
+    output = run.verdict[2] if run.verdict is not None else None
+    return [RunFinished(at=at, status=status, error=error, **told(output))]
 
 
 def _completed(run: Run, at: float) -> list[AnyFact]:
@@ -303,6 +304,4 @@ def _completed(run: Run, at: float) -> list[AnyFact]:
             hint = error.hint if run.verdict is None else "give the `stop` an `output` of its own"
             failure = Failure("VALIDATION_ERROR", f"output: {error}", hint=hint, retryable=False)
             return [RunFinished(at=at, status="failed", error=failure)]
-    if isinstance(output, Blob):
-        return [RunFinished(at=at, status="completed", blob=output)]
-    return [RunFinished(at=at, status="completed", output=output)]
+    return [RunFinished(at=at, status="completed", **told(output))]

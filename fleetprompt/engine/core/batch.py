@@ -12,8 +12,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from fleetprompt.engine.core.advance import advance
-from fleetprompt.engine.core.codec import canonical, encode
+from fleetprompt.engine.core.codec import canonical, encode, mapping
 from fleetprompt.engine.core.expr import NeedsValue
+from fleetprompt.engine.core.expr_values import Refusal, weigh
 from fleetprompt.engine.core.facts import AnyFact, Blob
 from fleetprompt.engine.core.names import HYDRATE_BYTES
 from fleetprompt.engine.core.run import evolve
@@ -23,6 +24,8 @@ SPILL_BYTES = 64 * 1024
 """A fact whose JSON is larger has its value moved to a blob."""
 CACHE_BYTES = 16 * HYDRATE_BYTES
 """How much of the loaded values a run keeps between decisions."""
+HEAD_BYTES = 16 * 1024
+"""How much of a value that is too large to be loaded stays readable, about."""
 _FIELDS = ("output", "input", "items", "inputs", "value")
 
 
@@ -70,7 +73,8 @@ class Batch:
             blob = self.keep(run, value)
             if blob is None:
                 continue
-            fact = replace(fact, **{field: None, "blob": blob})
+            head = _head(value) if field == "output" and blob.size > HYDRATE_BYTES else None
+            fact = replace(fact, **{field: head, "blob": blob})
             return fact, encode(fact)
         return fact, data
 
@@ -83,6 +87,19 @@ class Batch:
         self.blobs.append((blob.digest, content))
         remember(run, blob.digest, value, len(content))
         return blob
+
+
+def _head(value: Any) -> dict[str, Any] | None:
+    """The small members of a mapping that is too large to be loaded: of a large answer, its status and headers."""
+    head: dict[str, Any] = {}
+    left = HEAD_BYTES
+    for key, item in mapping(value).items():
+        try:
+            left -= len(key) + weigh(item, left - len(key))
+        except Refusal:
+            continue
+        head[key] = item
+    return head or None
 
 
 def remember(run: Run, digest: str, value: Any, size: int) -> None:

@@ -102,7 +102,7 @@ def finished(run: Run, fact: RunFinished) -> None:
         return
     run.end_status = fact.status
     run.finished_at = fact.at
-    run.output = fact.output
+    run.output = fact.output if fact.blob is None else None
     run.output_blob = fact.blob
     run.error = fact.error
     run.finish = False

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fleetprompt.engine.core import signal as signals
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import (
+    Blob,
     StepCancelled,
     StepExpanded,
     StepFailed,
@@ -16,10 +19,11 @@ from fleetprompt.engine.core.facts import (
     StepStarted,
     StepSucceeded,
     StepWaiting,
+    output_of,
 )
 from fleetprompt.engine.core.graph import close_scope, open_items, open_scope
 from fleetprompt.engine.core.outbox import emit, send
-from fleetprompt.engine.core.state import FINAL, Inner, Meter, Run, Todo, Wake
+from fleetprompt.engine.core.state import FINAL, Inner, Meter, Run, Step, Todo, Wake
 from fleetprompt.engine.core.timers import set_timer
 from fleetprompt.engine.core.transition import (
     compensation_at,
@@ -127,8 +131,7 @@ def succeeded(run: Run, fact: StepSucceeded) -> None:
     step = open_step(run, fact.path, attempt=fact.attempt)
     if step is None:
         return
-    step.output = fact.output
-    step.blob = fact.blob
+    _give(step, output_of(fact))
     step.port = fact.port
     if fact.vars:
         run.vars.update(fact.vars)
@@ -144,9 +147,15 @@ def succeeded(run: Run, fact: StepSucceeded) -> None:
         message = str(config.get("message") or "")
         code = "CANCELLED" if status == "cancelled" else "TOOL_ERROR"
         error = None if status == "completed" else Failure(code, message or f"stopped: {status}", path=step.path)
-        run.verdict = (status, error, fact.output)
+        run.verdict = (status, error, output_of(fact))
         run.ending = "stop"
         close_scope(run, run.root, "stop")
+
+
+def _give(step: Step, output: Any) -> None:
+    """The output of a step, or where it is kept."""
+    step.blob = output if isinstance(output, Blob) else None
+    step.output = output if step.blob is None else None
 
 
 def _count(run: Run, usage: dict[str, int]) -> None:
@@ -246,8 +255,7 @@ def resolved(run: Run, fact: StepResolved) -> None:
     step.error = None
     match fact.answer:
         case "happened":
-            step.output = fact.output
-            step.blob = fact.blob
+            _give(step, output_of(fact))
             run.vars.update(fact.vars)
             end(run, step, "completed", fact.at)
         case "skip":

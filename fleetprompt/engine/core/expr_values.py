@@ -80,6 +80,8 @@ class TooLarge(Struct, frozen=True):
 
     ref: str
     size: int
+    head: dict[str, Any] = {}
+    """The small members of a mapping, which can be read as well."""
 
 
 class Referred(Exception):
@@ -143,7 +145,8 @@ def kind(value: Any) -> str:
         if type(value) is NotLoaded:
             raise NeedsValue(value.digest)
         if type(value) is TooLarge:
-            message = f"the value is larger than 1 MiB ({value.size:,} bytes): only its `ref` and `size` can be read"
+            known = ", ".join(f"`{key}`" for key in [*value.head, "ref", "size"][:12])
+            message = f"the value is larger than 1 MiB ({value.size:,} bytes): of it, only these can be read: {known}"
             raise Refusal(message, "let the step that made it give less, or write it to a file")
         raise Refusal(f"a {type(value).__name__} is not JSON data")
     return name
@@ -193,8 +196,11 @@ def find(value: Any, key: Any) -> Any:
         return value.get(key, MISSING)
     if holder is list and type(key) is int and -len(value) <= key < len(value):
         return value[key]
-    if holder is TooLarge and key in ("ref", "size"):
-        return getattr(value, key)
+    if holder is TooLarge and type(key) is str:
+        if key in value.head:
+            return value.head[key]
+        if key in ("ref", "size"):
+            return getattr(value, key)
     kind(value)
     kind(key)
     return MISSING

@@ -27,6 +27,26 @@ class Blob(Struct, frozen=True, array_like=True):
     size: int
 
 
+class LargeBlob(Blob, frozen=True, array_like=True):
+    """Where a mapping is kept that is too large to be loaded, and its small members. Facts say it in two fields."""
+
+    head: dict[str, Any]
+
+
+def told(output: Any) -> dict[str, Any]:
+    """An output as the fields of a fact: `output`, or `blob` for one that was spilled."""
+    if isinstance(output, LargeBlob):
+        return {"output": output.head, "blob": Blob(output.digest, output.size)}
+    return {"blob": output} if isinstance(output, Blob) else {"output": output}
+
+
+def output_of(fact: StepSucceeded | StepResolved | RunFinished) -> Any:
+    """The output that a fact tells: a value, or the `Blob` that holds it."""
+    if fact.blob is None:
+        return fact.output
+    return LargeBlob(fact.blob.digest, fact.blob.size, fact.output) if fact.output is not None else fact.blob
+
+
 class Source(Struct, frozen=True, omit_defaults=True):
     """The file a run was started from."""
 

@@ -12,7 +12,7 @@ import msgspec
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.expr import NotLoaded
 from fleetprompt.engine.core.expr_values import TooLarge
-from fleetprompt.engine.core.facts import Blob
+from fleetprompt.engine.core.facts import Blob, LargeBlob
 from fleetprompt.engine.core.program import Compiled
 from fleetprompt.engine.core.state import Run, Scope, Step
 
@@ -57,9 +57,9 @@ def value_of(run: Run, value: Any) -> Any:
 
 
 def seen(run: Run, value: Any) -> Any:
-    """A value as expressions see it: of one that is too large, they can read nothing but the reference."""
+    """A value as expressions see it: of one that is too large, they can read its small members and the reference."""
     if isinstance(value, Blob) and value.size > HYDRATE_BYTES and value.digest not in run.blobs:
-        return TooLarge(value.digest, value.size)
+        return TooLarge(value.digest, value.size, value.head if isinstance(value, LargeBlob) else {})
     return value_of(run, value)
 
 

@@ -10,7 +10,6 @@ from fleetprompt.engine.core.errors import Failure, FleetError
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
     AnyFact,
-    Blob,
     StepCancelled,
     StepFailed,
     StepInDoubt,
@@ -18,6 +17,7 @@ from fleetprompt.engine.core.facts import (
     StepResolved,
     StepSucceeded,
     StepWaiting,
+    told,
 )
 from fleetprompt.engine.core.keys import spread
 from fleetprompt.engine.core.names import names, seen
@@ -82,14 +82,12 @@ def succeeded(
             values = variables(run, step, output)
         except ExpressionError as error:
             return failed(run, step, at, invalid(step, field, error), usage=usage, attempt=attempt)
-    blob = output if isinstance(output, Blob) else None
     return [
         StepSucceeded(
             at=at,
             path=step.path,
             attempt=attempt,
-            output=None if blob else output,
-            blob=blob,
+            **told(output),
             port=port,
             vars=values,
             usage=usage or {},

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput, Refused, StoreUnavailable
-from fleetprompt.engine.core.facts import AnyFact, RunFinished
+from fleetprompt.engine.core.facts import AnyFact, RunFinished, output_of
 from fleetprompt.engine.core.keys import signal_id
 from fleetprompt.engine.core.routing import Missed, Start
 from fleetprompt.engine.core.signal import Result, Signal, type_matches
@@ -334,7 +334,7 @@ class Bus:
         child = str(data.get("run"))
         ended = await self._engine.last_fact(child)
         error = ended.error if isinstance(ended, RunFinished) else Failure("INTERNAL", "its journal has no end")
-        output = (ended.blob or ended.output) if isinstance(ended, RunFinished) else None
+        output = output_of(ended) if isinstance(ended, RunFinished) else None
         await self._tell_parent(
             data,
             lambda run, now: command.child_finished(
