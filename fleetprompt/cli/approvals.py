@@ -170,6 +170,7 @@ async def _decide(
     from fleetprompt.cli.question import DIGEST, question_lines, read_values
     from fleetprompt.cli.render import marked, plain
     from fleetprompt.cli.values import pair
+    from fleetprompt.client.protocol import why_queued
     from fleetprompt.engine.core.errors import Refused
 
     terminal = front.terminal
@@ -188,12 +189,9 @@ async def _decide(
     line = marked(decision).append(f" {approval.id}", style="cyan")
     line.append_text(plain(f" {decision} by {front.me}, digest {approval.digest[:DIGEST]}"))
     terminal.print(line)
-    if result.reason == "queued":
-        terminal.say(Text(QUEUED, style="yellow"))
+    if why := why_queued(result):
+        terminal.say(Text(why, style="yellow"))
     return 0
-
-
-QUEUED = "recorded; it will be carried out when an engine runs (fleet recover)"
 
 
 async def _find(console: Console, text: str) -> str:

@@ -97,8 +97,7 @@ async def _command(
             _print(front, verb, *results[-1])
     if json:
         front.terminal.json([_object(head, result) for head, result in results])
-    if any(result.reason == "queued" for _, result in results):
-        _say_queued(front)
+    _say_queued(front, *(result for _, result in results))
     return int(any(result.status == "refused" for _, result in results))
 
 
@@ -148,12 +147,13 @@ def _print(front: Front, verb: str, head: RunHead, result: Result) -> None:
     front.terminal.print(line)
 
 
-def _say_queued(front: Front) -> None:
+def _say_queued(front: Front, *results: Result) -> None:
     from rich.text import Text
 
-    from fleetprompt.cli.approvals import QUEUED
+    from fleetprompt.client.protocol import why_queued
 
-    front.terminal.say(Text(QUEUED, style="yellow"))
+    for why in dict.fromkeys(filter(None, map(why_queued, results))):
+        front.terminal.say(Text(why, style="yellow"))
 
 
 def _object(head: RunHead, result: Result) -> dict[str, Any]:
@@ -201,6 +201,5 @@ async def _resolve(front: Front, console: Console, text: str, data: dict[str, An
     head = await console.run(await console.find(text))
     result = await _send(console, RESOLVE, head, front.me, data)
     _print(front, f"{data['answer']} for {data['path']}", head, result)
-    if result.reason == "queued":
-        _say_queued(front)
+    _say_queued(front, result)
     return int(result.status == "refused")

@@ -114,8 +114,8 @@ def _line(found: Signal, text: str) -> Any:
 def _print_results(front: Front, routed: bool, results: list[Result]) -> None:
     from rich.text import Text
 
-    from fleetprompt.cli.approvals import QUEUED
     from fleetprompt.cli.render import marked, plain
+    from fleetprompt.client.protocol import QUEUED
 
     for result in results:
         line = Text("  ").append_text(marked(result.status)).append(" ")

@@ -144,8 +144,8 @@ def archive(ctx: typer.Context, name: WorkflowName) -> int:
 def _set(front: Front, name: str, status: str) -> int:
     from rich.text import Text
 
-    from fleetprompt.cli.approvals import QUEUED
     from fleetprompt.cli.render import marked, plain
+    from fleetprompt.client.protocol import why_queued
     from fleetprompt.engine.core.errors import NotFound, Refused
 
     async def send(console: Console) -> Any:
@@ -156,10 +156,10 @@ def _set(front: Front, name: str, status: str) -> int:
     result = front.ask(send)
     if result.status == "refused":
         raise Refused(result.reason)
-    queued = result.reason == "queued"
+    queued = why_queued(result)
     front.terminal.print(
         marked(status).append(" ").append_text(plain(f"{name} {'will be' if queued else 'is'} {status}"))
     )
     if queued:
-        front.terminal.say(Text(QUEUED, style="yellow"))
+        front.terminal.say(Text(queued, style="yellow"))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 import uuid_utils
 
 from fleetprompt.client.files import WorkflowFile, load_file, shown, source_of
-from fleetprompt.client.protocol import Progress, StartRun, TakenUp, Where
+from fleetprompt.client.protocol import QUEUED, Progress, StartRun, TakenUp, Where
 from fleetprompt.client.reading import Reading
 from fleetprompt.client.starting import given_inputs, refused_inputs
 from fleetprompt.engine.core import signal as types
@@ -30,6 +31,8 @@ from fleetprompt.engine.runtime.wire import Wire, nudge
 ANSWER_SECONDS = 10.0
 """How long another engine may take to answer a command."""
 POLL_SECONDS = 0.1
+ENDED = "recorded, but the engine ended before it answered; the next one carries it out (fleet recover)"
+SILENT = "recorded, but the engine does not answer; it carries it out when it can (fleet doctor)"
 
 
 def new_id() -> str:
@@ -37,7 +40,7 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-class StoreConsole(Reading):
+class StoreConsole(Reading, ABC):
     """What both consoles share: they put signals into the store."""
 
     where: Where = "none"
@@ -58,11 +61,13 @@ class StoreConsole(Reading):
             by=by,
         )
 
+    @abstractmethod
     async def _send(self, signal: Signal) -> Result:
-        raise NotImplementedError
+        """Publish a signal and wait for what comes of it."""
 
+    @abstractmethod
     async def _register(self, file: WorkflowFile) -> str:
-        raise NotImplementedError
+        """Keep a file's plan as the current one of its workflow; its digest."""
 
     async def start(self, request: StartRun) -> str:
         """Start a run."""
@@ -260,18 +265,20 @@ class AttachedConsole(StoreConsole):
         signal = publication.signal
         nudged = await self._nudge()
         run = signal.id if signal.type in (types.START, types.RETRY) else signal.subject
-        if not nudged and self.where == "none":
-            return Result(signal=signal.id, status="accepted", run=run, reason="queued")
+        asked = "engine" if nudged else self._holder
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ANSWER_SECONDS
         while True:
+            # Before its results are looked for: what an engine does last is seen when it is gone.
+            holder = self._holder
             routed, results = await self.store.signals.results(signal.id)
             if results:
                 return results[0]
             if routed:
                 return Result(signal=signal.id, status="accepted", run=run)
-            if loop.time() > deadline:
-                return Result(signal=signal.id, status="accepted", run=run, reason="queued")
+            if holder is None or loop.time() > deadline:
+                why = SILENT if holder is not None else ENDED if asked else QUEUED
+                return Result(signal=signal.id, status="accepted", run=run, reason="queued", data=why)
             await asyncio.sleep(POLL_SECONDS / 10 if nudged else POLL_SECONDS)
 
     async def _register(self, file: WorkflowFile) -> str:
@@ -302,24 +309,32 @@ class AttachedConsole(StoreConsole):
 
     async def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
         """Facts from the engine's socket, or from the store where there is none."""
-        seq = after
+        journal, logs = self.store.journal, self.store.logs
+        seq, n, logged, token = after, 0, 0, 0
+        told = False
         if self._socket is not None:
             async for entry in _from_socket(self._socket, run, after):
                 if isinstance(entry, Stored):
                     seq = entry.seq
+                told = told or isinstance(entry, Progress)
                 yield entry
-        token = 0
-        logged = 0
+        if told:
+            # The engine is gone, which has told the lines so far: none is told twice.
+            _, logged = await logs.read(run, tail=True, limit=1)
         while True:
-            entries = await (self.store.journal.facts(run) if run else self.store.journal.since(seq))
-            for entry in entries:
-                if isinstance(entry, Stored) and entry.seq > seq:
-                    seq = entry.seq
-                    yield entry
-            if run:
-                lines, logged = await self.store.logs.read(run, after=logged)
+            while entries := await (journal.facts(run, after=n) if run else journal.since(seq)):
+                for entry in entries:
+                    n = entry.n
+                    if entry.seq > seq:
+                        seq = entry.seq
+                        if isinstance(entry, Stored):
+                            yield entry
+            while run:
+                lines, logged = await logs.read(run, after=logged)
                 for line in lines:
                     yield Progress(run, line)
+                if not lines:
+                    break
             token = await self._change_after(token)
 
     async def _change_after(self, token: int) -> int:

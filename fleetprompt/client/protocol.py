@@ -16,6 +16,13 @@ from fleetprompt.engine.ports import Approval, LogLine, Page, RunHead, Stored, V
 
 Where = Literal["embedded", "attached", "none"]
 """Where the engine is: in this process, in another one, or nowhere."""
+QUEUED = "recorded; it will be carried out when an engine runs (fleet recover)"
+"""What is said of a signal that no engine has taken up."""
+
+
+def why_queued(result: Result) -> str:
+    """Why a command was recorded and is not carried out yet, for people; empty when that is not so."""
+    return str(result.data or QUEUED) if result.reason == "queued" else ""
 
 
 class StartRun(Struct, frozen=True, kw_only=True):
@@ -77,7 +84,7 @@ class Console(Protocol):
     async def command(self, type_: str, run: str, *, by: str, data: dict[str, Any] | None = None) -> Result:
         """Send `fleet.run.cancel`, `.pause`, `.resume`, `.retry` or `fleet.step.resolve`, and wait for the answer.
 
-        Without an engine the answer has the status `accepted` and the reason `queued`.
+        Where no engine answers, the answer has the status `accepted` and the reason `queued`: see `why_queued`.
         """
         ...
 

@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 import uuid
+from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -156,13 +157,14 @@ class Checkout:
         }
 
 
-class JsonHandler(BaseHTTPRequestHandler):
-    """One JSON request, one JSON answer. Subclasses implement `answer`."""
+class JsonHandler(BaseHTTPRequestHandler, ABC):
+    """One JSON request, one JSON answer."""
 
     timeout = 2
 
+    @abstractmethod
     def answer(self, method: str, parts: list[str], query: dict[str, str]) -> tuple[int, Any]:
-        raise NotImplementedError
+        """The status and the JSON of an answer. Raises `ValueError` for a request that makes no sense."""
 
     def body(self) -> Any:
         """The JSON body, an empty object when there is none; ValueError when it is not JSON or too large."""

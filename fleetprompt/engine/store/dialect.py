@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ Rows = sa.Select[*tuple[Any, ...]]
 """A query of any shape."""
 Row = sa.Row[*tuple[Any, ...]]
 """What a query of any shape finds."""
+Search = Callable[[sa.ColumnElement[Any], str], sa.ColumnElement[bool]]
 
 
 class Dialect(ABC):
@@ -31,8 +32,6 @@ class Dialect(ABC):
     url: str
     """How SQLAlchemy calls it."""
     compiler: Compiler
-    searches: bool
-    """Whether `regex` is there; else regular expressions are tried on what was read."""
 
     def compile(self, statement: sa.Executable) -> str:
         """The text of a statement whose parameters are given by position, in the order they were made."""
@@ -83,16 +82,16 @@ class Dialect(ABC):
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         """Whether the column is like a pattern (escaped by a backslash); letters as in `equals`."""
 
-    def regex(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
-        """Whether a checked pattern of the filter language is found in the column."""
-        raise NotImplementedError
+    @abstractmethod
+    def searching(self) -> Search | None:
+        """How a checked pattern of the filter language is found in a column; None where regular expressions have to
+        be tried on what was read."""
 
 
 class SqliteDialect(Dialect):
     """SQLite in WAL mode: one writer, readers that never wait."""
 
     url = "sqlite://"
-    searches = True
 
     def __init__(self) -> None:
         self.compiler = pysqlite.dialect()
@@ -141,8 +140,8 @@ class SqliteDialect(Dialect):
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return column.like(pattern, escape="\\")
 
-    def regex(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
-        return sa.func.fleet_found(pattern, column, type_=sa.Boolean)
+    def searching(self) -> Search:
+        return lambda column, pattern: sa.func.fleet_found(pattern, column, type_=sa.Boolean)
 
 
 _OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)

@@ -42,7 +42,6 @@ class PostgresDialect(Dialect):
     """Postgres over asyncpg."""
 
     url = "postgresql+asyncpg://"
-    searches = False  # its regular expressions are others than Python's
 
     def __init__(self) -> None:
         self.compiler = asyncpg.dialect()
@@ -93,3 +92,6 @@ class PostgresDialect(Dialect):
 
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return folded(column).like(pattern, escape="\\")
+
+    def searching(self) -> None:
+        """Its regular expressions are others than Python's."""

@@ -54,6 +54,7 @@ class Filter:
 
     def __init__(self, dialect: Dialect, view: View, now: float, zone: tzinfo) -> None:
         self._dialect = dialect
+        self._search = dialect.searching()
         self._view = view
         self._now = now
         self._zone = zone
@@ -63,7 +64,7 @@ class Filter:
 
         Raises `InvalidInput` for a query with problems.
         """
-        left = [term for term in query.require().terms if isinstance(term, Regex) and not self._dialect.searches]
+        left = [term for term in query.require().terms if isinstance(term, Regex) and self._search is None]
         return [self._term(term) for term in query.terms if term not in left], left
 
     def passes(self, terms: Sequence[Regex]) -> Callable[[Row], bool]:
@@ -93,7 +94,8 @@ class Filter:
             case Match(text=text, columns=columns):
                 return sa.or_(*(self._fits(self._view.columns[column], text) for column in columns))
             case Regex(pattern=pattern, columns=columns):
-                return sa.or_(*(self._dialect.regex(self._view.columns[column], pattern) for column in columns))
+                assert self._search is not None
+                return sa.or_(*(self._search(self._view.columns[column], pattern) for column in columns))
             case _:
                 assert_never(term)
 
