@@ -530,7 +530,7 @@ def snapshot(run: Run) -> dict[str, Any]:
 
 _PLAIN = (
     "n", "at", "started_at", "finished_at", "end_status", "output", "output_blob", "error", "vars",
-    "paused", "slotted", "generation", "verdict", "ending", "abort", "compensate", "finish", "steps_done",
+    "paused", "slotted", "generation", "line", "verdict", "ending", "abort", "compensate", "finish", "steps_done",
     "cost_nano", "tokens", "ignored",
 )  # fmt: skip
 _STEP = (
@@ -541,7 +541,7 @@ _SCOPE = (
     "prefix", "name", "index", "item", "met", "lost", "unsettled", "settled", "live", "closing", "failure", "done",
 )  # fmt: skip
 _INNER = (
-    "total", "opened", "done", "ok", "failed", "items", "results", "previous", "error", "closing", "taken",
+    "total", "opened", "done", "ok", "failed", "items", "results", "previous", "error", "closing", "taken", "unknown",
 )  # fmt: skip
 
 

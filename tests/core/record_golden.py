@@ -33,7 +33,7 @@ from fleetprompt.engine.core.facts import (
 )
 from fleetprompt.engine.core.fork import fork
 from fleetprompt.engine.core.keys import effect_key
-from fleetprompt.engine.core.plan import Concurrency, Plan, Poll, Reconcile, Retry, encode_plan
+from fleetprompt.engine.core.plan import Concurrency, Guardrails, Plan, Poll, Reconcile, Retry, encode_plan
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import fold
 from fleetprompt.engine.core.state import Run
@@ -339,6 +339,24 @@ def answered() -> Play:
     return play
 
 
+def retried() -> Play:
+    """Done again twice: what was cut off is in doubt, and its time is counted anew."""
+    play = Play(
+        plan(act("a"), act("b", repeat="never"), act("c"), grace=5.0, guardrails=Guardrails(timeout=60)), run="r0"
+    )
+    play.ok("a", 1)
+    play.cancel()
+    play.tick(5)
+    for new in ("r1", "r2"):
+        facts = fork(play.run, play.facts, new=new, at=play.now + 100, by="bo")
+        assert isinstance(facts, list)
+        play = Play(play.program.plan, facts=facts, now=play.now + 100)
+        play.resolve("b", "happened", 2) if new == "r1" else play.ok("c", 3)
+        if new == "r1":
+            play.fail("c")
+    return play
+
+
 def waiting() -> Play:
     """A run that is not over: it has to be folded and driven on."""
     branches = {"x": [ask("g", quorum=2)], "y": [listen("w")], "z": [act("a", retry=Retry(3))]}
@@ -349,7 +367,7 @@ def waiting() -> Play:
 
 
 JOURNALS: dict[str, Callable[[], Play]] = {
-    made.__name__: made for made in (agents, saga, loops, doubts, forks, children, answered, waiting)
+    made.__name__: made for made in (agents, saga, loops, doubts, forks, retried, children, answered, waiting)
 }
 
 

@@ -10,7 +10,7 @@ from play import NOW, Play, act, ask, calc, call, cond, delay, during, each, emi
 from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.facts import AnyFact, RunCreated, RunForked, Slot, StepInDoubt
 from fleetprompt.engine.core.fork import fork
-from fleetprompt.engine.core.keys import effect_key
+from fleetprompt.engine.core.keys import child_key_root, effect_key
 from fleetprompt.engine.core.plan import Concurrency, Guardrails, Plan, Reconcile, Retry
 
 
@@ -62,7 +62,9 @@ def test_the_new_run_says_where_it_comes_from() -> None:
     assert (first.run, first.retry_of, first.key_root, first.owner) == ("r2", "r1", "r1", "bo")
     assert (first.inputs, first.project, first.labels) == ({"n": 1}, "p", {"team": "x"})
     assert (first.parent, first.root, first.depth, first.deadline) == ("", "", 0, NOW + 1_050)
-    assert last == RunForked(at=NOW + 50, run="r1", upto=len(play.facts), generation=1, steps=("b", "c"), by="bo")
+    assert last == RunForked(
+        at=NOW + 50, run="r1", upto=len(play.facts), generation=1, steps=("b", "c"), by="bo", line=("r2",)
+    )
 
 
 def test_from_a_step_on_also_what_had_completed() -> None:
@@ -477,6 +479,27 @@ def test_what_stands_keeps_its_key_and_what_is_done_again_gets_a_new_one() -> No
     assert third.run.created.key_root == "r1"
     assert (third.run.generation, third.run.created.retry_of) == (2, "r2")
     assert effect_key(third.run, third.step("c")) != third_time
+
+
+def test_two_retries_of_a_run_are_two_orders() -> None:
+    play = Play(abc())
+    play.fail("a")
+    first, second = again(play), again(play, new="r3")
+    keys = [effect_key(each.run, each.step("a")) for each in (play, first, second)]
+    assert len(set(keys)) == 3
+    first.cancel()
+    assert effect_key(again(first, "b", new="r4").run, first.step("a")) == keys[1]
+
+
+def test_a_child_that_is_started_again_does_other_work() -> None:
+    play = Play(plan(call("w", retry=Retry(2, backoff=1)), act("z")))
+    roots = [child_key_root(play.run, play.step("w"))]
+    play.child("w", "failed")
+    play.wake()
+    roots.append(child_key_root(play.run, play.step("w")))
+    play.child("w", "failed")
+    roots += [child_key_root(each.run, each.step("w")) for each in (again(play), again(play, new="r3"))]
+    assert roots == ["r1/w#1", "r1/w#2", "r1/w#1@r2", "r1/w#1@r3"]
 
 
 def test_what_has_left_the_first_run_does_not_leave_the_second() -> None:

@@ -56,6 +56,7 @@ def forked(run: Run, fact: RunForked) -> None:
     The new run has its whole time, however long the first was active.
     """
     run.generation = fact.generation
+    run.line = fact.line
     run.outbox = Outbox()
     taken: Counter[str] = Counter()
     for step in run.steps.values():

@@ -117,6 +117,8 @@ class RunForked(Fact, frozen=True, tag="RunForked"):
     steps: tuple[str, ...] = ()
     """Paths that will be performed again."""
     by: str = ""
+    line: tuple[str, ...] = ()
+    """Ids of the runs in which generation 1, 2 … began; the last is this run. Two retries of a run are two orders."""
 
 
 class RunPaused(Fact, frozen=True, tag="RunPaused"):

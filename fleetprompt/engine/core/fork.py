@@ -73,7 +73,13 @@ def fork(
         trigger={"kind": "retry", "run": created.run, "from": start or None},
     )
     forked = RunForked(
-        at=at, run=created.run, upto=len(facts), generation=generation, steps=tuple(sorted(again.paths)), by=by
+        at=at,
+        run=created.run,
+        upto=len(facts),
+        generation=generation,
+        steps=tuple(sorted(again.paths)),
+        by=by,
+        line=(*run.line, new),
     )
     return [first, *copied, forked]
 

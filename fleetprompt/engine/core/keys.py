@@ -18,15 +18,27 @@ def _hash(*parts: str) -> str:
 
 
 def effect_key(run: Run, step: Step) -> str:
-    """Idempotency key of a step's effect: root run, path and generation.
+    """Idempotency key of a step's effect: root run, path and generation, which is known by the run that began it.
 
     A composite's automatic retry (`#2` in the path) is the same work again, so it does not change the key.
     """
+    path = _ATTEMPT.sub("", step.path) if "#" in step.path else step.path
+    generation = step.generation
+    began = run.line[generation - 1 : generation] if generation else ()
+    return _hash(_root(run), path, str(generation), *began)[:32]
+
+
+def child_key_root(run: Run, step: Step) -> str:
+    """What the keys of the child that a `workflow` step started are derived from: another child is other work."""
+    generation = step.generation
+    began = "".join(f"@{fork}" for fork in run.line[generation - 1 : generation]) if generation else ""
+    return f"{_root(run)}/{step.path}#{step.attempt}{began}"
+
+
+def _root(run: Run) -> str:
     created = run.created
     assert created is not None
-    root = created.key_root or created.root or created.run
-    path = _ATTEMPT.sub("", step.path) if "#" in step.path else step.path
-    return _hash(root, path, str(step.generation))[:32]
+    return created.key_root or created.root or created.run
 
 
 def child_id(run: Run, step: Step, attempt: int) -> str:

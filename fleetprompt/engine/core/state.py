@@ -135,6 +135,7 @@ class Inner:
         "results",
         "taken",
         "total",
+        "unknown",
     )
 
     def __init__(self) -> None:
@@ -153,6 +154,8 @@ class Inner:
         self.taken = ""
         """The branch that a `condition` or `switch` chose."""
         self.meter: Meter | None = None
+        self.unknown = ""
+        """Path of a step inside that was interrupted and may have taken effect."""
 
 
 class Step:
@@ -258,6 +261,7 @@ class Run:
         "held",
         "ignored",
         "last",
+        "line",
         "meter",
         "n",
         "outbox",
@@ -312,6 +316,8 @@ class Run:
         self.held: set[str] = set()
         """Scopes of the run's own claims."""
         self.generation = 0
+        self.line: tuple[str, ...] = ()
+        """Ids of the runs in which generation 1, 2 … began."""
         self.verdict: tuple[RunStatus, Failure | None, Any] | None = None
         """How the run ends when something has ended it early."""
         self.ending = ""

@@ -13,6 +13,7 @@ from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.facts import RunCreated, Slot, Source
 from fleetprompt.engine.core.fork import fork
 from fleetprompt.engine.core.inputs import bind_inputs
+from fleetprompt.engine.core.keys import child_key_root
 from fleetprompt.engine.core.program import Program, bind
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Run
@@ -141,7 +142,7 @@ class Starter:
             inputs=inputs,
             trigger={"kind": "workflow", "run": above.run, "path": step.path},
             root=above.root or above.run,
-            key_root=f"{above.key_root or above.root or above.run}/{step.path}#{step.attempt}",
+            key_root=child_key_root(parent.run, step),
             parent=above.run,
             parent_path=step.path,
             depth=above.depth + 1,
