@@ -76,6 +76,19 @@ def test_a_definite_failure_of_such_work_is_retried() -> None:
     assert play.owed == ["a"]
 
 
+@pytest.mark.parametrize("again", [0, 5])
+def test_a_composite_in_which_something_may_have_happened_is_not_tried_again(again: float) -> None:
+    inside = fan("p", {"x": [act("a", repeat="never")], "y": [act("b")]}, timeout=3, retry=Retry(2))
+    play = Play(plan(fan("q", {"z": [inside]}, retry=Retry(2)), grace=5))
+    play.tick(3)
+    if again:
+        play.tick(again)
+        assert (play.status(), "p.a" in play.step("q.p").error.hint) == ("failed", True)
+    else:
+        play.fail("q.p.a")
+        assert play.status("q.p") == "waiting"
+
+
 # ---------------------------------------------------------------- four answers
 
 

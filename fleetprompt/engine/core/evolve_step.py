@@ -202,8 +202,17 @@ def cancelled(run: Run, fact: StepCancelled) -> None:
         send(run, signals.CANCEL, step.ref, {"run": step.ref, "reason": fact.reason}, step.ref, fact.at)
     step.reason = fact.reason
     if fact.unknown:
+        _tell_owners(step)
         step.error = Failure("IN_DOUBT", "interrupted while in flight; it may have taken effect", path=step.path)
     end(run, step, "cancelled", fact.at)
+
+
+def _tell_owners(step: Step) -> None:
+    owner = step.scope.owner
+    while owner is not None:
+        if owner.inner is not None:
+            owner.inner.unknown = step.path
+        owner = owner.scope.owner
 
 
 def expanded(run: Run, fact: StepExpanded) -> None:

@@ -129,6 +129,10 @@ def failed(
     """The fact of a failed attempt: with the time of the next one, or final."""
     if not error.path:
         error = msgspec.structs.replace(error, path=step.path)
+    if error.retryable and step.inner is not None and step.inner.unknown:
+        # Another attempt would do again what nobody knows to be undone.
+        hint = f"not tried again: {step.inner.unknown} was interrupted and may have taken effect"
+        error = msgspec.structs.replace(error, hint=hint, retryable=False)
     return [
         StepFailed(
             at=at,
