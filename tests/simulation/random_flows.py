@@ -15,8 +15,10 @@ Steps = list[dict[str, Any]]
 class Author:
     """Writes one workflow, step by step."""
 
-    def __init__(self, draw: Draw) -> None:
+    def __init__(self, draw: Draw, *, wild: bool = False) -> None:
         self.draw = draw
+        self.wild = wild
+        """There are races, limits and stops: how it ends depends on what comes first."""
         self.ids = (f"s{n}" for n in count())
 
     def chance(self, percent: int) -> bool:
@@ -32,7 +34,10 @@ class Author:
             kinds = ["effect", "effect", "effect", "transform", "delay", "wait", "approval", "emit", "guarded"]
             kinds += ["parallel", "loop", "choose", "switch", "while"] * (depth > 0)
             kinds += ["child"] * (depth > 1)
+            kinds += ["stop"] * self.wild
             step = getattr(self, self.pick(*kinds))(depth, seen)
+            if self.wild:
+                self.limit(step)
             step["id"] = next(self.ids)
             steps.append(step)
             if step["type"] in ("python", "transform") and "on_error" not in step and "if" not in step:
@@ -40,6 +45,23 @@ class Author:
         if len(steps) > 2 and self.chance(30):
             self.tangle(steps)
         return steps
+
+    def limit(self, step: dict[str, Any]) -> None:
+        """Make a step one that depends on when things happen."""
+        if step["type"] == "parallel" and self.chance(50):
+            step["until"] = self.pick("any", 1)
+            step["cancel_rest"] = self.chance(70)
+        if step["type"] in ("parallel", "condition", "switch", "loop", "wait", "workflow") and self.chance(30):
+            step["timeout"] = self.pick("2s", "30s")
+        if step["type"] in ("parallel", "loop", "workflow", "wait") and self.chance(30):
+            step["on_error"] = "continue"
+        if step["type"] == "workflow" and self.chance(30):
+            step["retry"] = {"max_attempts": 2, "backoff": "5s"}
+        if step["type"] in ("parallel", "workflow", "transform", "approval") and self.chance(20):
+            step["compensate"] = {"type": "python", "call": "world:act", "with": {"value": "undone"}}
+
+    def stop(self, depth: int, seen: tuple[str, ...]) -> dict[str, Any]:
+        return {"type": "stop", "status": self.pick("completed", "failed", "cancelled"), "if": "inputs.n > 1"}
 
     def tangle(self, steps: Steps) -> None:
         """Replace the barrier of the last step by needs: it starts as soon as one or two others have settled."""
@@ -139,14 +161,20 @@ HEARS = json.dumps(
 )
 
 
-def workflow(draw: Draw, name: str, depth: int) -> str:
+def workflow(draw: Draw, name: str, depth: int, *, wild: bool = False) -> str:
     """The text of a workflow. JSON is YAML."""
-    author = Author(draw)
+    author = Author(draw, wild=wild)
     file: dict[str, Any] = {"name": name, "inputs": {"n": {"type": "integer", "default": 1}}}
     if author.chance(25):
         file["max_runs"] = author.pick(1, 2)
     if author.chance(25):
         file["concurrency"] = {"group": f"one-{name}", "limit": author.pick(1, 2)}
+        if wild:
+            file["concurrency"]["on_conflict"] = author.pick("queue", "skip", "cancel_running")
+    if wild and author.chance(20):
+        file["guardrails"] = {"timeout": "20s"}
+    if wild and author.chance(20):
+        file["deadline"] = "2h"
     if author.chance(50):
         file["on_failure"] = "compensate"
     file["steps"] = author.block(depth, 4)
@@ -156,6 +184,6 @@ def workflow(draw: Draw, name: str, depth: int) -> str:
 
 
 @st.composite
-def workflows(draw: Draw) -> list[str]:
+def workflows(draw: Draw, *, wild: bool = False) -> list[str]:
     """A workflow, one that it may start, and one that hears what they tell."""
-    return [workflow(draw, "flow", 2), workflow(draw, "child", 1), HEARS]
+    return [workflow(draw, "flow", 2, wild=wild), workflow(draw, "child", 1, wild=wild), HEARS]

@@ -7,13 +7,14 @@ engines die. Reproduce a failure with the seed and the interruptions that Hypoth
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from random_flows import workflows
-from world import Interruption, Scenario, World, check_end, ending, play
+from world import Deed, Interruption, Scenario, World, check_end, ending, play
 
+from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
 from fleetprompt.engine.ports import Append, Conflict
 from fleetprompt.engine.runtime.engine import Limits
@@ -27,11 +28,12 @@ FLAT = settings(
     print_blob=True,
 )
 PATIENCE = 8 * 3600.0
+TROUBLES = ("away", "unread", "conflicts", "lost", "jumps")
 STARTS = [("flow", {"n": 1}), ("flow", {"n": 2})]
 
 
-def scenario(files: list[str], limits: Limits | None = None) -> Scenario:
-    return Scenario("random", files, STARTS, limits=limits or Limits(grace=5.0), says_go="go.on")
+def scenario(files: list[str], limits: Limits | None = None, deeds: Sequence[Deed] = ()) -> Scenario:
+    return Scenario("random", files, STARTS, limits=limits or Limits(grace=5.0), says_go="go.on", deeds=deeds)
 
 
 def impatient(world: World) -> None:
@@ -39,13 +41,13 @@ def impatient(world: World) -> None:
     world.patience = PATIENCE
 
 
-def disturb(seed: int) -> Callable[[World], None]:
+def disturb(seed: int, known: Sequence[str] = TROUBLES) -> Callable[[World], None]:
     """A world's troubles, drawn from a seed of their own."""
 
     def prepare(world: World) -> None:
         impatient(world)
         dice = random.Random(seed)
-        kinds = {kind for kind in ("away", "unread", "conflicts", "lost", "jumps") if dice.random() < 0.6}
+        kinds = {kind for kind in known if dice.random() < 0.6}
         away = sorted(dice.uniform(0, 60) for _ in range(6))
 
         def is_away() -> bool:
@@ -111,3 +113,57 @@ def test_engines_that_die_amid_all_this_do_not_change_the_end(
     rough = play(scenario(files), *interruptions, seed=seed, prepare=disturb(seed))
     assert ending(rough) == ending(quiet)
     check_end(rough)
+
+
+def order(number: int, type_: str, run: str, after: int) -> Deed:
+    """A command once so much has been written, or nothing goes on any more without it."""
+    name = f"order {number}"
+
+    def is_due(world: World) -> bool:
+        return run in world.disk.runs and (world.points >= after or _rests(world))
+
+    return Deed(name, is_due, lambda world: world.command(type_, run, key=name))
+
+
+def last_word(run: str, orders: int) -> Deed:
+    """Whoever paused a run lets it go on in the end."""
+    name, others = f"go on, {run}", {f"order {number}" for number in range(orders)}
+    return Deed(
+        name, lambda world: others <= world.acknowledged, lambda world: world.command(types.RESUME, run, key=name)
+    )
+
+
+def _rests(world: World) -> bool:
+    """Every run is over, or paused, or waits for what a paused one may hold."""
+    heads = world.disk.runs.values()
+    resting = ("paused", "slot")
+    return all(h.finished_at is not None or h.status == "pending" or h.waiting_on in resting for h in heads)
+
+
+VERBS = [types.PAUSE, types.RESUME, types.CANCEL, types.RETRY]
+Orders = st.lists(
+    st.tuples(st.sampled_from(VERBS), st.sampled_from(["run-0", "run-1"]), st.integers(1, 60)), min_size=1, max_size=8
+)
+
+
+@given(
+    files=workflows(wild=True),
+    seed=st.integers(0, 2**32),
+    orders=Orders,
+    limits=st.sampled_from([None, 1, 2]),
+    interruptions=st.just([]) | Interruptions,
+)
+@FLAT
+def test_whatever_an_operator_does_every_promise_is_kept(
+    files: list[str],
+    seed: int,
+    orders: list[tuple[str, str, int]],
+    limits: int | None,
+    interruptions: list[Interruption],
+) -> None:
+    """How such a story ends depends on what comes first; but everything ends, once, and nothing is left."""
+    deeds = [order(i, *one) for i, one in enumerate(orders)]
+    deeds += [last_word(f"run-{i}", len(orders)) for i in range(len(STARTS))]
+    told = scenario(files, Limits(max_runs=limits, pools={"python": 2}, grace=5.0), deeds)
+    known = [kind for kind in TROUBLES if kind != "conflicts"]
+    check_end(play(told, *interruptions, seed=seed, prepare=disturb(seed, known)))
