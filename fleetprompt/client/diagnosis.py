@@ -14,11 +14,12 @@ from msgspec import Struct
 from fleetprompt.client.database import store_of
 from fleetprompt.client.files import discover_steps
 from fleetprompt.client.opening import Place
-from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
 from fleetprompt.engine.ports import Store
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.lock import engine_holder
 from fleetprompt.engine.runtime.wire import LONGEST_PATH, nudge
+from fleetprompt.engine.store.remains import require_whole
 
 BUSY_SECONDS = 5.0
 LEAST_FREE = 200 * 1024 * 1024
@@ -39,7 +40,7 @@ async def diagnose(place: Place) -> list[Finding]:
     found = [_state(place), _disk(place)]
     file = place.file
     if file is not None and not file.exists():
-        found.append(Finding("store", "ok", f"{file} does not exist yet: the first run makes it"))
+        found.append(_absent(file))
     else:
         found += await _store(place)
     found += [await _engine(place), _secrets(place), *_plugins()]
@@ -65,6 +66,14 @@ def _disk(place: Place) -> Finding:
     if free < LEAST_FREE:
         return Finding("disk", "warn", text, "make room, or `fleet db prune --older-than 30d`")
     return Finding("disk", "ok", text)
+
+
+def _absent(file: Path) -> Finding:
+    try:
+        require_whole(file)
+    except StoreUnavailable as error:
+        return Finding("store", "fail", error.message, error.hint)
+    return Finding("store", "ok", f"{file} does not exist yet: the first run makes it")
 
 
 async def _store(place: Place) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -13,7 +14,7 @@ from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.ports import Store
 from fleetprompt.engine.runtime.engine import Engine, Limits
-from fleetprompt.engine.runtime.lock import EngineIsRunning, EngineLock
+from fleetprompt.engine.runtime.lock import EngineIsRunning, EngineLock, engine_holder
 from fleetprompt.engine.runtime.secrets import Secrets
 from fleetprompt.engine.runtime.wire import Wire
 
@@ -23,6 +24,8 @@ Mode = Literal["engine", "prefer", "attach"]
 
 STORE = "fleet.db"
 """Name of a project's store."""
+NEW_SECONDS = 0.1
+"""The file of a new store is empty for a fraction of this."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -75,7 +78,26 @@ def open_store(place: Place) -> Store:
     if not folder.is_dir():
         said = "is not a folder" if folder.exists() else "is missing"
         raise StoreUnavailable(f"the folder of the store {said}", where=str(folder), hint="make it, or check the path")
+    _require_content(place, place.file)
     return SqlStore(place.file, zone=place.zone)
+
+
+def _require_content(place: Place, file: Path) -> None:
+    """Refuse an empty file where an engine has worked before: it was a store. SQLite would begin a new one."""
+
+    def emptied() -> bool:
+        return file.exists() and not file.stat().st_size
+
+    worked = [path for path in (place.lock, place.socket) if path is not None and path.exists()]
+    if worked and emptied() and place.lock is not None and engine_holder(place.lock) is None:
+        # Somebody may be making it at this moment.
+        time.sleep(NEW_SECONDS)
+        if emptied():
+            raise StoreUnavailable(
+                f"the store is empty, but an engine has worked on it before ({worked[0].name} is there): it was cut off",
+                where=str(file),
+                hint=f"put the file or a backup back; to start anew, delete {file.name}",
+            )
 
 
 def make_state(state: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from fleetprompt.engine.core.errors import Refused, StoreUnavailable
 from fleetprompt.engine.store import dialect as sqlite
 from fleetprompt.engine.store.dialect import SqliteDialect
+from fleetprompt.engine.store.remains import require_whole
 
 
 def backup(source: Path, target: Path) -> int:
@@ -16,6 +17,7 @@ def backup(source: Path, target: Path) -> int:
     `StoreUnavailable` when the copy fails; then nothing is left of it."""
     if target.exists():
         raise Refused(f"{target} exists", hint="give another name, or move it away")
+    require_whole(source)
     if not source.exists():
         raise StoreUnavailable("there is no store", where=str(source))
     where = source

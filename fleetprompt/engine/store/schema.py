@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.store import dialect as sqlite
 from fleetprompt.engine.store.dialect import Dialect
+from fleetprompt.engine.store.remains import require_whole
 from fleetprompt.engine.store.tables import metadata
 
 HEAD = "0001"
@@ -57,6 +58,7 @@ def prepare(path: Path, dialect: Dialect) -> None:
     if sqlite3.sqlite_version_info < OLDEST:
         text = ".".join(map(str, OLDEST))
         raise StoreUnavailable(f"SQLite is {sqlite3.sqlite_version}, {text} is needed", hint="use a newer Python")
+    require_whole(path)
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,0 +1,51 @@
+"""What may be left of a SQLite file whose parts were cut off or deleted. SQLite itself would silently start anew.
+
+A store is the file and, while it is in use or after a crash, a log (`-wal`) that holds what was committed last and an
+index of that log (`-shm`). SQLite writes the first page of a new file before there is a log, makes the log before its
+index, and deletes the index before the log.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleetprompt.engine.core.errors import StoreUnavailable
+
+
+def require_whole(path: Path) -> None:
+    """Raise `StoreUnavailable` where a part of a store is gone while another is there. Must come before SQLite."""
+    log, index = _beside(path, "-wal"), _beside(path, "-shm")
+    size = _size(path)
+    if not size and (_size(log) or _size(index)):
+        what = "empty" if size == 0 else "gone"
+        raise StoreUnavailable(
+            f"the store is {what}, but what belongs to it is still there: it was {'cut off' if size == 0 else 'moved'}",
+            where=str(path),
+            hint=f"put the file or a backup back; to start anew, move {path.name}* away",
+        )
+    if size and _log_is_lost(log, index):
+        raise StoreUnavailable(
+            f"the store was not closed, and its log {log.name} is gone: what was committed last is lost",
+            where=str(path),
+            hint=f"put the log back, or a backup; to go on without, delete {index.name}, then run `fleet db check`",
+        )
+
+
+def _log_is_lost(log: Path, index: Path) -> bool:
+    """Whether there is an index without a log. Others may open and close the store at this very moment."""
+    try:
+        before = index.stat().st_ino
+        return not log.exists() and index.stat().st_ino == before
+    except OSError:
+        return False
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
