@@ -91,12 +91,18 @@ def prune(
     logs_older_than: Annotated[
         str, typer.Option("--logs-older-than", metavar="AGE", help="Logs of finished runs, such as 7d.")
     ] = "",
+    vacuum: Annotated[
+        bool, typer.Option("--vacuum", help="Write the store anew, as small as it can be; no engine may run.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many runs it would be.")] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> int:
-    """Delete finished runs with all that is theirs. Without ages, those of fleet.toml count."""
-    from fleetprompt.cli.wording import count, rough
+    """Delete finished runs with all that is theirs, and give their room back to the disk.
+
+    Without ages, those of fleet.toml count.
+    """
+    from fleetprompt.cli.wording import count, rough, size
     from fleetprompt.client.database import prunable
     from fleetprompt.client.database import prune as delete
 
@@ -117,12 +123,14 @@ def prune(
     if runs and not yes and front.terminal.interactive and not front.terminal.confirm(f"delete {said}?"):
         front.terminal.say("nothing done")
         return 1
-    deleted = front.run(delete(front.place, before=now - age, logs_before=now - logs_age))
+    deleted, room = front.run(delete(front.place, before=now - age, logs_before=now - logs_age, vacuum=vacuum))
     if json:
-        front.terminal.json({"dry_run": False, **deleted})
+        front.terminal.json({"dry_run": False, **deleted, "bytes_freed": room.freed, "bytes_unused": room.left})
         return 0
     rows = ", ".join(f"{number:,} {table}" for table, number in deleted.items() if number)
-    front.terminal.print(f"deleted: {rows or 'nothing'}")
+    front.terminal.print(f"deleted: {rows or 'nothing'}; {size(room.freed)} given back to the disk")
+    if room.left:
+        front.terminal.say(f"{size(room.left)} of the file are unused: `fleet db prune --vacuum` gives them back")
     return 0
 
 

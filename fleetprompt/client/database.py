@@ -11,6 +11,8 @@ from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import RUN_FIELDS
 from fleetprompt.engine.ports import Health, Page, Store
+from fleetprompt.engine.runtime.lock import EngineLock
+from fleetprompt.engine.store.room import Room
 
 BATCH = 1000
 
@@ -42,10 +44,24 @@ async def backup(place: Place, target: Path) -> int:
     return await store.backup(target)
 
 
-async def prune(place: Place, *, before: float, logs_before: float | None = None) -> dict[str, int]:
-    """Delete finished runs that ended before a time, with all that is theirs; counts by table."""
+async def prune(
+    place: Place, *, before: float, logs_before: float | None = None, vacuum: bool = False
+) -> tuple[dict[str, int], Room]:
+    """Delete finished runs that ended before a time, with all that is theirs; counts by table, and what became of the
+    room. `vacuum` writes the whole store anew: raises `EngineIsRunning`, as nobody could write meanwhile."""
+    from fleetprompt.engine.store.database import SqlStore
+
+    lock = EngineLock(place.lock) if vacuum and place.lock is not None else None
     async with store_of(place) as store:
-        return await store.prune(before=before, logs_before=logs_before)
+        if lock is not None:
+            lock.acquire("fleet db prune --vacuum")
+        try:
+            counts = await store.prune(before=before, logs_before=logs_before)
+            room = await store.shrink(whole=vacuum) if isinstance(store, SqlStore) else Room()
+        finally:
+            if lock is not None:
+                lock.release()
+    return counts, room
 
 
 async def prunable(place: Place, *, before: float, now: float) -> int:

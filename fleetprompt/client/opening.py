@@ -94,7 +94,7 @@ def _require_content(place: Place, file: Path) -> None:
         time.sleep(NEW_SECONDS)
         if emptied():
             raise StoreUnavailable(
-                f"the store is empty, but an engine has worked on it before ({worked[0].name} is there): it was cut off",
+                f"the store is empty, but an engine has worked on it ({worked[0].name} is there): it was cut off",
                 where=str(file),
                 hint=f"put the file or a backup back; to start anew, delete {file.name}",
             )

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from fleetprompt.engine.ports import Health
 from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.room import Room
 from fleetprompt.engine.store.writer import Writer
 
 
@@ -37,6 +38,11 @@ class Backend(Protocol):
 
     async def examine(self) -> Health:
         """Read everything and say what is wrong with it. Raises `StoreUnavailable`."""
+        ...
+
+    async def shrink(self, *, whole: bool) -> Room:
+        """Give back to the disk what deleted rows took; `whole`: by writing everything anew. Raises `Refused` where
+        that is not the store's own business, and `StoreUnavailable`."""
         ...
 
     async def backup(self, target: Path) -> int:

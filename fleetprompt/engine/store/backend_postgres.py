@@ -17,6 +17,7 @@ from fleetprompt.engine.store import schema
 from fleetprompt.engine.store.checking import examine
 from fleetprompt.engine.store.dialect_postgres import PostgresDialect
 from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.room import Room
 from fleetprompt.engine.store.writer_postgres import PostgresWriter
 
 READERS = 5
@@ -75,6 +76,12 @@ class PostgresBackend:
     async def examine(self) -> Health:
         """Read everything."""
         return await self.reader.run(lambda connection: examine(connection, self.dialect))
+
+    async def shrink(self, *, whole: bool) -> Room:
+        """Nothing: the server looks after its own room. Refused, if it is to write everything anew."""
+        if whole:
+            raise Refused("a Postgres store is not written anew from here", hint="use VACUUM FULL")
+        return Room()
 
     async def backup(self, target: Path) -> int:
         """Refused: Postgres has its own means."""

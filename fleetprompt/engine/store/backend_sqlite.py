@@ -14,6 +14,7 @@ from fleetprompt.engine.store.backup import backup
 from fleetprompt.engine.store.checking import examine
 from fleetprompt.engine.store.dialect import SqliteDialect
 from fleetprompt.engine.store.reading_sqlite import SqliteReader
+from fleetprompt.engine.store.room import GivingBack, Room, compact, measure
 from fleetprompt.engine.store.writer_sqlite import SqliteWriter
 
 
@@ -55,6 +56,13 @@ class SqliteBackend:
             raise self.dialect.explain(error, str(self.path)) or error from error
         finally:
             engine.dispose()
+
+    async def shrink(self, *, whole: bool) -> Room:
+        """Give back what is unused, in slices beside other work, or write the whole file anew."""
+        before, _ = await asyncio.to_thread(measure, self.path)
+        await (asyncio.to_thread(compact, self.path) if whole else self.writer.between(GivingBack()))
+        after, unused = await asyncio.to_thread(measure, self.path)
+        return Room(max(0, before - after), unused)
 
     async def backup(self, target: Path) -> int:
         """Copy the file while it is in use."""

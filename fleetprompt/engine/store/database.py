@@ -15,6 +15,7 @@ from fleetprompt.engine.store.journal import SqlJournal
 from fleetprompt.engine.store.logs import SqlLogs
 from fleetprompt.engine.store.memory import MemoryStore
 from fleetprompt.engine.store.pruning import Pruning
+from fleetprompt.engine.store.room import Room
 from fleetprompt.engine.store.runs import SqlRuns
 from fleetprompt.engine.store.signals import SqlSignals
 
@@ -84,6 +85,11 @@ class SqlStore:
         pruning = Pruning(self._backend.reader.dialect, tenant, before, logs_before)
         await self._backend.writer.between(pruning)
         return dict(pruning.counts)
+
+    async def shrink(self, *, whole: bool = False) -> Room:
+        """Give back to the disk what deleted rows took. `whole` writes everything anew: nobody else can write
+        meanwhile, and twice the room is needed. Raises `StoreUnavailable`, `Refused`."""
+        return await self._backend.shrink(whole=whole)
 
     async def check(self) -> Health:
         """Read the whole store and say what is wrong with it. Raises `StoreUnavailable` if it cannot be read."""

@@ -123,8 +123,7 @@ class SqliteDialect(Dialect):
         return (f"database: {problem}" for problem in found if problem != "ok")
 
     def size(self, connection: sa.Connection) -> int:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        return pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+        return connection.exec_driver_sql(TAKEN).scalar_one() * connection.exec_driver_sql(PAGE).scalar_one()
 
     def json_text(self, column: sa.ColumnElement[Any], key: str) -> sa.ColumnElement[Any]:
         # A path cannot hold every key, a comparison can.
@@ -161,6 +160,14 @@ TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 ONE_FILE = "PRAGMA journal_mode = DELETE"
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 UNSYNCED = "PRAGMA synchronous = NORMAL"
+PAGE = "PRAGMA page_size"
+TAKEN = "PRAGMA page_count"
+UNUSED = "PRAGMA freelist_count"
+IS_MOVABLE = "PRAGMA auto_vacuum"
+MOVABLE = 2
+"""The answer for a file that can give back single pages: every page knows who refers to it."""
+GIVE_BACK = "PRAGMA incremental_vacuum(1)"
+COMPACT = ("PRAGMA auto_vacuum = INCREMENTAL", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
 
 _MEANINGS = {
     sqlite3.SQLITE_BUSY: ("another process holds the database", "wait for it, or see who it is with `fleet doctor`"),
@@ -184,6 +191,7 @@ _PRAGMAS = ("busy_timeout = 3000", "temp_store = MEMORY", "cache_size = -4096")
 _READER_PRAGMAS = ("query_only = ON",)
 _WRITER_PRAGMAS = (
     "foreign_keys = OFF",
+    "auto_vacuum = INCREMENTAL",  # of a new file; in others it changes nothing
     "journal_mode = WAL",
     "synchronous = FULL",
     "wal_autocheckpoint = 8000",
