@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from fleetprompt.cli.options import Json
 
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
+    from fleetprompt.demo.world import World
 
 app = typer.Typer(rich_markup_mode=None)
 WORKFLOW = "incident-triage.yaml"
@@ -60,6 +61,7 @@ def find_workflow(here: Path) -> Path:
 
 
 def _run(front: Front, file: Path, folder: Path, approve_as: str, json: bool, quiet: bool) -> int:
+    from fleetprompt.cli.outcome import EXIT_CODES
     from fleetprompt.cli.run import start_and_wait
     from fleetprompt.cli.watching import Manner
     from fleetprompt.client.files import load_files
@@ -67,38 +69,50 @@ def _run(front: Front, file: Path, folder: Path, approve_as: str, json: bool, qu
     from fleetprompt.client.protocol import StartRun
 
     make_state(front.project.state)
-    report = folder / "incident.md"
+    files = load_files(file, file.parent)
     world = _start(front, folder, quiet)
+    over = True
     try:
-        inputs: dict[str, Any] = {**world.inputs(), "report": str(report.resolve())}
-        report.unlink(missing_ok=True)
-        request = StartRun(files=load_files(file, file.parent), inputs=inputs, labels={"demo": "incident"}, by=front.me)
+        request = StartRun(files=files, inputs=world.inputs(), labels={"demo": "incident"}, by=front.me)
         code = front.run(start_and_wait(front, request, Manner(quiet=quiet, json=json, approve_as=approve_as)))
+        over = code in EXIT_CODES.values()
     finally:
-        world.stop()
+        if over:
+            world.stop()
     if not quiet:
-        _tell(front, report)
+        _tell(front, world, over)
     return code
 
 
-def _start(front: Front, folder: Path, quiet: bool) -> Any:
-    from fleetprompt.demo.world import start
+def _start(front: Front, folder: Path, quiet: bool) -> World:
+    from fleetprompt.demo.world import Taken, start
     from fleetprompt.engine.core.errors import Refused
 
     if not quiet:
         front.terminal.say(f"starting a shop in {folder}, and waiting until customers complain…")
     try:
         return start(folder)
+    except Taken as error:
+        raise Refused(str(error), hint="wait until it is over, or choose another folder: --directory DIR") from None
     except RuntimeError as error:
         raise Refused(str(error), hint=f"see {folder / 'supervisor.log'}") from None
+    except OSError as error:
+        why = (error.strerror or "unknown error").lower()
+        raise Refused(f"the shop cannot live in {folder}: {why}", hint="choose a folder: --directory DIR") from None
 
 
-def _tell(front: Front, report: Path) -> None:
+def _tell(front: Front, world: World, over: bool) -> None:
     from rich.text import Text
 
     from fleetprompt.cli.render import plain
+    from fleetprompt.cli.wording import rough
     from fleetprompt.client.definitions import inert
+    from fleetprompt.demo.supervisor import LINGER
 
+    report = world.report_path
+    if not over:
+        front.terminal.say(f"the shop stays open for {rough(LINGER)}, or until the run is over: `fleet recover`")
+        return
     if not report.is_file():
         front.terminal.say("there is no report: the run did not get that far")
         return

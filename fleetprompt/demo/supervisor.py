@@ -1,8 +1,9 @@
 """Runs the checkout service and its traffic, and restarts or rolls back the service on request.
 
 Requests to the control port are served one at a time, so an idempotency key cannot act twice; each action is written
-down before it starts and once more with its answer. The supervisor ends on SIGTERM, and by itself when the process
-that started it is gone; the service ends with it.
+down before it starts and once more with its answer. The supervisor ends on SIGTERM. Without the process that started
+it, it goes on for a while, because a run that was interrupted needs it: until the run's report is there, a new world
+wants the folder, or `LINGER` is over. The service ends with it.
 """
 
 from __future__ import annotations
@@ -33,14 +34,22 @@ from fleetprompt.demo.service import LOOPBACK, JsonHandler, listen, write_histor
 
 SERVICE = "checkout"
 RELEASE, PREVIOUS = "2.14.0", "2.13.4"
+REPORT = "incident.md"
+"""What the run writes at its end."""
+WANTED = "world.wanted"
+"""Is there while a new world waits for the folder."""
+TAKEN = 75
+"""Exit code when another world has the folder and keeps it."""
 STATE_FILES = (
     *(f"{name}{suffix}" for name in ("shop.db", "control.db") for suffix in ("", "-wal", "-shm", "-journal")),
-    *("checkout.log", "checkout.log.1", "release.json", "world.json"),
+    *("checkout.log", "checkout.log.1", "release.json", "world.json", REPORT, WANTED),
 )
 """Everything a world keeps in its directory, and all that is removed when a new one starts there."""
 
 RATE, BUSY_SECONDS, QUIET_RATE = 20.0, 120.0, 2.0
 """Orders per second: for the first minutes after a start, and from then on, so that a forgotten demo stays small."""
+LINGER = 600.0
+"""Seconds for which a world goes on without the process that started it."""
 FAULTY_EVERY = 8
 CAMPAIGN_PAUSE = 900.0
 """Seconds for which no customer uses the bad coupon after a restart."""
@@ -233,9 +242,9 @@ class ControlHandler(JsonHandler):
 
 
 class ControlServer(HTTPServer):
-    """One request at a time, until stopped or orphaned."""
+    """One request at a time, until stopped, or orphaned and no longer needed."""
 
-    def __init__(self, supervisor: Supervisor, port: int, parent: int) -> None:
+    def __init__(self, supervisor: Supervisor, port: int, parent: int, linger: float) -> None:
         handler = type("BoundControlHandler", (ControlHandler,), {"supervisor": supervisor})
         TCPServer.__init__(self, (LOOPBACK, port), handler, bind_and_activate=False)
         self.socket.close()
@@ -244,11 +253,21 @@ class ControlServer(HTTPServer):
         self.supervisor = supervisor
         self.stopping = threading.Event()
         self.parent = parent
+        self.linger = linger
+        self.alone_since = 0.0
 
     def service_actions(self) -> None:
-        if self.stopping.is_set() or (self.parent and os.getppid() != self.parent):
+        if self.stopping.is_set() or (self.parent and os.getppid() != self.parent and self.needless()):
             raise SystemExit(0)
         self.supervisor.tick()
+
+    def needless(self) -> bool:
+        """Whether nobody needs a world any more that has lost the process that started it."""
+        now = time.monotonic()
+        self.alone_since = self.alone_since or now
+        return now >= self.alone_since + self.linger or any(
+            (self.supervisor.directory / name).exists() for name in (REPORT, WANTED)
+        )
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
@@ -267,14 +286,17 @@ def claim(directory: Path) -> int:
     """Take the directory for this process and clear it of an earlier world; the descriptor that holds the claim."""
     directory.mkdir(parents=True, exist_ok=True)
     held = os.open(directory / "world.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + 2  # the supervisor of a killed world needs a moment to notice
+    deadline = time.monotonic() + 3  # an orphaned world needs a moment to notice that it is not wanted any more
     while True:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise SystemExit(f"another demo world is running in {directory}") from None
+                (directory / WANTED).unlink(missing_ok=True)
+                sys.stderr.write(f"another demo is running in {directory}\n")
+                raise SystemExit(TAKEN) from None
+            (directory / WANTED).touch()
             time.sleep(0.05)
     for name in STATE_FILES:
         (directory / name).unlink(missing_ok=True)
@@ -286,7 +308,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--directory", type=Path, required=True, help="where the world keeps its state")
     parser.add_argument("--service-port", type=int, default=0)
     parser.add_argument("--control-port", type=int, default=0)
-    parser.add_argument("--parent", type=int, default=0, help="end when this process is no longer the parent")
+    parser.add_argument("--parent", type=int, default=0, help="be orphaned when this process is no longer the parent")
+    parser.add_argument("--linger", type=float, default=LINGER, help="seconds to go on as an orphan")
     options = parser.parse_args(arguments)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -294,7 +317,7 @@ def main(arguments: list[str] | None = None) -> None:
     held = claim(options.directory)
     supervisor = Supervisor(options.directory.resolve(), options.service_port)
     try:
-        server = ControlServer(supervisor, options.control_port, options.parent)
+        server = ControlServer(supervisor, options.control_port, options.parent, options.linger)
         server.stopping = stopping
         world = {
             "supervisor_pid": os.getpid(),

@@ -1,6 +1,7 @@
 """A world for demonstrations: the supervisor, the service and its traffic, started together and stopped together.
 
-`start` returns when the incident is there to be seen. Nothing survives the process that started the world.
+`start` returns when the incident is there to be seen. Whoever starts a world stops it; one that is left behind goes on
+until the run in it has written its report, and no longer than `LINGER` seconds.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE = 10.0
+from fleetprompt.demo.supervisor import LINGER, REPORT, TAKEN
+
+PATIENCE = 30.0
 """Seconds within which the incident must be visible."""
 LOST_ORDERS = 5
 """So many orders must have failed for want of a connection before the incident counts as visible."""
+
+
+class Taken(RuntimeError):
+    """Another world has the directory."""
 
 
 class World:
@@ -30,6 +37,7 @@ class World:
         self.directory = directory
         self.log_path = directory / "checkout.log"
         self.db_path = directory / "shop.db"
+        self.report_path = directory / REPORT
         self.service_url = ""
         self.control_url = ""
         self._process = process
@@ -47,6 +55,7 @@ class World:
             "service_url": self.service_url,
             "control_url": self.control_url,
             "db": str(self.db_path),
+            "report": str(self.report_path),
         }
 
     def stop(self) -> None:
@@ -66,18 +75,22 @@ class World:
         self.stop()
 
 
-def start(directory: Path, *, service_port: int = 0, control_port: int = 0) -> World:
+def start(directory: Path, *, service_port: int = 0, control_port: int = 0, linger: float = LINGER) -> World:
     """Start a world in `directory`, replacing the state of an earlier one, and wait until its incident is visible.
 
-    Raises RuntimeError, with what the supervisor said, when the world does not come up.
+    `linger`: seconds for which it may go on when the process that started it is gone. Raises OSError when the directory
+    cannot be used, `Taken` when another world has it, and RuntimeError, with what the supervisor said, when the world
+    does not come up.
     """
     directory = Path(directory).resolve()
     directory.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-P", "-m", "fleetprompt.demo.supervisor", "--directory", str(directory)]
     command += ["--service-port", str(service_port), "--control-port", str(control_port), "--parent", str(os.getpid())]
+    command += ["--linger", str(linger)]
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    with (directory / "supervisor.log").open("wb") as output:
+    with (directory / "supervisor.log").open("ab") as output:
+        said_before = output.tell()
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -88,14 +101,14 @@ def start(directory: Path, *, service_port: int = 0, control_port: int = 0) -> W
         )
     world = World(directory, process)
     try:
-        _wait_for_incident(world)
+        _wait_for_incident(world, said_before)
     except BaseException:
         world.stop()
         raise
     return world
 
 
-def _wait_for_incident(world: World) -> None:
+def _wait_for_incident(world: World, said_before: int) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and world._process.poll() is None:
         if not world.service_url:
@@ -103,8 +116,11 @@ def _wait_for_incident(world: World) -> None:
         elif _degraded(world.service_url):
             return
         time.sleep(0.05)
-    said = (world.directory / "supervisor.log").read_text(encoding="utf-8", errors="replace")[-2000:].strip()
-    raise RuntimeError(f"the demo world in {world.directory} did not come up: {said or 'no incident developed'}")
+    said = (world.directory / "supervisor.log").read_bytes()[said_before:].decode("utf-8", "replace").split("\n")
+    last = next((line for line in reversed(said) if line.strip()), "no incident developed")[:500]
+    if world._process.poll() == TAKEN:
+        raise Taken(last)
+    raise RuntimeError(f"the shop in {world.directory} did not come up: {last}")
 
 
 def _find_addresses(world: World) -> None:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from fleetprompt.demo import shop
-from fleetprompt.demo.world import World, start
+from fleetprompt.demo.world import Taken, World, start
 
 
 def eventually(condition: Callable[[], object], seconds: float = 120.0) -> object:
@@ -132,7 +132,7 @@ def test_service_refuses_malformed_orders(degraded: World, body: str) -> None:
 
 
 def test_inputs_describe_the_world(degraded: World) -> None:
-    assert set(degraded.inputs()) == {"log", "service", "service_url", "control_url", "db"}
+    assert set(degraded.inputs()) == {"log", "service", "service_url", "control_url", "db", "report"}
     assert all(Path(degraded.inputs()[name]).is_file() for name in ("log", "db"))
     assert httpx.get(f"{degraded.service_url}/orders/stats?minutes=nan").status_code == 400
 
@@ -142,7 +142,7 @@ def test_directory_is_taken_by_one_world_and_stop_leaves_nothing(tmp_path: Path)
     first = start(tmp_path)
     pids = family(first.pid)
     assert len(pids) == 2
-    with pytest.raises(RuntimeError, match="another demo world is running"):
+    with pytest.raises(Taken, match="another demo is running"):
         start(tmp_path)
     assert all(alive(pid) for pid in pids)
     first.stop()
@@ -150,19 +150,44 @@ def test_directory_is_taken_by_one_world_and_stop_leaves_nothing(tmp_path: Path)
     assert not any(alive(pid) for pid in pids)
 
 
-@pytest.mark.crash
-def test_world_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+def orphan(directory: Path) -> list[int]:
+    """The processes of a world whose owner was killed."""
     owner = subprocess.Popen(
-        [sys.executable, "-m", "fleetprompt.demo", str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "fleetprompt.demo", str(directory)], stdout=subprocess.PIPE, text=True
     )
     assert owner.stdout is not None
     with owner, owner.stdout as output:
         said = json.loads(output.readline())
         pids = family(said["pid"])
+        assert len(pids) == 2
         os.kill(owner.pid, signal.SIGKILL)
         owner.wait()
+    assert httpx.get(f"{said['service_url']}/health").json()["status"] == "degraded"
+    assert httpx.get(f"{said['control_url']}/restarts").json() == {"restarts": []}
+    return pids
+
+
+@pytest.mark.crash
+def test_world_of_a_killed_process_goes_on_until_the_report_is_there(tmp_path: Path) -> None:
+    pids = orphan(tmp_path)
+    (tmp_path / "incident.md").write_text("# over\n")
     eventually(lambda: not any(alive(pid) for pid in pids))
-    assert len(pids) == 2
+
+
+@pytest.mark.crash
+def test_world_of_a_killed_process_makes_room_for_a_new_one(tmp_path: Path) -> None:
+    pids = orphan(tmp_path)
+    with start(tmp_path) as world:
+        assert not any(alive(pid) for pid in pids)
+        assert httpx.get(f"{world.control_url}/restarts").json() == {"restarts": []}
+
+
+@pytest.mark.crash
+def test_world_without_an_owner_ends_by_itself(tmp_path: Path) -> None:
+    code = "import os, sys, pathlib; from fleetprompt.demo.world import start\n"
+    code += "print(start(pathlib.Path(sys.argv[1]), linger=0).pid, flush=True); os._exit(0)"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True)
+    eventually(lambda: not alive(int(done.stdout)))
 
 
 def test_shop_is_seeded_the_same_every_time(tmp_path: Path) -> None:
