@@ -19,7 +19,7 @@ NOT_WORTH_IT = (f.RunStarted, f.StepNoted, f.ApprovalVoted)
 
 def news(tree: Tree, fact: AnyFact) -> Text | None:
     """What a fact that was just applied means to somebody who waits for the run; None where it means nothing."""
-    if isinstance(fact, NOT_WORTH_IT):
+    if isinstance(fact, NOT_WORTH_IT) and getattr(fact, "kind", "") != "reconcile":
         return None
     if isinstance(fact, f.StepStarted) and fact.attempt == 1 and not fact.approval:
         step = tree.run.steps.get(fact.path)
@@ -59,6 +59,8 @@ def _status_and_text(fact: AnyFact, tree: Tree) -> tuple[str, str]:
             return fact.status, _finished(fact, tree)
         case f.StepStarted():
             return "running", "started" if fact.attempt == 1 else f"started, attempt {fact.attempt}"
+        case f.StepNoted(kind="reconcile"):
+            return "in_doubt", f"{preview(fact.value)}; {_answers(tree)}"
         case f.StepNoted():
             return "running", f"noted {fact.kind} {fact.key} {preview(fact.value, 80)}".strip()
         case f.StepWaiting():
@@ -74,7 +76,8 @@ def _status_and_text(fact: AnyFact, tree: Tree) -> tuple[str, str]:
         case f.StepExpanded():
             return "running", _expanded(fact)
         case f.StepInDoubt():
-            return "in_doubt", f"in doubt: {fact.reason}"
+            checked = step is not None and step.program.node.reconcile is not None
+            return "in_doubt", f"in doubt: {fact.reason}; {'its check will tell' if checked else _answers(tree)}"
         case f.StepResolved():
             return "completed", f"{fact.by} says: {_ANSWERS[fact.answer]}"
         case f.ApprovalRequested():
@@ -91,6 +94,11 @@ def _status_and_text(fact: AnyFact, tree: Tree) -> tuple[str, str]:
 
 
 _ANSWERS = {"happened": "it happened", "run": "it did not, run it", "skip": "skip it", "abort": "abort"}
+
+
+def _answers(tree: Tree) -> str:
+    """Where the answers to a step in doubt are."""
+    return f"`fleet show {short(tree.id)}` has the answers"
 
 
 def _trigger(fact: f.RunCreated) -> str:

@@ -210,7 +210,8 @@ def _doubt(tree: Tree, step: Step) -> list[Text]:
         ("abort the run and compensate", f"{command} --abort"),
     )
     lines = [Text("? ", style="bold yellow").append_text(plain(f"{step.path} may or may not have happened", "bold"))]
-    lines.append(Text("  ").append_text(plain(step.reason, "dim")))
+    checks = [value for kind, _, value, _ in step.notes or () if kind == "reconcile"]
+    lines += [Text("  ").append_text(plain(str(why), "dim")) for why in (step.reason, *checks[-1:])]
     return lines + [Text(f"  {what:<31}").append_text(plain(how, "cyan")) for what, how in answers]
 
 

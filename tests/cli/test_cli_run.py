@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from cli_kit import Fleet
+from cli_kit import SLOW, Fleet
 
 
 def test_a_run_completes_and_says_what_came_out(fleet: Fleet) -> None:
@@ -115,6 +115,20 @@ def test_what_is_not_there_is_said_with_a_hint(fleet: Fleet, name: str) -> None:
     assert said.code == 2
     assert said.err.startswith("fleet: there is no ")
     assert "hint: " in said.err
+
+
+def test_a_check_that_fails_says_why_and_where_the_answers_are(fleet: Fleet) -> None:
+    check = "reconcile: {type: http, url: 'http://127.0.0.1:9/receipt', happened: result.status == 200}"
+    fleet.write("slow", SLOW.replace("repeat: never", f"repeat: never, {check}"))
+    process = fleet.process("run", "slow.yaml")
+    fleet.until(lambda: fleet.runs("step:pay"))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    said = fleet("recover", "--no-wait")
+    assert "pay  the reconcile check failed: " in said.out
+    run = fleet.runs("waiting:in_doubt")[0]["id"]
+    assert f"`fleet show {run[-8:]}` has the answers" in said.out
+    assert "the reconcile check failed: " in fleet.ok("show", run)
 
 
 def test_a_killed_run_is_recovered_and_doubt_is_never_guessed_away(fleet: Fleet) -> None:

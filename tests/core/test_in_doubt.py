@@ -274,7 +274,9 @@ def test_a_check_that_cannot_tell_leaves_it_to_a_person(how: str) -> None:
     else:
         play.reconciled("a", {"nothing": 1})
     [note] = play.of(StepNoted)
+    why = "the reconcile check failed: down" if how == "failed" else "the reconcile check could not be read: "
     assert note.kind == "reconcile"
+    assert note.value.startswith(why)
     assert (play.status("a"), play.owed, play.run.waiting_on) == ("in_doubt", [], "in_doubt")
     play.crash()
     assert play.owed == [], "the check is not made again"

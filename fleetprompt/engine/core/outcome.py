@@ -205,7 +205,8 @@ def reconciled(run: Run, step: Step, at: float, result: Any, error: Failure | No
             values = variables(run, step, output)
             return [StepResolved(at=at, path=step.path, answer="happened", output=output, by="reconcile", vars=values)]
     except ExpressionError as problem:
-        return [_unreconciled(step, at, f"the reconcile check could not be read: {problem}")]
+        if error is None:
+            return [_unreconciled(step, at, f"the reconcile check could not be read: {problem}")]
     if error is not None:
         return [_unreconciled(step, at, f"the reconcile check failed: {error.message}")]
     if step.attempt >= MAX_RECONCILED_RUNS:
