@@ -132,8 +132,8 @@ def field_words(form: dict[str, Any], name: str) -> str:
         parts.append(f"at most {spec['maximum']:g}")
     if "default" in spec:
         parts.append(f"default {preview(spec['default'], 40)}")
-    elif spec.get("required"):
-        parts.append("required")
+    else:
+        parts.append("required" if spec.get("required") else "optional")
     described = f": {spec['description']}" if spec.get("description") else ""
     return f"{name} ({', '.join(parts)}){described}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -13,6 +14,8 @@ from fleetprompt.client.definitions import inert
 GAP = 2
 NARROWEST = 12
 """Cells that a flexible column keeps."""
+_ITEM = re.compile(r"- |\w+: ")
+"""How an item of an outline begins."""
 
 
 class Column(Struct, frozen=True):
@@ -89,13 +92,13 @@ def _line(columns: Sequence[Column], cells: Sequence[Text], kept: list[int], wid
 
 
 def wrapped(line: Text, console: Console) -> list[Text]:
-    """A line broken between words, what follows indented like its beginning."""
-    plain = line.plain
-    indent = len(plain) - len(plain.lstrip(" "))
-    width = max(20, console.width - indent - 1)
+    """A line broken between words, what follows indented like its beginning: in an outline, below the item's text."""
     if line.cell_len <= console.width:
         return [line]
-    parts = line[indent:].wrap(console, width)
+    start = line.plain.lstrip(" ")
+    indent = len(line.plain) - len(start)
+    hang = indent + 2 * bool(_ITEM.match(start))
+    parts = line[indent:].wrap(console, max(20, console.width - hang - 1))
     for part in parts:
         part.rstrip()
-    return [Text(" " * indent).append_text(part) for part in parts]
+    return [Text(" " * (hang if number else indent)).append_text(part) for number, part in enumerate(parts)]

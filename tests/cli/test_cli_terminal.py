@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli_kit import Fleet
+from cli_kit import GATED, Fleet
 
 LOOP = """
 name: looping
@@ -51,6 +51,23 @@ def test_an_approval_is_shown_and_answered_in_place(fleet: Fleet) -> None:
     assert '{"tip": 4}' in terminal.text
     (vote,) = fleet("show", "last", "--json").json["approvals"][0]["votes"]
     assert (vote["comment"], vote["values"], vote["via"]) == ("looks right", {"tip": 4}, "cli")
+
+
+def test_what_is_to_be_approved_is_broken_below_its_own_text(fleet: Fleet) -> None:
+    words = " ".join(f"word{number}" for number in range(12))
+    show = f"{{why: {words}, evidence: [{words}]}}"
+    fleet.write("gated", GATED.replace('"${{ steps.before.output }}"', show).replace("Pay the bill?", words))
+    terminal = fleet.terminal("run", "gated.yaml", columns=60)
+    lines = terminal.expect("  > ").splitlines()
+    message, why, evidence = (lines[[line.startswith(start) for line in lines].index(True) + 1] for start in STARTS)
+    assert message.startswith("  word")
+    assert why.startswith("      word")
+    assert evidence.startswith("        word")
+    terminal.type("r\n")
+    assert terminal.wait() == 1
+
+
+STARTS = ("  word0", "    why: word0", "      - word0")
 
 
 def test_rejecting_in_place_fails_the_run(fleet: Fleet) -> None:
