@@ -122,10 +122,11 @@ async def test_nor_in_a_thread(call: Any, statement: str) -> None:
 async def test_permanent_and_retry_after(call: Any) -> None:
     head = "from fleetprompt.engine.steps.python import Permanent, RetryAfter\n"
     error = failure(await call(head + "async def f(): raise Permanent('no such customer')"))
-    assert (error.message, error.retryable) == ("Permanent: no such customer", False)
+    assert (error.message, error.retryable, error.data) == ("no such customer", False, {"exception": "Permanent"})
     outcome = await call(head + "def f(): raise RetryAfter(2.5)")
     assert (outcome.retry_after, outcome.error.retryable) == (2.5, True)
-    assert outcome.error.message == "RetryAfter: try again in 2.5 s"
+    assert (outcome.error.message, outcome.error.data) == ("try again in 2.5 s", {"exception": "RetryAfter"})
+    assert failure(await call(head + "def f(): raise Permanent")).message == "Permanent"
     assert (await call(head + "def f(): raise RetryAfter(-1, 'soon')")).retry_after == 0
 
 

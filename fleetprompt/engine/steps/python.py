@@ -37,13 +37,16 @@ Call: TypeAlias = Annotated[
 
 
 class Permanent(Exception):
-    """Raise it in a function that a `python` step calls: another attempt cannot help."""
+    """Raise it in a function that a `python` step calls: another attempt cannot help.
+
+    Its text is what people read; where it was raised is not told, as with a bug.
+    """
 
 
 class RetryAfter(Exception):
     """Raise it in a function that a `python` step calls: another attempt makes sense after so many seconds.
 
-    How many attempts there are is for the step's `retry` to say.
+    Its text is what people read, as with `Permanent`. How many attempts there are is for the step's `retry` to say.
     """
 
     def __init__(self, seconds: float, message: str = "") -> None:
@@ -95,9 +98,10 @@ class Python(StepModel):
     (its module-level state starts anew). The result has to be JSON: None, texts, finite numbers, booleans, lists and
     mappings of them; dataclasses, pydantic models, dates, enums, UUIDs and sets are converted.
 
-    An exception fails the step with TOOL_ERROR and may be retried; `Permanent` and `RetryAfter` from this module say
-    otherwise. A parameter named `context` receives a `StepContext`. A crash of the engine leaves the step in doubt,
-    unless `repeat: safe` says that the function may be called again.
+    An exception fails the step with TOOL_ERROR, told with its traceback, and may be retried. `Permanent` and
+    `RetryAfter` from `fleetprompt.engine.steps.python` say otherwise, and are told by their text alone. A parameter
+    named `context` receives a `StepContext`. A crash of the engine leaves the step in doubt, unless `repeat: safe`
+    says that the function may be called again.
     """
 
     pool_name: ClassVar[str] = "python"
@@ -185,7 +189,9 @@ def _guarded(function: Callable[..., Any], arguments: dict[str, Any]) -> tuple[A
 
 
 def _raised(error: BaseException) -> Failed:
-    data = {"exception": type(error).__name__, "traceback": tail_of(error)}
-    if isinstance(error, RetryAfter):
-        return failed(describe(error), data=data, retry_after=error.seconds)
-    return failed(describe(error), retryable=not isinstance(error, Permanent), data=data)
+    name = type(error).__name__
+    if isinstance(error, Permanent | RetryAfter) and (text := describe(error).removeprefix(f"{name}: ")):
+        if isinstance(error, RetryAfter):
+            return failed(text, data={"exception": name}, retry_after=error.seconds)
+        return failed(text, data={"exception": name}, retryable=False)
+    return failed(describe(error), data={"exception": name, "traceback": tail_of(error)})
