@@ -16,13 +16,18 @@ def step_reason(step: Step, now: float) -> str:
         case "failed" | "timeout":
             return _failure(step)
         case "skipped":
-            return _SKIPPED.get(step.reason, step.reason)
+            return skipped_because(step.reason)
         case "cancelled":
             return f"{step.reason}, it may have taken effect" if step.error is not None else step.reason
         case "running" | "completed":
             return ", ".join(part for part in (_loop(step), _attempts(step), _branch(step)) if part)
         case _:
             return ""
+
+
+def skipped_because(reason: str) -> str:
+    """Why a step was skipped, in words."""
+    return _SKIPPED.get(reason, reason)
 
 
 _SKIPPED = {

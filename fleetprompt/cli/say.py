@@ -6,7 +6,7 @@ from typing import assert_never
 
 from rich.text import Text
 
-from fleetprompt.cli.reasons import step_reason
+from fleetprompt.cli.reasons import skipped_because, step_reason
 from fleetprompt.cli.render import marked, plain
 from fleetprompt.cli.tree import Tree
 from fleetprompt.cli.values import preview
@@ -70,7 +70,7 @@ def _status_and_text(fact: AnyFact, tree: Tree) -> tuple[str, str]:
         case f.StepFailed():
             return "failed", f"{fact.error.code}: {fact.error.message}{_again(fact)}"
         case f.StepSkipped():
-            return "skipped", f"skipped: {fact.reason}"
+            return "skipped", f"skipped: {skipped_because(fact.reason)}"
         case f.StepCancelled():
             return "cancelled", f"cancelled{': ' + fact.reason if fact.reason else ''}"
         case f.StepExpanded():
