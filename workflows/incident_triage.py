@@ -1,4 +1,4 @@
-"""What incident-triage does without a model: read the log, ask the shop, decide by rules, write the report.
+"""What incident-triage does without a model: read the log, ask the shop, decide by rules.
 
 Every function is deterministic: the same files, arguments and `now` (an ISO time; the clock when left out) give the
 same answer. Logs are hostile: reading is bounded, and what comes back is short, printable text.
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from fleetprompt.engine.steps.python import Permanent
 
 Json = dict[str, Any]
 
@@ -82,7 +84,7 @@ def cluster_errors(path: str, since_minutes: float = 60, top: int = 5, now: str 
     A cluster is `new` when the part of the log before the window does not have it. Lines without a time belong to the
     line before them. Times without a zone are local.
     """
-    until = _moment(now)
+    until = moment_of(now)
     since = until - timedelta(minutes=since_minutes)
     clusters: dict[str, Json] = {}
     known: set[str] = set()
@@ -99,7 +101,7 @@ def cluster_errors(path: str, since_minutes: float = 60, top: int = 5, now: str 
         if entry.at and entry.at > until:
             continue
         total += 1
-        seen = entry.at and _iso(entry.at)
+        seen = entry.at and iso(entry.at)
         about = {"id": hashlib.sha256(signature.encode()).hexdigest()[:12], "signature": signature, "count": 0}
         about |= {"first": seen, "last": seen, "level": entry.level, "exception": entry.exception}
         about |= {"frame": entry.frame, "example": clean(entry.message)}
@@ -113,7 +115,7 @@ def cluster_errors(path: str, since_minutes: float = 60, top: int = 5, now: str 
     ranked = sorted(clusters.values(), key=lambda one: (-one["count"], one["first"] or "", one["signature"]))
     return {
         "total": total,
-        "window": {"from": _iso(since), "to": _iso(until), "minutes": since_minutes},
+        "window": {"from": iso(since), "to": iso(until), "minutes": since_minutes},
         "top": ranked[: max(0, top)],
         "clusters": len(ranked),
         "new": sum(cluster["new"] for cluster in ranked),
@@ -124,10 +126,10 @@ def cluster_errors(path: str, since_minutes: float = 60, top: int = 5, now: str 
 
 def order_health(db: str, minutes: float = 15, now: str | None = None) -> Json:
     """What the shop's database (opened read-only) says of the last `minutes`, with the revenue that was lost."""
-    until = _moment(now)
-    window = (_iso(until - timedelta(minutes=minutes)), _iso(until))
+    until = moment_of(now)
+    window = (iso(until - timedelta(minutes=minutes)), iso(until))
     if not Path(db).is_file():
-        raise ValueError(f"there is no database {db}")
+        raise Permanent(f"there is no database {db}")
     where = "FROM orders WHERE created_at BETWEEN ? AND ?"
     sums = "coalesce(sum(status = 'placed'), 0), coalesce(sum(status = 'failed'), 0)"
     sums += ", coalesce(sum(CASE status WHEN 'failed' THEN amount_cents END), 0)"
@@ -137,7 +139,7 @@ def order_health(db: str, minutes: float = 15, now: str | None = None) -> Json:
             placed, failed, lost = shop.execute(f"SELECT {sums} {where}", window).fetchone()
             causes = shop.execute(causes_sql, window).fetchall()
     except sqlite3.Error as error:
-        raise ValueError(f"{db} cannot be read as the shop's database: {error}") from error
+        raise Permanent(f"{db} cannot be read as the shop's database: {error}") from None
     total = placed + failed
     return {
         "window": {"from": window[0], "to": window[1], "minutes": minutes},
@@ -157,7 +159,7 @@ def decide(errors: Json | None = None, health: Any = None, orders: Json | None =
     top = list((errors or {}).get("top") or [])
     rate, lost = float((orders or {}).get("failure_rate") or 0), float((orders or {}).get("revenue_lost") or 0)
     trials = int((orders or {}).get("placed") or 0) + int((orders or {}).get("failed") or 0)
-    state, reason = _state(health)
+    state, reason = state_of(health)
     fresh = [cluster for cluster in top if cluster.get("new")]
     starved = next((one for one in top if POOL.search(f"{one.get('exception')} {one.get('example')}")), None)
     others = [one for one in fresh if one is not starved and (not starved or _began(one) <= _began(starved))]
@@ -192,64 +194,6 @@ def decide(errors: Json | None = None, health: Any = None, orders: Json | None =
     if any(cluster["count"] >= 5 for cluster in fresh):
         return verdict("new-errors", "escalate", 0.5, "There are new errors, and the service works.")
     return verdict("quiet", "none", 0.9, "The service works, and its errors are known and few.")
-
-
-def report(
-    path: str,
-    service: str = "checkout",
-    errors: Json | None = None,
-    health: Json | None = None,
-    orders: Json | None = None,
-    diagnosis: Json | None = None,
-    approval: Any = None,
-    restart: Any = None,
-    verification: Any = None,
-    run: str = "",
-    note: str = "",
-    now: str | None = None,
-) -> Json:
-    """Write the incident report as Markdown; whatever is None was not done, and the report says so."""
-    found, state = diagnosis or {}, _state(health)
-    action, when = str(found.get("action") or "none"), _iso(_moment(now))
-    title = f"Incident report: {service}, {when[:16].replace('T', ' ')} UTC"
-    after = _state(verification)[0] if verification is not None else "not checked"
-    summary = f"{service} was {state[0]}; action: {action}"
-    summary += f" ({'done' if restart else 'not done'}); afterwards: {after}." if action == "restart" else "."
-    text = [f"# {_md(title)}", "", f"**{_md(summary)}**", ""]
-    text += [f"{_md(note)}", ""] if note else []
-    text += ["## Diagnosis", "", _md(found.get("cause") or "No diagnosis was made."), ""]
-    if found:
-        rule, confidence = found.get("rule") or "of an agent", found.get("confidence", "unknown")
-        text += [f"Rule `{_code(rule)}`, confidence {_md(confidence)}.", ""]
-        text += [*(f"- {_md(line)}" for line in found.get("evidence") or []), ""]
-    text += ["## What happened to customers", ""]
-    if orders:
-        text += [f"{orders['failed']} of {orders['placed'] + orders['failed']} orders failed between"]
-        text[-1] += f" {orders['window']['from']} and {orders['window']['to']}: {orders['revenue_lost']:.2f} lost."
-        text += ["", *(f"- {one['count']} x {_md(one['error'])}" for one in orders.get("causes") or []), ""]
-    else:
-        text += ["The orders were not looked at.", ""]
-    text += ["## Errors", ""]
-    if errors and errors.get("top"):
-        text += [f"{errors['total']} errors in {errors['clusters']} clusters, {errors['new']} of them new.", ""]
-        text += ["| count | new | first | last | where | error |", "|---:|---|---|---|---|---|"]
-        text += [
-            f"| {one['count']} | {'yes' if one['new'] else 'no'} | {one['first'] or ''} | {one['last'] or ''} "
-            f"| {_md(one['frame'])} | {_md(one['signature'])} |"
-            for one in errors["top"]
-        ]
-    else:
-        text += ["No errors in the window."]
-    text += ["", "## What was done", ""]
-    done = {"approval": approval, "restart": restart, "verification": verification}
-    text += [f"- {name}: {'not done' if value is None else f'`{_code(value)}`'}" for name, value in done.items()]
-    text += ["", f"Written by run `{_code(run)}`." if run else "Written by hand.", ""]
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(target.name + ".draft")
-    draft.write_text("\n".join(text), encoding="utf-8")
-    draft.replace(target)
-    return {"path": str(target), "title": title, "lines": len(text), "summary": summary}
 
 
 def entries(data: bytes) -> Iterator[Entry]:
@@ -353,11 +297,11 @@ def _parse(text: str) -> datetime | None:
         return None
 
 
-def _moment(now: str | None) -> datetime:
+def moment_of(now: str | None) -> datetime:
     if now is None:
         return datetime.now(UTC)
     if (moment := _parse(now)) is None:
-        raise ValueError(f"now must be an ISO time, not {now!r}")
+        raise Permanent(f"now must be an ISO time, not {now!r}")
     return moment
 
 
@@ -365,7 +309,7 @@ def _began(cluster: Json) -> str:
     return cluster["first"] or ""
 
 
-def _iso(at: datetime) -> str:
+def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -373,17 +317,17 @@ def _tail(path: Path) -> tuple[bytes, bool]:
     """The end of the log, from the start of a line, and whether something before it was left out."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError(f"{path} is not a file")
+            raise Permanent(f"{path} is not a file")
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - MAX_BYTES))
             data = file.read(MAX_BYTES)
     except OSError as error:
-        raise ValueError(f"the log {path} cannot be read: {error.strerror}") from error
+        raise Permanent(f"the log {path} cannot be read: {(error.strerror or '').lower()}") from None
     return (data, False) if size <= MAX_BYTES else (data.partition(b"\n")[2] or data, True)
 
 
-def _state(health: Any) -> tuple[str, str]:
+def state_of(health: Any) -> tuple[str, str]:
     """State and reason in a health answer, which may be wrapped in the output of an HTTP step."""
     answer: Any = health
     if isinstance(health, dict):
@@ -401,13 +345,3 @@ def _state(health: Any) -> tuple[str, str]:
         state = "ok" if 200 <= code < 300 else "degraded" if code else "unreachable"
     state = "ok" if state in ("up", "pass", "healthy") else state
     return clean(state, 40), clean(str(answer.get("reason") or ""))
-
-
-def _md(text: Any) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", clean(str(text), 1000).replace("\n", " "))
-
-
-def _code(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return clean(text, 600).replace("`", "'").replace("\n", " ")

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from fleetprompt.engine.steps.python import Permanent
+
 SECONDS = 120
 """Time limit of one git process."""
 SETTINGS = (
@@ -45,7 +47,7 @@ class Blob(NamedTuple):
 
 
 def run(root: str, *arguments: str) -> bytes:
-    """What git prints; ValueError with its complaint when it fails, TimeoutError when it takes too long."""
+    """What git prints; Permanent with its complaint when it fails, TimeoutError when it takes too long."""
     try:
         done = subprocess.run(
             [*COMMAND, "-C", root, *arguments],
@@ -55,13 +57,16 @@ def run(root: str, *arguments: str) -> bytes:
             timeout=SECONDS,
             check=False,
         )
-    except FileNotFoundError as error:
-        raise ValueError("git is not installed") from error
+    except FileNotFoundError:
+        raise Permanent("git is not installed") from None
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"git {arguments[0]} took longer than {SECONDS} s in {root}") from error
     if done.returncode:
+        if b"promisor" in done.stderr:
+            hint = "`git fetch --refetch --no-filter` gets them"
+            raise Permanent(f"{root} is a partial clone, and objects that this needs are missing: {hint}")
         said = text(done.stderr).strip().removeprefix("fatal: ") or f"exit code {done.returncode}"
-        raise ValueError(f"git {arguments[0]} failed in {root}: {said[:500]}")
+        raise Permanent(f"git {arguments[0]} failed in {root}: {said[:500]}")
     return done.stdout
 
 
@@ -69,7 +74,7 @@ def ask(root: str, *arguments: str) -> bytes | None:
     """What git prints, without the line's end; None when it has no answer."""
     try:
         return run(root, *arguments).removesuffix(b"\n")
-    except ValueError:
+    except Permanent:
         return None
 
 
@@ -106,7 +111,7 @@ def stream(root: str, *arguments: str, stdin: IO[bytes] | None = None) -> Iterat
     if late.is_set():
         raise TimeoutError(f"git {arguments[0]} took longer than {SECONDS} s in {root}")
     if process.returncode:
-        raise ValueError(f"git {arguments[0]} failed in {root}: exit code {process.returncode}")
+        raise Permanent(f"git {arguments[0]} failed in {root}: exit code {process.returncode}")
 
 
 def environment() -> dict[str, str]:
@@ -114,14 +119,14 @@ def environment() -> dict[str, str]:
 
 
 def root_of(repo: str) -> str:
-    """The repository's top directory; of a bare one, the repository itself. ValueError when there is none."""
+    """The repository's top directory; of a bare one, the repository itself. Permanent when there is none."""
     if not Path(repo).is_dir():
-        raise ValueError(f"there is no directory {repo}")
+        raise Permanent(f"there is no directory {repo}")
     try:
         run(repo, "rev-parse", "--git-dir")
-    except ValueError as error:
+    except Permanent as error:
         if "not a git repository" in str(error):
-            raise ValueError(f"{repo} is not a git repository") from error
+            raise Permanent(f"{repo} is not a git repository") from None
         raise
     found = ask(repo, "rev-parse", "--show-toplevel") or run(repo, "rev-parse", "--absolute-git-dir").removesuffix(
         b"\n"
@@ -130,9 +135,12 @@ def root_of(repo: str) -> str:
 
 
 def head_of(root: str) -> str | None:
-    """The current commit; None before the first one."""
-    found = ask(root, "rev-parse", "--verify", "-q", "HEAD^{commit}")
-    return found.decode() if found else None
+    """The current commit; None before the first one. `Permanent` when it is damaged."""
+    if found := ask(root, "rev-parse", "--verify", "-q", "HEAD^{commit}"):
+        return found.decode()
+    if named := ask(root, "rev-parse", "--verify", "-q", "HEAD"):
+        raise Permanent(f"{root} is damaged: its HEAD {named.decode()[:12]} cannot be read, see `git fsck`")
+    return None
 
 
 def tree(root: str, commit: str | None) -> Iterator[Blob]:

@@ -13,9 +13,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflows"))
 
+import incident_report
 import incident_triage as triage
 
 from fleetprompt.demo import service, shop
+from fleetprompt.engine.steps.python import Permanent
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 AT = NOW.isoformat()
@@ -149,10 +151,10 @@ def test_only_the_end_of_a_huge_log_is_read(tmp_path: Path, monkeypatch: pytest.
 def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("missing", ".", "pipe"):
-        with pytest.raises(ValueError, match=r"cannot be read|is not a file"):
+        with pytest.raises(Permanent, match=r"cannot be read|is not a file"):
             triage.cluster_errors(str(tmp_path / name))
     (tmp_path / "empty").touch()
-    with pytest.raises(ValueError, match="ISO time"):
+    with pytest.raises(Permanent, match="ISO time"):
         triage.cluster_errors(str(tmp_path / "empty"), now="yesterday")
 
 
@@ -169,7 +171,7 @@ def test_order_health_counts_what_was_lost(tmp_path: Path) -> None:
 def test_order_health_refuses_what_is_no_shop(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database, but long enough to be taken for one " * 50)
     for name in ("missing", "text"):
-        with pytest.raises(ValueError, match=r"no database|cannot be read"):
+        with pytest.raises(Permanent, match=r"no database|cannot be read"):
             triage.order_health(str(tmp_path / name))
     assert not (tmp_path / "missing").exists()
 
@@ -217,14 +219,14 @@ def test_report_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> None:
     errors = clusters(tmp_path, entry(1, "evil | `code` <script>alert(1)</script>\n# heading", "ValueError"))
     orders = triage.order_health(str(db), minutes=360, now=AT)
     target = tmp_path / "out" / "incident.md"
-    written = triage.report(
+    written = incident_report.report(
         path=str(target),
         errors=errors,
         health=STUCK,
         orders=orders,
         diagnosis=triage.decide(errors, STUCK, orders),
-        approval={"decision": "approved"},
-        restart={"status": 200},
+        approval={"decision": "approved", "by": ["ana", "bo"], "comment": "it *hurts*"},
+        restart={"status": 200, "headers": {"server": "secret sauce"}, "body": {"pid": 7}},
         verification={"status": 200, "json": OK},
         run="r1",
         note="SIMULATED",
@@ -238,10 +240,15 @@ def test_report_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> None:
     assert "\n# heading" not in text
     assert [row.count(" | ") for row in text.splitlines() if row.startswith("| 1 |")] == [5]
     assert "5 of 500 orders failed" in text
+    assert "Note: SIMULATED" in text
+    assert r"- approval: approved by ana, bo: it \*hurts\*" in text
+    assert '- restart: HTTP 200, `{"pid": 7}`' in text
+    assert "sauce" not in text
     assert [path.name for path in target.parent.iterdir()] == ["incident.md"]
 
 
 def test_report_of_a_run_that_did_nothing(tmp_path: Path) -> None:
-    written = triage.report(path=str(tmp_path / "r.md"), now=AT)
+    written = incident_report.report(path=str(tmp_path / "r.md"), now=AT)
     assert written["title"] == "Incident report: checkout, 2026-03-01 12:00 UTC"
-    assert (tmp_path / "r.md").read_text().count("not done") == 3
+    done = (tmp_path / "r.md").read_text().partition("## What was done")[2]
+    assert done.splitlines()[2:5] == ["- approval: not asked for", "- restart: not done", "- verification: not done"]

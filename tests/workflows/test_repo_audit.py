@@ -16,6 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflows"))
 
 import repo_audit as audit
 import repo_git
+import repo_report
+
+from fleetprompt.engine.steps.python import Permanent
 
 HOSTILE = [
     "new\nline.txt",
@@ -99,7 +102,7 @@ def audit_all(path: Path, target: Path) -> dict[str, Any]:
     """Every part and the report; all of it is JSON and comes out the same twice."""
     parts = {part.__name__: part(str(path)) for part in PARTS}
     assert json.loads(json.dumps(parts)) == parts == {part.__name__: part(str(path)) for part in PARTS}
-    parts["report"] = audit.report(path=str(target), repo=parts.pop("inspect"), **parts)
+    parts["report"] = repo_report.report(path=str(target), repo=parts.pop("inspect"), **parts)
     assert json.loads(json.dumps(parts["report"])) == parts["report"]
     return parts
 
@@ -120,13 +123,13 @@ def test_inspect(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_repository_is_refused_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     for part in PARTS:
-        with pytest.raises(ValueError, match="is not a git repository"):
+        with pytest.raises(Permanent, match="is not a git repository"):
             part(str(tmp_path))
         for name in ("file", "missing"):
-            with pytest.raises(ValueError, match="there is no directory"):
+            with pytest.raises(Permanent, match="there is no directory"):
                 part(str(tmp_path / name))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match="git is not installed"):
+    with pytest.raises(Permanent, match="git is not installed"):
         audit.inspect(str(tmp_path))
 
 
@@ -136,6 +139,25 @@ def test_repository_without_commits(tmp_path: Path, options: tuple[str, ...]) ->
     parts = audit_all(path, tmp_path / "out.md")
     assert parts["report"]["grade"] == "A"
     assert (parts["churn"]["files"], parts["secrets"]["scanned"], parts["lockfiles"]["head"]) == (0, 0, None)
+    assert "There are no commits yet." in (tmp_path / "out.md").read_text()
+
+
+def test_damaged_repository_is_not_taken_for_one_without_commits(repo: Repo) -> None:
+    head = repo.commit({"a": "1"})
+    (repo.path / ".git/objects" / head[:2] / head[2:]).unlink()
+    with pytest.raises(Permanent, match=f"is damaged: its HEAD {head[:12]} cannot be read"):
+        audit.inspect(str(repo.path))
+
+
+def test_partial_clone_is_refused_with_the_way_out(repo: Repo, tmp_path: Path) -> None:
+    repo.commit({"a": "1"})
+    repo.commit({"a": "2"})
+    repo.git("config", "uploadpack.allowFilter", "true")
+    repo.git("clone", "-q", "--filter=blob:none", repo.path.as_uri(), str(tmp_path / "partial"))
+    with pytest.raises(Permanent, match=r"is a partial clone.*git fetch --refetch --no-filter"):
+        audit.churn(str(tmp_path / "partial"))
+    subprocess.run(["git", "fetch", "-q", "--refetch", "--no-filter"], cwd=tmp_path / "partial", check=True)
+    assert audit.churn(str(tmp_path / "partial"))["commits"] == 2
 
 
 def test_bare_and_shallow_clones_read_the_same(repo: Repo, tmp_path: Path) -> None:
@@ -148,6 +170,7 @@ def test_bare_and_shallow_clones_read_the_same(repo: Repo, tmp_path: Path) -> No
         assert (parts["secrets"]["count"], parts["lockfiles"]["tracked"]) == (1, 1)
     assert audit.inspect(str(tmp_path / "bare"))["bare"]
     assert audit.inspect(str(tmp_path / "shallow"))["shallow"]
+    assert "on branch main, 1 commit by 1 author. The clone is shallow: " in (tmp_path / "out.md").read_text()
 
 
 def test_hostile_names_submodules_and_links(repo: Repo, tmp_path: Path) -> None:
@@ -206,10 +229,61 @@ def test_every_rule_finds_its_secret_and_shows_it_masked(repo: Repo, tmp_path: P
     for text in FAKE.values():
         assert not any(part in shown for part in text.replace('"', "\n").split() if len(part) > 12)
     assert parts["report"]["grade"] == "F"
-    again = audit.report(
-        str(tmp_path / "2.md"), audit.inspect(str(repo.path)), secrets=parts["secrets"], previous=parts["report"]
+    again = repo_report.report(
+        str(tmp_path / "2.md"),
+        audit.inspect(str(repo.path)),
+        secrets=parts["secrets"],
+        audits=parts["report"]["audits"],
     )
     assert (parts["report"]["new"], again["new"]) == (len(FAKE), 0)
+
+
+def test_secrets_in_names_branches_people_and_versions_are_masked_too(repo: Repo, tmp_path: Path) -> None:
+    """Wherever a secret stood, no answer has it; answers are what the journal, the logs and `--json` show."""
+    token, key, address = FAKE["github-token"], FAKE["stripe-key"], FAKE["url-password"]
+    repo.commit({"package-lock.json": npm(**{f"n-{token}": "1", "evil": f"git+{address}"})})
+    repo.git("config", "user.name", "Ada")
+    repo.git("checkout", "-q", "-b", f"feature/{FAKE['aws-access-key']}")
+    repo.commit({f"{token}/uv.lock": uv(a=key), "package-lock.json": npm(evil="x" * 190 + address), key: "x"})
+    repo.git("commit", "-q", "--amend", "--author", f"Ada {token} <{token}@example.org>", "-m", f"use {key} {address}")
+    parts = audit_all(repo.path, tmp_path / "out.md")
+    parts["large"] = audit.large_files(str(repo.path), min_kb=0)
+    parts["inspect"] = audit.inspect(str(repo.path))
+    shown = json.dumps(parts, ensure_ascii=False) + (tmp_path / "out.md").read_text().replace("\\_", "_")
+    for part in (token[:20], key[:20], FAKE["aws-access-key"][:12], "s3cr3tPaa55"):
+        assert part not in shown
+    assert (parts["inspect"]["branch"], parts["inspect"]["last"]["author"]) == (
+        "feature/AKIA… (20 characters)",
+        "Ada ghp_… (40 characters)",
+    )
+
+
+def test_an_audit_of_another_repository_in_between_is_not_mixed_up(tmp_path: Path) -> None:
+    """What was known is known by repository, and the oldest of many is forgotten."""
+    audits: dict[str, Any] = {}
+    fresh = []
+    for name in ("one", "two", "one", *map(str, range(repo_report.MOST_REPOSITORIES - 1))):
+        repo = Repo(tmp_path / name) if not (tmp_path / name).exists() else None
+        if repo is not None:
+            repo.commit({"a.env": FAKE["assignment"]})
+        path = str(tmp_path / name)
+        seen = audit.secrets(path)
+        written = repo_report.report(str(tmp_path / "out.md"), audit.inspect(path), secrets=seen, audits=audits)
+        audits = written["audits"]
+        fresh.append(written["new"])
+    assert fresh[:4] == [1, 1, 0, 1]
+    assert [Path(path).name for path in audits][:2] == ["one", "0"]
+    assert len(audits) == repo_report.MOST_REPOSITORIES
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(repo: Repo, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    about = audit.inspect(str(repo.path))
+    for name, why in (("folder", "is a directory"), ("folder/x\0y", "null"), ("out.md/x.md", "file exists")):
+        (tmp_path / "out.md").touch()
+        with pytest.raises(Permanent, match=f"cannot be written: .*{why}"):
+            repo_report.report(str(tmp_path / name), about)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "out.md", "repo"]
 
 
 def test_allowed_copied_and_harmless_values(repo: Repo) -> None:
@@ -319,7 +393,7 @@ def test_lock_files_that_vanish_or_cannot_be_read(repo: Repo, tmp_path: Path) ->
         ("uv.lock", "removed", True),
         ("yarn.lock", "changed", False),
     ]
-    written = audit.report(str(tmp_path / "out.md"), audit.inspect(str(repo.path)), lockfiles=seen)
+    written = repo_report.report(str(tmp_path / "out.md"), audit.inspect(str(repo.path)), lockfiles=seen)
     assert [one["title"] for one in written["findings"]] == ["lock file uv.lock was removed"]
 
 
@@ -328,7 +402,7 @@ def test_last_commit_may_be_gone_but_must_be_a_commit(repo: Repo) -> None:
     seen = audit.lockfiles(str(repo.path), last_commit="0123456789abcdef")
     assert (seen["base_gone"], seen["base"], seen["changed"]) == (True, None, 1)
     for bad in ("--output=/tmp/x", "HEAD~1", "main", "$(id)"):
-        with pytest.raises(ValueError, match="must be a commit id"):
+        with pytest.raises(Permanent, match="must be a commit id"):
             audit.lockfiles(str(repo.path), last_commit=bad)
 
 
