@@ -84,7 +84,7 @@ def triage(fleet: Fleet, **inputs: str) -> list[str]:
 def test_a_service_that_does_not_answer_is_a_finding(fleet: Fleet) -> None:
     process = fleet.process(*triage(fleet))
     fleet.ok("reject", fleet.approval(), "--comment", "it is being moved")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "Restart checkout? The service does not answer, after OSError: no disk." in out.decode()
     report = (fleet.root / "r.md").read_text()
@@ -96,7 +96,7 @@ def test_a_service_that_does_not_answer_is_a_finding(fleet: Fleet) -> None:
 def test_a_control_port_that_does_not_answer_fails_the_run_and_rolls_nothing_back(fleet: Fleet) -> None:
     process = fleet.process(*triage(fleet), "--json")
     fleet.ok("approve", fleet.approval())
-    run = json.loads(process.communicate(timeout=60)[0])
+    run = json.loads(process.communicate(timeout=120)[0])
     assert process.returncode == 1
     assert run["error"]["message"] == "POST http://127.0.0.1:9/restart failed: connection refused"
     assert not any("@compensate" in step["path"] for step in run["steps"])
