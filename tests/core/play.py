@@ -122,9 +122,13 @@ def emit(id: str, signal: str = "it.happened", *, data: Any = None, **fields: An
     return node(id, "emit", config={"signal": signal, "data": data, **fields.pop("config", {})}, **fields)
 
 
-def call(id: str, workflow: str = "child", *, wait: bool = True, inputs: Any = None, **fields: Any) -> Node:
+def call(
+    id: str, workflow: str = "child", *, wait: bool = True, inputs: Any = None, timeout: Any = None, **fields: Any
+) -> Node:
     """A `workflow`."""
     config: dict[str, Any] = {"workflow": workflow, "with": inputs or {}}
+    if timeout is not None:
+        config["timeout"] = timeout
     if not wait:
         config["wait"] = False
     return node(id, "workflow", config=config, **fields)
@@ -191,6 +195,8 @@ class Play:
         self.performed: Counter[tuple[str, int]] = Counter()
         """How often each attempt at an effect has begun, by path and number."""
         self._seen: set[tuple[str, int, bool]] = set()
+        self.ended_children: set[str] = set()
+        """Runs that were told to be over."""
         self.watch: Callable[[AnyFact], None] | None = order.see if order is not None else None
         """Sees every fact before it is folded."""
         self.order = order
@@ -463,6 +469,7 @@ class Play:
     def child(self, path: str, status: str = "completed", output: Any = None, **fields: Any) -> list[AnyFact]:
         """The child run of a step is over."""
         ref = fields.pop("child", self.step(path).ref)
+        self.ended_children.add(ref)
         return self.hand_in(
             lambda: command.child_finished(
                 self.run, self.now, path=path, child=ref, status=status, output=output, **fields

@@ -6,13 +6,13 @@ from collections import Counter
 
 from play import Play
 
-from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.facts import (
     ApprovalDecided,
     ApprovalRequested,
     RunCreated,
     StepCancelled,
     StepFailed,
+    StepNoted,
     StepResolved,
     StepStarted,
     StepSucceeded,
@@ -107,17 +107,20 @@ def asked_once(play: Play) -> None:
 
 
 def children_are_told(play: Play) -> None:
-    """A child that nobody waits for any more is cancelled, unless it is over."""
+    """A child that nobody needs any more is told so once, and waited for until it is over."""
     cancelled = [signal.subject for signal in play.sent(CANCEL)]
-    assert len(cancelled) == len(set(cancelled))
     assert set(cancelled) <= {signal.subject for signal in play.sent(START)}
     waiting: dict[str, str] = {}
+    told: list[str] = []
     for fact in play.facts:
         if isinstance(fact, StepWaiting) and fact.on == "child":
             waiting[fact.path] = fact.ref
+        elif isinstance(fact, StepNoted) and fact.kind == "closing" and fact.path in waiting:
+            told.append(waiting[fact.path])
         elif isinstance(fact, (StepSucceeded, StepFailed, StepCancelled)) and fact.path in waiting:
-            child = waiting.pop(fact.path)
-            ended = isinstance(fact, StepFailed) and mapping(fact.error.data).get("run") == child
-            over = ended or isinstance(fact, StepSucceeded)
-            assert (child in cancelled) is not over, f"the child of {fact.path}: {'over' if over else 'forgotten'}"
+            waits = play.step(fact.path).program.node.config.get("wait", True)
+            over = waiting.pop(fact.path) in play.ended_children
+            assert over is waits, f"{fact.path} did not wait for its child"
     assert not waiting
+    assert cancelled == told
+    assert len(told) == len(set(told))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from play import NOW, Play, act, ask, calc, call, cond, delay, each, fan, halt, listen, plan
+from play import NOW, Play, act, ask, calc, cond, delay, each, fan, halt, listen, plan
 
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core.command import Refusal
@@ -52,7 +52,7 @@ def test_after_its_grace_nobody_knows_whether_it_took_effect() -> None:
     assert play.status() == "failed"
 
 
-@pytest.mark.parametrize("waiting", [ask("x"), delay("x"), listen("x"), call("x")], ids=lambda n: n.kind)
+@pytest.mark.parametrize("waiting", [ask("x"), delay("x"), listen("x")], ids=lambda n: n.kind)
 def test_what_waits_is_cancelled_at_once(waiting: Node) -> None:
     play = Play(at_once(waiting))
     play.fail("bad")

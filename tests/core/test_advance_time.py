@@ -6,7 +6,7 @@ import pytest
 from play import NOW, Play, Stuck, act, ask, calc, delay, each, fan, listen, plan
 
 from fleetprompt.engine.core.facts import RunCancelRequested, Slot, StepCancelled, StepFailed, StepNoted, StepStarted
-from fleetprompt.engine.core.plan import Guardrails, Node, Retry
+from fleetprompt.engine.core.plan import Guardrails, Node, Poll, Retry
 
 # ---------------------------------------------------------------- composites
 
@@ -218,3 +218,16 @@ def test_play_notices_a_run_that_nothing_can_move() -> None:
     play.run.steps["w"].on = None
     assert play.is_stuck()
     assert issubclass(Stuck, AssertionError)
+
+
+@pytest.mark.parametrize(("every", "said"), [(4.0, "8s"), (5.0, "10s"), (60.0, "0s")])
+def test_a_poll_ends_with_its_last_try_and_says_when_that_was(every: float, said: str) -> None:
+    play = Play(plan(act("a", poll=Poll("result == 1", every, timeout=10))))
+    while play.owed:
+        play.ok("a", 0)
+        play.tick(every)
+    error = play.run.error
+    assert (error.code, error.message) == (
+        "TIMEOUT",
+        f"the condition did not hold after {said}; another try would begin after 10s, the limit",
+    )

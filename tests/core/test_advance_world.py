@@ -220,16 +220,78 @@ def test_a_child_that_takes_too_long_is_cancelled() -> None:
     play.tick(30)
     [cancel] = play.sent(CANCEL)
     assert (cancel.data["run"], cancel.subject) == (play.step("w").ref, play.step("w").ref)
+    assert (play.status("w"), play.run.waiting_on) == ("waiting", "child"), "it may have work in flight"
+    assert play.tick(1_000) == [], "it is told once"
+    play.child("w", "cancelled", error=Failure("CANCELLED", "it did not finish in time"))
     assert (play.status("w"), play.step("w").port, play.waits) == ("timeout", "timeout", {})
-    assert play.child("w") == [], "too late"
+    assert (play.run.error.code, play.child("w")) == ("TIMEOUT", [])
 
 
-def test_cancelling_a_run_cancels_its_children() -> None:
+def test_a_child_that_takes_too_long_is_over_before_another_is_started() -> None:
+    play = Play(plan(call("w", timeout=30, retry=Retry(2, backoff=5, jitter=0))))
+    first = play.step("w").ref
+    play.tick(30)
+    play.tick(1_000)
+    assert len(play.sent(START)) == 1
+    play.child("w", "cancelled")
+    play.tick(5)
+    assert len(play.sent(START)) == 2
+    play.tick(30)
+    assert [signal.subject for signal in play.sent(CANCEL)] == [first, play.step("w").ref]
+
+
+def test_a_run_that_ends_between_two_children_starts_no_other() -> None:
+    play = Play(plan(call("w", timeout=30, retry=Retry(2, backoff=50, jitter=0))))
+    play.tick(30)
+    play.child("w", "cancelled")
+    play.cancel()
+    assert (play.status(), play.status("w")) == ("cancelled", "cancelled")
+
+
+def test_a_child_that_completes_as_its_time_is_up_has_completed() -> None:
+    play = Play(plan(call("w", timeout=30), act("a")))
+    play.tick(30)
+    play.child("w", output="done after all")
+    assert (play.step("w").output, play.owed) == ("done after all", ["a"])
+
+
+@pytest.mark.parametrize("value", ["soon", -1, [1]])
+def test_the_time_of_a_child_may_be_computed(value: Any) -> None:
+    assert Play(plan(call("w", timeout="${{ inputs.x }}")), {"x": "5m"}).step("w").until == NOW + 300
+    play = Play(plan(call("w", timeout="${{ inputs.x }}")), {"x": value})
+    assert (play.status(), play.run.error.message.partition(":")[0], play.sent(START)) == ("failed", "`timeout`", [])
+
+
+def test_cancelling_a_run_cancels_its_children_and_waits_for_them() -> None:
     play = Play(plan(fan("p", {"x": [call("w")], "y": [call("v")]})))
     play.cancel("enough")
     assert {signal.data["run"] for signal in play.sent(CANCEL)} == {play.step("p.w").ref, play.step("p.v").ref}
     assert {signal.data["reason"] for signal in play.sent(CANCEL)} == {"enough"}
-    assert play.status() == "cancelled"
+    play.child("p.w", "cancelled")
+    assert (play.status(), play.status("p.w")) == ("waiting", "cancelled")
+    play.child("p.v", "failed", error=Failure("TOOL_ERROR", "in its grace"))
+    assert (play.status(), play.status("p.v"), len(play.sent(CANCEL))) == ("cancelled", "cancelled", 2)
+
+
+def test_nothing_is_undone_before_the_children_are_over() -> None:
+    both = [call("w", needs=["a"], compensate=act("undo_w")), act("b", needs=["a"])]
+    nodes = [act("a", compensate=act("undo_a")), *both]
+    for status in ("cancelled", "completed"):
+        play = Play(plan(*nodes, on_failure="compensate"))
+        play.ok("a")
+        play.fail("b")
+        assert play.owed == []
+        play.child("w", status)
+        undone = ["w@compensate"] if status == "completed" else []
+        assert play.owed == (undone or ["a@compensate"]), "what completed after all is undone too"
+
+
+def test_a_child_that_was_cancelled_before_it_began_is_over() -> None:
+    for ends in ("cancel", "timeout"):
+        play = Play(plan(call("w", timeout=30)))
+        play.cancel() if ends == "cancel" else play.tick(30)
+        play.tell(command.child_refused(play.run, play.now, path="w", child=play.step("w").ref, reason="not wanted"))
+        assert play.status("w") == ("cancelled" if ends == "cancel" else "timeout")
 
 
 def test_a_race_cancels_the_children_that_lost() -> None:
@@ -237,6 +299,7 @@ def test_a_race_cancels_the_children_that_lost() -> None:
     play.child("p.v", output="v")
     [cancel] = play.sent(CANCEL)
     assert cancel.data["run"] == play.step("p.w").ref
+    play.child("p.w", "cancelled")
     assert play.status() == "completed"
 
 

@@ -191,7 +191,7 @@ def test_children_are_named_once() -> None:
         "flow.yaml",
     ).plan
     assert plan.children == ("flow", "other")
-    assert plan.root.nodes[2].timeout == 5.0
+    assert (plan.root.nodes[2].timeout, plan.root.nodes[2].config["timeout"]) == (None, 5.0)
 
 
 def test_the_head() -> None:

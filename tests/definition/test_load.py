@@ -122,7 +122,6 @@ EVERYTHING = dedent("""\
         workflow: everything
         with: {level: "${{ steps.gate.output.values.level }}"}
         wait: false
-        timeout: 10m
       - id: halt
         type: stop
         needs: [gate.rejected]

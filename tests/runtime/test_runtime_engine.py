@@ -337,6 +337,14 @@ steps:
 """
 
 
+STARTS_LATE = """
+name: child
+inputs: {since: {default: null}}
+steps:
+  - {id: w, type: wait, signal: "go.${{ last_run.output if last_run else 'x' }}"}
+"""
+
+
 def by_workflow(world: World) -> dict[str, str]:
     return {head.workflow: head.status for head in world.disk.runs.values()}
 
@@ -359,6 +367,61 @@ def test_a_cancelled_run_takes_its_children_with_it(parked: bool) -> None:
     check_end(world)
 
 
+UNDOING = (
+    """
+name: parent
+on_failure: compensate
+steps:
+  - {id: a, type: python, call: "world:act", compensate: {type: python, call: "world:act"}}
+  - {id: c, type: workflow, workflow: child, timeout: "${{ inputs.limit }}"}
+inputs: {limit: {default: null}}
+""",
+    """
+name: child
+on_failure: compensate
+grace: 30s
+steps:
+  - {id: first, type: python, call: "world:act", compensate: {type: python, call: "world:act"}}
+  - {id: slow, type: python, call: "world:act", with: {takes: 20}, compensate: {type: python, call: "world:act"}}
+  - {id: never, type: delay, for: 1d}
+""",
+)
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_what_a_child_did_is_undone_before_what_its_parent_did(limit: float | None) -> None:
+    """It may finish what must not be repeated, and undoes it; only then is the parent's turn."""
+
+    async def story(world: World, engine: Engine) -> None:
+        await world.start("parent", limit=limit)
+        await world.until(lambda: any(path == "slow" for _, path, _ in world.deeds.calls))
+        if limit is None:
+            assert (await world.send(types.CANCEL)).status == "accepted"
+        assert await world.over() == ["cancelled" if limit is None else "failed"]
+
+    world = tell(story, *UNDOING)
+    assert by_workflow(world) == {"parent": "cancelled" if limit is None else "failed", "child": "cancelled"}
+    assert [path for _, path, _ in world.deeds.calls] == [
+        "a", "first", "slow", "slow@compensate", "first@compensate", "a@compensate",
+    ]  # fmt: skip
+    check_end(world)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.5, 1.5, 2.5])
+def test_a_cancel_that_overtakes_the_start_of_a_child_is_not_lost(moment: float) -> None:
+    async def story(world: World, engine: Engine) -> None:
+        world.read_time = lambda what: 2.0 if what == "runs.last_completed" else 0.0
+        await world.start("parent")
+        await world.until(lambda: world.waits("run-0", "child"))
+        await asyncio.sleep(moment)
+        assert (await world.send(types.CANCEL)).status == "accepted"
+        await world.over(*world.disk.runs)
+
+    world = tell(story, PARENT, STARTS_LATE)
+    assert set(by_workflow(world).values()) == {"cancelled"}
+    check_end(world)
+
+
 def test_a_child_that_is_cancelled_before_it_began_never_begins() -> None:
     """The parent's cancel overtakes the start of the child, whose turn takes longer."""
 
@@ -371,13 +434,7 @@ def test_a_child_that_is_cancelled_before_it_began_never_begins() -> None:
         assert await world.over() == ["cancelled"]
         assert all(head.finished_at is not None for head in world.disk.runs.values())
 
-    child = """
-name: child
-inputs: {since: {default: null}}
-steps:
-  - {id: w, type: wait, signal: "go.${{ last_run.output if last_run else 'x' }}"}
-"""
-    check_end(tell(story, PARENT, child))
+    check_end(tell(story, PARENT, STARTS_LATE))
 
 
 def test_a_parent_that_only_lent_its_names_to_a_child_is_parked_again() -> None:

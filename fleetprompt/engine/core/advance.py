@@ -31,7 +31,7 @@ from fleetprompt.engine.core.facts import (
 from fleetprompt.engine.core.gate import form_defaults
 from fleetprompt.engine.core.graph import last_output
 from fleetprompt.engine.core.names import names
-from fleetprompt.engine.core.outcome import UNREADABLE, failed, invalid, succeeded
+from fleetprompt.engine.core.outcome import NOT_IN_TIME, UNREADABLE, failed, invalid, succeeded
 from fleetprompt.engine.core.rendered import loaded
 from fleetprompt.engine.core.start import (
     after_gate,
@@ -127,6 +127,8 @@ def _decide(run: Run, step: Step, todo: Todo, at: float) -> list[AnyFact]:
 
 
 def _cancel(step: Step, at: float) -> list[AnyFact]:
+    if step.on == "child":
+        return [_call_off(step, at, step.scope.closing)]
     doubtful = step.status == "in_doubt"
     cancelled = StepCancelled(at=at, path=step.path, reason=step.scope.closing, unknown=doubtful)
     gate = step.gate
@@ -136,6 +138,11 @@ def _cancel(step: Step, at: float) -> list[AnyFact]:
         ApprovalDecided(at=at, path=step.path, id=gate.id, decision="withdrawn", reason="cancelled"),
         cancelled,
     ]
+
+
+def _call_off(step: Step, at: float, reason: str) -> StepNoted:
+    """Tell a child run to end. The step goes on waiting: its child may have work in flight, and work to undo."""
+    return StepNoted(at=at, path=step.path, kind="closing", value=reason, attempt=step.attempt)
 
 
 # ---------------------------------------------------------------- composites
@@ -196,10 +203,11 @@ def _meter(run: Run, meter: Meter, at: float) -> list[AnyFact]:
 
 
 def _wait_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
-    what = "no signal came" if step.on == "signal" else f"child run {step.ref} did not finish"
+    if step.on == "child":
+        return [_call_off(step, at, NOT_IN_TIME)]
     unread = next((value for kind, _, value, _ in step.notes or () if kind == UNREADABLE), None)
     hint = f"one came for which `match` could not be evaluated: {unread}" if unread else ""
-    error = Failure("TIMEOUT", f"{what} in time", path=step.path, retryable=step.on == "child", hint=hint)
+    error = Failure("TIMEOUT", "no signal came in time", path=step.path, retryable=False, hint=hint)
     return failed(run, step, at, error, port="timeout")
 
 

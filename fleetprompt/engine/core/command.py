@@ -20,6 +20,7 @@ from fleetprompt.engine.core.facts import (
     RunCancelRequested,
     RunPaused,
     RunResumed,
+    StepCancelled,
     StepFailed,
     StepNoted,
     StepResolved,
@@ -228,6 +229,8 @@ def child_finished(
     at = max(at, run.at)
     if status == "completed":
         return succeeded(run, step, at, output)
+    if step.called_off:
+        return _called_off(run, step, at)
     code: Code = error.code if error is not None else "INTERNAL"
     message = error.message if error is not None else status
     where = f"{path}/{error.path}" if error is not None and error.path else path
@@ -248,5 +251,15 @@ def child_refused(run: Run, at: float, *, path: str, child: str, reason: str) ->
     step = run.steps.get(path)
     if step is None or step.on != "child" or step.ref != child:
         return []
+    if step.called_off:
+        return _called_off(run, step, max(at, run.at))
     failure = Failure("VALIDATION_ERROR", reason, path=path, retryable=False)
     return [StepFailed(at=max(at, run.at), path=path, attempt=step.attempt, error=failure)]
+
+
+def _called_off(run: Run, step: Step, at: float) -> list[AnyFact]:
+    """The child run that was told to end has ended, or never began."""
+    if step.scope.closing:
+        return [StepCancelled(at=at, path=step.path, reason=step.scope.closing)]
+    late = Failure("TIMEOUT", f"child run {step.ref} did not finish in time and was cancelled", path=step.path)
+    return failed(run, step, at, late, port="timeout")

@@ -89,6 +89,10 @@ def noted(run: Run, fact: StepNoted) -> None:
         return
     if fact.kind == "reconcile" and step.status == "in_doubt":
         stop_performing(run, step, fact.at)
+    elif fact.kind == "closing" and step.on == "child":
+        step.wake = None
+        run.agenda.pop(step, None)
+        send(run, signals.CANCEL, step.ref, {"run": step.ref, "reason": str(fact.value)}, step.ref, fact.at)
     if step.notes is None:
         step.notes = []
     step.notes.append((fact.kind, fact.key, fact.blob or fact.value, fact.attempt))
@@ -175,8 +179,6 @@ def failed(run: Run, fact: StepFailed) -> None:
     if fact.usage:
         _count(run, fact.usage)
     run.last = step
-    if step.on == "child" and fact.port == "timeout":
-        send(run, signals.CANCEL, step.ref, {"run": step.ref, "reason": fact.error.message}, step.ref, fact.at)
     if fact.retry_at is not None and (step.role == "compensation" or not step.scope.closing):
         stop_waiting(run, step)
         start_waiting(run, step, "timer", fact.at)
@@ -198,8 +200,6 @@ def cancelled(run: Run, fact: StepCancelled) -> None:
     step = open_step(run, fact.path)
     if step is None:
         return
-    if step.on == "child" and step.ref:
-        send(run, signals.CANCEL, step.ref, {"run": step.ref, "reason": fact.reason}, step.ref, fact.at)
     step.reason = fact.reason
     if fact.unknown:
         _tell_owners(step)

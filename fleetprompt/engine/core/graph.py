@@ -151,7 +151,7 @@ def _stop(run: Run, step: Step, reason: str) -> None:
             close_scope(run, scope, reason)
     elif step.status == "running" and step.path in run.pending and step.program.node.repeat == "never":
         set_timer(run, run.at + run.program.plan.grace, Wake.GRACE, step)
-    else:
+    elif not step.called_off:
         step.wake = None
         run.agenda[step] = Todo.CANCEL
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from fleetprompt.engine.core.duration import format_duration
 from fleetprompt.engine.core.errors import Failure, FleetError
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
@@ -27,6 +28,8 @@ from fleetprompt.engine.core.state import Run, Step
 
 UNREADABLE = "match"
 """Kind of the note about a signal for which the `match` of a `wait` could not be evaluated."""
+NOT_IN_TIME = "it did not finish in time"
+"""Why a child run is told to end when the `timeout` of its step has passed."""
 MAX_RECONCILED_RUNS = 5
 """How often a reconcile check may order the work to be done again before a person is asked."""
 
@@ -110,7 +113,11 @@ def _poll_again(run: Run, step: Step, at: float, every: float, timeout: float | 
         error = Failure("TOOL_ERROR", "the condition does not hold, and branches still run", path=step.path)
         return failed(run, step, at, error, attempt=attempt)
     if timeout is not None and at + every > started + timeout:
-        error = Failure("TIMEOUT", f"the condition did not hold within {timeout:g} s", path=step.path, retryable=False)
+        message = (
+            f"the condition did not hold after {format_duration(at - started)}; "
+            f"another try would begin after {format_duration(timeout)}, the limit"
+        )
+        error = Failure("TIMEOUT", message, path=step.path, retryable=False)
         return failed(run, step, at, error, attempt=attempt)
     return [StepWaiting(at=at, path=step.path, on="timer", until=at + every)]
 

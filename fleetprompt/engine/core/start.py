@@ -253,10 +253,9 @@ def _listen(step: Step, at: float, config: dict[str, Any]) -> StepWaiting:
 
 def _call(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> list[AnyFact]:
     child = child_id(run, step, attempt)
-    timeout = step.program.node.timeout
-    waiting = StepWaiting(
-        at=at, path=step.path, on="child", ref=child, until=at + timeout if timeout is not None else None
-    )
+    seconds = timeout(config)
+    until = at + seconds if seconds is not None else None
+    waiting = StepWaiting(at=at, path=step.path, on="child", ref=child, until=until)
     if config.get("wait", True):
         return [waiting]
     return [waiting, *succeeded(run, step, at, {"run": child}, attempt=attempt)]

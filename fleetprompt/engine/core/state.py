@@ -224,6 +224,13 @@ class Step:
         self.role = "step"
 
     @property
+    def called_off(self) -> str:
+        """Why the child run that the step waits for has been told to end; empty when it has not."""
+        if self.on != "child":
+            return ""
+        return next((str(why) for kind, _, why, n in self.notes or () if kind == "closing" and n == self.attempt), "")
+
+    @property
     def settled(self) -> bool:
         return self.status in FINAL
 

@@ -145,7 +145,7 @@ class PollModel(Part):
     every: DurationField = 10.0
     """Pause between two tries."""
     timeout: DurationField | None = None
-    """How long to go on; then the step ends with TIMEOUT."""
+    """How long to go on: no try begins after it, and when none is left the step ends with TIMEOUT."""
 
     def compiled(self) -> Poll:
         return Poll(self.until, self.every, self.timeout)

@@ -16,7 +16,7 @@ from fleetprompt.engine.core.inputs import bind_inputs
 from fleetprompt.engine.core.keys import child_key_root
 from fleetprompt.engine.core.program import Program, bind
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.core.state import Run
+from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.runtime.driver import Driver
 from fleetprompt.engine.runtime.files import kept
 from fleetprompt.engine.runtime.message import Message
@@ -115,8 +115,7 @@ class Starter:
         parent.wake()
         if step is None:
             raise NotFound(f"parent run {above.run} has no step {data.get('path')}")
-        if step.ref != run_id or step.status in ("cancelled", "failed", "timeout"):
-            raise Refused(f"step {step.path} of run {above.run} does not wait for this run any more")
+        _check_wanted(parent.run, step, run_id)
         config: Any = step.input
         if step.input_blob is not None:
             kept = await engine.store.blobs.get(step.input_blob.digest, above.tenant)
@@ -157,6 +156,11 @@ class Starter:
             deadline=min(deadlines) if deadlines else None,
             last_run=await engine.workflows.last_run(name, above.tenant) if program.plan.uses_last_run else None,
         )
+        # Once more, when nothing is left to wait for: a cancel that overtook this start found no run to cancel.
+        parent = await engine.driver(above.run)
+        if parent is not None:
+            parent.wake()
+            _check_wanted(parent.run, parent.run.steps[step.path], run_id)
         return self._with_slots(created, program), program
 
     def _with_slots(self, created: RunCreated, program: Program) -> RunCreated:
@@ -192,3 +196,9 @@ class Starter:
         if isinstance(facts, Refusal):
             raise Refused(facts.reason, hint=facts.hint)
         return await self._begin(signal, received, Run(old.program), facts)
+
+
+def _check_wanted(parent: Run, step: Step, run_id: str) -> None:
+    """Raises `Refused` where the step of the parent does not wait for this child any more."""
+    if step.ref != run_id or step.called_off or step.status in ("cancelled", "failed", "timeout"):
+        raise Refused(f"step {step.path} of run {parent.id} does not wait for this run any more")
