@@ -150,7 +150,14 @@ def approve(
 
 
 @app.command("reject")
-def reject(ctx: typer.Context, approval: ApprovalId, comment: Comment = "", yes: Yes = False) -> int:
+def reject(
+    ctx: typer.Context,
+    approval: ApprovalId,
+    comment: Annotated[
+        str, typer.Option("--comment", "--reason", "-m", metavar="TEXT", help="Why; it is recorded.")
+    ] = "",
+    yes: Yes = False,
+) -> int:
     """Reject; shows what is rejected first, and asks on a terminal."""
     front: Front = ctx.obj
     return front.ask(lambda console: _decide(front, console, approval, "rejected", comment, [], yes))

@@ -41,7 +41,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "demo": ("demo", "Watch a real incident being handled: faults, an approval, a repair."),
     },
 }
-GLOBAL = {"--utc": False, "--db": True}
+GLOBAL = {"--utc": False, "--db": True, "--chdir": True, "-C": True}
 """Options of `fleet` itself that may stand anywhere, and whether they take a value."""
 
 
@@ -58,9 +58,12 @@ class LazyGroup(TyperGroup):
             found = next((section[cmd_name] for section in SECTIONS.values() if cmd_name in section), None)
             if found is None:
                 return None
+            from fleetprompt.cli.examples import complete_help
+
             app: typer.Typer = import_module(f"fleetprompt.cli.{found[0]}").app
             loaded = typer.main.get_group(app).commands[cmd_name]
             loaded.short_help = found[1]
+            complete_help(cmd_name, loaded)
             self.commands[cmd_name] = loaded
         return self.commands[cmd_name]
 
@@ -101,7 +104,9 @@ app = typer.Typer(
     no_args_is_help=False,
     context_settings={"help_option_names": ["--help", "-h"]},
     help="A terminal operator console and a durable engine for fleets of AI agents.",
-    epilog="Filters such as 'status:failed since:2h' work wherever FILTER stands. NO_COLOR and --json are respected.",
+    epilog="Filters such as 'status:failed since:2h' work wherever FILTER stands; `fleet runs --help` shows how. "
+    "Exit codes: 0 done, 1 not, 2 usage or validation, 130 stopped by Ctrl-C; `fleet run --help` has those of runs. "
+    "NO_COLOR is respected, everything that lists takes --json.",
 )
 
 

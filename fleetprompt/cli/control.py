@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleetprompt.cli.options import FILTERED, Comment, Json, RunId, Runs, Yes
+from fleetprompt.cli.options import FILTERED, Comment, FinishedRuns, Json, RunId, Runs, Yes
 
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
@@ -48,7 +48,7 @@ def resume(ctx: typer.Context, runs: Runs, yes: Yes = False, json: Json = False)
 @app.command("retry", context_settings=FILTERED)
 def retry(
     ctx: typer.Context,
-    runs: Runs,
+    runs: FinishedRuns,
     start: Annotated[str, typer.Option("--from", metavar="STEP", help="From this step, by its path.")] = "",
     yes: Yes = False,
     json: Json = False,

@@ -38,10 +38,7 @@ def upgrade(ctx: typer.Context) -> int:
 
 @db.command("check")
 def check(ctx: typer.Context, json: Json = False) -> int:
-    """Read the whole store and say what is wrong with it.
-
-    Exits 1 if anything is.
-    """
+    """Read the whole store and say what is wrong with it."""
     from fleetprompt.cli.wording import size
     from fleetprompt.client.database import check as examine
 

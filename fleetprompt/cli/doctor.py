@@ -21,7 +21,7 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 @app.command("doctor")
 def doctor(ctx: typer.Context, json: Json = False) -> int:
-    """Check that everything is in order here; exits 1 if something is broken."""
+    """Check that everything is in order here, and say what to do where it is not."""
     front: Front = ctx.obj
     found = _examine(front)
     if json:

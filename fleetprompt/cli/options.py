@@ -25,6 +25,12 @@ Runs = Annotated[
         metavar="RUN|FILTER", help="A run, or a filter such as status:waiting.", autocompletion=complete_run_filter
     ),
 ]
+FinishedRuns = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN|FILTER", help="A run, or a filter such as status:failed.", autocompletion=complete_run_filter
+    ),
+]
 ApprovalId = Annotated[
     str,
     typer.Argument(metavar="ID", help="Id of an approval, part of it, or `last`.", autocompletion=complete_approval),

@@ -171,7 +171,7 @@ def validate(
     ] = None,
     form: Annotated[Literal["text", "json"], typer.Option("--format", help="How problems are written.")] = "text",
 ) -> int:
-    """Check workflow files: every problem of every file, at its place. Exits 2 if there is an error."""
+    """Check workflow files: every problem of every file, at its place."""
     from fleetprompt.client.definitions import check_files, check_text, find_files
     from fleetprompt.client.files import shown
 

@@ -53,10 +53,7 @@ def run(
     quiet: Quiet = False,
     approve_as: Annotated[str, typer.Option("--approve-as", hidden=True)] = "",
 ) -> int:
-    """Run a workflow and watch it.
-
-    Exit codes: 0 completed, 1 failed or held, 2 usage or validation, 3 still waiting, 4 cancelled, 5 timeout.
-    """
+    """Run a workflow and watch it. On a terminal approvals are asked for in place; Ctrl-C twice parks the run."""
     from fleetprompt.cli.values import pair, read_mapping
     from fleetprompt.cli.watching import Manner
     from fleetprompt.client.files import load_files
@@ -146,10 +143,7 @@ def recover(
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Go on with everything that a crash or a Ctrl-C interrupted, and wait for it.
-
-    Exits 0 if all of it completed, else with the worst code of `fleet run`.
-    """
+    """Go on with everything that a crash or a Ctrl-C interrupted, and wait for it."""
     from fleetprompt.cli.watching import Manner
 
     front: Front = ctx.obj

@@ -22,6 +22,7 @@ signals = typer.Typer(
     cls=ListGroup,
     rich_markup_mode=None,
     help="List signals, the newest first: fleet signals [FILTER]... [--limit N] [--json]. Or show or replay one.",
+    subcommand_metavar="[FILTER]... | COMMAND ID",
 )
 app.add_typer(signals, name="signals")
 

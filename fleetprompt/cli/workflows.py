@@ -20,7 +20,9 @@ app = typer.Typer(rich_markup_mode=None)
 workflows = typer.Typer(
     cls=ListGroup,
     rich_markup_mode=None,
-    help="List workflows: fleet workflows [FILTER] [--json]. Or pause, activate or archive one.",
+    help="List the workflows that were run here, and the files that were not: fleet workflows [FILTER]... [--json]. "
+    "Or pause, activate or archive one.",
+    subcommand_metavar="[FILTER]... | COMMAND NAME",
 )
 app.add_typer(workflows, name="workflows")
 
@@ -125,7 +127,10 @@ def _relative(front: Front, file: str) -> str:
 
 @workflows.command("pause")
 def pause(ctx: typer.Context, name: WorkflowName) -> int:
-    """Start no more runs of a workflow; those that go on are not touched."""
+    """Start no more runs of a workflow.
+
+    Those that go on are not touched.
+    """
     return _set(ctx.obj, name, "paused")
 
 

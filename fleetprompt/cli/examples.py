@@ -1,0 +1,105 @@
+"""What stands below the help of each command: examples, exit codes, the fields of its filter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "init": ("fleet init", "fleet init new/project"),
+    "run": (
+        "fleet run hello -i name=Ada",
+        "fleet run workflows/deploy.yaml --label env=prod",
+        "fleet run deploy --inputs in.json --json > out.json",
+        "fleet run deploy --key release-42 --no-wait",
+    ),
+    "recover": ("fleet recover", "fleet recover 1a2b3c4d --json"),
+    "validate": ("fleet validate", "fleet validate a.yaml more/ --format json", "fleet validate - < a.yaml"),
+    "schema": ("fleet schema", "fleet schema -o workflow.schema.json"),
+    "workflows": ("fleet workflows", "fleet workflows status:paused --json", "fleet workflows pause deploy"),
+    "workflows pause": ("fleet workflows pause deploy",),
+    "workflows activate": ("fleet workflows activate deploy",),
+    "workflows archive": ("fleet workflows archive deploy",),
+    "runs": (
+        "fleet runs",
+        "fleet runs status:failed,timeout since:24h",
+        "fleet runs wf:deploy label.env=prod 'dur>10m' --json",
+        "fleet runs -wf:crawl '\"rate limit\"'",
+    ),
+    "show": ("fleet show last", "fleet show 1a2b3c4d --full", "fleet show 1a2b3c4d --at 12 --json"),
+    "logs": ("fleet logs last -f", "fleet logs 1a2b3c4d --step deploy --tail 50"),
+    "facts": ("fleet facts last", "fleet facts 1a2b3c4d --upto 20 --json"),
+    "cancel": ("fleet cancel 1a2b3c4d --reason 'wrong branch'", "fleet cancel wf:crawl status:waiting --yes"),
+    "pause": ("fleet pause 1a2b3c4d", "fleet pause label.env=prod --reason 'incident'"),
+    "resume": ("fleet resume 1a2b3c4d", "fleet resume waiting:paused --yes"),
+    "retry": ("fleet retry last", "fleet retry 1a2b3c4d --from deploy", "fleet retry status:failed since:2h"),
+    "resolve": (
+        "fleet resolve 1a2b3c4d pay --happened '{\"receipt\": 7}'",
+        "fleet resolve 1a2b3c4d pay --run --comment 'not on the statement'",
+        "fleet resolve 1a2b3c4d 'each[3].pay' --skip",
+    ),
+    "approvals": ("fleet approvals", "fleet approvals wf:deploy 'age>1h'", "fleet approvals status:rejected --json"),
+    "approve": ("fleet approve last", "fleet approve ap-1a2b3c --set amount=12 --comment 'as agreed' --yes"),
+    "reject": ("fleet reject last --comment 'too dear'",),
+    "signal": (
+        'fleet signal deploy.finished --data \'{"env": "prod"}\'',
+        "fleet signal order.placed --data @order.json --key order-42",
+    ),
+    "signals": ("fleet signals", "fleet signals 'type:deploy.*' since:1h --json", "fleet signals show ID"),
+    "signals show": ("fleet signals show ID --json",),
+    "signals replay": ("fleet signals replay ID",),
+    "db": ("fleet db check", "fleet db backup copy.db", "fleet db prune --older-than 30d --dry-run"),
+    "db upgrade": ("fleet db upgrade",),
+    "db check": ("fleet db check", "fleet db check --json"),
+    "db backup": ("fleet db backup backups/fleet.db",),
+    "db prune": ("fleet db prune", "fleet db prune --older-than 30d --logs-older-than 7d --yes"),
+    "doctor": ("fleet doctor", "fleet doctor --json"),
+    "demo": ("fleet demo", "fleet demo --approve-as you < /dev/null"),
+}
+_RUN = "0 completed, 1 failed or held, 2 usage or validation, 3 still waiting, 4 cancelled, 5 timeout, 130 parked"
+_VERB = "0 done, 1 refused for some, or not confirmed, 2 usage"
+EXIT_CODES = {
+    "run": _RUN,
+    "recover": f"the worst of {_RUN}",
+    "demo": _RUN,
+    "validate": "0 valid, 2 not",
+    "db check": "0 in order, 1 not, 2 it cannot be read",
+    "doctor": "0 in order, 1 something is broken",
+    **dict.fromkeys(("cancel", "pause", "resume", "retry"), _VERB),
+    "resolve": "0 done, 1 refused, 2 usage",
+    **dict.fromkeys(("approve", "reject"), "0 it counts, 1 not confirmed, 2 usage, or refused"),
+}
+_FILTERS = {
+    **dict.fromkeys(("runs", "cancel", "pause", "resume", "retry"), "RUN_FIELDS"),
+    "approvals": "APPROVAL_FIELDS",
+    "signals": "SIGNAL_FIELDS",
+    "workflows": "WORKFLOW_FIELDS",
+}
+_GRAMMAR = (
+    "All terms must hold; a comma means or: status:failed,waiting; - in front means not: -wf:crawl. Words and "
+    "/regular expressions/ are searched for. Quote < and > for the shell."
+)
+
+
+def complete_help(name: str, command: Any) -> None:
+    """Put it below the help of a command, and of those inside it."""
+    parts = ["\b\nExamples:\n" + "\n".join(f"  {example}" for example in EXAMPLES.get(name, ()))]
+    if name in EXIT_CODES:
+        parts.append(f"Exit codes: {EXIT_CODES[name]}.")
+    if name in _FILTERS:
+        parts += [f"Fields of FILTER: {_fields(_FILTERS[name])}.", _GRAMMAR]
+    parts.append("--utc, --db URL and -C DIR, which `fleet --help` explains, may stand anywhere.")
+    command.epilog = "\n\n".join(parts)
+    for param in command.params:
+        if param.param_type_name == "argument":
+            # Names of Python types say nothing to people.
+            param.display_type_rich = lambda ctx: None
+    for inner, each in getattr(command, "commands", {}).items():
+        if not each.hidden:
+            complete_help(f"{name} {inner}", each)
+
+
+def _fields(table: str) -> str:
+    from fleetprompt.engine.core import query_fields
+
+    fields = getattr(query_fields, table).fields
+    return ", ".join(f"{field.name}.KEY" if field.kind == "label" else field.name for field in fields)
