@@ -38,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     from fleetprompt.cli.commands import GLOBAL, command
 
+    if "COMP_WORDS" in os.environ:
+        from fleetprompt.cli.completion import after_a_mark
+
+        after_a_mark()
     try:
         result = command().main(_global_first(arguments, GLOBAL), prog_name="fleet", standalone_mode=False)
     except SystemExit as ended:

@@ -1,17 +1,40 @@
-"""What the shell completes: runs, workflows, approvals, and the terms of filters. Never an error, whatever is there."""
+"""What the shell completes: runs, workflows, approvals, and the terms of filters. Never an error, whatever is there.
+
+Zsh evaluates what it is offered: what could be a command there is not offered, or taken out of its description.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Coroutine, Iterable
+from functools import wraps
 from typing import Any
 
 import typer
 
 Item = tuple[str, str]
 MOST = 50
+MARKS = (":", "=", ">", "<", ">=", "<=")
 
 
+_OFFERED = re.compile(r"[\w./:@%+=,~#\[\]<>-]+")
+_NOT_SAID = re.compile(r"[^\w .,:;/@#+=<>()-]+")
+Completer = Callable[[typer.Context, str], list[Item]]
+
+
+def harmless(completer: Completer) -> Completer:
+    """Only what no shell takes for anything but text."""
+
+    @wraps(completer)
+    def offered(ctx: typer.Context, incomplete: str) -> list[Item]:
+        items = completer(ctx, incomplete)
+        return [(value, _NOT_SAID.sub(" ", doc)) for value, doc in items if _OFFERED.fullmatch(value)]
+
+    return offered
+
+
+@harmless
 def complete_run(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Runs by the end of their id, newest first."""
 
@@ -26,6 +49,7 @@ def complete_run(ctx: typer.Context, incomplete: str) -> list[Item]:
     return [("last", "the newest run"), *_asked(ctx, heads)]
 
 
+@harmless
 def complete_approval(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Approvals that wait."""
 
@@ -38,6 +62,47 @@ def complete_approval(ctx: typer.Context, incomplete: str) -> list[Item]:
     return [("last", "the newest one"), *_asked(ctx, waiting)]
 
 
+@harmless
+def complete_signal(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Signals, the newest first."""
+
+    async def newest(console: Any) -> list[Item]:
+        from fleetprompt.engine.ports import Page
+
+        found, _ = await console.signals("", Page(limit=MOST))
+        return [(signal.id, f"{signal.type} from {signal.source}") for signal in found]
+
+    return _asked(ctx, newest)
+
+
+@harmless
+def complete_step(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Paths of the steps of the run that stands before."""
+    return _steps(ctx, doubtful=False)
+
+
+@harmless
+def complete_doubtful_step(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Paths of the steps that are in doubt."""
+    return _steps(ctx, doubtful=True)
+
+
+def _steps(ctx: typer.Context, *, doubtful: bool) -> list[Item]:
+    run = ctx.params.get("run") or next(iter(ctx.params.get("runs") or ()), "last")
+
+    async def steps(console: Any) -> list[Item]:
+        from fleetprompt.cli.show import load_tree
+
+        tree = await load_tree(console, await console.run(await console.find(run)))
+        found = (
+            tree.doubtful() if doubtful else [step for step in tree.run.steps.values() if step.role != "compensation"]
+        )
+        return [(step.path, step.status) for step in found[:MOST]]
+
+    return _asked(ctx, steps)
+
+
+@harmless
 def complete_workflow(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Workflows that the store knows."""
 
@@ -47,6 +112,7 @@ def complete_workflow(ctx: typer.Context, incomplete: str) -> list[Item]:
     return _asked(ctx, known)
 
 
+@harmless
 def complete_file_or_workflow(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Workflow files and folders here, and workflows that the store knows."""
     from pathlib import Path
@@ -65,6 +131,7 @@ def complete_file_or_workflow(ctx: typer.Context, incomplete: str) -> list[Item]
     return [*found, *complete_workflow(ctx, incomplete)]
 
 
+@harmless
 def complete_run_filter(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Runs, and terms of a filter over them."""
     from fleetprompt.engine.core.query_fields import RUN_FIELDS
@@ -73,6 +140,7 @@ def complete_run_filter(ctx: typer.Context, incomplete: str) -> list[Item]:
     return [*_terms(ctx, incomplete, RUN_FIELDS), *(complete_run(ctx, incomplete) if plain else [])]
 
 
+@harmless
 def complete_runs_term(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Terms of a filter over runs."""
     from fleetprompt.engine.core.query_fields import RUN_FIELDS
@@ -80,6 +148,7 @@ def complete_runs_term(ctx: typer.Context, incomplete: str) -> list[Item]:
     return _terms(ctx, incomplete, RUN_FIELDS)
 
 
+@harmless
 def complete_approvals_term(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Terms of a filter over approvals."""
     from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
@@ -87,18 +156,28 @@ def complete_approvals_term(ctx: typer.Context, incomplete: str) -> list[Item]:
     return _terms(ctx, incomplete, APPROVAL_FIELDS)
 
 
+@harmless
 def complete_signals_term(ctx: typer.Context, incomplete: str) -> list[Item]:
-    """Terms of a filter over signals."""
+    """What can be done with signals, and terms of a filter over them."""
     from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
 
-    return _terms(ctx, incomplete, SIGNAL_FIELDS)
+    return _verbs(ctx) + _terms(ctx, incomplete, SIGNAL_FIELDS)
 
 
+@harmless
 def complete_workflows_term(ctx: typer.Context, incomplete: str) -> list[Item]:
-    """Terms of a filter over workflows."""
+    """What can be done with workflows, and terms of a filter over them."""
     from fleetprompt.engine.core.query_fields import WORKFLOW_FIELDS
 
-    return _terms(ctx, incomplete, WORKFLOW_FIELDS)
+    return _verbs(ctx) + _terms(ctx, incomplete, WORKFLOW_FIELDS)
+
+
+def _verbs(ctx: typer.Context) -> list[Item]:
+    """The commands that could stand where the first term does."""
+    if ctx.params.get("filter_") or ctx.parent is None:
+        return []
+    commands = getattr(ctx.parent.command, "commands", {})
+    return [(name, command.get_short_help_str()) for name, command in commands.items() if not command.hidden]
 
 
 def _terms(ctx: typer.Context, incomplete: str, fields: Any) -> list[Item]:
@@ -121,9 +200,16 @@ def _cut_by_bash(ctx: typer.Context) -> str:
     if not words or "COMP_CWORD" not in os.environ:
         return ""
     before = words.split()[: int(os.environ["COMP_CWORD"])]
-    if len(before) > 1 and before[-1] in (":", "=", ">", "<", ">=", "<="):
+    if len(before) > 1 and before[-1] in MARKS:
         return "".join(before[-2:])
     return ""
+
+
+def after_a_mark() -> None:
+    """Bash takes a mark that was typed last, as in `status:`, for the word to complete: what follows it is that."""
+    words, at = os.environ.get("COMP_WORDS", "").split(), os.environ.get("COMP_CWORD", "")
+    if at.isdecimal() and int(at) < len(words) and words[int(at)] in MARKS:
+        os.environ["COMP_CWORD"] = str(int(at) + 1)
 
 
 def _workflow_names(ctx: typer.Context) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetprompt.cli.completion import complete_doubtful_step, complete_step
 from fleetprompt.cli.options import FILTERED, Comment, FinishedRuns, Json, RunId, Runs, Yes
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def resume(ctx: typer.Context, runs: Runs, yes: Yes = False, json: Json = False)
 def retry(
     ctx: typer.Context,
     runs: FinishedRuns,
-    start: Annotated[str, typer.Option("--from", metavar="STEP", help="From this step, by its path.")] = "",
+    start: Annotated[
+        str, typer.Option("--from", metavar="STEP", help="From this step, by its path.", autocompletion=complete_step)
+    ] = "",
     yes: Yes = False,
     json: Json = False,
 ) -> int:
@@ -171,7 +174,12 @@ def _object(head: RunHead, result: Result) -> dict[str, Any]:
 def resolve(
     ctx: typer.Context,
     run: RunId,
-    step: Annotated[str, typer.Argument(metavar="STEP", help="Path of the step, as `fleet show` prints it.")],
+    step: Annotated[
+        str,
+        typer.Argument(
+            metavar="STEP", help="Path of the step, as `fleet show` prints it.", autocompletion=complete_doubtful_step
+        ),
+    ],
     happened: Annotated[
         str | None, typer.Option("--happened", metavar="JSON", help="It happened; this is its result (JSON, @FILE, -).")
     ] = None,

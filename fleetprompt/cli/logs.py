@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetprompt.cli.completion import complete_step
 from fleetprompt.cli.options import Json, RunId
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ STYLES = {"warning": "yellow", "error": "red", "stderr": "yellow", "info": "dim"
 def logs(
     ctx: typer.Context,
     run: RunId,
-    step: Annotated[str, typer.Option("--step", "-s", metavar="STEP", help="Only this step, by its path.")] = "",
+    step: Annotated[
+        str,
+        typer.Option("--step", "-s", metavar="STEP", help="Only this step, by its path.", autocompletion=complete_step),
+    ] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run is over.")] = False,
     tail: Annotated[int | None, typer.Option("--tail", metavar="N", min=0, help="Only the last lines.")] = None,
     json: Json = False,

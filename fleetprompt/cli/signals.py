@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetprompt.cli.commands import ListGroup
-from fleetprompt.cli.completion import complete_signals_term
+from fleetprompt.cli.completion import complete_signal, complete_signals_term
 from fleetprompt.cli.options import FILTERED, Json, Limit
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ app.add_typer(signals, name="signals")
 ROUTED_SECONDS = 2.0
 """How long to wait for what comes of a signal, where an engine runs."""
 
-SignalId = Annotated[str, typer.Argument(metavar="ID", help="Id of a signal.")]
+SignalId = Annotated[str, typer.Argument(metavar="ID", help="Id of a signal.", autocompletion=complete_signal)]
 
 
 @app.command("signal")

@@ -27,6 +27,37 @@ def test_commands_runs_and_files_are_completed(fleet: Fleet, monkeypatch: pytest
     assert complete(fleet, monkeypatch, "fleet runs st", 2) == ["status:", "step:", "started>"]
     assert complete(fleet, monkeypatch, "fleet runs status:fa", 2) == ["status:failed"]
     assert complete(fleet, monkeypatch, "fleet runs status : fa", 4) == ["failed"], "bash cuts at a colon"
+    assert complete(fleet, monkeypatch, "fleet runs -wf :", 3) == ["quick"], "and takes the colon for a word"
+
+
+def test_verbs_signals_and_steps_are_completed(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet("run", "failing.yaml", "-q")
+    signal = fleet("signals", "--json").json[0]["id"]
+    assert complete(fleet, monkeypatch, "fleet workflows ", 2) == ["pause", "activate", "archive", "name:", "status:"]
+    assert complete(fleet, monkeypatch, "fleet workflows name:x ", 3) == ["name:", "status:"]
+    assert complete(fleet, monkeypatch, "fleet signals s", 2) == ["show", "source:", "status:", "since:"]
+    assert signal in complete(fleet, monkeypatch, "fleet signals replay ", 3)
+    assert complete(fleet, monkeypatch, "fleet retry last --from ", 4) == ["fine", "broken"]
+    assert complete(fleet, monkeypatch, "fleet logs last --step b", 4) == ["broken"]
+    assert complete(fleet, monkeypatch, "fleet resolve last ", 3) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_nothing_that_is_completed_can_be_a_command(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+    nasty = "[bold]x[/no] \\\\$(touch pwned) `touch pwned` \\\\`touch pwned\\\\` ' \\\" ;"
+    path = fleet.write("x\\$(touch pwned)", f'name: nasty\nsteps: [{{id: gate, type: approval, message: "{nasty}"}}]')
+    assert fleet("run", path.name, "-q", "--no-wait").code == 3
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    for words, wanted in (("fleet approve ", "last"), ("fleet run ", "quick.yaml"), ("fleet resume ", "last")):
+        monkeypatch.setenv("_FLEET_COMPLETE", f"complete_{shell}")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", "2")
+        monkeypatch.setenv("_TYPER_COMPLETE_ARGS", words)
+        said = fleet()
+        assert wanted in said.out
+        assert "internal error" not in said.err
+        for mark in ("$", "`", 'touch pwned)"'):
+            assert mark not in said.out, said.out
 
 
 def test_the_script_can_be_shown(fleet: Fleet) -> None:

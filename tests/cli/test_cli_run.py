@@ -144,6 +144,11 @@ def test_a_killed_run_is_recovered_and_doubt_is_never_guessed_away(fleet: Fleet)
     shown = fleet.ok("show", run)
     for answer in ("--happened '{}'", "--run", "--skip", "--abort"):
         assert f"fleet resolve {run[-8:]} 'pay' {answer}" in shown
+    with pytest.MonkeyPatch.context() as patch:
+        words = {"_FLEET_COMPLETE": "complete_bash", "COMP_WORDS": f"fleet resolve {run} ", "COMP_CWORD": "3"}
+        for name, value in words.items():
+            patch.setenv(name, value)
+        assert fleet().out == "pay\n"
     said = fleet("resolve", run, "pay", "--happened", '{"receipt": 7}', "--comment", "saw it on the statement")
     assert said.code == 0
     assert "it will be carried out when an engine runs (fleet recover)" in said.err
