@@ -185,7 +185,7 @@ async def _decide(
     if approval.status != "pending":
         raise Refused(f"the approval {approval.id} is already {approval.status}", where=f"run {approval.run}")
     values = read_values(approval.form, [pair(text, "a field") for text in pairs]) if decision == "approved" else {}
-    terminal.say_wrapped(*question_lines(approval, votes, terminal.times, time.time()))
+    terminal.say(*question_lines(approval, votes, terminal.times, time.time()))
     verb = "approve" if decision == "approved" else "reject"
     if not yes and terminal.interactive and not terminal.confirm(f"{verb} this?"):
         terminal.say(f"nothing done: {approval.id} still waits")

@@ -1,21 +1,30 @@
-"""Asking the person at the terminal about an approval, while everything else goes on."""
+"""Asking the person at the terminal about approvals, while everything else goes on."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Literal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct
 from rich.text import Text
 
+from fleetprompt.cli.display import Display
+from fleetprompt.cli.follow import Following, race
 from fleetprompt.cli.keyboard import Keyboard
-from fleetprompt.cli.question import field_problem, field_words, question_lines, read_field, specification
+from fleetprompt.cli.question import field_problem, field_words, may_decide, question_lines, read_field, specification
 from fleetprompt.cli.render import plain
 from fleetprompt.cli.terminal import Terminal
 from fleetprompt.cli.wording import glyph
 from fleetprompt.client.protocol import Console
+from fleetprompt.engine.core.errors import NotFound
+from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.ports import Approval, Vote
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.front import Front
 
 CHOICES = "approve (a), reject (r) or later (l); words after it are the comment"
 PAUSE_SECONDS = 0.3
@@ -36,8 +45,8 @@ class Answer(Struct, frozen=True):
 
 async def ask(keyboard: Keyboard, terminal: Terminal, approval: Approval, votes: list[Vote]) -> Answer:
     """Show an approval and wait for an answer. The end of input means later."""
-    terminal.say_wrapped(Text(), *question_lines(approval, votes, terminal.times, time.time()), Text())
-    terminal.say_wrapped(Text(f"  {CHOICES}", style="dim"))
+    terminal.say(Text(), *question_lines(approval, votes, terminal.times, time.time()), Text())
+    terminal.say(Text(f"  {CHOICES}", style="dim"))
     # Whoever was typing something else must not have decided by it.
     await asyncio.sleep(PAUSE_SECONDS)
     with keyboard.asking():
@@ -92,3 +101,133 @@ async def decide(console: Console, terminal: Terminal, approval: Approval, answe
     style = "green" if answer.decision == "approved" else "red"
     terminal.say(Text(f"  {glyph(answer.decision)} ", style=style).append_text(plain(f"{answer.decision} by {me}")))
     return True
+
+
+class Page(Protocol):
+    """Where runs are watched."""
+
+    following: Following
+    display: Display
+
+    def pen_down(self, *, keep: bool = False) -> AbstractContextManager[None]:
+        """Print something where the tree is, or below it."""
+        ...
+
+    def say(self, text: str) -> None: ...
+
+
+class Questions:
+    """The approvals that come up in runs that somebody watches."""
+
+    def __init__(self, front: Front, page: Page, *, asking: bool, wait: bool, approve_as: str) -> None:
+        self._front = front
+        self._page = page
+        self._asking = asking
+        self._wait = wait
+        self._approve_as = approve_as
+        self._later: set[tuple[str, int]] = set()
+        """Approvals (id and level) that were put off."""
+        self._settled: set[tuple[str, int]] = set()
+        """Approvals that are not to be asked about again."""
+
+    async def answer(self, console: Console) -> None:
+        """Answer what comes up, or tell how it is answered; never ends by itself."""
+        if self._approve_as:
+            await self._approve_all(console, self._approve_as)
+        elif self._asking:
+            with Keyboard() as keyboard:
+                await self._ask_all(console, keyboard)
+        else:
+            await self._tell_all()
+
+    def _questions(self) -> Iterator[Gate]:
+        """Approvals that are open and not settled for us."""
+        for tree in self._page.following.trees.values():
+            for step in tree.asking():
+                if step.gate is not None and (step.gate.id, step.gate.level) not in self._settled:
+                    yield step.gate
+
+    def _next(self) -> Gate | None:
+        return next((gate for gate in self._questions() if (gate.id, gate.level) not in self._later), None)
+
+    async def _tell_all(self) -> None:
+        """Where nobody can be asked: how an approval is answered. Who does not wait is told at the end."""
+        while True:
+            for gate in list(self._questions()) if self._wait else ():
+                self._settled.add((gate.id, gate.level))
+                with self._page.pen_down():
+                    self._page.say(f"to answer: fleet approve {gate.id}, or fleet reject {gate.id}")
+            await self._page.following.moved()
+
+    async def _approve_all(self, console: Console, person: str) -> None:
+        while True:
+            await self._page.following.until(lambda: self._next() is not None)
+            for gate in list(self._questions()):
+                self._settled.add((gate.id, gate.level))
+                comment = f"approved without looking: --approve-as {person}"
+                with self._page.pen_down():
+                    self._page.say(f"approving `{gate.message}` as {person}, because of --approve-as")
+                    result = await console.vote(gate.id, "approved", by=person, comment=comment)
+                    if result.status == "refused":
+                        self._page.say(f"not counted: {result.reason}")
+
+    async def _ask_all(self, console: Console, keyboard: Keyboard) -> None:
+        while True:
+            found = self._next()
+            if found is not None:
+                await self._ask(console, keyboard, found)
+            elif next(self._questions(), None) is not None:
+                await race(self._page.following.moved(), self._ask_again(keyboard))
+            else:
+                await self._page.following.moved()
+
+    async def _ask_again(self, keyboard: Keyboard) -> None:
+        """`a` asks again about what was put off."""
+        self._page.display.notice = "an approval waits: press a to decide"
+        try:
+            while (key := await keyboard.key()) != "a":
+                if not key:
+                    await asyncio.Event().wait()
+            self._later.clear()
+        finally:
+            self._page.display.notice = ""
+
+    async def _ask(self, console: Console, keyboard: Keyboard, gate: Gate) -> None:
+        terminal, me = self._front.terminal, self._front.me
+        asked = (gate.id, gate.level)
+        try:
+            approval, votes = await console.approval(gate.id)
+        except NotFound:
+            self._settled.add(asked)
+            return
+        if not may_decide(approval, votes, me, self._front.groups_of(me)):
+            self._settled.add(asked)
+            return
+        answer = Answer("later")
+
+        async def question() -> None:
+            nonlocal answer
+            answer = await ask(keyboard, terminal, approval, votes)
+
+        def closed() -> bool:
+            return asked not in ((other.id, other.level) for other in self._questions())
+
+        def tell() -> None:
+            terminal.say(plain(""), plain(f"  {gate.decision or 'closed'} elsewhere in the meantime", "yellow"))
+
+        with self._page.pen_down(keep=True):
+            try:
+                first = await race(question(), self._page.following.until(closed))
+            except asyncio.CancelledError:
+                if closed():
+                    tell()
+                raise
+            if first:
+                tell()
+            elif answer.decision == "later":
+                self._later.add(asked)
+                terminal.say(f"  later: press a, or elsewhere: fleet approve {approval.id}")
+            elif await decide(console, terminal, approval, answer, me):
+                self._settled.add(asked)
+            else:
+                self._later.add(asked)

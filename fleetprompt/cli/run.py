@@ -207,7 +207,7 @@ async def _wait(front: Front, console: EmbeddedConsole | AttachedConsole, roots:
     ending = await watch.wait(console)
     trees = [watch.following.trees[root] for root in roots if root in watch.following.trees]
     _report(front, watch, ending, manner, embedded)
-    if ending == "stopped":
+    if ending == "stopped" and not watch.following.done:
         return watch.stopped_by
     return FAILED if ending == "held" else exit_code(trees, len(roots))
 
@@ -232,7 +232,7 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
             say(*(final_lines(tree, terminal.width) if len(trees) == 1 else [head_line(tree, time.time())]))
         if len(trees) == 1 and not manner.json:
             say(*result_lines(tree, watch.outputs.get(tree.id)))
-    if ending == "stopped":
+    if ending == "stopped" and not following.done:
         text = "parked: nothing is lost" if embedded else "left; the run goes on in the other process"
         terminal.say(plain(text, "yellow"))
     if ending == "held":

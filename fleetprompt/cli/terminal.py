@@ -60,16 +60,15 @@ class Terminal:
             self.out.print(line if not isinstance(line, str) else sign(line), soft_wrap=True)
 
     def say(self, *lines: str | Text) -> None:
-        """Write lines to standard error."""
-        for line in lines:
-            self.err.print(line if not isinstance(line, str) else sign(line), soft_wrap=True)
+        """Write lines to standard error; on a terminal broken between words, and indented like their beginning."""
+        from rich.text import Text
 
-    def say_wrapped(self, *lines: Text) -> None:
-        """Write lines to standard error, long ones broken between words and indented like their beginning."""
         from fleetprompt.cli.table import wrapped
 
         for line in lines:
-            self.say(*(wrapped(line, self.err) if is_terminal(sys.stderr) else [line]))
+            text = line if isinstance(line, Text) else Text(sign(line))
+            for part in wrapped(text, self.err) if is_terminal(sys.stderr) else [text]:
+                self.err.print(part, soft_wrap=True)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
         """Write a table to standard output."""

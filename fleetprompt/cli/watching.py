@@ -16,18 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 from rich.text import Text
 
-from fleetprompt.cli.asking import Answer, ask, decide
+from fleetprompt.cli.asking import Questions
 from fleetprompt.cli.display import FRAMES, Display, Drawn, Lines, Silent
 from fleetprompt.cli.follow import Following, race
-from fleetprompt.cli.keyboard import Keyboard
-from fleetprompt.cli.question import may_decide
 from fleetprompt.cli.render import plain
 from fleetprompt.cli.terminal import is_terminal
 from fleetprompt.cli.tree import Tree
 from fleetprompt.cli.wording import count, short
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
-from fleetprompt.engine.core.errors import FleetError, NotFound
-from fleetprompt.engine.core.gate import Gate
+from fleetprompt.engine.core.errors import FleetError
 
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
@@ -64,7 +61,6 @@ class Watch:
         stream = sys.stderr if manner.json else sys.stdout
         rich = terminal.err if manner.json else terminal.out
         self.drawing = not manner.quiet and is_terminal(stream)
-        self._asking = self.drawing and is_terminal(sys.stdin) and not manner.approve_as
         self.display: Display
         if manner.quiet:
             self.display = Silent()
@@ -73,10 +69,8 @@ class Watch:
         else:
             self.display = Lines(rich, terminal.times, many=len(roots) > 1)
         self.following = Following(roots, self.display)
-        self._later: set[tuple[str, int]] = set()
-        """Approvals (id and level) that were put off."""
-        self._settled: set[tuple[str, int]] = set()
-        """Approvals that are not to be asked about again."""
+        asking = self.drawing and is_terminal(sys.stdin)
+        self._questions = Questions(front, self, asking=asking, wait=manner.wait, approve_as=manner.approve_as)
         self.outputs: dict[str, Any] = {}
         """Large outputs of runs, by run."""
         self.held: dict[str, str] = {}
@@ -103,13 +97,23 @@ class Watch:
                     await self._finish(console, ending)
                     return ending
             finally:
-                with hurry(self.following.open):
-                    await console.close()
-            self._say(f"the engine that drove {count(len(self.following.open), 'run')} is gone: going on here")
+                await self._close(console)
+            self.say(f"the engine that drove {count(len(self.following.open), 'run')} is gone: going on here")
             console = await open_console(self._front.place, "prefer", what="fleet run")
             if isinstance(console, EmbeddedConsole):
                 for run in self.following.open:
                     await console.adopt(run)
+
+    async def _close(self, console: EmbeddedConsole | AttachedConsole) -> None:
+        """Close the console, and take up what becomes of work in flight meanwhile."""
+        with hurry(self.following.open):
+            await race(console.close(), self._read_on(console))
+
+    async def _read_on(self, console: EmbeddedConsole | AttachedConsole) -> None:
+        # The store is closed under it.
+        with suppress(FleetError, ExceptionGroup):
+            await self.following.read(console)
+        await asyncio.Event().wait()
 
     async def _watch(self, console: EmbeddedConsole | AttachedConsole) -> Ending:
         self._embedded = isinstance(console, EmbeddedConsole)
@@ -122,7 +126,7 @@ class Watch:
                 self._until_held(console),
                 self._read(console),
                 self._redraw(),
-                self._answer(console),
+                self._questions.answer(console),
             ]
             endings: list[Ending] = ["over", "stopped", "idle", "orphaned", "held"]
             return endings[await race(*works)]
@@ -141,7 +145,7 @@ class Watch:
             and isinstance(console, EmbeddedConsole)
             and any(tree.run.pending for tree in self.following.trees.values())
         ):
-            self._say("parking: what must not be repeated gets some seconds to finish; Ctrl-C leaves at once")
+            self.say("parking: what must not be repeated gets some seconds to finish; Ctrl-C leaves at once")
 
     async def _read(self, console: EmbeddedConsole | AttachedConsole) -> None:
         await self.following.read(console)
@@ -162,7 +166,7 @@ class Watch:
                 self.display.notice = f"engine: {messages[-1]}"
                 return
             for message in dict.fromkeys(messages[self.told :]):
-                self._say(f"engine: {message}")
+                self.say(f"engine: {message}")
             self.told = len(messages)
 
     @contextmanager
@@ -176,7 +180,7 @@ class Watch:
             self.display.stop()
 
     @contextmanager
-    def _pen_down(self, *, keep: bool = False) -> Iterator[None]:
+    def pen_down(self, *, keep: bool = False) -> Iterator[None]:
         """Print something where the tree is, or below it."""
         self.display.stop(keep=keep)
         was, self._drawn = self._drawn, False
@@ -187,7 +191,8 @@ class Watch:
                 self.display.start(self.following)
                 self._drawn = True
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line for the person at the terminal."""
         if not self._manner.quiet:
             self._front.terminal.say(plain(text, "yellow"))
 
@@ -260,111 +265,6 @@ class Watch:
         if tree is None or tree.run.status != "waiting":
             return []
         return [found for child in tree.children for found in self._holding(console, child)]
-
-    # ------------------------------------------------------------ approvals
-
-    async def _answer(self, console: EmbeddedConsole | AttachedConsole) -> None:
-        if self._manner.approve_as:
-            await self._approve_all(console, self._manner.approve_as)
-        elif self._asking:
-            with Keyboard() as keyboard:
-                await self._ask_all(console, keyboard)
-        else:
-            await self._tell_all()
-
-    def _questions(self) -> Iterator[tuple[Tree, Gate]]:
-        """Approvals that are open and not settled for us."""
-        for tree in self.following.trees.values():
-            for step in tree.asking():
-                if step.gate is not None and (step.gate.id, step.gate.level) not in self._settled:
-                    yield tree, step.gate
-
-    def _next(self) -> tuple[Tree, Gate] | None:
-        return next((found for found in self._questions() if (found[1].id, found[1].level) not in self._later), None)
-
-    async def _tell_all(self) -> None:
-        """Where nobody can be asked: how an approval is answered. Who does not wait is told at the end."""
-        while True:
-            for _, gate in list(self._questions()) if self._manner.wait else ():
-                self._settled.add((gate.id, gate.level))
-                with self._pen_down():
-                    self._say(f"to answer: fleet approve {gate.id}, or fleet reject {gate.id}")
-            await self.following.moved()
-
-    async def _approve_all(self, console: EmbeddedConsole | AttachedConsole, person: str) -> None:
-        while True:
-            await self.following.until(lambda: self._next() is not None)
-            for _, gate in list(self._questions()):
-                self._settled.add((gate.id, gate.level))
-                comment = f"approved without looking: --approve-as {person}"
-                with self._pen_down():
-                    self._say(f"approving `{gate.message}` as {person}, because of --approve-as")
-                    result = await console.vote(gate.id, "approved", by=person, comment=comment)
-                    if result.status == "refused":
-                        self._say(f"not counted: {result.reason}")
-
-    async def _ask_all(self, console: EmbeddedConsole | AttachedConsole, keyboard: Keyboard) -> None:
-        while True:
-            found = self._next()
-            if found is not None:
-                await self._ask(console, keyboard, *found)
-            elif next(self._questions(), None) is not None:
-                await race(self.following.moved(), self._ask_again(keyboard))
-            else:
-                await self.following.moved()
-
-    async def _ask_again(self, keyboard: Keyboard) -> None:
-        """`a` asks again about what was put off."""
-        self.display.notice = "an approval waits: press a to decide"
-        try:
-            while (key := await keyboard.key()) != "a":
-                if not key:
-                    await asyncio.Event().wait()
-            self._later.clear()
-        finally:
-            self.display.notice = ""
-
-    async def _ask(
-        self, console: EmbeddedConsole | AttachedConsole, keyboard: Keyboard, tree: Tree, gate: Gate
-    ) -> None:
-        terminal, me = self._front.terminal, self._front.me
-        asked = (gate.id, gate.level)
-        try:
-            approval, votes = await console.approval(gate.id)
-        except NotFound:
-            self._settled.add(asked)
-            return
-        if not may_decide(approval, votes, me, self._front.groups_of(me)):
-            self._settled.add(asked)
-            return
-        answer = Answer("later")
-
-        async def question() -> None:
-            nonlocal answer
-            answer = await ask(keyboard, terminal, approval, votes)
-
-        def closed() -> bool:
-            return asked not in ((other.id, other.level) for _, other in self._questions())
-
-        def tell() -> None:
-            terminal.say(plain(""), plain(f"  {gate.decision or 'closed'} elsewhere in the meantime", "yellow"))
-
-        with self._pen_down(keep=True):
-            try:
-                first = await race(question(), self.following.until(closed))
-            except asyncio.CancelledError:
-                if closed():
-                    tell()
-                raise
-            if first:
-                tell()
-            elif answer.decision == "later":
-                self._later.add(asked)
-                terminal.say(f"  later: press a, or elsewhere: fleet approve {approval.id}")
-            elif await decide(console, terminal, approval, answer, me):
-                self._settled.add(asked)
-            else:
-                self._later.add(asked)
 
 
 def _resting(tree: Tree) -> bool:

@@ -133,7 +133,7 @@ def test_a_check_that_fails_says_why_and_where_the_answers_are(fleet: Fleet) -> 
 
 def test_a_killed_run_is_recovered_and_doubt_is_never_guessed_away(fleet: Fleet) -> None:
     process = fleet.process("run", "slow.yaml")
-    fleet.until(lambda: fleet.runs("step:pay"))
+    fleet.until(lambda: fleet("facts", "last").out.count("noted process"))
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert "1 other run is interrupted: `fleet recover`" in fleet("run", "quick.yaml").err
@@ -182,6 +182,22 @@ def test_a_signal_parks_the_run_and_says_how_to_go_on(fleet: Fleet) -> None:
     assert f"fleet approve {id_}" in err.decode()
     assert "fleet recover" in err.decode()
     assert b"Traceback" not in out + err
+
+
+def test_what_ends_while_the_run_is_parked_is_told(fleet: Fleet) -> None:
+    wait = "echo paying; until [ -e paid ]; do sleep 0.05; done"
+    fleet.write("pay", f"name: pay\nsteps:\n  - {{id: pay, type: shell, argv: [sh, -c, '{wait}'], repeat: never}}\n")
+    process = fleet.process("run", "pay.yaml")
+    fleet.until(lambda: "paying" in fleet("logs", "last").out)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert b"parking: what must not be repeated gets some seconds" in process.stderr.readline()
+    (fleet.root / "paid").touch()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "✓ pay  completed in" in out.decode()
+    assert "parked: nothing is lost" in err.decode()
+    assert fleet("recover", "-q").code == 0
 
 
 def test_a_run_goes_on_here_when_the_engine_that_drove_it_has_gone(fleet: Fleet) -> None:
