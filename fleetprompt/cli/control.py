@@ -186,6 +186,10 @@ def resolve(
     run_it: Annotated[bool, typer.Option("--run", help="It did not happen: run it.")] = False,
     skip: Annotated[bool, typer.Option("--skip", help="Go on as if its condition were false.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Fail the run and compensate.")] = False,
+    attempt: Annotated[
+        int | None,
+        typer.Option("--attempt", metavar="N", min=1, help="Answer for this attempt only; else for the present one."),
+    ] = None,
     comment: Comment = "",
 ) -> int:
     """Answer for a step of which nobody knows whether it happened."""
@@ -198,7 +202,7 @@ def resolve(
     if len(chosen) != 1:
         raise InvalidInput("say exactly one of --happened JSON, --run, --skip, --abort")
     output = read_json(happened, "the result") if happened is not None else None
-    data = {"path": step, "answer": chosen[0], "output": output, "comment": comment}
+    data = {"path": step, "answer": chosen[0], "attempt": attempt, "output": output, "comment": comment}
     front: Front = ctx.obj
     return front.ask(lambda console: _resolve(front, console, run, data))
 
@@ -207,6 +211,10 @@ async def _resolve(front: Front, console: Console, text: str, data: dict[str, An
     from fleetprompt.engine.core.signal import RESOLVE
 
     head = await console.run(await console.find(text))
+    step = (await console.state(head.id)).steps.get(data["path"])
+    if data["attempt"] is None and step is not None:
+        # The one that is seen now: by the time the answer is carried out it may have been tried again.
+        data["attempt"] = step.attempt
     result = await _send(console, RESOLVE, head, front.me, data)
     _print(front, f"{data['answer']} for {data['path']}", head, result)
     _say_queued(front, result)

@@ -202,7 +202,7 @@ def _doubt(tree: Tree, step: Step) -> list[Text]:
     from fleetprompt.cli.render import plain
     from fleetprompt.cli.wording import short
 
-    command = f"fleet resolve {short(tree.id)} '{step.path}'"
+    command = f"fleet resolve {short(tree.id)} '{step.path}' --attempt {step.attempt}"
     answers = (
         ("it happened, with this result", f"{command} --happened '{{}}'"),
         ("it did not happen: run it", f"{command} --run"),

@@ -143,12 +143,14 @@ def test_a_killed_run_is_recovered_and_doubt_is_never_guessed_away(fleet: Fleet)
     run = fleet.runs("waiting:in_doubt")[0]["id"]
     shown = fleet.ok("show", run)
     for answer in ("--happened '{}'", "--run", "--skip", "--abort"):
-        assert f"fleet resolve {run[-8:]} 'pay' {answer}" in shown
+        assert f"fleet resolve {run[-8:]} 'pay' --attempt 1 {answer}" in shown
     with pytest.MonkeyPatch.context() as patch:
         words = {"_FLEET_COMPLETE": "complete_bash", "COMP_WORDS": f"fleet resolve {run} ", "COMP_CWORD": "3"}
         for name, value in words.items():
             patch.setenv(name, value)
         assert fleet().out == "pay\n"
+    said = fleet("resolve", run, "pay", "--attempt", "2", "--run")
+    assert said.code == 0, "there is no engine to refuse it"
     said = fleet("resolve", run, "pay", "--happened", '{"receipt": 7}', "--comment", "saw it on the statement")
     assert said.code == 0
     assert "it will be carried out when an engine runs (fleet recover)" in said.err
@@ -158,6 +160,10 @@ def test_a_killed_run_is_recovered_and_doubt_is_never_guessed_away(fleet: Fleet)
     assert fleet("resolve", run, "pay", "--skip").code == 1
     assert fleet("resolve", run, "pay").code == 2
     assert "saw it on the statement" in json.dumps(fleet("facts", run, "--json").json)
+    answers = [one for one in fleet("signals", "--json").json if one["type"] == "fleet.step.resolve"]
+    assert {one["data"]["answer"]: one["data"]["attempt"] for one in answers} == {"run": 2, "happened": 1}
+    refused = [result["reason"] for one in answers for result in one["results"] if result["status"] == "refused"]
+    assert refused[0].startswith("the answer is about attempt 2 of pay")
 
 
 def test_nothing_to_recover_is_said_so(fleet: Fleet) -> None:

@@ -457,10 +457,9 @@ class Play:
         assert gate is not None
         return command.vote(self.run, self.now, approval=gate.id, by=by, decision=decision, **fields)
 
-    def resolve(self, path: str, answer: str, output: Any = None) -> list[AnyFact]:
-        return self.hand_in(
-            lambda: command.resolve(self.run, self.now, path=path, answer=answer, output=output, by="ana")
-        )
+    def resolve(self, path: str, answer: str, output: Any = None, attempt: int | None = None) -> list[AnyFact]:
+        said: dict[str, Any] = {"path": path, "answer": answer, "attempt": attempt, "output": output, "by": "ana"}
+        return self.hand_in(lambda: command.resolve(self.run, self.now, **said))
 
     def hear(self, type_: str = "it.happened", data: Any = None, subject: str = "", id: str = "s1") -> list[AnyFact]:
         signal = Signal(id=id, type=type_, source="test", at=self.now, data=data, subject=subject)

@@ -136,6 +136,20 @@ def test_it_did_not_so_run_it() -> None:
     assert play.status("a") == "waiting", "an operator's order comes with all attempts"
 
 
+@pytest.mark.parametrize("answer", ["run", "skip", "abort", "happened"])
+def test_an_answer_that_comes_late_says_nothing_of_what_was_tried_since(answer: str) -> None:
+    play = doubtful()
+    play.resolve("a", "run", attempt=1)
+    for status in ("running", "in_doubt"):
+        refused = command.resolve(play.run, NOW, path="a", answer=answer, attempt=1, by="ana")
+        assert isinstance(refused, Refusal)
+        assert f"attempt 1 of a, which is now {status} in attempt 2" in refused.reason
+        assert refused.hint
+        play.crash()
+    play.resolve("a", "skip", attempt=2)
+    assert play.status("a") == "skipped"
+
+
 def test_skip() -> None:
     play = doubtful()
     play.resolve("a", "skip")

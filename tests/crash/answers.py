@@ -39,13 +39,13 @@ class Operator:
                 except Refused:
                     pass  # an earlier operator has answered
             case StepInDoubt() if fact.path not in RECONCILED:
-                await self._tell(run, fact.path)
+                await self._tell(run, fact.path, fact.attempt)
             case StepNoted(kind="reconcile"):
-                await self._tell(run, fact.path)
+                await self._tell(run, fact.path, fact.attempt)
             case _:
                 pass
 
-    async def _tell(self, run: str, path: str) -> None:
+    async def _tell(self, run: str, path: str, attempt: int) -> None:
         happened = [
             effect
             for effect in self.project.effects()
@@ -56,4 +56,4 @@ class Operator:
             said = {"answer": "happened", "output": {"stdout": value} if path == "papers.label" else value}
         else:
             said = {"answer": "run"}
-        await self.console.command(RESOLVE, run, by=ME, data={"path": path, **said})
+        await self.console.command(RESOLVE, run, by=ME, data={"path": path, "attempt": attempt, **said})

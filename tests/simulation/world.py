@@ -486,6 +486,7 @@ class World:
                     key = effect_key(run, step)
                     answer = self.scenario.answers.get(step.path) or ("happened" if self.deeds.happened[key] else "run")
                     data = {"run": run_id, "path": step.path, "answer": answer, "output": self.deeds.values.get(key)}
+                    data["attempt"] = step.attempt
                     try:
                         await engine.bus.submit(self.command(types.RESOLVE, run_id, data))
                     except FleetError:

@@ -161,11 +161,27 @@ def _may_vote(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
 # ---------------------------------------------------------------- in doubt
 
 
-def resolve(run: Run, at: float, *, path: str, answer: str, output: Any = None, by: str, comment: str = "") -> Reply:
-    """An operator's answer about an effect that may or may not have happened."""
+def resolve(
+    run: Run,
+    at: float,
+    *,
+    path: str,
+    answer: str,
+    attempt: int | None = None,
+    output: Any = None,
+    by: str,
+    comment: str = "",
+) -> Reply:
+    """An operator's answer about an effect that may or may not have happened. It is about one attempt (None: whichever
+    is in doubt now): an answer that comes late must not run or skip what was tried again since."""
     step = run.steps.get(path)
     if step is None:
         return Refusal(f"the run has no step {path}")
+    if attempt is not None and attempt != step.attempt:
+        return Refusal(
+            f"the answer is about attempt {attempt} of {path}, which is now {step.status} in attempt {step.attempt}",
+            hint="look at it again, and answer for this attempt",
+        )
     if step.status != "in_doubt":
         return Refusal(f"{path} is {step.status}, not in doubt")
     at, comment = max(at, run.at), comment[:MAX_COMMENT]

@@ -229,6 +229,7 @@ class Bus:
                         now,
                         path=str(data.get("path")),
                         answer=str(data.get("answer")),
+                        attempt=data.get("attempt"),
                         output=data.get("output"),
                         by=signal.by,
                         comment=str(data.get("comment") or ""),
