@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fleetprompt.engine.definition.problems import InvalidFile, Problem, ProblemCode, Source
+from fleetprompt.engine.definition.problems import InvalidFile, Problem, ProblemCode
+from fleetprompt.engine.definition.source import Source
 
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _MEANINGS = (

@@ -16,15 +16,15 @@ from fleetprompt.engine.definition.problems import (
     InvalidWorkflow,
     Problem,
     ProblemCode,
-    Source,
     as_json,
     did_you_mean,
-    explain_syntax,
     inert,
     json_pointer,
     ordered,
     render,
 )
+from fleetprompt.engine.definition.source import Source
+from fleetprompt.engine.definition.syntax import explain_syntax
 
 TEXT = "name: x\nsteps:\n  - id: clustr\n    type: shell\n"
 

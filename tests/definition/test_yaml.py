@@ -15,8 +15,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fleetprompt.engine.definition.problems import ProblemCode, Span, render
-from fleetprompt.engine.definition.yaml import MAX_BYTES, MAX_DEPTH, MAX_PROBLEMS, Document, load_document
+from fleetprompt.engine.definition.document import Document
+from fleetprompt.engine.definition.problems import ProblemCode, render
+from fleetprompt.engine.definition.source import Span
+from fleetprompt.engine.definition.yaml import MAX_BYTES, MAX_DEPTH, MAX_PROBLEMS, load_document
 
 
 def load(text: str | bytes) -> Document:

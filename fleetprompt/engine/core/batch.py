@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from fleetprompt.engine.core.advance import advance
 from fleetprompt.engine.core.codec import canonical, encode, mapping
 from fleetprompt.engine.core.expr import NeedsValue
-from fleetprompt.engine.core.expr_values import Refusal, weigh
+from fleetprompt.engine.core.expr_json import weigh
+from fleetprompt.engine.core.expr_values import Refusal
 from fleetprompt.engine.core.facts import AnyFact, Blob
 from fleetprompt.engine.core.names import HYDRATE_BYTES
 from fleetprompt.engine.core.run import evolve

@@ -17,6 +17,7 @@ from msgspec import Struct
 from fleetprompt.engine.core.expr_apply import EACH, Run
 from fleetprompt.engine.core.expr_compile import Compiler, Reference
 from fleetprompt.engine.core.expr_filters import FILTERS
+from fleetprompt.engine.core.expr_json import check_loaded, referring, weigh
 from fleetprompt.engine.core.expr_syntax import RESERVED, parse
 from fleetprompt.engine.core.expr_tests import TESTS
 from fleetprompt.engine.core.expr_values import (
@@ -27,10 +28,7 @@ from fleetprompt.engine.core.expr_values import (
     NotLoaded,
     Referred,
     Refusal,
-    check_loaded,
-    referring,
     truthy,
-    weigh,
 )
 
 __all__ = [

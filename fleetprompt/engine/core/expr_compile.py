@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from fleetprompt.engine.core.expr_apply import Applier, Run, constant, placed
 from fleetprompt.engine.core.expr_filters import FILTERS
+from fleetprompt.engine.core.expr_json import to_text
 from fleetprompt.engine.core.expr_math import OPERATIONS, negative, positive
 from fleetprompt.engine.core.expr_syntax import RESERVED, Span, Tree
 from fleetprompt.engine.core.expr_values import (
@@ -31,7 +32,6 @@ from fleetprompt.engine.core.expr_values import (
     member,
     quote,
     suggest,
-    to_text,
     truthy,
     type_of,
 )

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fleetprompt.engine.core.expr_json import from_json, to_json, to_text
 from fleetprompt.engine.core.expr_lists import LIST_FILTERS, keys_of
 from fleetprompt.engine.core.expr_operation import Operation, list_of, produced, registrar, text_of, whole, wrong
 from fleetprompt.engine.core.expr_values import (
@@ -19,12 +20,9 @@ from fleetprompt.engine.core.expr_values import (
     NUMBERS,
     Meter,
     Refusal,
-    from_json,
     kind,
     number,
     quote,
-    to_json,
-    to_text,
     truthy,
     type_of,
 )

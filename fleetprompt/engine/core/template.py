@@ -14,8 +14,9 @@ from typing import Any, Final
 from msgspec import Struct
 
 from fleetprompt.engine.core.expr import Expression, ExpressionError, Reference, compile_expression
+from fleetprompt.engine.core.expr_json import to_text
 from fleetprompt.engine.core.expr_syntax import scan
-from fleetprompt.engine.core.expr_values import MAX_TEXT, Meter, Refusal, to_text, type_of
+from fleetprompt.engine.core.expr_values import MAX_TEXT, Meter, Refusal, type_of
 
 _OPEN: Final = "${{"
 _SECRET: Final = re.compile(r"\s*secrets\s*\.\s*([A-Za-z][A-Za-z0-9_]*)\s*")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from fleetprompt.engine.core.plan import Plan, plan_digest
 from fleetprompt.engine.definition.compile import compile_workflow
+from fleetprompt.engine.definition.document import Document
 from fleetprompt.engine.definition.fields import MODELS
 from fleetprompt.engine.definition.lint import Subject, lint
 from fleetprompt.engine.definition.models import WorkflowModel
@@ -21,7 +22,7 @@ from fleetprompt.engine.definition.roles import Role, roles
 from fleetprompt.engine.definition.shape import problems_from
 from fleetprompt.engine.definition.step import ReconcileModel, StepModel, known_type
 from fleetprompt.engine.definition.triggers import TRIGGERS, TriggerModel
-from fleetprompt.engine.definition.yaml import MAX_BYTES, Document, load_document
+from fleetprompt.engine.definition.yaml import MAX_BYTES, load_document
 
 MAX_SHOWN = 100
 """Problems of one file that are reported."""

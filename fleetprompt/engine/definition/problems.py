@@ -7,7 +7,6 @@ Nothing taken from a file reaches a terminal as it is: `inert` makes it harmless
 from __future__ import annotations
 
 import difflib
-import re
 import unicodedata
 from collections.abc import Iterable
 from enum import StrEnum
@@ -112,17 +111,6 @@ class Problem(Struct, frozen=True):
     """The column at which `source_line` starts; above 1 only in very long lines."""
 
 
-class Span(Struct, frozen=True):
-    """A stretch of a file; lines and columns counted from 1, the end not included."""
-
-    line: int
-    column: int
-    end_line: int
-    end_column: int
-    style: str = ""
-    """How it is written: `plain`, `single`, `double`, `literal`, `folded`, `flow`, `block` or `alias`."""
-
-
 class InvalidFile(InvalidInput):
     """The file cannot be used."""
 
@@ -142,157 +130,6 @@ class InvalidFile(InvalidInput):
 
 class InvalidWorkflow(InvalidFile):
     """The workflow file cannot be used."""
-
-
-class Source:
-    """The text of a file and what is where in it."""
-
-    __slots__ = ("file", "text")
-
-    def __init__(self, text: str, file: str) -> None:
-        self.text = text
-        self.file = file
-
-    def position(self, index: int) -> tuple[int, int]:
-        """Line and column, both counted from 1, of the character at `index`."""
-        # Counting beats a table of line starts: a table for ten megabytes of newlines would take 400 MB.
-        text = self.text
-        line = text.count("\n", 0, index) + 1
-        if "\r" in text:
-            line += text.count("\r", 0, index) - text.count("\r\n", 0, index)
-        return line, index - self._line_start(index) + 1
-
-    def line_end(self, index: int) -> int:
-        """Index of the line break, or of the end of the text, that ends the line of `index`."""
-        end = self.text.find("\n", index)
-        end = len(self.text) if end < 0 else end
-        cut = self.text.find("\r", index, end)
-        return end if cut < 0 else cut
-
-    def problem(
-        self,
-        start: int,
-        end: int,
-        code: ProblemCode,
-        message: str,
-        hint: str = "",
-        *,
-        pointer: Pointer = (),
-        severity: Severity = "error",
-    ) -> Problem:
-        """A problem that marks `text[start:end]`, or as much of it as is on the first line."""
-        start = max(0, min(start, len(self.text)))
-        line, column = self.position(start)
-        line_start, line_end = start - column + 1, self.line_end(start)
-        width = max(1, min(end, line_end) - start)
-        first = line_start if line_end - line_start <= EXCERPT else max(line_start, start - EXCERPT // 4)
-        return Problem(
-            code=code,
-            message=message,
-            hint=hint,
-            severity=severity,
-            file=self.file,
-            line=line,
-            column=column,
-            end_column=column + width,
-            pointer=json_pointer(pointer),
-            source_line=self.text[first : min(line_end, first + EXCERPT)],
-            source_start=first - line_start + 1,
-        )
-
-    def span(self, start: int, end: int, style: str = "") -> Span:
-        return Span(*self.position(start), *self.position(max(start, end)), style)
-
-    def locate(self, start: int, end: int, style: str, value: str, offset: int) -> int:
-        """Index of the character at `offset` of `value`, which `text[start:end]` writes in the given YAML style."""
-        offset = max(0, min(offset, len(value)))
-        if style in {"single", "double"}:
-            if self.text.startswith(value, start + 1) and start + 1 + len(value) == end - 1:
-                return start + 1 + offset
-            return self._locate_quoted(start + 1, end - 1, _SINGLE if style == "single" else _DOUBLE, offset)
-        if style == "plain" and end - start == len(value):
-            return start + offset
-        if style in {"literal", "folded"}:
-            start = min(end, self.line_end(start) + 1)
-        return self._locate_by_words(start, end, value, offset)
-
-    def _locate_quoted(self, start: int, end: int, units: re.Pattern[str], offset: int) -> int:
-        for unit in units.finditer(self.text, start, end):
-            breaks = len(_BREAK.findall(unit.group()))
-            # One line break is read as a space, more as one break fewer; escaped with a backslash, as nothing.
-            length = breaks - 1 if unit.group().startswith("\\") and breaks else max(1, breaks - 1)
-            if offset < length:
-                return unit.start()
-            offset -= length
-        return end
-
-    def _locate_by_words(self, start: int, end: int, value: str, offset: int) -> int:
-        """Folding and indentation change white space only, so the n-th word of the value is the n-th in the file."""
-        done, at = 0, start
-        for word, found in zip(_WORD.finditer(value), _WORD.finditer(self.text, start, end), strict=False):
-            if offset < word.end():
-                if offset >= word.start() or "\n" not in value[offset : word.start()]:
-                    return found.start() - (word.start() - offset)
-                break
-            done, at = word.end(), found.end()
-        return min(at + offset - done, max(start, end - 1))
-
-    def _line_start(self, index: int) -> int:
-        return max(self.text.rfind("\n", 0, index), self.text.rfind("\r", 0, index)) + 1
-
-
-_WORD = re.compile(r"\S+")
-# The parser is one of YAML 1.1, which knows three more line breaks than everybody else.
-_BREAKS = r"(?:\r\n?|[\n\x85\u2028\u2029])"
-_BREAK = re.compile(_BREAKS)
-_FOLD = rf"[ \t]*{_BREAKS}[ \t\r\n\x85\u2028\u2029]*"
-_SINGLE = re.compile(rf"{_FOLD}|''|.")
-_DOUBLE = re.compile(rf"{_FOLD}|\\(?:x..|u.{{4}}|U.{{8}}|{_BREAKS}[ \t\r\n\x85\u2028\u2029]*|.)|.")
-
-_SYNTAX = (
-    ("quoted scalar: found unexpected", "this quote is never closed", ""),
-    ("tab character", "a tab cannot indent YAML", "use spaces"),
-    ("mapping values", "a `: ` cannot stand here", "quote the value if it contains `: `, or check the indentation"),
-    ("start any token", "an unquoted value cannot start like this", "quote the value"),
-    ("mapping keys", "an unquoted `?` starts a YAML key", "quote the value"),
-    ("document start", "nothing can follow the value that ends before here", "check the quotes and the indentation"),
-    ("directive", "a line that starts with `%` is a YAML directive", "quote the value"),
-    ("node content", "a value cannot start like this", "quote the value if it is text"),
-    ("flow sequence", "the list is not closed before here", "separate items with `,` and end the list with `]`"),
-    ("flow mapping", "the mapping is not closed before here", "separate entries with `,` and end it with `}`"),
-    ("expected ':'", "this line is not `key: value`", "check the indentation and the `: ` after the key"),
-    ("block collection", "a list item (`- `) is expected here", "check the indentation"),
-    (
-        "block mapping",
-        "a key is expected here",
-        "check the indentation; a value that begins with a quote must end with it",
-    ),
-    ("an alias", "an unquoted `*` starts a YAML alias", "quote the value"),
-    ("an anchor", "an unquoted `&` starts a YAML anchor", "quote the value"),
-    (
-        "unknown escape",
-        "this escape does not exist",
-        "in double quotes write `\\\\` for a backslash, or use single quotes",
-    ),
-    ("tag", "an unquoted `!` starts a YAML tag", "quote the value"),
-    ("sequence entries", "a list cannot start on this line", "put each `- ` on its own line"),
-    ("block scalar", "nothing can follow `|` or `>` on its line", "start the text on the next line"),
-)
-
-
-def explain_syntax(words: str, text: str, index: int) -> tuple[str, str]:
-    """Message and hint for what the YAML parser says in its `words` about `text[index]`."""
-    line = text[max(text.rfind("\n", 0, index) + 1, index - EXCERPT) : index]
-    if text.startswith("{{", index) and line.endswith("$"):
-        return "an expression inside `[…]` or `{…}` needs quotes", 'write "${{ … }}"'
-    if "block mapping" in words and re.search(r"(?<!\$)\{\{", line):
-        return "text cannot follow `{{ … }}` here", 'quote the whole value and write the expression as "${{ … }}"'
-    if text.startswith("\t", index) and not line.strip():
-        words = "tab character"
-    for fragment, message, hint in _SYNTAX:
-        if fragment in words:
-            return message, hint
-    return words.strip(": "), ""
 
 
 def json_pointer(pointer: Pointer) -> str:

@@ -14,8 +14,8 @@ from msgspec import Struct
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from fleetprompt.engine.definition.document import Document
 from fleetprompt.engine.definition.problems import Pointer, Problem, ProblemCode, did_you_mean, ordered
-from fleetprompt.engine.definition.yaml import Document
 
 Candidates = Callable[[Pointer], Iterable[str]]
 """The keys that a mapping can have; asked with the pointer of that mapping in the document."""

@@ -9,22 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Final, Literal, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 import yaml
 from yaml import events
 
-from fleetprompt.engine.definition.problems import (
-    Pointer,
-    Problem,
-    ProblemCode,
-    Severity,
-    Source,
-    Span,
-    did_you_mean,
-    explain_syntax,
-    ordered,
-)
+from fleetprompt.engine.definition.document import Document, Node
+from fleetprompt.engine.definition.problems import Problem, ProblemCode, did_you_mean
+from fleetprompt.engine.definition.source import Source
+from fleetprompt.engine.definition.syntax import explain_syntax
 
 MAX_BYTES: Final = 10_000_000
 MAX_NODES: Final = 200_000
@@ -51,112 +44,6 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _PROPERTIES = re.compile(r"(?:(?:&[\w-]+|![^\s]*)\s*)+")
 _TAG_DIRECTIVE = re.compile("(?<![^\n\r\x85\u2028\u2029])%TAG")
 _COMMENT = re.compile(r"[ \t]+#")
-
-
-class _Node:
-    """A value and its place. `items` is set for a list, `entries` (key, value) for a mapping, else `value` counts."""
-
-    __slots__ = ("end", "entries", "height", "items", "key", "merges", "origin", "size", "start", "style", "value")
-
-    def __init__(self, start: int, end: int, style: str) -> None:
-        self.start = start
-        self.end = end
-        self.style = style
-        self.value: Any = None
-        self.items: list[_Node] | None = None
-        self.entries: dict[str, tuple[_Node, _Node]] | None = None
-        self.merges: list[tuple[_Node, _Node]] | None = None
-        self.key: _Node | None = None
-        """The key whose value has not been read."""
-        self.size = 1
-        """Nodes in here, aliases expanded; below 1 while the collection is still open."""
-        self.height = 0
-        self.origin = self
-        """The anchored node that an alias stands for."""
-
-    def plain(self) -> Any:
-        if self.entries is not None:
-            return {key: value.plain() for key, (_, value) in self.entries.items()}
-        return self.value if self.items is None else [item.plain() for item in self.items]
-
-
-class Document:
-    """A loaded file: its data, its problems, and the place of every key and value.
-
-    A pointer that does not exist stands for its nearest existing parent.
-    """
-
-    def __init__(self, source: Source, root: _Node | None, problems: list[Problem]) -> None:
-        self.text = source.text
-        self.file = source.file
-        self.problems = ordered(problems)
-        self.data: Any = root.plain() if root is not None else None
-        """Plain `dict`, `list`, `str`, `int`, `float`, `bool` and `None`; never shared between two places."""
-        self.complete = root is not None
-        """False when there is no data to judge: the file is empty, too large or not YAML."""
-        self._source = source
-        self._root = root or _Node(0, 0, "plain")
-
-    def key(self, pointer: Pointer) -> Span:
-        """Where the key of a value stands; for an item of a list, the item."""
-        key, node = self._find(pointer)
-        return self._span(key or node)
-
-    def value(self, pointer: Pointer) -> Span:
-        """Where a value stands; for an alias, the alias."""
-        return self._span(self._find(pointer)[1])
-
-    def offset(self, pointer: Pointer, char_offset: int) -> Span:
-        """Where one character of a text value stands: exact unless the text is folded (`>`)."""
-        node = self._find(pointer)[1]
-        index = self._locate(node, char_offset)
-        return self._source.span(index, index + 1, node.origin.style)
-
-    def problem(
-        self,
-        pointer: Pointer,
-        code: ProblemCode,
-        message: str,
-        hint: str = "",
-        on: Literal["value", "key", "first"] = "value",
-        offset: int | None = None,
-        length: int | None = None,
-        severity: Severity = "error",
-    ) -> Problem:
-        """A problem at a value, its key or its first entry, or at `length` characters from `offset` of a text."""
-        key, node = self._find(pointer)
-        if offset is not None:
-            start = self._locate(node, offset)
-            end = self._locate(node, offset + (length or 1) - 1) + 1
-        else:
-            # Nothing can be underlined under a value that is not there; its key is what people look at.
-            target = key if key is not None and (on == "key" or node.start == node.end) else node
-            if target.entries and (on == "first" or target.style == "block"):
-                target = next(iter(target.entries.values()))[0]
-            start, end = target.start, self._end(target)
-        return self._source.problem(start, end, code, message, hint, pointer=pointer, severity=severity)
-
-    def _find(self, pointer: Pointer) -> tuple[_Node | None, _Node]:
-        key, node = None, self._root
-        for part in pointer:
-            if node.entries is not None and isinstance(part, str) and part in node.entries:
-                key, node = node.entries[part]
-            elif node.items is not None and isinstance(part, int) and 0 <= part < len(node.items):
-                key, node = None, node.items[part]
-            else:
-                break
-        return key, node
-
-    def _locate(self, node: _Node, offset: int) -> int:
-        node = node.origin
-        value = node.value if isinstance(node.value, str) else self.text[node.start : node.end]
-        return self._source.locate(node.start, node.end, node.style, value, offset)
-
-    def _end(self, node: _Node) -> int:
-        return node.start + len(self.text[node.start : node.end].rstrip())
-
-    def _span(self, node: _Node) -> Span:
-        return self._source.span(node.start, self._end(node), node.style)
 
 
 def load_document(text: str | bytes, file: str) -> Document:
@@ -195,13 +82,13 @@ class _Composer:
         self.source = source
         self.text = source.text
         self.problems: list[Problem] = []
-        self.root: _Node | None = None
-        self.stack: list[_Node] = []
-        self.anchors: dict[str, _Node] = {}
+        self.root: Node | None = None
+        self.stack: list[Node] = []
+        self.anchors: dict[str, Node] = {}
         self.count = 0
         self.documents = 0
 
-    def compose(self) -> _Node | None:
+    def compose(self) -> Node | None:
         """The root, or nothing when reading had to stop."""
         try:
             loader = _LOADER(self.readable_text())
@@ -257,10 +144,10 @@ class _Composer:
                 message = "a second YAML document starts here"
                 self.fail(start, end, ProblemCode.MANY_DOCUMENTS, message, "keep one document per file")
 
-    def collection(self, event: events.CollectionStartEvent, start: int, end: int) -> _Node:
+    def collection(self, event: events.CollectionStartEvent, start: int, end: int) -> Node:
         self.grow(1, 1, start, end)
         flow = bool(event.flow_style)
-        node = _Node(end - 1 if flow else start, end, "flow" if flow else "block")
+        node = Node(end - 1 if flow else start, end, "flow" if flow else "block")
         node.size = -self.count
         if isinstance(event, events.MappingStartEvent):
             node.entries = {}
@@ -270,7 +157,7 @@ class _Composer:
             self.unknown_tag(str(event.tag), start)
         return self.anchored(event, node)
 
-    def close(self, end: int) -> _Node:
+    def close(self, end: int) -> Node:
         node = self.stack[-1]
         if node.style == "flow":
             node.end = end
@@ -281,7 +168,7 @@ class _Composer:
         braces = node.entries is not None and self.text.startswith("{{", node.start)
         return self.without_braces(node) if braces else node
 
-    def place(self, node: _Node) -> None:
+    def place(self, node: Node) -> None:
         """Put a finished node where it belongs: the root, the next item, the next key or its value."""
         if not self.stack:
             self.root = node
@@ -294,10 +181,10 @@ class _Composer:
         elif parent.key is None:
             parent.key = node
         else:
-            self.enter(parent, cast("dict[str, tuple[_Node, _Node]]", parent.entries), parent.key, node)
+            self.enter(parent, cast("dict[str, tuple[Node, Node]]", parent.entries), parent.key, node)
             parent.key = None
 
-    def enter(self, parent: _Node, entries: dict[str, tuple[_Node, _Node]], key: _Node, value: _Node) -> None:
+    def enter(self, parent: Node, entries: dict[str, tuple[Node, Node]], key: Node, value: Node) -> None:
         name: Any = key.value
         if key.value == "<<" and key.style == "plain":
             if parent.merges:
@@ -317,16 +204,16 @@ class _Composer:
         else:
             entries[name] = (key, value)
 
-    def key_name(self, key: _Node) -> str:
+    def key_name(self, key: Node) -> str:
         return key.value if isinstance(key.value, str) else self.text[key.start : min(key.end, key.start + 60)].strip()
 
-    def duplicate(self, key: _Node, name: str, first: _Node) -> None:
+    def duplicate(self, key: Node, name: str, first: Node) -> None:
         message = f"`{name}` is already set on line {self.source.position(first.start)[0]}"
         self.add(key.start, key.end, ProblemCode.DUPLICATE_KEY, message, "remove one of the two")
 
-    def merge(self, node: _Node, key: _Node, value: _Node) -> None:
+    def merge(self, node: Node, key: Node, value: Node) -> None:
         """Merge keys are YAML 1.1, but the one way people know to share settings; a key that is set here wins."""
-        entries = cast("dict[str, tuple[_Node, _Node]]", node.entries)
+        entries = cast("dict[str, tuple[Node, Node]]", node.entries)
         for part in value.items if value.items is not None else [value]:
             if part.entries is None:
                 hint = "write `<<: *name`, where `&name` marks a mapping"
@@ -336,24 +223,24 @@ class _Composer:
                     self.grow(entry[1].size + 1, 0, key.start, key.end)
                     entries[name] = entry
 
-    def without_braces(self, node: _Node) -> _Node:
+    def without_braces(self, node: Node) -> Node:
         """`{{ x }}` is a mapping with a mapping for a key; taken for the expression it was meant to be."""
         raw = self.text[node.start : node.end]
         shown = raw if len(raw) <= 60 and "\n" not in raw else "{{ … }}"
         message = "`{{ … }}` without quotes is a YAML mapping, not an expression"
         self.add(node.start, node.end, ProblemCode.BARE_BRACES, message, f'write "${shown}", with the quotes')
-        text = _Node(node.start, node.end, "plain")
+        text = Node(node.start, node.end, "plain")
         text.value = f"${raw}"
         return text
 
-    def scalar(self, event: events.ScalarEvent, start: int, end: int) -> _Node:
+    def scalar(self, event: events.ScalarEvent, start: int, end: int) -> Node:
         self.grow(1, 0, start, end)
         tag, tagged = event.tag, start
         if event.anchor or tag:
             # The properties belong to the node, but a caret belongs under the value.
             match = _PROPERTIES.match(self.text, start, end)
             start = match.end() if match else start
-        node = _Node(start, end, _STYLES[event.style or ""])
+        node = Node(start, end, _STYLES[event.style or ""])
         node.value = text = event.value
         if tag is None and node.style == "plain":
             if text in _CONSTANTS:
@@ -375,7 +262,7 @@ class _Composer:
         at = self.text.index("!", start)
         self.add(at, at + 1, ProblemCode.UNKNOWN_TAG, message, "remove it, or quote the value if it starts with `!`")
 
-    def tagged(self, node: _Node, text: str, tag: str, start: int) -> None:
+    def tagged(self, node: Node, text: str, tag: str, start: int) -> None:
         name = tag.removeprefix(_CORE)
         if name not in _TAG_TYPES or tag == name:
             self.unknown_tag(tag, start)
@@ -388,13 +275,13 @@ class _Composer:
         else:
             node.value = float(value) if name == "float" else value
 
-    def anchored(self, event: events.ScalarEvent | events.CollectionStartEvent, node: _Node) -> _Node:
+    def anchored(self, event: events.ScalarEvent | events.CollectionStartEvent, node: Node) -> Node:
         if event.anchor:
             self.anchors[str(event.anchor)] = node
         return node
 
-    def alias(self, name: str, start: int, end: int) -> _Node:
-        node = _Node(start, end, "alias")
+    def alias(self, name: str, start: int, end: int) -> Node:
+        node = Node(start, end, "alias")
         target = self.anchors.get(name)
         if target is None:
             hint = did_you_mean(name, self.anchors) or "quote the value if it is text"
