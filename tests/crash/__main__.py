@@ -1,4 +1,10 @@
-"""Kill a real engine in the middle of its runs, and count what was repeated, lost or left in doubt.
+"""Kill a real engine (SIGKILL) in the middle of its runs, again and again, and count what was repeated,
+lost or left in doubt.
+
+What runs is tests/crash/sample/workflows/order.yaml. Its effects write lines to a file beside the journal,
+so what the journal says can be held against what really happened. The runs are started in equal shares,
+one before each kill; every engine takes up what the one before it left. An operator approves, and answers
+truthfully where a step is in doubt and has no check of its own.
 
 Exits 0 when every promise was kept, 1 when one was broken, 2 when nothing could be found out.
 """
@@ -22,11 +28,15 @@ from tests.crash.verdict import Verdict
 
 def main() -> int:
     """Read the arguments, do it, print the table."""
-    parser = argparse.ArgumentParser("python -m tests.crash", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m tests.crash", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=50, metavar="N", help="runs in all (50)")
-    parser.add_argument("--kills", type=int, default=10, metavar="N", help="engines to kill (10)")
-    parser.add_argument("--seed", type=int, metavar="S", help="draw the same moments again")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this new folder, and leave it there")
+    parser.add_argument("--kills", type=int, default=10, metavar="N", help="engines to kill, no more than runs (10)")
+    parser.add_argument("--seed", type=int, metavar="S", help="draw the same moments again (any)")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="work in this new folder, and leave it to be looked at"
+    )
     parser.add_argument("--json", action="store_true", help="print the figures for machines")
     chosen = parser.parse_args()
     if not 0 < chosen.kills <= chosen.runs:
@@ -36,7 +46,7 @@ def main() -> int:
     seed = random.randrange(10_000) if chosen.seed is None else chosen.seed
     with tempfile.TemporaryDirectory(prefix="fleet-crash-") as temporary:
         project = Project.make(chosen.keep or Path(temporary))
-        _say(f"in {project.folder}, seed {seed}")
+        _say(f"{chosen.runs} runs, {chosen.kills} kills, seed {seed}, in {project.folder}")
         try:
             verdict = asyncio.run(suffer(project, runs=chosen.runs, kills=chosen.kills, seed=seed, say=_say))
         except Useless as error:
@@ -57,7 +67,7 @@ def _say(text: str) -> None:
 def table(verdict: Verdict) -> str:
     """The verdict for people."""
     rows: list[tuple[str, int | str, str]] = [
-        ("engines killed", verdict.kills, f"seed {verdict.seed}"),
+        ("engines killed", verdict.kills, f"seed {verdict.seed}{_missed(verdict)}"),
         ("runs", verdict.runs, ", ".join(f"{n} {status}" for status, n in sorted(verdict.statuses.items()))),
         ("recorded steps", verdict.recorded, ""),
         ("  performed again", verdict.recorded_repeated, "must be 0"),
@@ -76,6 +86,10 @@ def table(verdict: Verdict) -> str:
     if not verdict.broken:
         lines.append("every promise was kept")
     return "\n".join(lines)
+
+
+def _missed(verdict: Verdict) -> str:
+    return f"; {verdict.missed} more were done before their kill came" if verdict.missed else ""
 
 
 if __name__ == "__main__":

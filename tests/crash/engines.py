@@ -47,7 +47,8 @@ class Moment:
     def __str__(self) -> str:
         if not self.effects:
             return f"{self.seconds:.2f} s after its start"
-        return f"{self.seconds * 1000:.0f} ms after its effects had left {self.effects} lines"
+        lines = "line" if self.effects == 1 else "lines"
+        return f"{self.seconds * 1000:.0f} ms after its effects had written {self.effects} {lines}"
 
 
 class Engine:

@@ -34,15 +34,17 @@ async def suffer(project: Project, *, runs: int, kills: int, seed: int, say: Cal
             moment = Moment.draw(chance, max(len(started) * SURE - project.lines, SURE // 2))
             async with await Engine.start(project, list(started.values())) as engine:
                 await engine.until(moment)
-                if await engine.kill():
+                hit = await engine.kill()
+                if hit:
                     killed.append(await look(console, project))
             over = await console.count("status:completed,failed,cancelled,timeout")
-            say(f"kill {kill} of {kills}: {moment}; {over} of {len(started)} runs were over")
+            when = moment if hit else "too late, the engine was done already"
+            say(f"kill {kill} of {kills}: {when}; {over} of {len(started)} runs were over")
         say("the last engine goes on with what is left")
         await _start(console, project, started, runs - len(started))
         async with await Engine.start(project, list(started.values())) as engine:
             await engine.finish()
-        return await judge(console, project, started, killed, seed)
+        return await judge(console, project, started, killed, seed, kills - len(killed))
     finally:
         operator.cancel()
         await asyncio.gather(operator, return_exceptions=True)

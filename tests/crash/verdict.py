@@ -39,6 +39,8 @@ class Verdict:
 
     seed: int
     kills: int
+    missed: int
+    """Engines that were done before they were to be killed."""
     runs: int
     recorded: int
     """Steps whose end is in the journal."""
@@ -66,7 +68,12 @@ async def look(console: Console, project: Project) -> Kill:
 
 
 async def judge(
-    console: Console, project: Project, started: Mapping[int, str], killed: Sequence[Kill], seed: int = 0
+    console: Console,
+    project: Project,
+    started: Mapping[int, str],
+    killed: Sequence[Kill],
+    seed: int = 0,
+    missed: int = 0,
 ) -> Verdict:
     """Compare everything with everything, once all runs (by order number) are over."""
     effects = project.effects()
@@ -93,6 +100,7 @@ async def judge(
     return Verdict(
         seed=seed,
         kills=len(killed),
+        missed=missed,
         runs=len(started),
         recorded=len(recorded),
         recorded_repeated=len(again),
