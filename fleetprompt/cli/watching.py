@@ -33,7 +33,9 @@ Ending = Literal["over", "stopped", "idle", "orphaned", "held"]
 """Every run is over; somebody stopped the watch; nothing is active any more; the engine that drove them is gone; the
 engine does nothing for them any more."""
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ONCE = (signal.SIGTERM, signal.SIGHUP)
+"""What stops a watch, and is not heard again while the engine closes."""
+STOPPING = (signal.SIGINT, *ONCE)
 LOOK_SECONDS = 0.5
 QUIET_SECONDS = 0.15
 """How long nothing may happen before a run counts as waiting for somebody else."""
@@ -206,8 +208,10 @@ class Watch:
         try:
             yield
         finally:
-            for number in STOPPING:
-                loop.remove_signal_handler(number)
+            loop.remove_signal_handler(signal.SIGINT)
+            for number in ONCE:
+                # From here on the engine closes as fast as it can: impatience must not kill what is in flight.
+                loop.add_signal_handler(number, lambda: None)
 
     def _interrupted(self, number: int) -> None:
         self._presses += 1
