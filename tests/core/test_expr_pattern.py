@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetprompt.engine.core.expr_pattern import compile_pattern
+from fleetprompt.engine.core.expr_pattern import compile_pattern, whole_problem
 from fleetprompt.engine.core.expr_values import Meter, Refusal
+from fleetprompt.engine.core.gate import form_problem
+from fleetprompt.engine.core.inputs import value_problem
+from fleetprompt.engine.core.plan import Input
 
 ATOMS = ["a", "b", "A", "é", ".", r"\w", r"\W", r"\s", r"\d", "[ab]", "[^a]", "[a-c_]", r"\n", "_", "(?i:a)", "(?-i:b)"]
 ANCHORS = ["^", "$", r"\b", r"\B", r"\A", r"\Z"]
@@ -46,6 +49,17 @@ def test_finds_what_re_finds(pattern: str, subject: str) -> None:
             compile_pattern(pattern)
         return
     assert compile_pattern(pattern).search(subject, Meter()) is expected
+    whole = re.fullmatch(pattern, subject) is not None
+    assert (whole_problem(pattern, subject) == "") is whole
+
+
+@pytest.mark.parametrize("text", ["a" * 5_000 + "!", "a" * 60_000, "a" * 70_000])
+def test_what_people_enter_cannot_hang_the_engine(text: str) -> None:
+    """Where `re` would still be searching when the sun has burnt out."""
+    spec = Input(type="string", pattern="(a+)+b?$")
+    fits = len(text) == 60_000
+    assert (value_problem(spec, text) == "") is fits
+    assert (form_problem({"f": {"type": "string", "pattern": spec.pattern}}, {"f": text}) == "") is fits
 
 
 @pytest.mark.parametrize(

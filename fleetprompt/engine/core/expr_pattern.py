@@ -123,9 +123,21 @@ def _is_word(char: str) -> bool:
     return char.isalnum() or char == "_"
 
 
+def whole_problem(pattern: str, text: str) -> str:
+    """Why a text is not, as a whole, what a pattern describes; empty when it is."""
+    try:
+        found = compile_pattern(pattern, whole=True).search(text, Meter())
+    except Refusal as refusal:
+        return refusal.message
+    return "" if found else f"it does not match {pattern}"
+
+
 @lru_cache(maxsize=256)
-def compile_pattern(pattern: str) -> Pattern:
-    """The compiled form of Python's `re` syntax. Raises Refusal for what is invalid, unsupported or too large."""
+def compile_pattern(pattern: str, *, whole: bool = False) -> Pattern:
+    """The compiled form of Python's `re` syntax; of one that has to match a `whole` text, not a part of it.
+
+    Raises Refusal for what is invalid, unsupported or too large.
+    """
     if len(pattern) > MAX_PATTERN:
         raise Refusal(f"the pattern is longer than {MAX_PATTERN} characters")
     try:
@@ -133,7 +145,11 @@ def compile_pattern(pattern: str) -> Pattern:
             warnings.simplefilter("error")  # "possible nested set": a pattern that will change its meaning
             tree = _PARSER.parse(pattern)
             builder = _Builder()
+            if whole:
+                builder.pieces.append(_Look(_look("AT_BEGINNING_STRING", 0)))
             builder.sequence(tree, tree.state.flags)
+            if whole:
+                builder.pieces.append(_Look(_look("AT_END_STRING", 0)))
     except (re.error, OverflowError, Warning) as error:
         raise Refusal(f"the pattern is not valid: {error}") from None
     except RecursionError:

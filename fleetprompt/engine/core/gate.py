@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.core.expr_pattern import whole_problem
 
 
 class Gate:
@@ -90,8 +90,8 @@ def _field_problem(name: str, spec: dict[str, Any], value: Any) -> str:
             return f"`{name}` needs at least {spec['min_length']} characters"
         if spec.get("max_length") is not None and len(value) > int(spec["max_length"]):
             return f"`{name}` may have at most {spec['max_length']} characters"
-        if spec.get("pattern") and not re.fullmatch(str(spec["pattern"]), value[:1000]):
-            return f"`{name}` does not match {spec['pattern']}"
+        if spec.get("pattern") and (problem := whole_problem(str(spec["pattern"]), value)):
+            return f"`{name}` cannot be this text: {problem}"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if spec.get("minimum") is not None and value < spec["minimum"]:
             return f"`{name}` must be at least {spec['minimum']}"

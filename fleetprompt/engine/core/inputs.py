@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 from typing import Any
 
+from fleetprompt.engine.core.expr_pattern import whole_problem
 from fleetprompt.engine.core.plan import Input, Plan
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -16,7 +16,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
-LONGEST_MATCHED = 10_000
 
 
 def bind_inputs(plan: Plan, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -51,11 +50,8 @@ def value_problem(spec: Input, value: Any) -> str:
         return f"must be of type {spec.type}"
     if spec.enum and value not in spec.enum:
         return f"must be one of {', '.join(map(str, spec.enum))}"
-    if spec.pattern and isinstance(value, str):
-        if len(value) > LONGEST_MATCHED:
-            return f"is longer than {LONGEST_MATCHED} characters"
-        if not re.fullmatch(spec.pattern, value):
-            return f"does not match {spec.pattern}"
+    if spec.pattern and isinstance(value, str) and (problem := whole_problem(spec.pattern, value)):
+        return f"cannot be this text: {problem}"
     if isinstance(value, (int, float)):
         if spec.minimum is not None and value < spec.minimum:
             return f"must be at least {spec.minimum:g}"
