@@ -61,6 +61,7 @@ ERRORS: list[tuple[str, str, str]] = [
     ("item is matches('(a')", "'(a'", "the pattern is not valid"),
     ("[item] | select('matches', '(a')", "'(a'", "the pattern is not valid"),
     ("item | join(*inputs)", "item | join(*inputs", "no * or **"),
+    ("9" * 5000, "9" * 5000, "the integer would have more than 1,000 bits"),
     ("1 | upper", "upper", "upper works on a string, not on integer"),
     ("item | sort", "sort", "sort works on a list"),
     ("[1, 'a'] | sort", "sort", "cannot order string and integer"),

@@ -150,7 +150,7 @@ CASES = [
     (step("type: agent, id: A b, agent: b"), "A b", BAD_ID, "for example `a_b`"),
     (flow("vars: {A: 1}"), "A", BAD_ID, "for example `a`"),
     ("name: x\nsteps:\n  - 5\n", "5", "wrong-type this item must be a mapping, not a whole number", ""),
-    ("text", "text", "wrong-type the file must be a mapping, not text", ""),
+    ("text", "text", "wrong-type the file must be a mapping, not text", "begin with `name:` and `steps:`"),
 ]
 
 
@@ -205,7 +205,7 @@ def test_known_keys_are_listed_when_none_is_close() -> None:
     document = load_document("zzz: 1", "f")
     with pytest.raises(ValidationError) as caught:
         Retry.model_validate(document.data)
-    assert problems_from(caught.value, document)[0].hint == ""
+    assert problems_from(caught.value, document)[0].hint == "remove it"
 
 
 def test_what_pydantic_says_in_its_own_words_is_passed_on() -> None:

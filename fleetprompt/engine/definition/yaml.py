@@ -15,7 +15,7 @@ import yaml
 from yaml import events
 
 from fleetprompt.engine.definition.document import Document, Node
-from fleetprompt.engine.definition.problems import Problem, ProblemCode, did_you_mean
+from fleetprompt.engine.definition.problems import Problem, ProblemCode, Severity, did_you_mean
 from fleetprompt.engine.definition.source import Source
 from fleetprompt.engine.definition.syntax import explain_syntax
 
@@ -39,6 +39,7 @@ _NUMBER_START = frozenset("0123456789+-.")
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 # An extension of YAML 1.2, for limits that people read: thousands only, so that `2024_01_05` stays text.
 _GROUPED_INT = re.compile(r"[-+]?[1-9][0-9]{0,2}(_[0-9]{3})+")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _PROPERTIES = re.compile(r"(?:(?:&[\w-]+|![^\s]*)\s*)+")
@@ -247,8 +248,13 @@ class _Composer:
                 node.value = _CONSTANTS[text]
             elif text[0] in _NUMBER_START:
                 node.value, wrong = _number(text)
+                hint = f'quote it if it is text: "{text[:60]}"'
                 if wrong:
-                    self.add(start, end, ProblemCode.BAD_VALUE, wrong, f'quote it if it is text: "{text[:60]}"')
+                    self.add(start, end, ProblemCode.BAD_VALUE, wrong, hint)
+                elif _LEADING_ZERO.fullmatch(text):
+                    # Octal in YAML 1.1; and who writes a postal code means text.
+                    message = f"`{text[:60]}` is the number {node.value}: its zeros are lost"
+                    self.add(start, end, ProblemCode.SUSPICIOUS, message, hint, "warning")
             elif "${{" in text and text.rfind("${{") > text.rfind("}}") and _COMMENT.match(self.text, end):
                 hint = "` #` started a YAML comment; quote this value"
                 at = self.text.rfind("${{", start, end)
@@ -303,7 +309,9 @@ class _Composer:
         if len(self.stack) + levels > MAX_DEPTH:
             self.fail(start, end, ProblemCode.TOO_DEEP, f"nested more than {MAX_DEPTH} levels deep", "")
 
-    def add(self, start: int, end: int, code: ProblemCode, message: str, hint: str = "") -> None:
+    def add(
+        self, start: int, end: int, code: ProblemCode, message: str, hint: str = "", severity: Severity = "error"
+    ) -> None:
         if len(self.problems) == MAX_PROBLEMS:
             message = f"more than {MAX_PROBLEMS} problems; the rest is not shown"
             self.problems.append(self.source.problem(start, end, ProblemCode.TOO_MANY, message))
@@ -314,7 +322,9 @@ class _Composer:
                 pointer.append(len(node.items))
             elif node.key is not None:
                 pointer.append(self.key_name(node.key))
-        self.problems.append(self.source.problem(start, end, code, message, hint, pointer=tuple(pointer)))
+        self.problems.append(
+            self.source.problem(start, end, code, message, hint, pointer=tuple(pointer), severity=severity)
+        )
 
     def fail(self, start: int, end: int, code: ProblemCode, message: str, hint: str = "") -> NoReturn:
         self.add(start, end, code, message, hint)
