@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 DEMO = "incident-triage.yaml"
 MESSAGES = 5
-"""What the engine complains about that is shown; the rest is in its log."""
+"""How much is told at the end of what the engine complains about, and of runs that need somebody."""
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Stop when nothing is active any more; exit code 3.")]
@@ -159,11 +159,14 @@ async def _recover(front: Front, names: list[str], manner: Manner) -> int:
     console = await open_console(front.place, "engine", what="fleet recover", recover=True)
     try:
         wanted = [await console.find(name) for name in names]
-        roots = list(dict.fromkeys([*await _going_on(console), *wanted]))
+        touched, refused = await _carried_out(console)
+        roots = list(dict.fromkeys([*await _going_on(console, touched), *wanted]))
         for run in wanted:
             await console.adopt(run)  # pyright: ignore[reportAttributeAccessIssue] mode `engine` gives an embedded one
-        if console.taken_up.signals and not manner.quiet:
-            front.terminal.say(plain(f"{count(console.taken_up.signals, 'recorded signal')} carried out", "dim"))
+        if not manner.quiet:
+            if done := len(console.taken_up.signals) - len(refused):
+                front.terminal.say(plain(f"{count(done, 'recorded signal')} carried out", "dim"))
+            front.terminal.say(*(plain(text, "red") for text in refused))
     except BaseException:
         await console.close()
         raise
@@ -181,11 +184,28 @@ async def _recover(front: Front, names: list[str], manner: Manner) -> int:
     return 0
 
 
-async def _going_on(console: EmbeddedConsole | AttachedConsole) -> list[str]:
-    """Runs at the top of their family that go on now, the oldest first."""
+async def _carried_out(console: EmbeddedConsole | AttachedConsole) -> tuple[list[str], list[str]]:
+    """What came of the signals that were recorded: runs that are over by now, and words about those refused."""
+    from fleetprompt.cli.wording import short
+
+    over: list[str] = []
+    refused: list[str] = []
+    for id_ in console.taken_up.signals:
+        signal, _, results = await console.signal(id_)
+        for result in results:
+            if result.status == "refused":
+                about = short(result.run or signal.subject or id_)
+                refused.append(f"{signal.type} {about} by {signal.by} was refused: {result.reason}")
+            elif result.run and (await console.run(result.run)).finished_at is not None:
+                over.append(result.run)
+    return over, refused
+
+
+async def _going_on(console: EmbeddedConsole | AttachedConsole, over: list[str]) -> list[str]:
+    """Runs at the top of their family that go on now, or were over at once, the oldest first."""
     from fleetprompt.engine.ports import Page
 
-    found = dict.fromkeys((*console.taken_up.runs, *console.taken_up.corrupt))
+    found = dict.fromkeys((*console.taken_up.runs, *console.taken_up.corrupt, *over))
     heads, _ = await console.runs("status:pending,running", Page(limit=10_000, oldest_first=True))
     found |= dict.fromkeys(head.id for head in heads)
     known = {head.id: head for head in heads}
@@ -245,8 +265,11 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
         terminal.say(plain(f"engine: {message}", "yellow"))
     if len(messages) > MESSAGES:
         terminal.say(plain(f"and {len(messages) - MESSAGES} more in .fleet/engine.log", "yellow"))
-    for tree in trees:
-        terminal.say(*next_lines(tree, embedded=embedded))
+    unhappy = [lines for tree in trees if (lines := next_lines(tree, embedded=embedded))]
+    for lines in unhappy[:MESSAGES]:
+        terminal.say(*lines)
+    if len(unhappy) > MESSAGES:
+        terminal.say(plain(f"  and {count(len(unhappy) - MESSAGES, 'more run')}: fleet runs", "dim"))
     children = [run for run in following.open if run not in following.roots]
     if ending == "over" and children:
         terminal.say(

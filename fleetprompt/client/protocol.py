@@ -55,7 +55,8 @@ class TakenUp(Struct, frozen=True):
 
     runs: tuple[str, ...] = ()
     in_doubt: int = 0
-    signals: int = 0
+    signals: tuple[str, ...] = ()
+    """Ids of signals that were recorded while no engine ran, oldest first; carried out or refused by now."""
     corrupt: tuple[str, ...] = ()
     others: int = 0
     """Interrupted runs that were left alone."""

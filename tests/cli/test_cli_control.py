@@ -46,7 +46,14 @@ def test_a_retry_is_a_new_run_that_keeps_what_went_well(fleet: Fleet) -> None:
         "fine"
     ) <= 1
     fleet("retry", "status:failed", "--yes", "--from", "fine")
-    assert fleet("recover", "-q").code == 1
+    said = fleet("recover", "--json")
+    assert (said.code, len(said.json)) == (1, 2), "what was over at once is told, too"
+    fleet("retry", "last", "--from", "nope")
+    said = fleet("recover")
+    assert said.code == 0
+    assert f"fleet.run.retry {fleet.runs()[0]['id'][-8:]} by " in said.err
+    assert "was refused: the run has no step nope" in said.err
+    assert "carried out" not in said.err
 
 
 def test_pause_holds_a_run_until_it_is_resumed(fleet: Fleet) -> None:

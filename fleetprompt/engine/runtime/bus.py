@@ -94,21 +94,21 @@ class Bus:
         if not signal.key or await self._engine.patient(f"signal {signal.id}", lambda: get(signal.id)) is not None:
             await self.route(signal)
 
-    async def drain(self) -> int:
-        """Route what other processes have published, and what was left when an engine died."""
-        seen: set[str] = set()
+    async def drain(self) -> tuple[str, ...]:
+        """Route what other processes have published, and what was left when an engine died; their ids in order."""
+        seen: dict[str, None] = {}
         self._draining += 1
         try:
             while fresh := [s for s in await self._engine.store.signals.unrouted() if s.id not in seen]:
                 for signal in fresh:
-                    seen.add(signal.id)
+                    seen[signal.id] = None
                     if signal.id not in self._done and signal.id not in self._fresh:
                         await self.route(signal)
         finally:
             self._draining -= 1
             if not self._draining:
                 self._done.clear()
-        return len(seen)
+        return tuple(seen)
 
     async def route(self, signal: Signal) -> None:
         """Route one stored signal, or wait until that has been done. Where the store fails, it is done later."""

@@ -76,7 +76,8 @@ class Recovered(Struct, frozen=True):
 
     runs: tuple[str, ...] = ()
     in_doubt: int = 0
-    signals: int = 0
+    signals: tuple[str, ...] = ()
+    """Ids of signals that were routed, oldest first."""
     corrupt: tuple[Corrupt, ...] = ()
     others: int = 0
     """Interrupted runs that were left alone."""
