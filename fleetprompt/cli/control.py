@@ -79,10 +79,10 @@ async def _command(
     json: bool,
     live: bool,
 ) -> int:
-    from fleetprompt.cli.filters import is_filter, picked
+    from fleetprompt.cli.filters import picked
 
-    heads = await picked(console, words)
-    if is_filter(words):
+    heads, filtered = await picked(console, words)
+    if filtered:
         # Where a filter picks, runs that the command cannot apply to are not meant.
         heads = [head for head in heads if (head.status not in FINAL) == live]
     if not heads:
@@ -90,7 +90,7 @@ async def _command(
         if json:
             front.terminal.json([])
         return 0
-    if is_filter(words) and len(heads) > 1 and not _agreed(front, heads, verb, yes):
+    if filtered and len(heads) > 1 and not _agreed(front, heads, verb, yes):
         front.terminal.say("nothing done")
         return 1
     results: list[tuple[RunHead, Result]] = []

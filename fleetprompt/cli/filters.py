@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.errors import InvalidInput, NotFound
 from fleetprompt.engine.ports import Page, RunHead
 
 if TYPE_CHECKING:
@@ -43,8 +44,20 @@ async def pages(console: Console, filter_: str, most: int, *, oldest_first: bool
     return found
 
 
-async def picked(console: Console, words: Sequence[str]) -> list[RunHead]:
-    """The run, or the runs, that somebody wants to act on. Raises `NotFound`, `InvalidInput`."""
-    if is_filter(words):
-        return await pages(console, joined(words), MOST)
-    return [await console.run(await console.find(words[0]))]
+async def picked(console: Console, words: Sequence[str]) -> tuple[list[RunHead], bool]:
+    """The runs to act on, and whether a filter has picked them. Raises `NotFound`, `InvalidInput`."""
+    if not is_filter(words):
+        return [await console.run(await console.find(words[0]))], False
+    if named := await _named(console, words):
+        return named, False
+    return await pages(console, joined(words), MOST), True
+
+
+async def _named(console: Console, words: Sequence[str]) -> list[RunHead]:
+    """The runs, where each of several words means one; none where the words are a filter."""
+    if any(is_filter([word]) for word in words):
+        return []
+    with suppress(NotFound):
+        ids = dict.fromkeys([await console.find(word) for word in words])
+        return [await console.run(id_) for id_ in ids]
+    return []

@@ -22,13 +22,13 @@ RunId = Annotated[
 Runs = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN|FILTER", help="A run, or a filter such as status:waiting.", autocompletion=complete_run_filter
+        metavar="RUN|FILTER", help="Runs, or a filter such as status:waiting.", autocompletion=complete_run_filter
     ),
 ]
 FinishedRuns = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN|FILTER", help="A run, or a filter such as status:failed.", autocompletion=complete_run_filter
+        metavar="RUN|FILTER", help="Runs, or a filter such as status:failed.", autocompletion=complete_run_filter
     ),
 ]
 ApprovalId = Annotated[

@@ -21,6 +21,16 @@ def test_a_filter_that_picks_several_needs_a_yes(fleet: Fleet) -> None:
     assert fleet("cancel", "wf:gated", "--yes") == (0, "", "no run to cancel matches\n")
 
 
+def test_several_runs_can_be_named(fleet: Fleet) -> None:
+    for _ in range(3):
+        fleet("run", "gated.yaml", "-q", "--no-wait")
+    first, second, third = (run["id"] for run in fleet.runs())
+    said = fleet("pause", first[-8:], second, first, "--json")
+    assert [row["run"] for row in said.json] == [first, second]
+    assert fleet("cancel", first, "nope", "--yes").err == "no run to cancel matches\n"
+    assert [row["run"] for row in fleet("cancel", f"run:{third}", "gated", "--json").json] == [third]
+
+
 def test_what_cannot_be_done_is_refused_at_once_and_counted(fleet: Fleet) -> None:
     fleet.ok("run", "quick.yaml", "-q")
     for verb in ("cancel", "pause", "resume"):
