@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 GARBAGE = 50_000
 """Objects between two collections: imports make many and leave none behind, and looking for garbage among them is a
@@ -24,14 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Python flushes once more at its end, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     except Exception as error:
-        from fleetprompt.cli.failures import explain
+        from fleetprompt.cli.failures import explain, leaf
 
-        return explain(error, given)
+        code = BROKEN_PIPE if isinstance(leaf(error), BrokenPipeError) else explain(error, given)
+        with suppress(OSError, ValueError):
+            # Python flushes once more at its end, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 
@@ -45,6 +45,8 @@ def _dispatch(arguments: list[str]) -> int:
     try:
         result = command().main(_global_first(arguments, GLOBAL), prog_name="fleet", standalone_mode=False)
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
         return ended.code if isinstance(ended.code, int) else 0
     return result if isinstance(result, int) else 0
 
@@ -70,7 +72,12 @@ def _global_first(arguments: list[str], takes_value: dict[str, bool]) -> list[st
 
 
 def _never_fail_to_print() -> None:
-    """A character that the terminal's encoding lacks is shown as an escape, not as a traceback."""
+    """A character that the terminal's encoding lacks is shown as an escape, a stream that is closed swallows it all."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # A file that is opened later must not get the number of a stream: what is printed would go there.
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from fleetprompt.engine.core.errors import FleetError
 
 USAGE = 2
 CRASHED = 70
+UNWRITTEN = 74
 
 
 def explain(error: BaseException, arguments: Sequence[str]) -> int:
@@ -27,6 +29,9 @@ def explain(error: BaseException, arguments: Sequence[str]) -> int:
         return _usage(error)
     if type(error).__name__ == "Abort":
         return 130
+    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        sys.stderr.write(f"fleet: the output cannot be written: {(error.strerror or '').lower()}\n")
+        return UNWRITTEN
     return _crash(error, arguments)
 
 

@@ -5,6 +5,7 @@ What came from outside is made inert before it gets here: as `Text`, never as ma
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -135,8 +136,14 @@ def _columns() -> int | None:
 def _console(stream: TextIO, columns: int | None) -> Console:
     from rich.console import Console
 
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            # Not the end of the process, as rich has it: an engine has to be closed before that.
+            self.quiet = True
+            raise BrokenPipeError(errno.EPIPE, "the reader has gone")
+
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return Console(
+    return Output(
         file=stream,
         color_system=None if plain else "auto",
         width=columns if columns else None if is_terminal(stream) else 10_000,

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from fleetprompt.cli.asking import Questions
 from fleetprompt.cli.display import FRAMES, Display, Drawn, Lines, Silent
+from fleetprompt.cli.failures import leaf
 from fleetprompt.cli.follow import Following, race
 from fleetprompt.cli.render import plain
 from fleetprompt.cli.terminal import is_terminal
@@ -98,6 +99,10 @@ class Watch:
                 if ending != "orphaned":
                     await self._finish(console, ending)
                     return ending
+            except (OSError, ExceptionGroup) as error:
+                if isinstance(leaf(error), OSError):
+                    self._leave()
+                raise
             finally:
                 await self._close(console)
             self.say(f"the engine that drove {count(len(self.following.open), 'run')} is gone: going on here")
@@ -105,6 +110,14 @@ class Watch:
             if isinstance(console, EmbeddedConsole):
                 for run in self.following.open:
                     await console.adopt(run)
+
+    def _leave(self) -> None:
+        """The reader has gone, or there is no room for output. The runs are not lost by it, and that is said."""
+        self.following.witness = self.display = Silent()
+        runs = ", ".join(short(run) for run in self.following.open)
+        if self._embedded and runs:
+            with suppress(OSError):
+                self.say(f"the output has gone: `fleet recover` goes on with {runs}")
 
     async def _close(self, console: EmbeddedConsole | AttachedConsole) -> None:
         """Close the console, and take up what becomes of work in flight meanwhile."""

@@ -222,17 +222,6 @@ def test_a_run_goes_on_here_when_the_engine_that_drove_it_has_gone(fleet: Fleet)
     assert "is gone: going on here" in err.decode()
 
 
-def test_a_reader_that_hangs_up_ends_it_quietly(fleet: Fleet) -> None:
-    fleet.ok("run", "quick.yaml")
-    process = fleet.process("facts", "last", "--json", bufsize=0)
-    assert process.stdout is not None
-    process.stdout.close()
-    process.stdout = None
-    assert process.wait(timeout=120) in (0, 1, 141)
-    assert process.stderr is not None
-    assert process.stderr.read() == b""
-
-
 def test_two_terminals_share_one_engine(fleet: Fleet) -> None:
     """The first process waits; this one sees, decides, and is told that it counted."""
     first = fleet.process("run", "gated.yaml", "--json", stderr=subprocess.DEVNULL)
