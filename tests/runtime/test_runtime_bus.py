@@ -414,7 +414,7 @@ def test_a_run_that_cannot_be_read_makes_nobody_else_deaf() -> None:
         await world.until(lambda: all(world.waits(f"run-{i}", "signal") for i in range(3)))
         rows = world.disk.histories["run-1"]
         rows[2] = msgspec.structs.replace(rows[2], data=b"{damaged")
-        engine._parked.clear()
+        engine.recovery._parked.clear()
         await world.publish("go.on")
         assert [world.run(f"run-{i}").steps["one"].status for i in (0, 2)] == ["completed", "completed"]
         assert not world.disk.unrouted

@@ -357,7 +357,7 @@ def test_a_cancelled_run_takes_its_children_with_it(parked: bool) -> None:
         await world.publish("go")
         await world.until(lambda: len(world.disk.runs) == 3 and not engine.live)
         if parked:
-            engine._parked.clear()
+            engine.recovery._parked.clear()
         assert (await world.send(types.CANCEL)).status == "accepted"
         await world.over(*world.disk.runs)
         await world.until(lambda: not world.disk.unrouted)
@@ -525,7 +525,7 @@ def test_commands_reach_runs_that_are_rows() -> None:
         for n in range(4):
             await world.start("naps", f"run-{n}", seconds=1_000)
         await world.until(lambda: not engine.live)
-        engine._parked.clear()
+        engine.recovery._parked.clear()
         assert (await world.send(types.PAUSE, "run-0")).status == "accepted"
         assert (await world.send(types.CANCEL, "run-1")).status == "accepted"
         assert (await world.send(types.RESOLVE, "run-2", path="nap", answer="run")).status == "refused"

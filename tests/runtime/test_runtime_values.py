@@ -29,7 +29,7 @@ def forget(engine: Engine) -> None:
     """As in a new process: nothing that was spilled is in memory."""
     for driver in engine.live.values():
         driver.run.blobs.clear()
-    for run in engine._parked.values():
+    for run in engine.recovery._parked.values():
         run.blobs.clear()
 
 

@@ -11,7 +11,6 @@ import gc
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,11 +21,10 @@ from msgspec import Struct
 from fleetprompt.engine.core.errors import Failure, FleetError, StoreUnavailable
 from fleetprompt.engine.core.facts import AnyFact, Blob, RunCancelRequested
 from fleetprompt.engine.core.names import HYDRATE_BYTES
-from fleetprompt.engine.core.outcome import recovered
 from fleetprompt.engine.core.run import fold
 from fleetprompt.engine.core.signal import FINISHED, Signal
 from fleetprompt.engine.core.state import Run, Step
-from fleetprompt.engine.ports import Append, Clock, Corrupt, RunHead, Store, Stored
+from fleetprompt.engine.ports import Append, Clock, RunHead, Store, Stored
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.bus import Bus
 from fleetprompt.engine.runtime.clock import SteadyClock, SystemClock
@@ -35,6 +33,7 @@ from fleetprompt.engine.runtime.feed import Feed
 from fleetprompt.engine.runtime.message import Message
 from fleetprompt.engine.runtime.performer import Performer
 from fleetprompt.engine.runtime.pools import Pool
+from fleetprompt.engine.runtime.recovery import Recovered, Recovery, readable
 from fleetprompt.engine.runtime.secrets import Secrets
 from fleetprompt.engine.runtime.slots import Slots
 from fleetprompt.engine.runtime.starter import Starter
@@ -50,11 +49,6 @@ POOLS = {"shell": 32, "python": 256, "http": 256}
 """Places of the built-in step pools."""
 OTHER_POOL = 16
 THREADS = 64
-KEPT_PARKED = 512
-"""Parked runs that are kept folded, so that a signal finds them at once."""
-RECOVERY_BATCH = 500
-DUE_BATCH = 1000
-MOST_INTERRUPTED = 1_000_000
 YOUNG_OBJECTS = 50_000
 """New objects between two searches for garbage. Runs leave hardly any, and with Python's 700 the searches took a
 fifth of the processor."""
@@ -69,18 +63,6 @@ class Limits(Struct, frozen=True):
     threads: int = THREADS
     grace: float = 10.0
     """Seconds that work may take to finish when the engine closes."""
-
-
-class Recovered(Struct, frozen=True):
-    """What an engine took up when it opened."""
-
-    runs: tuple[str, ...] = ()
-    in_doubt: int = 0
-    signals: tuple[str, ...] = ()
-    """Ids of signals that were routed, oldest first."""
-    corrupt: tuple[Corrupt, ...] = ()
-    others: int = 0
-    """Interrupted runs that were left alone."""
 
 
 class Engine:
@@ -116,12 +98,12 @@ class Engine:
         self.starter = Starter(self)
         self.bus = Bus(self)
         self.workflows = Workflows(self)
-        self.timers = Timers(self.now, self._wake)
+        self.recovery = Recovery(self)
+        self.timers = Timers(self.now, self.recovery.wake)
         self.threads = Threads(self.limits.threads)
         self._recover = recover
         self._groups = {name: frozenset(members) for name, members in (groups or {}).items()}
         self._pools: dict[str, Pool] = {}
-        self._parked: dict[str, Run] = {}
         self._waiters: dict[str, list[asyncio.Future[RunHead]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._handles: set[asyncio.TimerHandle] = set()
@@ -148,7 +130,7 @@ class Engine:
         await self.store.open()
         await self.workflows.refresh()
         if self._recover:
-            await self.take_up()
+            self.recovered = await self.recovery.take_up()
         else:
             heads = await self.store.runs.unfinished(now=self.now())
             self.recovered = Recovered(others=len(heads))
@@ -255,92 +237,6 @@ class Engine:
         driver = self.live.get(run_id)
         return told[-1] if told else "the engine's log says why" if driver is not None and driver.held else ""
 
-    # ------------------------------------------------------------ recovery
-
-    async def take_up(self) -> None:
-        """Fold every interrupted run and go on with it. One that cannot be read is held; the others go on."""
-        now = self.now()
-        heads = await self.store.runs.unfinished(now=now, limit=MOST_INTERRUPTED)
-        corrupt: list[Corrupt] = []
-        taken: list[str] = []
-        doubtful = 0
-        for start in range(0, len(heads), RECOVERY_BATCH):
-            chosen = [head for head in heads[start : start + RECOVERY_BATCH] if head.id not in self.live]
-            histories = await self.store.journal.histories([head.id for head in chosen])
-            for head in chosen:
-                try:
-                    run = fold(await self.workflows.program(head.plan), _readable(histories[head.id]))
-                except Exception as error:
-                    found = histories[head.id]
-                    corrupt.append(found if isinstance(found, Corrupt) else Corrupt(0, head.id, 0, str(error)))
-                    self.trouble(f"run {head.id} is held", error)
-                    continue
-                doubtful += self._go_on(run)
-                taken.append(head.id)
-        _, wake = await self.store.runs.due(now)
-        if wake is not None:
-            self.timers.set("", wake)
-        self.recovered = Recovered(runs=tuple(taken), in_doubt=doubtful, corrupt=tuple(corrupt))
-
-    def _go_on(self, run: Run) -> int:
-        """Drive a run that another engine left; returns how many of its effects are in doubt now."""
-        for step in run.pending.values():
-            for kind, _, value, _ in step.notes or ():
-                if kind == "process":
-                    self._kill_orphan(run, step.path, value)
-        doubtful = len(recovered(run, self.now(), ""))
-        driver = self.live[run.id] = Driver(self, run)
-        driver.tell(lambda run, now: recovered(run, now, "the engine stopped between intent and outcome"))
-        return doubtful
-
-    def _kill_orphan(self, run: Run, path: str, value: Any) -> None:
-        from fleetprompt.engine.steps._process import kill_orphan
-
-        try:
-            engine = int(value.get("engine", 0))
-            if kill_orphan(int(value["pid"]), str(value["start_time"]), str(value["boot_id"]), engine):
-                log.warning("killed the orphan process of %s in run %s", path, run.id)
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            self.trouble(f"orphan of {path} in run {run.id}", error)
-
-    def _wake(self, run_id: str) -> None:
-        if not run_id:
-            self.spawn(self._wake_due())
-            return
-        driver = self.live.get(run_id)
-        if driver is not None:
-            driver.timer = None
-            driver.wake()
-        else:
-            self.spawn(self._wake_parked(run_id))
-
-    async def _wake_due(self) -> None:
-        """Parked runs whose time has come, as the store knows them."""
-        now = self.now()
-        seen: set[str] = set()
-        while True:
-            most = len(seen) + DUE_BATCH
-            due, wake = await self.patient("timers", partial(self.store.runs.due, now, most))
-            fresh = [run_id for run_id in due if run_id not in seen]
-            if not fresh:
-                break
-            # Until its append is durable a run that was woken is still among those that are due.
-            seen.update(fresh)
-            for run_id in fresh:
-                if run_id not in self.live:
-                    await self._wake_parked(run_id)
-        if wake is not None:
-            self.timers.set("", wake)
-
-    async def _wake_parked(self, run_id: str) -> None:
-        try:
-            driver = await self.patient(f"run {run_id}", lambda: self.driver(run_id))
-        except FleetError as error:
-            self.trouble(f"run {run_id} is held", error)
-            return
-        if driver is not None:
-            driver.wake()
-
     async def others_wrote(self) -> None:
         """Another process has written to the store: see what is there for this engine."""
         self.slots.others_wrote()
@@ -351,7 +247,7 @@ class Engine:
 
     async def history(self, run_id: str) -> list[AnyFact]:
         """All facts of a run. Raises `FleetError` when its journal is damaged."""
-        return _readable((await self.store.journal.histories([run_id]))[run_id])
+        return readable((await self.store.journal.histories([run_id]))[run_id])
 
     async def load(self, run_id: str) -> Run | None:
         """A run, folded from its journal; None when there is none."""
@@ -367,23 +263,12 @@ class Engine:
             return driver
         loading = self._loading.get(run_id)
         if loading is None:
-            loading = asyncio.get_running_loop().create_task(self._revive(run_id))
+            loading = asyncio.get_running_loop().create_task(self.recovery.revive(run_id))
             self._loading[run_id] = loading
         try:
             return await asyncio.shield(loading)
         finally:
             self._loading.pop(run_id, None)
-
-    async def _revive(self, run_id: str) -> Driver | None:
-        run = self._parked.pop(run_id, None) or await self.load(run_id)
-        if run is None:
-            return None
-        if run_id not in self.live:
-            if run.pending:
-                self._go_on(run)
-            else:
-                self.live[run_id] = Driver(self, run)
-        return self.live.get(run_id)
 
     def park(self, driver: Driver) -> None:
         """Nothing is going on in a run: it becomes a row."""
@@ -392,9 +277,7 @@ class Engine:
             del self.live[run_id]
             driver.parked = True
             self.slots.forget(run_id)
-            self._parked[run_id] = driver.run
-            if len(self._parked) > KEPT_PARKED:
-                del self._parked[next(iter(self._parked))]
+            self.recovery.keep(driver.run)
 
     def forward(self, run_id: str, message: Message) -> None:
         """Something came for a driver that has parked its run: its next driver takes it."""
@@ -509,9 +392,3 @@ class Engine:
             return [RunCancelRequested(at=max(now, run.at), by="", reason=f"replaced in {scope}", error=failure)]
 
         driver.tell(ask)
-
-
-def _readable(history: list[AnyFact] | Corrupt) -> list[AnyFact]:
-    if isinstance(history, Corrupt):
-        raise FleetError(f"the journal of run {history.run} is damaged at fact {history.n}: {history.reason}")
-    return history

@@ -1,0 +1,143 @@
+"""Runs, signals and approvals as lists show them and as the engine looks them up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+from fleetprompt.engine.core.facts import WaitingOn
+from fleetprompt.engine.core.query import Query
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.ports.journal import RunHead, Wait
+
+
+class Page(Struct, frozen=True):
+    """Which part of a list: newest first, `limit` rows after `cursor` (opaque, from the previous page)."""
+
+    limit: int = 50
+    cursor: str = ""
+    oldest_first: bool = False
+
+
+class Runs(Protocol):
+    """The `runs` projection and the wait rows."""
+
+    async def get(self, run: str) -> RunHead | None: ...
+
+    async def find(self, text: str, tenant: str = "default") -> list[str]:
+        """Ids that equal the text, or begin or end with it (at most 10)."""
+        ...
+
+    async def list(self, query: Query, page: Page, *, now: float, tenant: str = "default") -> tuple[list[RunHead], str]:
+        """Matching runs and the cursor of the next page (empty at the end)."""
+        ...
+
+    async def count(self, query: Query, *, now: float, tenant: str = "default") -> int: ...
+
+    async def unfinished(self, *, now: float, limit: int = 10_000) -> list[RunHead]:
+        """What an engine has to take up at start: pending, running, waiting for a slot or a finished child,
+        or parked with a `wake_at` that has come. Parked runs are not among them."""
+        ...
+
+    async def due(self, now: float, limit: int = 1000) -> tuple[list[str], float | None]:
+        """Parked runs whose `wake_at` has come, and the next `wake_at` after now."""
+        ...
+
+    async def waiting(
+        self, on: WaitingOn, ref: str, *, key: str | None = None, tenant: str = "default"
+    ) -> list[tuple[str, Wait]]:
+        """Steps that wait. `signal`: `ref` is a signal type, patterns are matched; otherwise it is compared.
+        With a `key` only those that wait for this key, or for any."""
+        ...
+
+    async def last_completed(self, workflow: str, tenant: str = "default") -> str | None:
+        """Id of the last completed run of a workflow."""
+        ...
+
+
+class Publication(Struct, frozen=True):
+    """What became of an attempt to publish."""
+
+    signal: Signal
+    """As stored; the earlier one when the key was seen before."""
+    duplicate: bool = False
+
+
+class Signals(Protocol):
+    """Signals, their results and their routing state."""
+
+    async def publish(self, signal: Signal) -> Publication:
+        """Store a signal as new, or find the earlier one with its key. A vote (`fleet.approval.vote`) inserts
+        its vote row in the same transaction; raises `Refused` when that person has decided already or the
+        approval is closed."""
+        ...
+
+    async def unrouted(self, limit: int = 1000) -> list[Signal]:
+        """Signals nobody has routed yet, oldest first."""
+        ...
+
+    async def close(self, signal: str, results: Iterable[Result] = ()) -> None:
+        """Mark a signal routed, with results that belong to no run's append."""
+        ...
+
+    async def get(self, signal: str) -> Signal | None: ...
+
+    async def results(self, signal: str) -> tuple[bool, list[Result]]:
+        """Whether it is routed, and what came of it so far."""
+        ...
+
+    async def list(
+        self, query: Query, page: Page, *, now: float, tenant: str = "default"
+    ) -> tuple[list[Signal], str]: ...
+
+
+class Approval(Struct, frozen=True, kw_only=True):
+    """An approval as the inbox shows it."""
+
+    id: str
+    tenant: str
+    run: str
+    path: str
+    workflow: str
+    status: Literal["pending", "approved", "rejected", "failed", "withdrawn"]
+    digest: str
+    message: str
+    requested_at: float
+    show: Any = None
+    approvers: tuple[str, ...] = ()
+    quorum: int = 1
+    form: dict[str, Any] = {}
+    until: float | None = None
+    on_timeout: str = "reject"
+    level: int = 0
+    decided_at: float | None = None
+    reason: str = ""
+
+
+class Vote(Struct, frozen=True, kw_only=True):
+    """One person's decision; at most one per approval, level and person."""
+
+    approval: str
+    by: str
+    decision: Literal["approved", "rejected"]
+    at: float
+    level: int = 0
+    comment: str = ""
+    values: dict[str, Any] = {}
+    via: str = ""
+
+
+class Approvals(Protocol):
+    """The approvals projection and the votes."""
+
+    async def get(self, approval: str) -> Approval | None: ...
+
+    async def find(self, text: str, tenant: str = "default") -> list[str]: ...
+
+    async def votes(self, approval: str) -> list[Vote]: ...
+
+    async def list(
+        self, query: Query, page: Page, *, now: float, tenant: str = "default"
+    ) -> tuple[list[Approval], str]: ...

@@ -1,0 +1,139 @@
+"""A whole store, and its smaller parts: plans and workflows, large values, claims, step logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+from fleetprompt.engine.core.plan import Plan
+from fleetprompt.engine.ports.journal import Holder, Journal
+from fleetprompt.engine.ports.lists import Approvals, Runs, Signals
+
+
+class Workflow(Struct, frozen=True, kw_only=True):
+    """A workflow that the store knows: its current plan and its status."""
+
+    name: str
+    tenant: str
+    status: Literal["draft", "active", "paused", "archived"]
+    plan: str
+    file: str = ""
+    updated_at: float = 0.0
+    max_runs: int | None = None
+
+
+class Catalog(Protocol):
+    """Plans by digest, and workflows by name."""
+
+    async def put(self, plan: Plan, *, source: str, tenant: str = "default") -> str:
+        """Keep a plan and the YAML it came from; returns its digest. Idempotent."""
+        ...
+
+    async def plan(self, digest: str) -> Plan | None: ...
+
+    async def source(self, digest: str) -> str | None:
+        """The YAML text kept with a plan."""
+        ...
+
+    async def set_workflow(self, workflow: Workflow) -> None: ...
+
+    async def workflow(self, name: str, tenant: str = "default") -> Workflow | None: ...
+
+    async def workflows(self, tenant: str = "default") -> list[Workflow]: ...
+
+
+class Blobs(Protocol):
+    """Large values by tenant and digest. They are written by `Append.blobs`."""
+
+    async def get(self, digest: str, tenant: str = "default") -> bytes | None: ...
+
+    async def put(self, digest: str, data: bytes, tenant: str = "default") -> None: ...
+
+
+class Claims(Protocol):
+    """Who holds what across runs. Taken and released by `Append` only."""
+
+    async def holders(self, scope: str, tenant: str = "default") -> list[Holder]: ...
+
+
+class LogLine(Struct, frozen=True, kw_only=True):
+    """One line of a step's log."""
+
+    at: float
+    level: Literal["debug", "info", "warning", "error", "stdout", "stderr"]
+    text: str
+    data: Any = None
+    path: str = ""
+    attempt: int = 1
+    line: int = 0
+    """Number within (run, path, attempt), from 1; 0 until stored."""
+
+
+class Logs(Protocol):
+    """Chunked step logs, beside the journal, with a retention of their own."""
+
+    def write(self, run: str, lines: Sequence[LogLine], tenant: str = "default") -> None:
+        """Queue lines; they are stored within a second, in order, and before `flush` returns. A step's log is
+        capped: what is over the cap is dropped and counted in a last line."""
+        ...
+
+    async def flush(self) -> None: ...
+
+    async def read(
+        self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
+    ) -> tuple[list[LogLine], int]:
+        """Lines of a run (or of one step) and the cursor after the last one."""
+        ...
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """What `db check` finds."""
+
+    ok: bool
+    schema: str
+    problems: tuple[str, ...] = ()
+    counts: Mapping[str, int] = {}
+    bytes: int = 0
+
+
+class Store(Protocol):
+    """Everything durable. Every part speaks about one and the same database."""
+
+    @property
+    def journal(self) -> Journal: ...
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def signals(self) -> Signals: ...
+    @property
+    def approvals(self) -> Approvals: ...
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def blobs(self) -> Blobs: ...
+    @property
+    def claims(self) -> Claims: ...
+    @property
+    def logs(self) -> Logs: ...
+
+    async def open(self) -> None:
+        """Connect, create or upgrade the schema. Raises `StoreUnavailable` (locked, read-only, newer schema …)."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is queued and disconnect."""
+        ...
+
+    async def changed(self, token: int) -> int:
+        """A number that differs from `token` once another process has written."""
+        ...
+
+    async def prune(
+        self, *, before: float, logs_before: float | None = None, tenant: str = "default"
+    ) -> dict[str, int]:
+        """Delete finished runs that ended before that time with all that is theirs; counts by table."""
+        ...
+
+    async def check(self) -> Health: ...
