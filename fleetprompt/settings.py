@@ -88,10 +88,11 @@ def _from_file(root: Path) -> dict[str, Any]:
     path = root / FILE
     if not path.is_file():
         return {}
+    from fleetprompt.client.files import shown
     from fleetprompt.engine.definition.problems import InvalidFile, Problem, ProblemCode, did_you_mean
     from fleetprompt.toml import TomlFile
 
-    file = TomlFile(path, str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path))
+    file = TomlFile(path, shown(path))
     known = {field.name: field.type for field in fields(Settings)}
     problems: list[Problem] = []
     for key, value in file.values.items():

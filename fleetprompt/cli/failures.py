@@ -11,7 +11,7 @@ from typing import Any
 
 from fleetprompt.cli.terminal import Terminal, is_terminal
 from fleetprompt.client.definitions import InvalidFile, inert, render
-from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.errors import FleetError, Refused
 
 USAGE = 2
 CRASHED = 70
@@ -29,9 +29,8 @@ def explain(error: BaseException, arguments: Sequence[str]) -> int:
         return _usage(error)
     if type(error).__name__ == "Abort":
         return 130
-    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-        sys.stderr.write(f"fleet: the output cannot be written: {(error.strerror or '').lower()}\n")
-        return UNWRITTEN
+    if isinstance(error, OSError) and (code := _surroundings(error)):
+        return code
     return _crash(error, arguments)
 
 
@@ -41,6 +40,21 @@ def leaf(error: BaseException) -> BaseException:
         known = [found for found in error.exceptions if isinstance(found, FleetError)]
         error = known[0] if known else error.exceptions[0]
     return error
+
+
+def _surroundings(error: OSError) -> int:
+    """What is wrong with where we are, and not with us; 0 for anything else."""
+    match error:
+        case OSError(filename=None, errno=errno.ENOSPC | errno.EDQUOT | errno.EIO):
+            sys.stderr.write(f"fleet: the output cannot be written: {os.strerror(error.errno or 0).lower()}\n")
+            return UNWRITTEN
+        case PermissionError(filename=str() as file):
+            hint = "check who owns it, and the folders above it"
+            return _expected(Refused("permission denied", where=file, hint=hint))
+        case FileNotFoundError(filename=None):
+            return _expected(Refused("the folder you are in is gone", hint="go to another, or give one with -C DIR"))
+        case _:
+            return 0
 
 
 def _expected(error: FleetError) -> int:

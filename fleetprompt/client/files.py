@@ -76,7 +76,7 @@ def shown(path: Path | str) -> str:
     """The path as people would write it from here."""
     try:
         return str(Path(path).relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # It lies elsewhere, or the folder we are in is gone.
         return str(path)
 
 

@@ -108,8 +108,9 @@ def make_state(state: Path) -> None:
         if not ignore.exists():
             ignore.write_text("*\n")
     except OSError as error:
-        hint = "check who owns the folder, and the space on its disk"
-        raise StoreUnavailable(f"the state cannot be kept: {error.strerror}", where=str(state), hint=hint) from error
+        said = "it is not a folder" if isinstance(error, FileExistsError) else (error.strerror or str(error)).lower()
+        hint = "check who owns it and the folder above it, and the space on the disk"
+        raise StoreUnavailable(f"the state cannot be kept: {said}", where=str(state), hint=hint) from error
 
 
 async def open_console(

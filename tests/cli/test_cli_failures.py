@@ -46,6 +46,21 @@ def test_a_bug_is_one_line_and_a_log(fleet: Fleet, monkeypatch: pytest.MonkeyPat
     assert "secret-word" not in text
 
 
+@pytest.mark.parametrize("command", ["runs", "init", "doctor"])
+def test_a_folder_that_is_gone_is_said_so(fleet: Fleet, command: str) -> None:
+    gone = fleet.root / "gone"
+    script = f"mkdir {gone}; cd {gone}; rmdir {gone}; {sys.executable} -m fleetprompt.cli {command}"
+    done = subprocess.run(["sh", "-c", script], env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "fleet: the folder you are in is gone\n  hint: go to another, or give one with -C DIR\n"
+
+
+def test_what_may_not_be_read_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(PermissionError(13, "Permission denied", "x/y"), []) == 2
+    hint = "check who owns it, and the folders above it"
+    assert capsys.readouterr().err == f"fleet: permission denied\n  in x/y\n  hint: {hint}\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
 def test_an_engine_log_on_a_full_disk_shows_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "engine.log").symlink_to("/dev/full")
@@ -96,7 +111,8 @@ def test_a_run_that_becomes_held_is_not_waited_for(fleet: Fleet) -> None:
         assert said.json[0]["error"]["code"] == "INTERNAL"
         assert "damaged at fact 2" in said.json[0]["error"]["message"]
     fleet.ok("run", "quick.yaml")
-    (fleet.root / ".fleet/fleet.db").unlink()
+    for file in (fleet.root / ".fleet").glob("fleet.db*"):
+        file.unlink()
     said = fleet("run", "parent.yaml")
     assert said.code == 1
     assert f"run {fleet.runs('wf:spoiled')[0]['id'][-8:]} is held" in said.err
