@@ -229,7 +229,7 @@ def escalating(**more: Any) -> dict[str, Any]:
 
 
 def test_an_approval_escalates_once_to_others_and_votes_start_again() -> None:
-    play = Play(plan(ask("g", quorum=2, show={"n": 1}, **escalating())))
+    play = Play(plan(ask("g", quorum=2, show={"n": 1}, **escalating(approvers=["ana", "bo"]))))
     play.vote("g", "ana")
     play.tick(60)
     first, second = play.of(ApprovalRequested)

@@ -91,6 +91,14 @@ def test_approvers_that_are_computed_to_be_nobody_are_not_everybody(value: Any) 
     assert error_of(ask("g", approvers=[X]), value).message.startswith("`approvers`: ")
 
 
+def test_a_computed_quorum_that_nobody_can_reach() -> None:
+    error = error_of(ask("g", approvers=["ana", "user:ana", "bo"], quorum=X), 3)
+    assert error.message == "`quorum`: 3 approvals can never come from 2 people"
+    play = Play(plan(ask("g", quorum=X, **ESCALATED, escalate={"to": ["bo"]})), {"x": 2})
+    play.tick(10)
+    assert "`escalate.to`: 2 approvals can never come from 1 person" in play.run.error.message
+
+
 def test_an_escalation_that_cannot_be_computed_rejects_and_says_why() -> None:
     play = Play(plan(ask("g", **ESCALATED, escalate={"to": ["bo"], "timeout": X})), {"x": "soon"})
     play.tick(10)

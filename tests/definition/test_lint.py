@@ -294,6 +294,21 @@ BAD = {
         "bad-secret",
         "",
     ),
+    "time limit of a step without time": (
+        steps("{id: a, type: delay, for: 1h, ▸timeout: 5s}"),
+        "unknown-key",
+        "for steps that do outside work, and for blocks",
+    ),
+    "repeat of a step without work": (
+        steps("{id: a, type: emit, signal: x, ▸repeat: never}"),
+        "unknown-key",
+        "outside",
+    ),
+    "pool of a block": (
+        steps("{id: a, type: loop, over: '[1]', ▸pool: x, steps: [{id: b, type: delay, for: 1s}]}"),
+        "unknown-key",
+        "outside",
+    ),
     "poll of a step without work": (
         steps("{id: a, type: stop, ▸poll: {until: result}}"),
         "unknown-key",

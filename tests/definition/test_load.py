@@ -270,6 +270,14 @@ BAD = {
         "bad-value",
         "",
     ),
+    "more approvals than people to escalate to": (
+        one(
+            "▸{id: a, type: approval, message: x, approvers: [ana, bo], quorum: 2, timeout: 1h,"
+            " on_timeout: escalate, escalate: {to: [cy, user:cy]}}"
+        ),
+        "bad-value",
+        "",
+    ),
     "an input's default": (
         head("inputs: {n: ▸{type: integer, default: '1'}}"),
         "bad-value",

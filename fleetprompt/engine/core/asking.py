@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from fleetprompt.engine.core.codec import digest, mapping
-from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.errors import FleetError, InvalidInput
 from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, Blob
 from fleetprompt.engine.core.keys import approval_id
-from fleetprompt.engine.core.rendered import Secrets, loaded, people, quorum, render_config, timeout
+from fleetprompt.engine.core.rendered import Secrets, loaded, people, quorum, quorum_problem, render_config, timeout
 from fleetprompt.engine.core.state import Run, Step
 
 
@@ -55,6 +55,8 @@ def ask(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -
 
 def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
     seconds = timeout(config)
+    approvers, wanted = people(config, "approvers"), quorum(config)
+    _check_quorum(wanted, approvers, "/quorum")
     return ApprovalRequested(
         at=at,
         path=step.path,
@@ -62,12 +64,18 @@ def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: i
         digest="",
         message=str(config.get("message") or f"Approve {step.path}?"),
         show=config.get("show"),
-        approvers=people(config, "approvers"),
-        quorum=quorum(config),
+        approvers=approvers,
+        quorum=wanted,
         form=config.get("form") or {},
         until=at + seconds if seconds is not None else None,
         on_timeout=str(config.get("on_timeout") or "reject"),
     )
+
+
+def _check_quorum(wanted: int, approvers: tuple[str, ...], where: str) -> None:
+    problem = quorum_problem(wanted, approvers)
+    if problem:
+        raise InvalidInput(problem, where=where, hint="name more people, or a group")
 
 
 def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
@@ -81,6 +89,8 @@ def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
     if gate.level >= 1 or not steps:
         return None
     seconds = timeout(steps, "/escalate")
+    approvers = people(steps, "to", "/escalate")
+    _check_quorum(gate.quorum, approvers, "/escalate/to")
     executed = loaded(run, gate.input) if isinstance(gate.input, Blob) else gate.input
     request = ApprovalRequested(
         at=at,
@@ -89,7 +99,7 @@ def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
         digest=gate.digest,
         message=gate.message,
         show=_shown(step, config, executed),
-        approvers=people(steps, "to", "/escalate"),
+        approvers=approvers,
         quorum=gate.quorum,
         form=gate.form,
         until=at + seconds if seconds is not None else None,

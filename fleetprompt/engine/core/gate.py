@@ -94,7 +94,7 @@ def _field_problem(name: str, spec: dict[str, Any], value: Any) -> str:
             return f"`{name}` cannot be this text: {problem}"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if spec.get("minimum") is not None and value < spec["minimum"]:
-            return f"`{name}` must be at least {spec['minimum']}"
+            return f"`{name}` must be at least {spec['minimum']:g}"
         if spec.get("maximum") is not None and value > spec["maximum"]:
-            return f"`{name}` must be at most {spec['maximum']}"
+            return f"`{name}` must be at most {spec['maximum']:g}"
     return ""

@@ -7,7 +7,7 @@ which field it is (`where`, a JSON pointer) and what it was given.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fleetprompt.engine.core.codec import items
@@ -77,6 +77,14 @@ def quorum(config: dict[str, Any]) -> int:
 def people(config: dict[str, Any], key: str, within: str = "") -> tuple[str, ...]:
     """Who is asked; empty when everybody may answer. An entry that is computed can be a list."""
     return _read(config, key, within, _people) if config.get(key) is not None else ()
+
+
+def quorum_problem(wanted: int, approvers: Sequence[str]) -> str:
+    """Why these can never be as many as must approve; empty when they can, as everybody and every group may."""
+    if not approvers or any(who.startswith("group:") for who in approvers):
+        return ""
+    known = len({who.removeprefix("user:") for who in approvers})
+    return f"{wanted} approvals can never come from {known} {'person' if known == 1 else 'people'}" * (wanted > known)
 
 
 def sent_type(config: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from fleetprompt.engine.definition.order import Unreachable, graph
 from fleetprompt.engine.definition.outline import Outline, Site, mapping, sequence
 from fleetprompt.engine.definition.problems import Problem, ProblemCode, did_you_mean
 from fleetprompt.engine.definition.references import References
-from fleetprompt.engine.definition.step import MAX_STEPS
+from fleetprompt.engine.definition.step import MAX_STEPS, own_fields
 
 MAX_NESTING = 20
 """How deep steps may stand inside other steps."""
@@ -170,16 +170,23 @@ def trigger_inputs(subject: Subject) -> Iterator[Problem]:
                 yield subject.document.problem(pointer, ProblemCode.UNKNOWN_REFERENCE, message, hint, on="key")
 
 
+_TIMELESS = frozenset({"delay", "transform", "emit", "stop"})
+"""Kinds of steps that have no time to be limited."""
+
+
 def meaningless(subject: Subject) -> Iterator[Problem]:
-    """Fields that only make sense where outside work is done."""
+    """Fields that only make sense where outside work is done, or where something takes time."""
     for site in subject.outline.sites:
         if site.type is None:
             continue
         kind = site.type.kind
-        for key in ("poll", "reconcile"):
-            if key in site.raw and kind != "effect":
+        wrong = [] if kind == "effect" else [key for key in ("poll", "reconcile", "repeat", "pool") if key in site.raw]
+        if kind in _TIMELESS and "timeout" in site.raw:
+            wrong.append("timeout")
+        for key in wrong:
+            if key not in own_fields(site.type):
                 message = f"`{key}` has no meaning for a step of type `{site.raw['type']}`"
-                hint = "it is for steps that do outside work"
+                hint = "it is for steps that do outside work" + (", and for blocks" if key == "timeout" else "")
                 yield subject.document.problem((*site.pointer, key), ProblemCode.UNKNOWN_KEY, message, hint, on="key")
         if "approval" in site.raw and kind == "approval":
             message = "an approval is not itself approved"

@@ -26,7 +26,7 @@ from fleetprompt.engine.core.errors import Code
 from fleetprompt.engine.core.expr_pattern import compile_pattern
 from fleetprompt.engine.core.expr_values import Refusal
 from fleetprompt.engine.core.plan import Concurrency, Guardrails, Poll, Retry
-from fleetprompt.engine.core.rendered import MAX_APPROVERS, MAX_QUORUM
+from fleetprompt.engine.core.rendered import MAX_APPROVERS, MAX_QUORUM, quorum_problem
 from fleetprompt.engine.definition.fields import (
     RENDERED,
     Sees,
@@ -283,7 +283,8 @@ class Asking(Part):
     show: Any = None
     """Value that is shown with the question. What is shown is what the approval is bound to."""
     approvers: Approvers = []
-    """Who may decide; empty means every operator with the right to approve."""
+    """Who may decide: `user:ana` or `group:oncall`, and where an expression stands for one, also a list of them; empty
+    means every operator with the right to approve."""
     quorum: Templated[Annotated[int, Field(ge=1, le=MAX_QUORUM)]] = 1
     """How many different people must approve. One rejection rejects."""
     timeout: Templated[DurationField] | None = None
@@ -307,10 +308,12 @@ class Asking(Part):
         unfilled = next((name for name, field in self.form.items() if field.required and field.default is None), "")
         if unfilled and "approve" in policies:
             raise wrong(f"nobody fills in `{unfilled}` when time approves", "give it a `default`")
-        people = [who for who in self.approvers if not who.startswith("group:") and "${{" not in who]
         quorum: Any = self.quorum
-        if people and len(people) == len(self.approvers) and isinstance(quorum, int) and quorum > len(people):
-            raise wrong(f"{quorum} approvals can never come from {len(people)} people")
+        for approvers in (self.approvers, self.escalate.to if self.escalate else []):
+            if isinstance(quorum, int) and not any("${{" in who for who in approvers):
+                problem = quorum_problem(quorum, approvers)
+                if problem:
+                    raise wrong(problem, "name more people, or a group")
         return self
 
 

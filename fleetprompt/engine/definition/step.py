@@ -220,7 +220,7 @@ class StepModel(Part):
     retry: RetryField | None = None
     """Tries after a definite failure."""
     timeout: DurationField | None = None
-    """Active time per attempt, waiting excluded."""
+    """Active time per attempt, waiting excluded; of steps that do outside work, and of blocks."""
     repeat: Repeat | None = None
     """Whether the step may be performed again when nobody knows if it took effect."""
     on_error: Literal["fail", "continue"] = "fail"
