@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from world import World, check_end, check_run, tell
+from world import Scenario, World, check_end, check_run, tell
 
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, StoreUnavailable
@@ -80,6 +80,20 @@ def test_an_outcome_that_the_journal_did_not_take_is_not_lost_and_the_effect_not
         assert len(world.deeds.calls) == 2
 
     check_end(tell(story, LINE))
+
+
+def test_no_effect_begins_before_its_intent_is_durable_though_its_place_was_the_last() -> None:
+    """The place that a refused start held is given back, and wakes the run itself: what it decides then has to wait."""
+
+    async def story(world: World, engine: Engine) -> None:
+        world.write_fault = once(Conflict("somebody else was first"), records("StepStarted", "b"))
+        world.commit_time = lambda: 5.0
+        await world.start("line")
+        assert await world.over() == ["completed"]
+        assert world.deeds.unpromised == []
+
+    world = World(Scenario("story", [LINE], [], limits=Limits(pools={"python": 1})))
+    check_end(tell(story, LINE, world=world))
 
 
 def test_outcomes_that_arrive_while_an_append_is_refused_are_kept_too() -> None:

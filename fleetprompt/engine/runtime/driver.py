@@ -347,14 +347,16 @@ class Driver:
                 step = pending.get(key[0])
                 if step is None or (step.path, step.attempt, step.status == "in_doubt") != key:
                     tasks.pop(key).cancel()
-        if self.places:
-            for path in [path for path in self.places if path not in pending]:
-                self.places.pop(path).give()
         if len(tasks) != len(pending):
             for step in pending.values():
                 key = (step.path, step.attempt, step.status == "in_doubt")
                 if key not in tasks:
                     tasks[key] = self.engine.performer.start(self, step)
+        # Last: a place given back may wake this very run, and what is decided then is not durable yet.
+        if self.places:
+            given = [self.places.pop(path) for path in [path for path in self.places if path not in pending]]
+            for pool in given:
+                pool.give()
 
     def done_with(self, ask: Ask) -> None:
         """An effect is over: its outcome goes into the inbox.
