@@ -96,6 +96,24 @@ def test_no_effect_begins_before_its_intent_is_durable_though_its_place_was_the_
     check_end(tell(story, LINE, world=world))
 
 
+def test_a_large_input_is_waited_for_while_the_store_cannot_be_read() -> None:
+    async def story(world: World, engine: Engine) -> None:
+        back = world.now() + 30
+        world.read_fault = lambda what: (
+            StoreUnavailable("database is locked") if world.now() < back and what == "blobs.get" else None
+        )
+        await world.start("large")
+        assert await world.over() == ["completed"]
+
+    file = """
+name: large
+steps:
+  - {id: a, type: python, call: "world:act", with: {size: 70000}}
+  - {id: b, type: python, call: "world:act", with: {value: "${{ steps.a.output }}"}}
+"""
+    check_end(tell(story, file))
+
+
 def test_outcomes_that_arrive_while_an_append_is_refused_are_kept_too() -> None:
     async def story(world: World, engine: Engine) -> None:
         world.write_fault = once(Conflict("somebody else was first"), records("StepSucceeded", "both.x1"))

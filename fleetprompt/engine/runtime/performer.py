@@ -144,7 +144,8 @@ class Performer:
                 cast("Pool", pool).give()
 
     async def _hydrate(self, digest: str, tenant: str) -> Any:
-        data = await self._engine.store.blobs.get(digest, tenant)
+        blobs = self._engine.store.blobs
+        data = await self._engine.patient(f"blob {digest[:12]}", lambda: blobs.get(digest, tenant))
         if data is None:
             raise FleetError(f"the input of this step is gone (blob {digest[:12]})", hint="it was pruned")
         return decoded(digest, data)
