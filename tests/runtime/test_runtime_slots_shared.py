@@ -198,3 +198,18 @@ def test_groups_that_nobody_holds_or_wants_are_forgotten(monkeypatch: Any) -> No
         assert len(engine.slots._sections) <= 5
 
     check_end(tell(story, file))
+
+
+def test_what_is_given_back_while_the_holders_are_read_is_noticed() -> None:
+    """The answer that is on its way knows nothing of it."""
+
+    async def story(world: World, engine: Engine) -> None:
+        holders = held_elsewhere(world)
+        world.read_time = lambda what: 5.0 if what == "claims.holders" else 0.0
+        await start(world, "grouped", "run-0")
+        await asyncio.sleep(1)
+        del holders[FOREIGN]
+        await engine.others_wrote()
+        assert await world.over() == ["completed"]
+
+    check_end(tell(story, GROUP))

@@ -220,11 +220,14 @@ class Slots:
     def others_wrote(self) -> None:
         """Another process has written to the store: what it may have given back is asked for again.
 
-        One query for each scope that somebody here waits for and that a run holds which is not live here.
+        One query for each scope that somebody here waits for and that a run holds which is not live here. What is
+        being read at the moment may be from before: it is read once more.
         """
         live = self._engine.live
         for section in self._sections.values():
-            if any(request.live for _, request in section.queue) and any(run not in live for run, _ in section.holders):
+            if not any(request.live for _, request in section.queue):
+                continue
+            if not section.loaded or any(run not in live for run, _ in section.holders):
                 section.asked += 1
                 self._load()
 
