@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import ME, attached, embedded, place_at, start_of
+from client_kit import ME, attached, embedded, place_at, start_of
 
 from fleetprompt.client import consoles
 from fleetprompt.client.consoles import ENDED, SILENT, AttachedConsole

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from project import ME, attached, embedded, place_at
+from client_kit import ME, attached, embedded, place_at
 
 from fleetprompt.client.diagnosis import diagnose
 from fleetprompt.client.opening import Place, make_state, open_console, open_store

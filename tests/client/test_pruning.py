@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from project import embedded, place_at, start_of
+from client_kit import embedded, place_at, start_of
 
 from fleetprompt.client.database import prune
 from fleetprompt.engine.runtime.lock import EngineIsRunning, engine_holder

@@ -99,13 +99,13 @@ async def test_what_another_engine_gives_back_is_granted_when_this_one_hears_of_
         await engine.workflows.register(loaded.plan, source=loaded.source)
         return engine
 
-    async def soon(status: str) -> None:
+    async def soon(run: str, status: str) -> None:
         for _ in range(2_000):
-            head = await there.store.runs.get("second")
+            head = await there.store.runs.get(run)
             if head is not None and f"{head.status} {head.waiting_on or ''}".strip() == status:
                 return
             await asyncio.sleep(0.005)
-        raise AssertionError(f"the second run is not {status}")
+        raise AssertionError(f"{run} is not {status}")
 
     def signal(type_: str, id_: str, data: Any = None) -> Signal:
         return Signal(id=id_, type=type_, source="t", at=0.0, data=data)
@@ -113,15 +113,16 @@ async def test_what_another_engine_gives_back_is_granted_when_this_one_hears_of_
     here, there = await engine_on(tmp_path / "s.db"), await engine_on(tmp_path / "s.db")
     try:
         await here.bus.submit(signal(types.START, "first", {"workflow": "waits"}))
+        await soon("first", "waiting signal")
         token = await there.store.changed(0)
         await there.bus.submit(signal(types.START, "second", {"workflow": "waits"}))
-        await soon("pending")
+        await soon("second", "pending")
         assert there.slots.waiting == 1
         await here.bus.publish(signal("go", "go"))
         assert (await here.wait("first")).status == "completed"
         assert await there.store.changed(token) != token
         await there.others_wrote()
-        await soon("waiting signal")
+        await soon("second", "waiting signal")
     finally:
         await here.close()
         await there.close()
