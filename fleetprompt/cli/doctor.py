@@ -111,9 +111,13 @@ def _print(front: Front, found: list[Finding]) -> None:
     from rich.text import Text
 
     from fleetprompt.cli.render import plain
+    from fleetprompt.cli.table import wrapped
 
+    terminal = front.terminal
     for one in found:
         line = Text(f"{one.status:<4} ", style=STYLES[one.status]).append(f"{one.what:<9} ", style="bold")
-        front.terminal.print(line.append_text(plain(one.text)))
+        lines = [line.append_text(plain(one.text))]
         if one.remedy:
-            front.terminal.print(Text("     remedy:   ", style="cyan").append_text(plain(one.remedy)))
+            lines.append(Text("     remedy:   ", style="cyan").append_text(plain(one.remedy)))
+        for line in lines:
+            terminal.print(*(wrapped(line, terminal.out) if terminal.width else [line]))

@@ -51,6 +51,8 @@ async def _logs_of(
     path = step or None
     objects: list[dict[str, Any]] = []
     lines, cursor = await console.logs(run, path=path, limit=BATCH if tail is None else tail, tail=tail is not None)
+    if step and not lines:
+        await _require_step(console, run, step)
     while lines:
         for line in lines:
             if json and not follow:
@@ -64,6 +66,19 @@ async def _logs_of(
         front.terminal.json(objects)
     if follow:
         await _follow(front, console, run, path, json, cursor)
+
+
+async def _require_step(console: Console, run: str, path: str) -> None:
+    """Raises `NotFound` for a step that the run does not have."""
+    from fleetprompt.cli.show import load_tree
+    from fleetprompt.cli.wording import short
+    from fleetprompt.client.definitions import did_you_mean
+    from fleetprompt.engine.core.errors import NotFound
+
+    steps = (await load_tree(console, await console.run(run))).run.steps
+    if path not in steps:
+        hint = did_you_mean(path, steps) or f"`fleet show {short(run)}` lists them"
+        raise NotFound(f"run {short(run)} has no step {path}", hint=hint)
 
 
 async def _follow(front: Front, console: Console, run: str, path: str | None, json: bool, cursor: int) -> None:

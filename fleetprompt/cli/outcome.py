@@ -109,19 +109,21 @@ def result_lines(tree: Tree, output: Any = None) -> list[Text]:
     return lines
 
 
-def next_lines(tree: Tree, *, embedded: bool) -> list[Text]:
-    """What can be done about a run that is not over, or went wrong."""
+def next_lines(tree: Tree, *, embedded: bool, shown: bool = False) -> list[Text]:
+    """What can be done about a run that is not over, or went wrong; `shown` when somebody looks at it already."""
     run = tree.run
     id_ = short(tree.id)
     if run.ended:
         if run.status == "completed":
             return []
-        return _commands(("look", f"fleet show {id_}"), ("try again", f"fleet retry {id_} && fleet recover"))
+        look = () if shown else (("look", f"fleet show {id_}"),)
+        return _commands(*look, ("try again", f"fleet retry {id_} && fleet recover"))
     commands = [(f"decide about {step.path}", f"fleet approve {step.gate.id}") for step in tree.asking() if step.gate]
     commands += [(f"answer for {step.path}", f"fleet show {id_}") for step in tree.doubtful()]
     if run.paused:
         commands.append(("resume", f"fleet resume {id_}"))
-    commands.append(("go on", f"fleet recover {id_}") if embedded else ("look", f"fleet show {id_}"))
+    if embedded or not shown:
+        commands.append(("go on", f"fleet recover {id_}") if embedded else ("look", f"fleet show {id_}"))
     return _commands(*commands)
 
 

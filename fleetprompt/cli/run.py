@@ -185,10 +185,10 @@ async def _recover(front: Front, names: list[str], manner: Manner) -> int:
 
 
 async def _carried_out(console: EmbeddedConsole | AttachedConsole) -> tuple[list[str], list[str]]:
-    """What came of the signals that were recorded: runs that are over by now, and words about those refused."""
+    """What came of the signals that were recorded: the runs that heard them, and words about those refused."""
     from fleetprompt.cli.wording import short
 
-    over: list[str] = []
+    touched: list[str] = []
     refused: list[str] = []
     for id_ in console.taken_up.signals:
         signal, _, results = await console.signal(id_)
@@ -196,22 +196,24 @@ async def _carried_out(console: EmbeddedConsole | AttachedConsole) -> tuple[list
             if result.status == "refused":
                 about = short(result.run or signal.subject or id_)
                 refused.append(f"{signal.type} {about} by {signal.by} was refused: {result.reason}")
-            elif result.run and (await console.run(result.run)).finished_at is not None:
-                over.append(result.run)
-    return over, refused
+            elif result.run:
+                touched.append(result.run)
+    return touched, refused
 
 
-async def _going_on(console: EmbeddedConsole | AttachedConsole, over: list[str]) -> list[str]:
-    """Runs at the top of their family that go on now, or were over at once, the oldest first."""
+async def _going_on(console: EmbeddedConsole | AttachedConsole, touched: list[str]) -> list[str]:
+    """Runs at the top of their family that go on now, the oldest first; and those touched that are over already."""
     from fleetprompt.engine.ports import Page
 
-    found = dict.fromkeys((*console.taken_up.runs, *console.taken_up.corrupt, *over))
+    found = dict.fromkeys((*console.taken_up.runs, *console.taken_up.corrupt))
     heads, _ = await console.runs("status:pending,running", Page(limit=10_000, oldest_first=True))
     found |= dict.fromkeys(head.id for head in heads)
     known = {head.id: head for head in heads}
-    for run in found:
+    # After the list: what is over before it is read would be in neither.
+    for run in (*found, *touched):
         if run not in known:
             known[run] = await console.run(run)
+    found |= dict.fromkeys(run for run in touched if known[run].finished_at is not None)
     return [run for run in found if not known[run].parent or known[run].parent not in found]
 
 

@@ -107,7 +107,7 @@ async def _lines(
         lines += [Text(), *named_value("output", output, full=full)]
     if at is None:
         doubts = [line for step in tree.doubtful() for line in _doubt(tree, step)]
-        following = next_lines(tree, embedded=False) if run.ended or tree.asking() or run.paused else []
+        following = next_lines(tree, embedded=False, shown=True) if run.ended or tree.asking() or run.paused else []
         lines += [Text(), *doubts] if doubts else []
         lines += [Text(), *following] if following else []
     return lines

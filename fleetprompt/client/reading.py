@@ -28,6 +28,9 @@ from fleetprompt.engine.ports import (
     Workflow,
 )
 
+LONGEST = 80
+"""Characters of what was asked for that are repeated where there is no such thing."""
+
 
 class Reading:
     """Lists and looks."""
@@ -144,7 +147,7 @@ class Reading:
 
 def _one(ids: list[str], text: str, what: str, hint: str) -> str:
     if not ids:
-        raise NotFound(f"there is no {what} {text}", hint=hint)
+        raise NotFound(f"there is no {what} {text if len(text) <= LONGEST else text[:LONGEST] + '…'}", hint=hint)
     if len(ids) > 1 and text not in ids:
         raise InvalidInput(f"{text} means several {what}s: {', '.join(ids[:5])}", hint="give more of the id")
     return text if text in ids else ids[0]

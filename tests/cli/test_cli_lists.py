@@ -219,3 +219,20 @@ def test_times_are_local_and_in_utc_on_request(lived_in: Fleet, monkeypatch: pyt
     hour = int(lived_in("facts", "last", "--json").json[0]["at"][11:13])
     assert int(utc.splitlines()[1].split()[1][:2]) == hour
     assert int(local.splitlines()[1].split()[1][:2]) == (hour + 9) % 24
+
+
+def test_a_step_that_a_run_does_not_have_is_said_so(fleet: Fleet) -> None:
+    fleet("run", "failing.yaml", "-q")
+    run = fleet.runs()[0]["id"][-8:]
+    for extra in ([], ["--json"], ["--follow"]):
+        said = fleet("logs", "last", "--step", "brokn", *extra)
+        assert said == (2, "", f"fleet: run {run} has no step brokn\n  hint: did you mean `broken`?\n")
+    assert fleet("logs", "last", "--step", "fine") == (0, "", "")
+
+
+def test_what_is_much_too_long_is_not_repeated(fleet: Fleet) -> None:
+    fleet.ok("run", "quick.yaml", "-q")
+    for command in ("show", "runs", "approve", "cancel"):
+        said = fleet(command, "x" * 5_000)
+        assert (said.code, said.out) == (2, "")
+        assert len(said.err) < 200, command

@@ -105,6 +105,8 @@ class Query(Struct, frozen=True):
         """The query itself; raises `InvalidInput` that shows every problem under its place when there are any."""
         if not self.problems:
             return self
+        if len(self.text) > MAX_QUERY:
+            raise InvalidInput(self.problems[0].message)
         lines = ["the filter cannot be understood", f"  {_one_line(self.text)}"]
         for problem in self.problems:
             carets = "^" * max(1, problem.end - problem.start)
