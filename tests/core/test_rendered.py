@@ -122,6 +122,18 @@ def test_what_is_listened_for_is_a_pattern(value: Any) -> None:
     assert error_of(listen("w", X), value).message.startswith("`signal`: a signal pattern is")
 
 
+@pytest.mark.parametrize("value", ["", None, [], {"a": 1}, "g" * 501])
+def test_a_critical_section_has_a_name(value: Any) -> None:
+    message = error_of(act("a", concurrency=Concurrency(X)), value).message
+    assert message.startswith("`concurrency.group`: the name of a group is text")
+
+
+@pytest.mark.parametrize(("value", "name"), [("g", "g"), (7, "7"), (True, "true")])
+def test_a_critical_section_is_named_by_its_value(value: Any, name: str) -> None:
+    play = Play(plan(act("a", concurrency=Concurrency(X))), {"x": value})
+    assert play.step("a").ref == f"group:{name}"
+
+
 # ---------------------------------------------------------------- which field it was
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 import textwrap
 import threading
@@ -145,6 +146,25 @@ async def test_two_folders_with_the_same_names_do_not_meet(make: Any, tmp_path: 
     assert hasattr(queue, "SimpleQueue"), "a folder's module hides nothing from the engine"
     assert "shared" not in sys.modules
     assert not list(tmp_path.rglob("__pycache__"))
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+async def test_a_folder_elsewhere_on_the_path_hides_none_of_the_workflow(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: bool
+) -> None:
+    """Neither has an `__init__.py`; of two such, the one that is nearer and holds code is meant."""
+    for place in ("elsewhere", "here"):
+        (tmp_path / place / "parts_of_it").mkdir(parents=True)
+        (tmp_path / place / "parts_of_it" / "one.py").write_text(f"def f():\n    return {place!r}\n")
+    (tmp_path / "data" / "parts_of_it").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
+    if loaded:
+        importlib.import_module("parts_of_it")
+    for place, found in (("here", "here"), ("data", "elsewhere")):
+        call = {"call": "parts_of_it.one:f"}
+        assert done(await make("python", call, directory=str(tmp_path / place)).perform()) == found
+    for name in [name for name in sys.modules if name.startswith("parts_of_it")]:
+        del sys.modules[name]
 
 
 @pytest.mark.usefixtures("no_wait")

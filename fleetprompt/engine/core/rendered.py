@@ -14,7 +14,8 @@ from fleetprompt.engine.core.codec import items
 from fleetprompt.engine.core.duration import parse_duration, parse_time
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.expr import NeedsValue, NotLoaded
-from fleetprompt.engine.core.expr_values import quote
+from fleetprompt.engine.core.expr_json import to_text
+from fleetprompt.engine.core.expr_values import Meter, quote
 from fleetprompt.engine.core.names import names, value_of
 from fleetprompt.engine.core.program import Compiled
 from fleetprompt.engine.core.signal import MAX_PATTERN, MAX_TYPE, PATTERN, RESERVED, TYPE
@@ -27,6 +28,7 @@ LAST_MOMENT = 253_402_300_799
 """The end of the year 9999, in seconds since 1970."""
 MAX_QUORUM = 50
 MAX_APPROVERS = 50
+MAX_GROUP = 500
 
 
 def render_config(run: Run, step: Step, compiled: Compiled, extra: dict[str, Any] | None = None) -> tuple[Any, Secrets]:
@@ -85,6 +87,13 @@ def quorum_problem(wanted: int, approvers: Sequence[str]) -> str:
         return ""
     known = len({who.removeprefix("user:") for who in approvers})
     return f"{wanted} approvals can never come from {known} {'person' if known == 1 else 'people'}" * (wanted > known)
+
+
+def group(value: Any) -> str:
+    """The name of a critical section."""
+    if isinstance(value, dict | list) or value is None or not 0 < len(text := to_text(value, Meter())) <= MAX_GROUP:
+        raise InvalidInput(f"the name of a group is text of 1 to {MAX_GROUP} characters: {_shown(value)}")
+    return text
 
 
 def sent_type(config: dict[str, Any]) -> str:

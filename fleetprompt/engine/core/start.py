@@ -8,7 +8,7 @@ import msgspec
 
 from fleetprompt.engine.core.asking import ask, ask_first
 from fleetprompt.engine.core.codec import canonical
-from fleetprompt.engine.core.errors import Failure, FleetError
+from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput
 from fleetprompt.engine.core.expr import ExpressionError, NeedsValue, NotLoaded
 from fleetprompt.engine.core.expr_values import Meter, Refusal, equal, kind
 from fleetprompt.engine.core.facts import (
@@ -25,7 +25,16 @@ from fleetprompt.engine.core.keys import child_id, signal_id
 from fleetprompt.engine.core.names import HYDRATE_BYTES, is_reference, seen
 from fleetprompt.engine.core.outcome import failed, holds, invalid, rendered, succeeded
 from fleetprompt.engine.core.plan import Kind
-from fleetprompt.engine.core.rendered import duration, heard_type, loaded, moment, render_config, sent_type, timeout
+from fleetprompt.engine.core.rendered import (
+    duration,
+    group,
+    heard_type,
+    loaded,
+    moment,
+    render_config,
+    sent_type,
+    timeout,
+)
 from fleetprompt.engine.core.state import Run, Step
 
 _LARGE_ITEMS = "the items are larger than 1 MiB: loop over references to them"
@@ -54,10 +63,10 @@ def after_gate(run: Run, step: Step, at: float) -> list[AnyFact]:
     if concurrency is None:
         return begin(run, step, at)
     try:
-        group = str(rendered(run, step, step.program.value(concurrency.group)))
-    except ExpressionError as error:
+        name = group(rendered(run, step, step.program.value(concurrency.group)))
+    except InvalidInput as error:
         return failed(run, step, at, invalid(step, "concurrency.group", error))
-    slot = Slot(f"group:{group}", concurrency.limit)
+    slot = Slot(f"group:{name}", concurrency.limit)
     if _is_inside(run, step, slot.scope):
         return begin(run, step, at)
     return [

@@ -26,7 +26,7 @@ from fleetprompt.engine.core.errors import Code
 from fleetprompt.engine.core.expr_pattern import compile_pattern
 from fleetprompt.engine.core.expr_values import Refusal
 from fleetprompt.engine.core.plan import Concurrency, Guardrails, Poll, Retry
-from fleetprompt.engine.core.rendered import MAX_APPROVERS, MAX_QUORUM, quorum_problem
+from fleetprompt.engine.core.rendered import MAX_APPROVERS, MAX_GROUP, MAX_QUORUM, quorum_problem
 from fleetprompt.engine.definition.fields import (
     RENDERED,
     Sees,
@@ -126,7 +126,7 @@ RetryField: TypeAlias = Annotated[RetryModel, short_form("max_attempts", _is_cou
 class ConcurrencyModel(Part):
     """A critical section across runs: at most `limit` holders of `group` at a time."""
 
-    group: str = Field(min_length=1, max_length=500)
+    group: str = Field(min_length=1, max_length=MAX_GROUP)
     """Name of the section; may hold expressions, such as `deploy-${{ inputs.service }}`."""
     limit: int = Field(1, ge=1, le=100_000)
     """How many holders there can be at a time."""

@@ -15,6 +15,7 @@ from fleetprompt.engine.core.fork import fork
 from fleetprompt.engine.core.inputs import bind_inputs
 from fleetprompt.engine.core.keys import child_key_root
 from fleetprompt.engine.core.program import Program, bind
+from fleetprompt.engine.core.rendered import group
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.runtime.driver import Driver
@@ -168,8 +169,8 @@ class Starter:
         slots: list[Slot] = []
         if program.concurrency is not None and plan.concurrency is not None:
             names = {"inputs": created.inputs, "run": {"id": created.run}, "trigger": created.trigger}
-            group = str(bind(program.concurrency, names))
-            slots.append(Slot(f"group:{group}", plan.concurrency.limit))
+            name = group(bind(program.concurrency, names))
+            slots.append(Slot(f"group:{name}", plan.concurrency.limit))
         if plan.max_runs is not None:
             slots.append(Slot(f"workflow:{plan.name}", plan.max_runs))
         if self._engine.max_runs is not None:

@@ -171,7 +171,8 @@ class _Package:
         if (self.root / f"{top}.py").is_file() or (self.root / top / "__init__.py").is_file():
             return True
         # Any folder could be a namespace package: `workflows/numpy/` with data in it must not hide numpy.
-        return (self.root / top).is_dir() and top not in sys.modules and importlib.util.find_spec(top) is None
+        folder = self.root / top
+        return folder.is_dir() and (not _is_installed(top) or (_is_namespace(top) and any(folder.rglob("*.py"))))
 
     def _import(
         self,
@@ -234,6 +235,16 @@ class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         module.__dict__["__builtins__"] = self._package.builtins
         super().exec_module(module)
+
+
+def _is_installed(top: str) -> bool:
+    return top in sys.modules or importlib.util.find_spec(top) is not None
+
+
+def _is_namespace(top: str) -> bool:
+    """Whether it is no more than a folder somewhere on the path, as good or as bad as the one beside the workflow."""
+    spec = sys.modules[top].__spec__ if top in sys.modules else importlib.util.find_spec(top)
+    return spec is not None and spec.origin is None and spec.submodule_search_locations is not None
 
 
 def _package_spec(name: str, folder: Path) -> ModuleSpec:
