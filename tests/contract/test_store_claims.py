@@ -58,6 +58,14 @@ async def test_a_refused_entry_keeps_what_it_would_have_released(store: Store) -
     assert await _held(store, "free") == [("r2", "a", 1)]
 
 
+async def test_a_refused_claim_of_a_run_that_another_tenant_has_is_a_conflict(store: Store) -> None:
+    """Whoever is behind the journal, or beside it, has to learn that first."""
+    await put(store, start("r1", takes=(take("full", 1),)))
+    await put(store, start("r2", takes=(take("full", 1),), tenant="b"))
+    with pytest.raises(Conflict):
+        await store.journal.append(start("r1", takes=(take("full", 1),), tenant="b"))
+
+
 async def test_releases_come_before_takes(store: Store) -> None:
     await put(store, start("r1", takes=(take("pool", 1, "a"),)))
     await put(store, entry("r1", 2, fact(3), releases=("a",), takes=(take("pool", 1, "b"),)))

@@ -14,6 +14,7 @@ from fleetprompt.engine.core.errors import FleetError, InvalidInput, StoreUnavai
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Append, Conflict, Effect
 from fleetprompt.engine.runtime.context import StepContext
+from fleetprompt.engine.runtime.driver import BASELESS
 from fleetprompt.engine.runtime.engine import Engine, Limits
 from fleetprompt.engine.runtime.message import Message
 
@@ -224,6 +225,32 @@ def test_a_run_whose_facts_cannot_be_stored_is_held_and_answers() -> None:
 
     world = tell(story, WAITS, LINE)
     assert any(where == "run run-0 is held" for _, where, _ in world.troubles)
+
+
+def test_a_run_whose_appends_conflict_with_nothing_is_held_and_says_so() -> None:
+    """Something in the database refuses its facts, and nobody else has written: to ask again would never end."""
+
+    async def story(world: World, engine: Engine) -> None:
+        await world.start("waits")
+        await world.until(lambda: world.waits("run-0", "signal"))
+        await world.start("line", "other")
+        tries: list[Append] = []
+
+        def refuse(entry: Append) -> FleetError | None:
+            if entry.run != "run-0":
+                return None
+            tries.append(entry)
+            return Conflict("its journal moved on", where=entry.run)
+
+        world.write_fault = refuse
+        answer = await world.send(types.PAUSE)
+        assert answer.status == "refused"
+        assert "journal moved on" in answer.reason
+        assert len(tries) == BASELESS
+        assert any("run-0 is held" in where for _, where, _ in engine.troubles)
+        assert await world.over("other") == ["completed"]
+
+    tell(story, WAITS, LINE)
 
 
 def test_a_command_that_was_taken_keeps_its_answer_when_another_needs_a_value_that_is_not_loaded() -> None:

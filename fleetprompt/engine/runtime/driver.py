@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
 """Pauses between attempts at what the store could not do."""
+BASELESS = 10
+"""Conflicts in a row that the journal does not bear out, before the run is held."""
 CLOSED = "the engine was closed before this was recorded"
 HELD = "this run is held, because its journal cannot be written or read"
 BROKEN = "this run is held, because the engine could not go on with it"
@@ -46,6 +48,7 @@ class Driver:
 
     __slots__ = (
         "_asking",
+        "_baseless",
         "_batch",
         "_failures",
         "_head",
@@ -87,6 +90,8 @@ class Driver:
         self._taken: list[Message] = []
         """Messages whose facts are in the batch, or on their way to the journal."""
         self._failures = 0
+        self._baseless = 0
+        """Conflicts one after the other that the journal does not bear out."""
         self._head: RunHead | None = None
         """The run's head as it was written last."""
         self._loading = False
@@ -204,7 +209,7 @@ class Driver:
 
     def _durable(self, entry: Append, seq: int) -> None:
         self.fresh = False
-        self._failures = 0
+        self._failures = self._baseless = 0
         if self._taken:
             self._settle()
         # What was released may be granted to this very run: that waits in the inbox until what is owed now has begun.
@@ -275,6 +280,11 @@ class Driver:
         finally:
             self._loading = False
         self._inbox.extendleft(reversed(again))
+        self._baseless += isinstance(error, Conflict) and run.n == entry.after
+        if self._baseless == BASELESS:
+            # Nobody else has written: to ask again would go on for ever.
+            self._damaged(error)
+            return
         self._batch = Batch()
         self._head = None
         self.run = run

@@ -116,11 +116,13 @@ class Applier:
         """A refusal counts for a writer that knows the run; one that is behind has to learn that first."""
         known = heads.get(entry.run)
         if known is not None:
-            held = known[1].n
+            held, tenant = known[1].n, known[1].tenant
         else:
-            found = self._statements.run_facts.fetch(session, [(entry.run, entry.tenant)])
-            held = found[0][0] if found else 0
-        return refusal if held == entry.after else conflict(entry, f"it holds {held} facts")
+            found = self._statements.run_facts.fetch(session, [(entry.run,)])
+            held, tenant = found[0] if found else (0, entry.tenant)
+        if held == entry.after and tenant == entry.tenant:
+            return refusal
+        return conflict(entry, f"it holds {held} facts" if tenant == entry.tenant else "it is another tenant's")
 
     def _write_heads(self, session: Session, heads: dict[str, tuple[int, RunHead]]) -> None:
         starts: list[tuple[Any, ...]] = []

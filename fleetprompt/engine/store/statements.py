@@ -117,7 +117,7 @@ class Statements:
         )
         progress = [t.runs.c[name] for name in RUN_PROGRESS]
         self.run_progress = bulk([t.runs.c.id, t.runs.c.tenant, AFTER, *progress], _update_runs)
-        self.run_facts = bulk([t.runs.c.id, t.runs.c.tenant], _run_facts)
+        self.run_facts = bulk([t.runs.c.id], _run_facts)
         self.waits_delete = bulk(_key(t.waits), lambda given: _delete(t.waits, given))
         self.waits_upsert = bulk(every(t.waits), lambda given: dialect.upsert(t.waits, _all(given)))
         self.claims_of_runs = bulk([t.claims.c.run, t.claims.c.tenant], _claims_of_runs)
@@ -170,7 +170,7 @@ def _update_runs(given: sa.CTE) -> sa.Update:
 
 def _run_facts(given: sa.CTE) -> Rows:
     runs = tables.runs
-    return sa.select(runs.c.n).join(given, sa.and_(runs.c.id == given.c.id, runs.c.tenant == given.c.tenant))
+    return sa.select(runs.c.n, runs.c.tenant).join(given, runs.c.id == given.c.id)
 
 
 def _claims_of_runs(given: sa.CTE) -> Rows:
