@@ -122,6 +122,11 @@ def test_what_is_listened_for_is_a_pattern(value: Any) -> None:
     assert error_of(listen("w", X), value).message.startswith("`signal`: a signal pattern is")
 
 
+def test_a_subject_that_is_too_long_to_be_one_is_not_taken_for_any() -> None:
+    message = error_of(listen("w", "go", key=X), "s" * 70_000).message
+    assert message.startswith("`key`: a subject has at most 1000 characters")
+
+
 @pytest.mark.parametrize("value", ["", None, [], {"a": 1}, "g" * 501])
 def test_a_critical_section_has_a_name(value: Any) -> None:
     message = error_of(act("a", concurrency=Concurrency(X)), value).message

@@ -29,6 +29,7 @@ LAST_MOMENT = 253_402_300_799
 MAX_QUORUM = 50
 MAX_APPROVERS = 50
 MAX_GROUP = 500
+MAX_SUBJECT = 1_000
 
 
 def render_config(run: Run, step: Step, compiled: Compiled, extra: dict[str, Any] | None = None) -> tuple[Any, Secrets]:
@@ -104,6 +105,18 @@ def sent_type(config: dict[str, Any]) -> str:
 def heard_type(config: dict[str, Any]) -> str:
     """Pattern of the types that are waited for."""
     return _read(config, "signal", "", _heard_type)
+
+
+def subject(config: dict[str, Any]) -> str:
+    """The subject that is waited for; empty when any will do."""
+    return _read(config, "key", "", _subject)
+
+
+def _subject(value: Any) -> str:
+    text = "" if value is None else str(value)
+    if len(text) > MAX_SUBJECT:
+        raise InvalidInput(f"a subject has at most {MAX_SUBJECT} characters")
+    return text
 
 
 def _read(config: dict[str, Any], key: str, within: str, read: Callable[[Any], T]) -> T:

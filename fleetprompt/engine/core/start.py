@@ -33,6 +33,7 @@ from fleetprompt.engine.core.rendered import (
     moment,
     render_config,
     sent_type,
+    subject,
     timeout,
 )
 from fleetprompt.engine.core.state import Run, Step
@@ -255,7 +256,7 @@ def _listen(step: Step, at: float, config: dict[str, Any]) -> StepWaiting:
         path=step.path,
         on="signal",
         ref=heard_type(config),
-        key=str(config.get("key") or ""),
+        key=subject(config),
         until=at + seconds if seconds is not None else None,
     )
 
