@@ -89,7 +89,7 @@ def _start(front: Front, folder: Path, quiet: bool) -> World:
     from fleetprompt.engine.core.errors import Refused
 
     if not quiet:
-        front.terminal.say(f"starting a shop in {folder}, and waiting until customers complain…")
+        front.terminal.say(f"starting a shop in {_near(folder)}, and waiting until customers complain…")
     try:
         return start(folder)
     except Taken as error:
@@ -119,4 +119,10 @@ def _tell(front: Front, world: World, over: bool) -> None:
     lines = [line for line in report.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     front.terminal.say(Text())
     front.terminal.say(*(Text(inert(line.strip("#* ")), style="bold") for line in lines[:2]))
-    front.terminal.say(Text("the whole report: ", style="dim").append_text(plain(str(report), "cyan")))
+    front.terminal.say(Text("the whole report: ", style="dim").append_text(plain(_near(report), "cyan")))
+
+
+def _near(path: Path) -> str:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

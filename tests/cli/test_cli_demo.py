@@ -21,7 +21,8 @@ def test_the_demo_runs_by_itself(fleet: Fleet) -> None:
     assert process.returncode == 0, said
     assert "NOBODY IS ASKED: the repair will be approved as `demo-operator`" in said
     assert "approving `Restart checkout?" in said
-    assert str(fleet.root / ".fleet/demo/incident.md") in said
+    assert "starting a shop in .fleet/demo, and" in said
+    assert "the whole report: .fleet/demo/incident.md" in said
     run = json.loads(out)
     assert (run["workflow"], run["status"]) == ("incident-triage", "completed")
     assert "afterwards: ok" in run["output"]["summary"]
@@ -58,7 +59,7 @@ def test_a_demo_that_is_parked_leaves_the_shop_open_for_its_run(fleet: Fleet) ->
     assert "the shop stays open for 10m, or until the run is over: `fleet recover`" in terminal.text
     assert len(alive(fleet)) == 2
     fleet.ok("reject", fleet.approval(), "--comment", "not now")
-    assert "not done" in fleet.ok("recover")
+    assert "not done" in fleet.ok("recover", "last")
     fleet.until(lambda: alive(fleet) == [])
 
 
