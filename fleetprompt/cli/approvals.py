@@ -179,11 +179,16 @@ async def _decide(
     from fleetprompt.cli.values import pair
     from fleetprompt.client.protocol import why_queued
     from fleetprompt.engine.core.errors import Refused
+    from fleetprompt.engine.core.gate import entitled
 
     terminal = front.terminal
     approval, votes = await console.approval(await _find(console, text))
     if approval.status != "pending":
         raise Refused(f"the approval {approval.id} is already {approval.status}", where=f"run {approval.run}")
+    if not entitled(approval.approvers, front.me, front.groups_of(front.me)):
+        people = ", ".join(approval.approvers)
+        hint = f"it is for {people}; who is in a group is written under [groups] in fleet.toml"
+        raise Refused(f"{front.me} may not decide this", where=f"approval {approval.id}", hint=hint)
     values = read_values(approval.form, [pair(text, "a field") for text in pairs]) if decision == "approved" else {}
     terminal.say(*question_lines(approval, votes, terminal.times, time.time()))
     verb = "approve" if decision == "approved" else "reject"

@@ -13,7 +13,7 @@ from fleetprompt.cli.values import preview
 from fleetprompt.cli.wording import GLYPHS, Times, rough, short, sign
 from fleetprompt.client.definitions import inert
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.engine.core.gate import form_problem
+from fleetprompt.engine.core.gate import entitled, form_problem
 from fleetprompt.engine.ports import Approval, Vote
 
 MOST_LINES = 200
@@ -173,5 +173,4 @@ def may_decide(approval: Approval, votes: Iterable[Vote], person: str, groups: I
     """Whether it makes sense to ask this person."""
     if any(vote.by == person and vote.level == approval.level for vote in votes):
         return False
-    identities = {person, f"user:{person}", *(f"group:{group}" for group in groups)}
-    return not approval.approvers or not identities.isdisjoint(approval.approvers)
+    return entitled(approval.approvers, person, groups)

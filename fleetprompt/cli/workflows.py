@@ -54,7 +54,7 @@ def list_(
         if type(error).__name__ != "NotFound":
             raise
     rows = [_object(workflow) for workflow in sorted(known, key=lambda workflow: workflow.name)]
-    rows += [_file_object(name, path) for name, path in _files(front, {workflow.name for workflow in known})]
+    rows += [_file_object(name, path) for name, path in _files(front, known)]
     rows = [row for row in rows if fits(row)]
     if json:
         front.terminal.json(rows)
@@ -86,12 +86,14 @@ def _file_object(name: str, path: str) -> dict[str, Any]:
     return {"name": name, "status": None, "file": path, **empty}
 
 
-def _files(front: Front, known: set[str]) -> list[tuple[str, str]]:
+def _files(front: Front, known: list[Workflow]) -> list[tuple[str, str]]:
+    names = {workflow.name for workflow in known}
+    run = {(front.project.root / workflow.file).resolve() for workflow in known if workflow.file}
     folder = front.project.workflows
     if not folder.is_dir():
         return []
     found = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
-    return [(path.stem, str(path)) for path in found if path.stem not in known]
+    return [(path.stem, str(path)) for path in found if path.stem not in names and path.resolve() not in run]
 
 
 def _print_table(front: Front, rows: list[dict[str, Any]], changed: dict[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli_kit import Fleet
+from cli_kit import GATED, Fleet
 
 
 def test_a_filter_that_picks_several_needs_a_yes(fleet: Fleet) -> None:
@@ -94,6 +94,20 @@ def test_an_approval_shows_what_it_is_about_and_takes_values(fleet: Fleet) -> No
     assert fleet("approvals") == (0, "", "nothing waits for a decision\n")
     assert "is already approved" in fleet("approve", approval["id"]).err
     assert fleet("approve", "last").code == 2
+
+
+def test_who_may_not_decide_is_refused_at_once_and_told_whose_it_is(fleet: Fleet) -> None:
+    fleet.write("gated", GATED.replace("timeout: 1h", "approvers: [group:oncall]"))
+    fleet("run", "gated.yaml", "-q", "--no-wait")
+    for verb in ("approve", "reject"):
+        said = fleet(verb, "last")
+        assert (said.code, said.out) == (2, "")
+        assert "may not decide this" in said.err
+        assert "hint: it is for group:oncall; who is in a group is written under [groups] in fleet.toml" in said.err
+    me = fleet.runs()[0]["owner"]
+    (fleet.root / "fleet.toml").write_text(f'[groups]\noncall = ["{me}"]\n')
+    assert fleet("approve", "last").code == 0
+    assert fleet("recover", "-q").code == 0
 
 
 def test_a_rejection_is_recorded_with_its_reason(fleet: Fleet) -> None:

@@ -161,6 +161,13 @@ def test_workflows_are_listed_with_files_that_never_ran(lived_in: Fleet) -> None
     assert lived_in("workflows", "staus:active").code == 2
 
 
+def test_a_file_that_ran_is_listed_once_whatever_its_workflow_is_called(lived_in: Fleet) -> None:
+    (lived_in.root / "workflows").mkdir()
+    lived_in.write("workflows/file", "name: fourth\nsteps: [{id: a, type: transform, output: 1}]")
+    lived_in.ok("run", "file")
+    assert [row["name"] for row in lived_in("workflows", "--json").json] == ["failing", "fourth", "gated", "quick"]
+
+
 def test_a_paused_workflow_does_not_start(lived_in: Fleet) -> None:
     said = lived_in("workflows", "pause", "quick")
     assert said.code == 0

@@ -25,7 +25,7 @@ from fleetprompt.engine.core.facts import (
     StepNoted,
     StepResolved,
 )
-from fleetprompt.engine.core.gate import Gate, form_defaults, form_problem
+from fleetprompt.engine.core.gate import Gate, entitled, form_defaults, form_problem
 from fleetprompt.engine.core.outcome import UNREADABLE, failed, holds, succeeded, variables
 from fleetprompt.engine.core.signal import Signal, type_matches
 from fleetprompt.engine.core.state import Run, Step
@@ -150,10 +150,7 @@ def _may_vote(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
         return Refusal("a decision needs an identity")
     if by in gate.votes:
         return Refusal(f"{by} has already decided")
-    if not gate.approvers:
-        return None
-    identities = {by, f"user:{by}", *(f"group:{group}" for group in groups)}
-    if identities.isdisjoint(gate.approvers):
+    if not entitled(gate.approvers, by, groups):
         return Refusal(f"{by} may not decide this", hint=f"approvers: {', '.join(gate.approvers)}")
     return None
 

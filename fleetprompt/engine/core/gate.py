@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from fleetprompt.engine.core.codec import mapping
@@ -67,6 +68,12 @@ def form_problem(form: dict[str, Any], values: dict[str, Any]) -> str:
         if problem:
             return problem
     return ""
+
+
+def entitled(approvers: Collection[str], person: str, groups: Iterable[str]) -> bool:
+    """Whether a person, who is in these groups, is among those who may decide."""
+    identities = {person, f"user:{person}", *(f"group:{group}" for group in groups)}
+    return not approvers or not identities.isdisjoint(approvers)
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
