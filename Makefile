@@ -11,7 +11,8 @@ help: ## show the targets
 
 $(READY): pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit("FleetPrompt needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'setting up $(VENV): this takes a moment, once' >&2
+	@test -x $(BIN)/uv || $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
 	@UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --frozen --inexact --quiet
 	@touch $@
@@ -21,6 +22,7 @@ demo: $(READY) ## run the incident demo: real faults, an approval, a repair
 
 test: $(READY) lint types ## lint, type check, and run the whole test suite
 	$(BIN)/python -m pytest $(TESTS) -n auto --dist worksteal -q
+	@test -n "$$FLEET_TEST_POSTGRES_URL" || echo 'Postgres was not tested: set FLEET_TEST_POSTGRES_URL, as .ci/run does'
 
 check: test
 

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-import pytest
 
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -34,14 +33,12 @@ POSTGRES = os.environ.get("FLEET_TEST_POSTGRES_URL", "")
 
 
 def _postgres(_: Path, zone: tzinfo) -> Store:
-    if not POSTGRES:
-        pytest.skip("POSTGRES IS NOT TESTED: set FLEET_TEST_POSTGRES_URL, like postgresql://postgres@127.0.0.1/test")
     return SqlStore(f"{POSTGRES}?schema=test_{uuid4().hex}", zone=zone, log_cap=LOG_CAP)
 
 
 SQL_KINDS: dict[str, Callable[[Path, tzinfo], Store]] = {
     "sqlite": lambda folder, zone: SqlStore(folder / "fleet.db", zone=zone, log_cap=LOG_CAP),
-    "postgres": _postgres,
+    **({"postgres": _postgres} if POSTGRES else {}),
 }
 KINDS: dict[str, Callable[[Path, tzinfo], Store]] = {
     "memory": lambda _, zone: MemoryStore(zone=zone, log_cap=LOG_CAP),

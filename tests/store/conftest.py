@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from fleetprompt.engine.store.database import SqlStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
+collect_ignore = [] if os.environ.get("FLEET_TEST_POSTGRES_URL") else ["test_postgres.py"]
 
 
 @pytest.fixture

@@ -118,10 +118,10 @@ async def test_an_older_schema_is_upgraded_in_one_transaction(path: Path, monkey
     await store.close()
     later = path.parent / "versions"
     later.mkdir()
-    (later / "0002_more.py").write_text(
+    (later / "9001_more.py").write_text(
         "from alembic import op\n"
         "import sqlalchemy as sa\n"
-        "revision, down_revision = '0002', '0001'\n"
+        f"revision, down_revision = '9001', '{schema.HEAD}'\n"
         "def upgrade():\n"
         "    op.add_column('runs', sa.Column('extra', sa.Text))\n"
         "    op.execute('SELECT missing FROM runs')\n"
@@ -129,13 +129,13 @@ async def test_an_older_schema_is_upgraded_in_one_transaction(path: Path, monkey
     from fleetprompt.engine.store import migrations
 
     monkeypatch.setattr(migrations, "VERSIONS", (*migrations.VERSIONS, later))
-    monkeypatch.setattr(schema, "HEAD", "0002")
+    monkeypatch.setattr(schema, "HEAD", "9001")
     before = _shape(path)
     with pytest.raises(StoreUnavailable, match="missing"):
         await store.open()
     assert _shape(path) == before
-    (later / "0002_more.py").write_text((later / "0002_more.py").read_text().replace("SELECT missing", "SELECT id"))
-    assert await store.upgrade() == "0002"
+    (later / "9001_more.py").write_text((later / "9001_more.py").read_text().replace("SELECT missing", "SELECT id"))
+    assert await store.upgrade() == "9001"
     assert "extra" in _shape(path)["runs"]
     await store.open()
     assert await store.runs.get("r1") is not None
