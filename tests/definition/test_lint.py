@@ -409,6 +409,10 @@ WARNINGS = {
     "an unused input": (
         "name: flow\ninputs: {log: string}\nsteps:\n  - {id: a, type: stop}\n", 2, 10, "the input `log` is never used",
     ),
+    "a trigger that nothing listens to": (
+        "name: flow\ntriggers: [{type: manual}, {type: schedule, every: 1h}]\nsteps: [{id: a, type: stop}]\n",
+        2, 35, "a trigger of type `schedule` starts nothing in this version",
+    ),
     "an unused variable": (
         "name: flow\nvars: {n: 0}\nsteps:\n  - {id: a, type: transform, output: 1, set: {n: result}}\n",
         2, 8, "the variable `n` is never used",

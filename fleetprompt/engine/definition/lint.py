@@ -12,6 +12,7 @@ from fleetprompt.engine.definition.outline import Outline, Site, mapping, sequen
 from fleetprompt.engine.definition.problems import Problem, ProblemCode, did_you_mean
 from fleetprompt.engine.definition.references import References
 from fleetprompt.engine.definition.step import MAX_STEPS, own_fields
+from fleetprompt.engine.definition.triggers import HEARD, TRIGGERS
 
 MAX_NESTING = 20
 """How deep steps may stand inside other steps."""
@@ -269,6 +270,16 @@ def idle_guardrails(subject: Subject) -> Iterator[Problem]:
             yield _warning(subject, (*site.pointer, "guardrails"), message, hint, on_key=True)
 
 
+def idle_triggers(subject: Subject) -> Iterator[Problem]:
+    """A trigger that nothing listens to starts nothing, and nobody would notice."""
+    for index, trigger in enumerate(sequence(subject.outline.data.get("triggers"))):
+        kind = mapping(trigger).get("type")
+        if isinstance(kind, str) and kind in TRIGGERS and kind not in HEARD:
+            message = f"a trigger of type `{kind}` starts nothing in this version"
+            hint = f"{', '.join(f'`{name}`' for name in HEARD)} do; `fleet signal` can be called from elsewhere"
+            yield _warning(subject, ("triggers", index, "type"), message, hint)
+
+
 def _warning(
     subject: Subject, pointer: tuple[str | int, ...], message: str, hint: str, *, on_key: bool = False
 ) -> Problem:
@@ -293,5 +304,6 @@ RULES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     compensation,
     safe_reconcile,
     idle_guardrails,
+    idle_triggers,
 )
 """In an order in which later rules can rely on what earlier ones found: `unused` follows `references`."""

@@ -31,6 +31,10 @@ _CRON_NAMES = {
 _CRON_MACROS = frozenset({"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"})
 
 
+HEARD = ("manual", "signal", "completion")
+"""Triggers that the engine listens to; the others can be written, and start nothing yet."""
+
+
 class TriggerModel(Part):
     """What every trigger may carry."""
 
@@ -50,7 +54,7 @@ class TriggerModel(Part):
 
 
 class ManualTrigger(TriggerModel):
-    """Someone starts it: `fleet run`, the console, the API. Also without this trigger a workflow can be started so."""
+    """Someone starts it: `fleet run`. Also without this trigger a workflow can be started so."""
 
 
 def _cron(text: str) -> str:
