@@ -121,7 +121,7 @@ def test_a_check_that_fails_says_why_and_where_the_answers_are(fleet: Fleet) -> 
     check = "reconcile: {type: http, url: 'http://127.0.0.1:9/receipt', happened: result.status == 200}"
     fleet.write("slow", SLOW.replace("repeat: never", f"repeat: never, {check}"))
     process = fleet.process("run", "slow.yaml")
-    fleet.until(lambda: fleet.runs("step:pay"))
+    fleet.until(lambda: fleet("facts", "last").out.count("noted process"))
     process.send_signal(signal.SIGKILL)
     process.wait()
     said = fleet("recover", "--no-wait")
