@@ -1,3 +1,3 @@
-"""FleetPrompt: a terminal operator console and a durable engine for fleets of AI agents."""
+"""FleetPrompt: a durable workflow engine and its command line, for fleets of AI agents."""
 
 __version__ = "0.1.0"

@@ -103,7 +103,7 @@ app = typer.Typer(
     invoke_without_command=True,
     no_args_is_help=False,
     context_settings={"help_option_names": ["--help", "-h"]},
-    help="A terminal operator console and a durable engine for fleets of AI agents.",
+    help="A durable workflow engine and its command line, for fleets of AI agents.",
     epilog="Filters such as 'status:failed since:2h' work wherever FILTER stands; `fleet runs --help` shows how. "
     "Exit codes: 0 done, 1 not, 2 usage or validation, 130 stopped by Ctrl-C; `fleet run --help` has those of runs. "
     "NO_COLOR is respected, everything that lists takes --json.",
