@@ -14,9 +14,9 @@ from sqlalchemy.pool import StaticPool
 
 from fleetprompt.engine.store import dialect as sqlite
 
-ROOM = 8 * 1024 * 1024
-"""Bytes that the log is made long enough for: some 600 small transactions. Under load it grows beyond by itself."""
-SLICE = 256 * 1024
+ROOM = 32 * 1024 * 1024
+"""Bytes that the log is made long enough for: as much as is written between two checkpoints of a busy store."""
+SLICE = 512 * 1024
 """Bytes by which it is lengthened at a time: no commit takes noticeably longer for it."""
 
 
@@ -67,7 +67,7 @@ class SqliteSession:
             pass
 
     def make_room(self) -> None:
-        """Lengthen the write-ahead log by a slice ahead of its use, until it has room for hundreds of transactions.
+        """Lengthen the write-ahead log by a slice ahead of its use, until it has room for all between two checkpoints.
 
         To overwrite a file takes the disk half as long as to lengthen it, which changes what is known of the file too.
         Only within a transaction, before anything is written: nobody else touches the log meanwhile. SQLite takes no
