@@ -12,7 +12,7 @@ from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.keys import effect_key
 from fleetprompt.engine.core.names import seen
 from fleetprompt.engine.core.outcome import failed, reconciled, succeeded, unknown
-from fleetprompt.engine.core.start import render_config
+from fleetprompt.engine.core.rendered import render_config
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Done, Effect, Failed, Outcome, Unknown
 from fleetprompt.engine.registry import STEPS
