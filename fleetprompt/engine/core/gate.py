@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from fleetprompt.engine.core.codec import mapping
-from fleetprompt.engine.core.expr_pattern import whole_problem
+from fleetprompt.engine.core.entered import entered_problem
+
+_LIMITS = ("enum", "pattern", "min_length", "max_length", "minimum", "maximum")
 
 
 class Gate:
@@ -64,9 +66,9 @@ def form_problem(form: dict[str, Any], values: dict[str, Any]) -> str:
             if spec.get("required") and "default" not in spec:
                 return f"the form needs `{name}`"
             continue
-        problem = _field_problem(name, spec, values[name])
+        problem = _field_problem(spec, values[name])
         if problem:
-            return problem
+            return f"`{name}` {problem}"
     return ""
 
 
@@ -76,32 +78,6 @@ def entitled(approvers: Collection[str], person: str, groups: Iterable[str]) -> 
     return not approvers or not identities.isdisjoint(approvers)
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-}
-
-
-def _field_problem(name: str, spec: dict[str, Any], value: Any) -> str:
-    wanted = _TYPES.get(str(spec.get("type", "")))
-    if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
-        return f"`{name}` must be of type {spec['type']}"
-    if spec.get("enum") and value not in spec["enum"]:
-        return f"`{name}` must be one of {', '.join(map(str, spec['enum']))}"
-    if isinstance(value, str):
-        if len(value) < int(spec.get("min_length") or 0):
-            return f"`{name}` needs at least {spec['min_length']} characters"
-        if spec.get("max_length") is not None and len(value) > int(spec["max_length"]):
-            return f"`{name}` may have at most {spec['max_length']} characters"
-        if spec.get("pattern") and (problem := whole_problem(str(spec["pattern"]), value)):
-            return f"`{name}` cannot be this text: {problem}"
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if spec.get("minimum") is not None and value < spec["minimum"]:
-            return f"`{name}` must be at least {spec['minimum']:g}"
-        if spec.get("maximum") is not None and value > spec["maximum"]:
-            return f"`{name}` must be at most {spec['maximum']:g}"
-    return ""
+def _field_problem(spec: dict[str, Any], value: Any) -> str:
+    limits = {key: spec[key] for key in _LIMITS if spec.get(key) is not None}
+    return entered_problem(value, str(spec.get("type", "any")), **limits)

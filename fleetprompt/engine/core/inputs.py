@@ -5,17 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
-from fleetprompt.engine.core.expr_pattern import whole_problem
+from fleetprompt.engine.core.entered import entered_problem
 from fleetprompt.engine.core.plan import Input, Plan
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-}
 
 
 def bind_inputs(plan: Plan, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -45,19 +36,9 @@ def value_problem(spec: Input, value: Any) -> str:
     """What is wrong with a value; empty when nothing is."""
     if value is None and not spec.required:
         return ""
-    wanted = _TYPES.get(spec.type)
-    if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
-        return f"must be of type {spec.type}"
-    if spec.enum and value not in spec.enum:
-        return f"must be one of {', '.join(map(str, spec.enum))}"
-    if spec.pattern and isinstance(value, str) and (problem := whole_problem(spec.pattern, value)):
-        return f"cannot be this text: {problem}"
-    if isinstance(value, (int, float)):
-        if spec.minimum is not None and value < spec.minimum:
-            return f"must be at least {spec.minimum:g}"
-        if spec.maximum is not None and value > spec.maximum:
-            return f"must be at most {spec.maximum:g}"
-    return ""
+    return entered_problem(
+        value, spec.type, enum=spec.enum, pattern=spec.pattern, minimum=spec.minimum, maximum=spec.maximum
+    )
 
 
 def parse_input(spec: Input | None, text: str) -> Any:

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
+from fleetprompt.engine.core.entered import is_of_type
 from fleetprompt.engine.core.errors import Code
 from fleetprompt.engine.core.expr_pattern import compile_pattern
 from fleetprompt.engine.core.expr_values import Refusal
@@ -188,21 +189,13 @@ class GuardrailsModel(Part):
 
 
 InputType = Literal["string", "integer", "number", "boolean", "array", "object", "any"]
-_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-}
 
 
 def check_default(default: Any, type_: str, enum: list[Any] | None) -> None:
     """Check that a default, if there is one, is a value that may be entered. Raises what `wrong` returns."""
-    if default is None or type_ == "any":
+    if default is None:
         return
-    if not isinstance(default, _PYTHON_TYPES[type_]) or (isinstance(default, bool) and type_ != "boolean"):
+    if not is_of_type(default, type_):
         raise wrong(f"the default is not of type `{type_}`")
     if enum is not None and default not in enum:
         raise wrong("the default is not among the values of `enum`")
