@@ -26,7 +26,7 @@ from fleetprompt.engine.core.plan import (
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.definition.load import load_text
 from fleetprompt.engine.definition.problems import InvalidWorkflow
-from fleetprompt.engine.definition.step import StepModel
+from fleetprompt.engine.definition.step import StepModel, step
 from fleetprompt.engine.registry import STEPS
 
 STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
@@ -307,3 +307,12 @@ def test_the_digest_covers_files_that_are_named(tmp_path: Path, monkeypatch: pyt
 def test_a_plan_is_json() -> None:
     plan = load_text(dedent(SAME), "flow.yaml").plan
     assert msgspec.json.decode(encode_plan(plan))["name"] == "flow"
+
+
+def test_an_effect_that_does_nothing_is_no_step_type() -> None:
+    class Idle(StepModel):
+        pass
+
+    with pytest.raises(TypeError, match="'idle' has no `perform`"):
+        step("idle")(Idle)
+    assert "idle" not in STEPS

@@ -42,7 +42,7 @@ from fleetprompt.engine.definition.scalars import DurationField, StepId
 from fleetprompt.engine.registry import STEPS
 
 if TYPE_CHECKING:
-    from fleetprompt.engine.ports import Context, Outcome
+    pass
 
 MAX_STEPS = 2_000
 """Steps of a workflow file, those inside other steps included."""
@@ -278,19 +278,20 @@ class StepModel(Part):
         """
         return cls.model_validate({"type": cls.type_name, **value}, context={RENDERED: True})
 
-    @classmethod
-    async def perform(cls, ctx: Context) -> Outcome:
-        """Do the work of `ctx.effect`. Raises nothing for what the world does: that is an outcome."""
-        raise NotImplementedError(f"{cls.__name__} is not an effect")
-
 
 M = TypeVar("M", bound=StepModel)
 
 
 def step(name: str) -> Callable[[type[M]], type[M]]:
-    """Register a step type under the name that `type:` has in workflow files."""
+    """Register a step type under the name that `type:` has in workflow files.
+
+    One of the kind `effect` does its work in a class method `async perform(ctx: Context) -> Outcome`, which raises
+    nothing for what the world does: that is an outcome. Raises `TypeError` for one that has none.
+    """
 
     def add(model: type[M]) -> type[M]:
+        if model.kind == "effect" and not hasattr(model, "perform"):
+            raise TypeError(f"the step type {name!r} has no `perform`, so there is nothing that it does")
         model.type_name = name
         return STEPS.register(name)(model)
 
