@@ -17,7 +17,7 @@ from fleetprompt.client.protocol import QUEUED, Progress, StartRun, TakenUp, Whe
 from fleetprompt.client.reading import Reading
 from fleetprompt.client.starting import given_inputs, refused_inputs
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import FleetError, NotFound, Refused, StoreUnavailable
+from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.definition.problems import did_you_mean
 from fleetprompt.engine.ports import LogLine, Store, Stored, Workflow
@@ -183,13 +183,7 @@ class EmbeddedConsole(StoreConsole):
 
     async def adopt(self, run: str) -> None:
         """Go on with a run that another engine has left, or that waits; one that cannot be read is held."""
-        try:
-            driver = await self.engine.driver(run)
-        except StoreUnavailable:
-            raise
-        except FleetError as error:
-            self.engine.trouble(f"run {run} is held", error)
-            return
+        driver = await self.engine.reach(run)
         if driver is not None:
             driver.wake()
 
@@ -211,7 +205,7 @@ class EmbeddedConsole(StoreConsole):
 
     def held(self, run: str) -> str:
         """Why the engine does nothing for a run any more."""
-        return self.engine.held(run)
+        return self.engine.holds.get(run, "")
 
     async def health(self) -> dict[str, Any]:
         """The engine in figures."""

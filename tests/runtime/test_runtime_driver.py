@@ -221,7 +221,12 @@ def test_a_run_whose_facts_cannot_be_stored_is_held_and_answers() -> None:
         assert (first.status, "not storable" in first.reason) == ("refused", True)
         second = await world.send(types.CANCEL)
         assert (second.status, "held" in second.reason) == ("refused", True)
+        held = list(engine.troubles)
         assert await world.over("run-1") == ["completed"]
+        for _ in range(150):
+            engine.trouble("elsewhere", StoreUnavailable("disk I/O error"))
+        assert "not storable" in engine.holds["run-0"], "whatever else goes wrong meanwhile"
+        engine.troubles[:] = held
 
     world = tell(story, WAITS, LINE)
     assert any(where == "run run-0 is held" for _, where, _ in world.troubles)

@@ -275,14 +275,7 @@ class Bus:
         return results[0] if results else Result(signal=signal.id, status="accepted")
 
     async def _hear(self, run_id: str, signal: Signal) -> None:
-        try:
-            driver = await self._engine.driver(run_id)
-        except StoreUnavailable:
-            raise
-        except FleetError as error:
-            # Its journal cannot be read; the others hear the signal all the same.
-            self._engine.trouble(f"run {run_id} is held", error)
-            return
+        driver = await self._engine.reach(run_id)
         if driver is not None:
             answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             hear = Message(

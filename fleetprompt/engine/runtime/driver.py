@@ -130,7 +130,7 @@ class Driver:
             self._turn()
         except Exception as error:
             # A mistake of ours: this run must not go on with half a decision, and the others know nothing of it.
-            self.engine.trouble(f"run {self.run.id} is held", error)
+            self.engine.hold(self.run.id, error)
             self._hold(Refused(f"{BROKEN}: {error}"))
 
     def _turn(self) -> None:
@@ -241,11 +241,11 @@ class Driver:
             self._loading = True
             self.engine.spawn(self.reload(entry, error))
             return
-        self.engine.trouble(f"run {entry.run} is held", error)
+        self.engine.hold(entry.run, error)
         self._hold(Refused(f"{HELD}: {error}"))
 
     def _damaged(self, damage: FleetError) -> None:
-        self.engine.trouble(f"run {self.run.id} is held", damage)
+        self.engine.hold(self.run.id, damage)
         self._hold(Refused(f"{HELD}: {damage.message}"))
 
     def _hold(self, reason: FleetError) -> None:

@@ -91,6 +91,8 @@ class Engine:
         self.feed = Feed()
         self.live: dict[str, Driver] = {}
         self.recovered = Recovered()
+        self.holds: dict[str, str] = {}
+        """Runs for which nothing is done any more, and why."""
         self.troubles: list[tuple[float, str, str]] = []
         """The latest (at most 100) things that went wrong in the engine itself: time, where, what."""
         self.performer = Performer(self)
@@ -218,24 +220,23 @@ class Engine:
         handle = loop.call_later(seconds, fire)
         self._handles.add(handle)
 
-    def trouble(self, where: str, error: BaseException) -> None:
-        """Record that something went wrong in the engine itself."""
+    def trouble(self, where: str, error: BaseException) -> str:
+        """Record that something went wrong in the engine itself; returns what was recorded."""
         hint = f" ({error.hint})" if isinstance(error, FleetError) and error.hint else ""
         kind = "" if isinstance(error, FleetError) else f"{type(error).__name__}: "
         what = self.secrets.redact(f"{kind}{error}{hint}")
         log.warning("%s: %s", where, what, exc_info=error if not isinstance(error, FleetError) else None)
         self.troubles.append((self.now(), where, what))
         del self.troubles[:-100]
+        return what
 
     def _clock_was_set_back(self, seconds: float) -> None:
         hint = "times that are recorded are ahead of the clock until it has caught up, or this process is started again"
         self.trouble("clock", FleetError(f"the clock was set back by {seconds:,.0f} s; timers go on", hint=hint))
 
-    def held(self, run_id: str) -> str:
-        """Why nothing is done for a run any more, though it is not over; empty while it can go on."""
-        told = [what for _, where, what in self.troubles if where == f"run {run_id} is held"]
-        driver = self.live.get(run_id)
-        return told[-1] if told else "the engine's log says why" if driver is not None and driver.held else ""
+    def hold(self, run_id: str, error: BaseException) -> None:
+        """Record that nothing can be done for a run, and why; the others know nothing of it."""
+        self.holds[run_id] = self.trouble(f"run {run_id} is held", error)
 
     async def others_wrote(self) -> None:
         """Another process has written to the store: see what is there for this engine."""
@@ -269,6 +270,16 @@ class Engine:
             return await asyncio.shield(loading)
         finally:
             self._loading.pop(run_id, None)
+
+    async def reach(self, run_id: str) -> Driver | None:
+        """The driver of a run; None when there is no such run, or when it cannot be read: then it is held."""
+        try:
+            return await self.driver(run_id)
+        except StoreUnavailable:
+            raise
+        except FleetError as error:
+            self.hold(run_id, error)
+            return None
 
     def park(self, driver: Driver) -> None:
         """Nothing is going on in a run: it becomes a row."""

@@ -64,7 +64,7 @@ class Recovery:
                     run = fold(await engine.workflows.program(head.plan), readable(found))
                 except Exception as error:
                     corrupt.append(found if isinstance(found, Corrupt) else Corrupt(0, head.id, 0, str(error)))
-                    engine.trouble(f"run {head.id} is held", error)
+                    engine.hold(head.id, error)
                     continue
                 doubtful += self._go_on(run)
                 taken.append(head.id)
@@ -109,6 +109,7 @@ class Recovery:
         run = self._parked.pop(run_id, None) or await engine.load(run_id)
         if run is None:
             return None
+        engine.holds.pop(run_id, None)
         if run_id not in engine.live:
             if run.pending:
                 self._go_on(run)
@@ -149,11 +150,7 @@ class Recovery:
 
     async def _wake_parked(self, run_id: str) -> None:
         engine = self._engine
-        try:
-            driver = await engine.patient(f"run {run_id}", lambda: engine.driver(run_id))
-        except FleetError as error:
-            engine.trouble(f"run {run_id} is held", error)
-            return
+        driver = await engine.patient(f"run {run_id}", lambda: engine.reach(run_id))
         if driver is not None:
             driver.wake()
 
