@@ -66,7 +66,7 @@ def _asks_for_status(text: str) -> bool:
 def _print_table(front: Front, found: list[Approval]) -> None:
     from fleetprompt.cli.render import marked
     from fleetprompt.cli.table import Column
-    from fleetprompt.cli.wording import ago, rough, short
+    from fleetprompt.client.wording import ago, rough, short
 
     now = time.time()
     columns = [
@@ -97,7 +97,7 @@ def _print_table(front: Front, found: list[Approval]) -> None:
 
 def approval_object(approval: Approval, votes: list[Vote] | None = None) -> dict[str, Any]:
     """An approval for machines: always the same keys; its votes where they were asked for."""
-    from fleetprompt.cli.wording import rfc3339
+    from fleetprompt.client.wording import rfc3339
 
     found: dict[str, Any] = {
         "id": approval.id,

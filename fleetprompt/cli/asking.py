@@ -17,8 +17,8 @@ from fleetprompt.cli.keyboard import Keyboard
 from fleetprompt.cli.question import field_problem, field_words, may_decide, question_lines, read_field, specification
 from fleetprompt.cli.render import plain
 from fleetprompt.cli.terminal import Terminal
-from fleetprompt.cli.wording import glyph
 from fleetprompt.client.protocol import Console
+from fleetprompt.client.wording import glyph
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.ports import Approval, Vote

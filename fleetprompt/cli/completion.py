@@ -39,7 +39,7 @@ def complete_run(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Runs by the end of their id, newest first."""
 
     async def heads(console: Any) -> list[Item]:
-        from fleetprompt.cli.wording import short
+        from fleetprompt.client.wording import short
         from fleetprompt.engine.ports import Page
 
         found, _ = await console.runs("", Page(limit=MOST))

@@ -122,7 +122,7 @@ async def _send(console: Console, type_: str, head: RunHead, by: str, data: dict
 def _agreed(front: Front, heads: list[RunHead], verb: str, yes: bool) -> bool:
     """Whether somebody has agreed to act on several runs. Raises `InvalidInput` where nobody can be asked."""
     from fleetprompt.cli.runs import print_heads
-    from fleetprompt.cli.wording import count
+    from fleetprompt.client.wording import count
     from fleetprompt.engine.core.errors import InvalidInput
 
     if yes:
@@ -137,7 +137,7 @@ def _agreed(front: Front, heads: list[RunHead], verb: str, yes: bool) -> bool:
 
 def _print(front: Front, verb: str, head: RunHead, result: Result) -> None:
     from fleetprompt.cli.render import marked, plain
-    from fleetprompt.cli.wording import short
+    from fleetprompt.client.wording import short
 
     status = "waiting" if result.reason == "queued" else result.status
     line = marked(status).append(f" {short(head.id)}", style="cyan").append_text(plain(f" {head.workflow}: "))

@@ -39,8 +39,8 @@ def upgrade(ctx: typer.Context) -> int:
 @db.command("check")
 def check(ctx: typer.Context, json: Json = False) -> int:
     """Read the whole store and say what is wrong with it."""
-    from fleetprompt.cli.wording import size
     from fleetprompt.client.database import check as examine
+    from fleetprompt.client.wording import size
 
     front: Front = ctx.obj
     front.require_store()
@@ -69,8 +69,8 @@ def backup(
     ctx: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy goes; must be new.")]
 ) -> int:
     """Copy the store to a file while it is in use."""
-    from fleetprompt.cli.wording import size
     from fleetprompt.client.database import backup as copy
+    from fleetprompt.client.wording import size
 
     front: Front = ctx.obj
     front.require_store()
@@ -99,9 +99,9 @@ def prune(
 
     Without ages, those of fleet.toml count.
     """
-    from fleetprompt.cli.wording import count, rough, size
     from fleetprompt.client.database import prunable
     from fleetprompt.client.database import prune as delete
+    from fleetprompt.client.wording import count, rough, size
 
     front: Front = ctx.obj
     front.require_store()

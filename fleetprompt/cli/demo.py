@@ -105,9 +105,9 @@ def _tell(front: Front, world: World, over: bool) -> None:
     from rich.text import Text
 
     from fleetprompt.cli.render import plain
-    from fleetprompt.cli.wording import rough
-    from fleetprompt.client.definitions import inert
+    from fleetprompt.client.wording import rough
     from fleetprompt.demo.supervisor import LINGER
+    from fleetprompt.engine.core.inert import inert
 
     report = world.report_path
     if not over:

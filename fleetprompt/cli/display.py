@@ -12,7 +12,7 @@ from rich.text import Text
 from fleetprompt.cli.render import head_line, log_row, plain, spinner, tree_lines
 from fleetprompt.cli.say import news
 from fleetprompt.cli.tree import Row, Tree, fitted
-from fleetprompt.cli.wording import Times, count, short
+from fleetprompt.client.wording import Times, count, short
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.ports import LogLine
 

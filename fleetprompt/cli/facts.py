@@ -54,7 +54,7 @@ def fact_object(entry: Stored) -> dict[str, Any]:
     """A fact for machines: its fields as they are recorded, `at` as a time."""
     import msgspec
 
-    from fleetprompt.cli.wording import rfc3339
+    from fleetprompt.client.wording import rfc3339
 
     fields = msgspec.to_builtins(entry.fact)
     return {"seq": entry.seq, "n": entry.n, **fields, "at": rfc3339(entry.fact.at)}

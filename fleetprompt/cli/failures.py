@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fleetprompt.cli.terminal import Terminal, is_terminal
-from fleetprompt.client.definitions import InvalidFile, inert, render
+from fleetprompt.client.definitions import InvalidFile, render
 from fleetprompt.engine.core.errors import FleetError, Refused
+from fleetprompt.engine.core.inert import inert
 
 USAGE = 2
 CRASHED = 70

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-from fleetprompt.cli.wording import sign
+from fleetprompt.client.wording import sign
 
 
 class Keyboard:

@@ -71,8 +71,8 @@ async def _logs_of(
 async def _require_step(console: Console, run: str, path: str) -> None:
     """Raises `NotFound` for a step that the run does not have."""
     from fleetprompt.cli.show import load_tree
-    from fleetprompt.cli.wording import short
     from fleetprompt.client.definitions import did_you_mean
+    from fleetprompt.client.wording import short
     from fleetprompt.engine.core.errors import NotFound
 
     steps = (await load_tree(console, await console.run(run))).run.steps
@@ -108,7 +108,7 @@ def _text(front: Front, line: LogLine) -> Text:
     from rich.text import Text
 
     from fleetprompt.cli.render import plain
-    from fleetprompt.cli.values import preview
+    from fleetprompt.client.values import preview
 
     text = Text(front.terminal.times.clock(line.at) + " ", style="dim")
     text.append_text(plain(line.path, "cyan")).append(f"#{line.attempt}" if line.attempt > 1 else "", style="dim")
@@ -120,7 +120,7 @@ def _text(front: Front, line: LogLine) -> Text:
 
 def line_object(line: LogLine) -> dict[str, Any]:
     """A log line for machines."""
-    from fleetprompt.cli.wording import rfc3339
+    from fleetprompt.client.wording import rfc3339
 
     return {
         "at": rfc3339(line.at),

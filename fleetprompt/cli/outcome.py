@@ -10,8 +10,8 @@ from rich.text import Text
 
 from fleetprompt.cli.render import failure_lines, head_line, plain, tree_lines
 from fleetprompt.cli.tree import Tree, fitted
-from fleetprompt.cli.values import block
-from fleetprompt.cli.wording import NANO, rfc3339, short
+from fleetprompt.client.values import block
+from fleetprompt.client.wording import NANO, rfc3339, short
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import Blob
 from fleetprompt.engine.core.state import Run, Step

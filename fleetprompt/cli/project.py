@@ -194,8 +194,8 @@ def validate(
 
 def _print_problems(front: Front, checked: list[Checked], errors: int) -> None:
     from fleetprompt.cli.terminal import is_terminal
-    from fleetprompt.cli.wording import count
     from fleetprompt.client.definitions import render
+    from fleetprompt.client.wording import count
 
     color = _color(front)
     for one in checked:

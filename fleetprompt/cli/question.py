@@ -9,11 +9,11 @@ import msgspec
 from rich.text import Text
 
 from fleetprompt.cli.render import plain
-from fleetprompt.cli.values import preview
-from fleetprompt.cli.wording import GLYPHS, Times, rough, short, sign
-from fleetprompt.client.definitions import inert
+from fleetprompt.client.values import preview
+from fleetprompt.client.wording import GLYPHS, Times, rough, short, sign
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.gate import entitled, form_problem
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
 
 MOST_LINES = 200

@@ -7,12 +7,12 @@ from typing import Any
 
 from rich.text import Text
 
-from fleetprompt.cli.reasons import run_reason
 from fleetprompt.cli.tree import Row, Tree
-from fleetprompt.cli.values import block, preview
-from fleetprompt.cli.wording import STYLES, duration, glyph, money, short, sign
-from fleetprompt.client.definitions import inert
+from fleetprompt.client.reasons import run_reason
+from fleetprompt.client.values import block, preview
+from fleetprompt.client.wording import STYLES, duration, glyph, money, short, sign
 from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import LogLine
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"

@@ -119,7 +119,7 @@ async def start_and_wait(front: Front, request: StartRun, manner: Manner) -> int
 
 def _tell_about_others(front: Front, console: EmbeddedConsole | AttachedConsole, manner: Manner) -> None:
     from fleetprompt.cli.render import plain
-    from fleetprompt.cli.wording import count
+    from fleetprompt.client.wording import count
 
     if manner.quiet:
         return
@@ -153,8 +153,8 @@ def recover(
 
 async def _recover(front: Front, names: list[str], manner: Manner) -> int:
     from fleetprompt.cli.render import plain
-    from fleetprompt.cli.wording import count
     from fleetprompt.client.opening import open_console
+    from fleetprompt.client.wording import count
 
     console = await open_console(front.place, "engine", what="fleet recover", recover=True)
     try:
@@ -186,7 +186,7 @@ async def _recover(front: Front, names: list[str], manner: Manner) -> int:
 
 async def _carried_out(console: EmbeddedConsole | AttachedConsole) -> tuple[list[str], list[str]]:
     """What came of the signals that were recorded: the runs that heard them, and words about those refused."""
-    from fleetprompt.cli.wording import short
+    from fleetprompt.client.wording import short
 
     touched: list[str] = []
     refused: list[str] = []
@@ -237,7 +237,7 @@ async def _wait(front: Front, console: EmbeddedConsole | AttachedConsole, roots:
 def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded: bool) -> None:
     from fleetprompt.cli.outcome import final_lines, held_lines, next_lines, result_lines, run_object
     from fleetprompt.cli.render import head_line, plain
-    from fleetprompt.cli.wording import count
+    from fleetprompt.client.wording import count
 
     terminal = front.terminal
     following = watch.following

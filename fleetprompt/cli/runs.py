@@ -34,7 +34,7 @@ def runs(
 ) -> int:
     """List runs, the newest first."""
     from fleetprompt.cli.filters import MOST, joined, pages
-    from fleetprompt.cli.wording import count
+    from fleetprompt.client.wording import count
 
     front: Front = ctx.obj
     text = joined(filter_)
@@ -79,7 +79,7 @@ def _row(head: RunHead, now: float, full: bool) -> list[Any]:
     from rich.text import Text
 
     from fleetprompt.cli.render import marked
-    from fleetprompt.cli.wording import STYLES, ago, duration, money, short
+    from fleetprompt.client.wording import STYLES, ago, duration, money, short
 
     status = head.status if head.waiting_on is None else f"{head.status} {head.waiting_on}"
     ended = head.finished_at if head.finished_at is not None else now
@@ -106,7 +106,7 @@ def _now(head: RunHead, full: bool) -> str:
 
 def head_object(head: RunHead) -> dict[str, Any]:
     """A run as lists print it in JSON: always the same keys."""
-    from fleetprompt.cli.wording import NANO, rfc3339
+    from fleetprompt.client.wording import NANO, rfc3339
 
     started, finished = head.started_at, head.finished_at
     error = {"code": head.error_code, "message": head.error_message, "step": head.error_step}

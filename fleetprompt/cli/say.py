@@ -6,11 +6,11 @@ from typing import assert_never
 
 from rich.text import Text
 
-from fleetprompt.cli.reasons import skipped_because, step_reason
 from fleetprompt.cli.render import marked, plain
 from fleetprompt.cli.tree import Tree
-from fleetprompt.cli.values import preview
-from fleetprompt.cli.wording import count, duration, money, short
+from fleetprompt.client.reasons import skipped_because, step_reason
+from fleetprompt.client.values import preview
+from fleetprompt.client.wording import count, duration, money, short
 from fleetprompt.engine.core import facts as f
 from fleetprompt.engine.core.facts import AnyFact
 

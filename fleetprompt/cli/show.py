@@ -117,7 +117,7 @@ def _facts_about(front: Front, head: RunHead, tree: Tree, now: float, at: int | 
     from rich.text import Text
 
     from fleetprompt.cli.render import plain
-    from fleetprompt.cli.wording import short
+    from fleetprompt.client.wording import short
 
     times, created = front.terminal.times, tree.created
     lines: list[Text] = []
@@ -180,7 +180,7 @@ def _approval_lines(front: Front, approvals: list[tuple[Approval, list[Vote]]], 
 
     from fleetprompt.cli.question import vote_line
     from fleetprompt.cli.render import marked, plain
-    from fleetprompt.cli.wording import GLYPHS
+    from fleetprompt.client.wording import GLYPHS
 
     lines = [Text("approvals", style="dim")]
     for approval, votes in approvals:
@@ -200,7 +200,7 @@ def _doubt(tree: Tree, step: Step) -> list[Text]:
     from rich.text import Text
 
     from fleetprompt.cli.render import plain
-    from fleetprompt.cli.wording import short
+    from fleetprompt.client.wording import short
 
     command = f"fleet resolve {short(tree.id)} '{step.path}' --attempt {step.attempt}"
     answers = (
@@ -243,7 +243,7 @@ async def _object(
 
 async def _step_object(console: Console, step: Step) -> dict[str, Any]:
     from fleetprompt.cli.outcome import error_object, step_object
-    from fleetprompt.cli.wording import rfc3339
+    from fleetprompt.client.wording import rfc3339
 
     return step_object(step, time.time()) | {
         "id": step.program.node.id,

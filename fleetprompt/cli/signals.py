@@ -167,8 +167,8 @@ def _status(routed: bool, results: list[Result]) -> str:
 def _print_table(front: Front, found: list[tuple[Signal, bool, list[Result]]]) -> None:
     from fleetprompt.cli.render import marked
     from fleetprompt.cli.table import Column
-    from fleetprompt.cli.values import preview
-    from fleetprompt.cli.wording import ago
+    from fleetprompt.client.values import preview
+    from fleetprompt.client.wording import ago
 
     now = time.time()
     columns = [
@@ -244,7 +244,7 @@ def replay(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
 
 def signal_object(found: Signal, routed: bool, results: list[Result]) -> dict[str, Any]:
     """A signal for machines: always the same keys."""
-    from fleetprompt.cli.wording import rfc3339
+    from fleetprompt.client.wording import rfc3339
 
     return {
         "id": found.id,

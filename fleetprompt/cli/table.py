@@ -9,7 +9,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
-from fleetprompt.client.definitions import inert
+from fleetprompt.engine.core.inert import inert
 
 GAP = 2
 NARROWEST = 12

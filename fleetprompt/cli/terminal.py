@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fleetprompt.cli.wording import Times, sign
+from fleetprompt.client.wording import Times, sign
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from fleetprompt.cli.reasons import step_reason
+from fleetprompt.client.reasons import step_reason
 from fleetprompt.engine.core.facts import (
     AnyFact,
     ApprovalRequested,

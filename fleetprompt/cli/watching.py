@@ -23,8 +23,8 @@ from fleetprompt.cli.follow import Following, race
 from fleetprompt.cli.render import plain
 from fleetprompt.cli.terminal import is_terminal
 from fleetprompt.cli.tree import Tree
-from fleetprompt.cli.wording import count, short
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.wording import count, short
 from fleetprompt.engine.core.errors import FleetError
 
 if TYPE_CHECKING:

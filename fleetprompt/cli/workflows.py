@@ -68,7 +68,7 @@ def list_(
 
 
 def _object(workflow: Workflow) -> dict[str, Any]:
-    from fleetprompt.cli.wording import rfc3339
+    from fleetprompt.client.wording import rfc3339
 
     return {
         "name": workflow.name,
@@ -101,7 +101,7 @@ def _print_table(front: Front, rows: list[dict[str, Any]], changed: dict[str, fl
 
     from fleetprompt.cli.render import marked, plain
     from fleetprompt.cli.table import Column
-    from fleetprompt.cli.wording import STYLES, ago
+    from fleetprompt.client.wording import STYLES, ago
 
     now = time.time()
     columns = [

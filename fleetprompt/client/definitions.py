@@ -16,7 +16,6 @@ from fleetprompt.engine.definition.problems import (
     Problem,
     as_json,
     did_you_mean,
-    inert,
     render,
 )
 
@@ -30,7 +29,6 @@ __all__ = [
     "check_text",
     "did_you_mean",
     "find_files",
-    "inert",
     "render",
     "schema",
 ]

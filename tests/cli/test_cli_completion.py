@@ -7,7 +7,7 @@ from cli_kit import Fleet
 from rich.text import Text
 
 from fleetprompt.cli.table import Column, layout
-from fleetprompt.cli.wording import ago, count, duration, money, rfc3339, short, size
+from fleetprompt.client.wording import ago, count, duration, money, rfc3339, short, size
 
 
 def complete(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, words: str, position: int) -> list[str]:

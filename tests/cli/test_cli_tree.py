@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from fleetprompt.cli.display import Drawn
-from fleetprompt.cli.reasons import run_reason
 from fleetprompt.cli.render import head_line, tree_lines
 from fleetprompt.cli.tree import Row, Tree, fit, fitted
+from fleetprompt.client.reasons import run_reason
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import (
     AnyFact,

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.definition.problems import (
     EXCERPT,
     PAGE_WIDTH,
@@ -18,7 +19,6 @@ from fleetprompt.engine.definition.problems import (
     ProblemCode,
     as_json,
     did_you_mean,
-    inert,
     json_pointer,
     ordered,
     render,

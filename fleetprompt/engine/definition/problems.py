@@ -7,7 +7,6 @@ Nothing taken from a file reaches a terminal as it is: `inert` makes it harmless
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from collections.abc import Iterable
 from enum import StrEnum
 from itertools import islice
@@ -16,6 +15,7 @@ from typing import Any, Literal, Self
 from msgspec import Struct
 
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.inert import cell, inert
 
 Severity = Literal["error", "warning"]
 Pointer = tuple[str | int, ...]
@@ -188,11 +188,6 @@ def render(problem: Problem, color: bool = False) -> str:
     return "\n".join(lines)
 
 
-def inert(text: str) -> str:
-    """The text with everything that could move a cursor, hide or reorder characters shown as an escape."""
-    return text if text.isascii() and text.isprintable() else "".join(_cell(character)[0] for character in text)
-
-
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """`did you mean …?` with the one to three closest candidates, or nothing when none is close."""
     if not word or len(word) > 100:
@@ -229,7 +224,6 @@ def _closeness(word: str, candidate: str) -> float:
 
 _COLORS = ("\x1b[1m", "\x1b[1;31m", "\x1b[34m", "\x1b[36m", "\x1b[0m")
 _NO_COLORS = ("", "", "", "", "")
-_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def _place(problem: Problem) -> str:
@@ -237,28 +231,9 @@ def _place(problem: Problem) -> str:
     return ":".join(part for part in (inert(problem.file), position) if part)
 
 
-def _cell(character: str) -> tuple[str, int]:
-    """How a character is shown, and how many terminal cells that takes."""
-    if " " <= character <= "~":
-        return character, 1
-    if character == "\t":
-        return "    ", 4
-    category = unicodedata.category(character)
-    if category in _ESCAPED:
-        code = ord(character)
-        shown = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-        return shown, len(shown)
-    if "\ufe00" <= character <= "\ufe0f":
-        # Terminals disagree on the width of a character with a variation selector, never on one without it.
-        return "", 0
-    if category in {"Mn", "Me"}:
-        return character, 0
-    return character, 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
-
-
 def _window(problem: Problem) -> tuple[str, str]:
     """The shown part of the source line, and the caret line that goes under it."""
-    cells = [_cell(character) for character in problem.source_line]
+    cells = [cell(character) for character in problem.source_line]
     first = min(max(0, problem.column - problem.source_start), len(cells))
     last = min(max(first, problem.end_column - problem.source_start), len(cells))
     budget = PAGE_WIDTH - len("    | ")

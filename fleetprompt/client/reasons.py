@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetprompt.cli.wording import count, duration, rough
+from fleetprompt.client.wording import count, duration, rough
 from fleetprompt.engine.core.state import Run, Step, Wake
 
 

@@ -1,0 +1,1 @@
+"""The operator console: what `fleet` opens in a terminal."""
