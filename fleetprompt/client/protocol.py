@@ -12,7 +12,7 @@ from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Run
-from fleetprompt.engine.ports import Approval, LogLine, Page, RunHead, Stored, Vote, Workflow
+from fleetprompt.engine.ports import Approval, LogChunk, LogLine, LogMatches, Page, RunHead, Stored, Vote, Workflow
 
 Where = Literal["embedded", "attached", "none"]
 """Where the engine is: in this process, in another one, or nowhere."""
@@ -117,9 +117,38 @@ class Console(Protocol):
         """Facts after a position, then live ones, with log lines between them."""
         ...
 
+    # step logs: of one step, with `within` of everything inside it, too
     async def logs(
         self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
     ) -> tuple[list[LogLine], int]: ...
+    async def log_chunks(
+        self, run: str, *, path: str | None = None, within: bool = False, after: int = 0, limit: int = 5000
+    ) -> list[LogChunk]:
+        """The chunks of a log that begin behind a position, without their lines."""
+        ...
+
+    async def log_lines(self, run: str, ids: Sequence[int]) -> list[list[LogLine]]:
+        """The lines of chunks; none of a chunk that was pruned."""
+        ...
+
+    async def log_levels(self, run: str, ids: Sequence[int]) -> list[bytes]:
+        """The levels of the lines of chunks, as indices into `LEVELS`; none of a chunk that was pruned."""
+        ...
+
+    async def log_find(
+        self,
+        run: str,
+        needle: str,
+        *,
+        path: str | None = None,
+        within: bool = False,
+        regex: bool = False,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 1000,
+    ) -> LogMatches:
+        """Search a portion of a log, forwards or backwards: `reached` of the answer says where to go on."""
+        ...
 
     # approvals
     async def approvals(self, filter_: str, page: Page) -> tuple[list[Approval], str]: ...

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from fleetprompt.client.log_reading import LogReading
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound
 from fleetprompt.engine.core.facts import AnyFact, Blob
 from fleetprompt.engine.core.plan import Plan
@@ -19,7 +20,6 @@ from fleetprompt.engine.ports import (
     Approval,
     Clock,
     Corrupt,
-    LogLine,
     Page,
     RunHead,
     Store,
@@ -32,7 +32,7 @@ LONGEST = 80
 """Characters of what was asked for that are repeated where there is no such thing."""
 
 
-class Reading:
+class Reading(LogReading):
     """Lists and looks."""
 
     def __init__(self, store: Store, clock: Clock, tenant: str = "default") -> None:
@@ -105,12 +105,6 @@ class Reading:
             return None
         data = await self.store.blobs.get(blob.digest, self.tenant)
         return msgspec.json.decode(data) if data is not None else None
-
-    async def logs(
-        self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
-    ) -> tuple[list[LogLine], int]:
-        """Lines of a step log."""
-        return await self.store.logs.read(run, path=path, after=after, limit=limit, tail=tail)
 
     async def approvals(self, filter_: str, page: Page) -> tuple[list[Approval], str]:
         """Matching approvals and the next cursor."""

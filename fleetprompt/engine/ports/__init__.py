@@ -16,10 +16,24 @@ from fleetprompt.engine.ports.journal import (
     Wait,
 )
 from fleetprompt.engine.ports.lists import Approval, Approvals, Page, Publication, Runs, Signals, Vote
-from fleetprompt.engine.ports.store import Blobs, Catalog, Claims, Health, LogLine, Logs, Store, Workflow
+from fleetprompt.engine.ports.store import (
+    LEVELS,
+    Blobs,
+    Catalog,
+    Claims,
+    Health,
+    Level,
+    LogChunk,
+    LogLine,
+    LogMatches,
+    Logs,
+    Store,
+    Workflow,
+)
 from fleetprompt.engine.ports.world import Clock, Context, Done, Effect, Failed, Outcome, Unknown
 
 __all__ = [
+    "LEVELS",
     "Append",
     "Appended",
     "Approval",
@@ -38,7 +52,10 @@ __all__ = [
     "Health",
     "Holder",
     "Journal",
+    "Level",
+    "LogChunk",
     "LogLine",
+    "LogMatches",
     "Logs",
     "Outcome",
     "Page",

@@ -58,11 +58,15 @@ class Claims(Protocol):
     async def holders(self, scope: str, tenant: str = "default") -> list[Holder]: ...
 
 
+Level = Literal["debug", "info", "warning", "error", "stdout", "stderr"]
+LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error", "stdout", "stderr")
+
+
 class LogLine(Struct, frozen=True, kw_only=True):
     """One line of a step's log."""
 
     at: float
-    level: Literal["debug", "info", "warning", "error", "stdout", "stderr"]
+    level: Level
     text: str
     data: Any = None
     path: str = ""
@@ -71,8 +75,43 @@ class LogLine(Struct, frozen=True, kw_only=True):
     """Number within (run, path, attempt), from 1; 0 until stored."""
 
 
+class LogChunk(Struct, frozen=True):
+    """Lines of an attempt at a step that are stored together, without the lines. A chunk does not change, except for
+    the one line that counts those dropped over the cap."""
+
+    id: int
+    path: str
+    attempt: int
+    first: int
+    """Number within (run, path, attempt) of its first line."""
+    last: int
+    until: int
+    """Position within the run of its last line. Positions of chunks never overlap, and new chunks come last."""
+    at: float
+    """Time of its last line."""
+    dropped: int = 0
+
+    @property
+    def lines(self) -> int:
+        """How many lines it has."""
+        return self.last - self.first + 1
+
+
+class LogMatches(Struct, frozen=True):
+    """What a portion of a search found."""
+
+    positions: tuple[int, ...]
+    """Within the run, in the direction of the search."""
+    reached: int
+    """Where to go on from: the next `after`, or the next `before`."""
+    done: bool
+    """Whether there is nothing more to search."""
+
+
 class Logs(Protocol):
-    """Chunked step logs, beside the journal, with a retention of their own."""
+    """Chunked step logs, beside the journal, with a retention of their own.
+
+    `path` names a step; with `within`, also everything inside it."""
 
     def write(self, run: str, lines: Sequence[LogLine], tenant: str = "default") -> None:
         """Queue lines; they are stored within a second, in order, and before `flush` returns. A step's log is
@@ -85,6 +124,39 @@ class Logs(Protocol):
         self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
     ) -> tuple[list[LogLine], int]:
         """Lines of a run (or of one step) and the cursor after the last one."""
+        ...
+
+    async def chunks(
+        self, run: str, *, path: str | None = None, within: bool = False, after: int = 0, limit: int = 5000
+    ) -> list[LogChunk]:
+        """The chunks that begin behind a position, oldest first: what there is, without reading the lines."""
+        ...
+
+    async def lines(self, run: str, ids: Sequence[int]) -> list[list[LogLine]]:
+        """The lines of each of the chunks; none of a chunk that was pruned."""
+        ...
+
+    async def levels(self, run: str, ids: Sequence[int]) -> list[bytes]:
+        """The levels of the lines of each of the chunks, as indices into `LEVELS`; none of a chunk that was pruned."""
+        ...
+
+    async def find(
+        self,
+        run: str,
+        needle: str,
+        *,
+        path: str | None = None,
+        within: bool = False,
+        regex: bool = False,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 1000,
+    ) -> LogMatches:
+        """Search a portion of the lines, in any letter case: those behind a position, or backwards those before one.
+
+        The text is searched, and the data as compact JSON; a regular expression only in their beginnings, see
+        `query_regex.found`. Raises `InvalidInput` for one that is malformed or too costly.
+        """
         ...
 
 

@@ -11,6 +11,8 @@ MAX_LINE = 16 * 1024
 """Bytes of a line's text, and of its data as JSON; the rest is cut."""
 STEP_CAP = 10 * 1024 * 1024
 """Bytes of log kept per attempt at a step."""
+INSIDE = (".", "[", "#")
+"""What follows the path of a step in the paths of the steps inside it."""
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fleetprompt.engine.ports import LogLine
+from fleetprompt.engine.ports import Level, LogLine
 from fleetprompt.engine.store.lines import Tally, dropped, fit, size
 from fleetprompt.engine.store.statements import Session
 from fleetprompt.engine.store.tables import logs
@@ -33,7 +33,7 @@ class Text(Struct, frozen=True, array_like=True):
     """A line as a chunk keeps it."""
 
     at: float
-    level: Literal["debug", "info", "warning", "error", "stdout", "stderr"]
+    level: Level
     text: str
     data: Any = None
 
@@ -212,5 +212,10 @@ def _step_row(step: Step) -> dict[str, Any]:
 
 
 def _content(lines: list[LogLine]) -> dict[str, Any]:
+    return {"at": lines[-1].at, "data": encode(lines)}
+
+
+def encode(lines: list[LogLine]) -> bytes:
+    """What a chunk holds of these lines."""
     raw = b"\n".join(_encode(Text(line.at, line.level, line.text, line.data)) for line in lines)
-    return {"at": lines[-1].at, "data": zlib.compress(raw, 1)}
+    return zlib.compress(raw, 1)

@@ -8,17 +8,16 @@ steps that were queued together are stored step by step.
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Iterator, Sequence
 
-import msgspec
 import sqlalchemy as sa
 
 from fleetprompt.engine.core.errors import StoreUnavailable
-from fleetprompt.engine.ports import LogLine
+from fleetprompt.engine.ports import LogChunk, LogLine, LogMatches
 from fleetprompt.engine.store.dialect import Row, Rows
-from fleetprompt.engine.store.lines import STEP_CAP
-from fleetprompt.engine.store.log_chunks import LineQueue, LogChunks, Text
+from fleetprompt.engine.store.lines import INSIDE, STEP_CAP
+from fleetprompt.engine.store.log_chunks import LineQueue, LogChunks
+from fleetprompt.engine.store.log_search import Search, decode, finder, levels
 from fleetprompt.engine.store.reading import Reader
 from fleetprompt.engine.store.tables import logs
 from fleetprompt.engine.store.writer import Writer
@@ -30,7 +29,20 @@ RETRY = 2.0
 AT_A_TIME = 16
 """Chunks that are read at a time: one holds a thousand short lines, or a single one."""
 
-_decoder = msgspec.json.Decoder(Text)
+PORTION = 64
+"""Chunks whose contents are read for one query, or searched in one go: about four megabytes of lines."""
+
+_DIRECTORY = (
+    logs.c.id,
+    logs.c.path,
+    logs.c.attempt,
+    logs.c.first,
+    logs.c.last,
+    logs.c.until,
+    logs.c.at,
+    logs.c.dropped,
+)
+"""In the order of LogChunk's fields."""
 
 
 class SqlLogs:
@@ -87,11 +99,75 @@ class SqlLogs:
     ) -> tuple[list[LogLine], int]:
         """Lines of a run (or of one step) behind a cursor, the first or (`tail`) the last of them, and the cursor of
         the last one."""
-        chunks = sa.select(logs).where(logs.c.run == run, logs.c.until > after)
-        if path is not None:
-            chunks = chunks.where(logs.c.path == path)
+        chunks = sa.select(logs).where(*_of(run, path), logs.c.until > after)
         found = await self._reader.run(lambda connection: _find(connection, chunks, after, limit, tail=tail))
         return [line for _, line in found], found[-1][0] if found else after
+
+    async def chunks(
+        self, run: str, *, path: str | None = None, within: bool = False, after: int = 0, limit: int = 5000
+    ) -> list[LogChunk]:
+        """See `ports.Logs`. Raises `StoreUnavailable`, as everything here."""
+        chunks = sa.select(*_DIRECTORY).where(*_of(run, path, within=within), logs.c.until > after)
+        rows = await self._reader.rows(chunks.order_by(logs.c.until).limit(limit))
+        return [LogChunk(*row) for row in rows]
+
+    async def lines(self, run: str, ids: Sequence[int]) -> list[list[LogLine]]:
+        """See `ports.Logs`."""
+        rows = await self._contents(run, ids)
+        # In a thread: what is decoded in one go is up to the caller, and the loop has other things to do.
+        return await asyncio.to_thread(
+            lambda: [decode(row.data, row.path, row.attempt, row.first) if row is not None else [] for row in rows]
+        )
+
+    async def levels(self, run: str, ids: Sequence[int]) -> list[bytes]:
+        """See `ports.Logs`."""
+        rows = await self._contents(run, ids)
+        return await asyncio.to_thread(lambda: [levels(row.data) if row is not None else b"" for row in rows])
+
+    async def _contents(self, run: str, ids: Sequence[int]) -> list[Row | None]:
+        columns = (logs.c.id, logs.c.path, logs.c.attempt, logs.c.first, logs.c.data)
+        found: dict[int, Row] = {}
+        for at in range(0, len(ids), PORTION):
+            chosen = logs.c.id.in_(ids[at : at + PORTION])
+            rows = await self._reader.rows(sa.select(*columns).where(logs.c.run == run, chosen))
+            found |= {row.id: row for row in rows}
+        return [found.get(id_) for id_ in ids]
+
+    async def find(
+        self,
+        run: str,
+        needle: str,
+        *,
+        path: str | None = None,
+        within: bool = False,
+        regex: bool = False,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 1000,
+    ) -> LogMatches:
+        """See `ports.Logs`."""
+        search = Search(finder(needle, regex=regex), after=after, before=before, limit=limit)
+        until = logs.c.until
+        chunks = sa.select(until, logs.c.first, logs.c.last, logs.c.data).where(*_of(run, path, within=within))
+        if search.backwards:
+            # A chunk that ends behind the position may begin before it.
+            begin = until - logs.c.last + logs.c.first
+            chunks = chunks.where(begin < search.reached).order_by(until.desc())
+        else:
+            chunks = chunks.where(until > search.reached).order_by(until)
+        rows = await self._reader.rows(chunks.limit(PORTION))
+        await asyncio.to_thread(lambda: all(search.take(row.until, row.last - row.first, row.data) for row in rows))
+        return search.matches(more=len(rows) == PORTION)
+
+
+def _of(run: str, path: str | None, *, within: bool = False) -> list[sa.ColumnElement[bool]]:
+    """What tells the chunks of a run, of a step, or of a step and everything inside it."""
+    if path is None:
+        return [logs.c.run == run]
+    if not within:
+        return [logs.c.run == run, logs.c.path == path]
+    inside = [sa.func.substr(logs.c.path, 1, len(path) + 1) == path + sign for sign in INSIDE]
+    return [logs.c.run == run, sa.or_(logs.c.path == path, *inside)]
 
 
 def _find(connection: sa.Connection, chunks: Rows, after: int, limit: int, *, tail: bool) -> list[tuple[int, LogLine]]:
@@ -111,18 +187,4 @@ def _find(connection: sa.Connection, chunks: Rows, after: int, limit: int, *, ta
 
 def _lines(row: Row) -> Iterator[tuple[int, LogLine]]:
     """The lines of a chunk with their positions in the run."""
-    position = row.until - (row.last - row.first)
-    for at, raw in enumerate(zlib.decompress(row.data).splitlines()):
-        line = _decoder.decode(raw)
-        yield (
-            position + at,
-            LogLine(
-                at=line.at,
-                level=line.level,
-                text=line.text,
-                data=line.data,
-                path=row.path,
-                attempt=row.attempt,
-                line=row.first + at,
-            ),
-        )
+    return enumerate(decode(row.data, row.path, row.attempt, row.first), row.until - (row.last - row.first))

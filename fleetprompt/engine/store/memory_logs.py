@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from fleetprompt.engine.ports import LogLine
-from fleetprompt.engine.store.lines import Tally, dropped, fit, size
+from fleetprompt.engine.ports import LEVELS, LogChunk, LogLine, LogMatches
+from fleetprompt.engine.store.lines import INSIDE, Tally, dropped, fit, size
+from fleetprompt.engine.store.log_chunks import encode
+from fleetprompt.engine.store.log_search import Search, finder
 from fleetprompt.engine.store.memory_state import State
 
 
@@ -44,10 +46,60 @@ class MemoryLogs:
     async def read(
         self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
     ) -> tuple[list[LogLine], int]:
-        kept = self._state.logs.get(run, [])
-        found = [(at, line) for at, line in kept if at > after and (path is None or line.path == path)]
+        found = [(at, line) for at, line in self._of(run, path, within=False) if at > after]
         found = found[-limit:] if tail else found[:limit]
         return [line for _, line in found], found[-1][0] if found else after
+
+    async def chunks(
+        self, run: str, *, path: str | None = None, within: bool = False, after: int = 0, limit: int = 5000
+    ) -> list[LogChunk]:
+        """Every line is a chunk of its own, whose id is its position."""
+        kept = [(at, line) for at, line in self._of(run, path, within=within) if at > after]
+        return [
+            LogChunk(at, line.path, line.attempt, line.line, line.line, at, line.at, self._dropped(run, line))
+            for at, line in kept[:limit]
+        ]
+
+    def _dropped(self, run: str, line: LogLine) -> int:
+        """How many lines a line stands for."""
+        tally = self._state.log_tallies[_step(run, line)]
+        return tally.dropped if line.line > tally.lines else 0
+
+    async def lines(self, run: str, ids: Sequence[int]) -> list[list[LogLine]]:
+        kept = dict(self._state.logs.get(run, []))
+        return [[kept[id_]] if id_ in kept else [] for id_ in ids]
+
+    async def levels(self, run: str, ids: Sequence[int]) -> list[bytes]:
+        return [bytes(LEVELS.index(line.level) for line in lines) for lines in await self.lines(run, ids)]
+
+    async def find(
+        self,
+        run: str,
+        needle: str,
+        *,
+        path: str | None = None,
+        within: bool = False,
+        regex: bool = False,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 1000,
+    ) -> LogMatches:
+        search = Search(finder(needle, regex=regex), after=after, before=before, limit=limit)
+        kept = self._of(run, path, within=within)
+        full = not all(
+            search.take(at, 0, encode([line]))
+            for at, line in (reversed(kept) if search.backwards else kept)
+            if (at < search.reached if search.backwards else at > search.reached)
+        )
+        return search.matches(more=full)
+
+    def _of(self, run: str, path: str | None, *, within: bool) -> list[tuple[int, LogLine]]:
+        inside = tuple(f"{path}{sign}" for sign in INSIDE) if within else ()
+        return [
+            (at, line)
+            for at, line in self._state.logs.get(run, [])
+            if path is None or line.path == path or line.path.startswith(inside)
+        ]
 
 
 def _step(run: str, line: LogLine) -> tuple[str, str, int]:
