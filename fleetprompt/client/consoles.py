@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import msgspec
 import uuid_utils
 
 from fleetprompt.client.files import WorkflowFile, load_file, shown, source_of
+from fleetprompt.client.listening import Listening
 from fleetprompt.client.protocol import QUEUED, Progress, StartRun, TakenUp, Where
 from fleetprompt.client.reading import Reading
 from fleetprompt.client.starting import given_inputs, refused_inputs
@@ -20,7 +21,7 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.definition.problems import did_you_mean
-from fleetprompt.engine.ports import LogLine, Store, Stored, Workflow
+from fleetprompt.engine.ports import Change, LogLine, Store, Stored, Workflow
 from fleetprompt.engine.runtime.bus import validate
 from fleetprompt.engine.runtime.clock import SystemClock
 from fleetprompt.engine.runtime.engine import Engine
@@ -203,6 +204,10 @@ class EmbeddedConsole(StoreConsole):
         async for entry in self.engine.feed.watch(self.store.journal, after, run):
             yield entry if isinstance(entry, Stored) else Progress(*entry)
 
+    def changes(self, seconds: float = 0.05) -> AsyncGenerator[Change]:
+        """What changes, as the engine notes it in passing."""
+        return self.engine.feed.changes(self.store.journal, seconds)
+
     def held(self, run: str) -> str:
         """Why the engine does nothing for a run any more."""
         return self.engine.holds.get(run, "")
@@ -233,6 +238,8 @@ class AttachedConsole(StoreConsole):
         self._root = root
         self._lock = lock
         self._socket = socket
+        self._written = 0
+        """How often this process has written to the store."""
 
     @property
     def _holder(self) -> dict[str, Any] | None:
@@ -256,6 +263,7 @@ class AttachedConsole(StoreConsole):
 
     async def _send(self, signal: Signal) -> Result:
         publication = await self.store.signals.publish(signal)
+        self._written += 1
         signal = publication.signal
         nudged = await self._nudge()
         run = signal.id if signal.type in (types.START, types.RETRY) else signal.subject
@@ -292,12 +300,14 @@ class AttachedConsole(StoreConsole):
                     max_runs=file.plan.max_runs,
                 )
             )
+            self._written += 1
         return digest
 
     async def publish(self, signal: Signal) -> tuple[Signal, bool]:
         """Publish a signal."""
         validate(signal)
         publication = await self.store.signals.publish(signal)
+        self._written += 1
         await self._nudge()
         return publication.signal, publication.duplicate
 
@@ -330,6 +340,11 @@ class AttachedConsole(StoreConsole):
                 if not lines:
                     break
             token = await self._change_after(token)
+
+    def changes(self, seconds: float = 0.05) -> AsyncGenerator[Change]:
+        """What changes, told by the engine's socket, or seen in the store where there is none."""
+        listening = Listening(self.store, self._socket, lambda: self._holder is not None, lambda: self._written)
+        return listening.changes(seconds)
 
     async def _change_after(self, token: int) -> int:
         """Until another process has written. SQLite tells only when it is asked."""

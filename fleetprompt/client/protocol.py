@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -12,7 +12,18 @@ from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Run
-from fleetprompt.engine.ports import Approval, LogChunk, LogLine, LogMatches, Page, RunHead, Stored, Vote, Workflow
+from fleetprompt.engine.ports import (
+    Approval,
+    Change,
+    LogChunk,
+    LogLine,
+    LogMatches,
+    Page,
+    RunHead,
+    Stored,
+    Vote,
+    Workflow,
+)
 
 Where = Literal["embedded", "attached", "none"]
 """Where the engine is: in this process, in another one, or nowhere."""
@@ -115,6 +126,14 @@ class Console(Protocol):
 
     def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
         """Facts after a position, then live ones, with log lines between them."""
+        ...
+
+    def changes(self, seconds: float = 0.05) -> AsyncGenerator[Change]:
+        """What changes, at most once in so many seconds, and nothing while nothing happens.
+
+        The first change comes at once and is `lost`: who reads after it misses nothing. That an engine has gone or come
+        is a change, too (`engine`). Never ends by itself.
+        """
         ...
 
     # step logs: of one step, with `within` of everything inside it, too

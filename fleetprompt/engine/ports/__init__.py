@@ -16,6 +16,7 @@ from fleetprompt.engine.ports.journal import (
     Wait,
 )
 from fleetprompt.engine.ports.lists import Approval, Approvals, Page, Publication, Runs, Signals, Vote
+from fleetprompt.engine.ports.live import Change
 from fleetprompt.engine.ports.store import (
     LEVELS,
     Blobs,
@@ -40,6 +41,7 @@ __all__ = [
     "Approvals",
     "Blobs",
     "Catalog",
+    "Change",
     "ClaimRefused",
     "Claims",
     "Clock",

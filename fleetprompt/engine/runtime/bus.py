@@ -63,7 +63,10 @@ class Bus:
     async def submit(self, signal: Signal) -> Result:
         """Carry out a command sent by this process, and answer when it is durable."""
         if not signal.key:
-            return await self._handle(signal, received=True)
+            try:
+                return await self._handle(signal, received=True)
+            finally:
+                self._engine.feed.mark(signals=True)
         signals = self._engine.store.signals
         publication = await self._store(signal)
         signal = publication.signal
@@ -76,7 +79,9 @@ class Bus:
 
     async def _store(self, signal: Signal) -> Publication:
         try:
-            return await self._engine.store.signals.publish(signal)
+            publication = await self._engine.store.signals.publish(signal)
+            self._engine.feed.mark(signals=True)
+            return publication
         except StoreUnavailable:
             # It may be there all the same, and whoever sent it may not come back.
             self._drain_later()
@@ -127,6 +132,7 @@ class Bus:
         finally:
             del self._routing[signal.id]
             done.set_result(None)
+            self._engine.feed.mark(signals=True)
 
     def _drain_later(self) -> None:
         if not self._stalled:

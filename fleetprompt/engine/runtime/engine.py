@@ -228,6 +228,7 @@ class Engine:
         log.warning("%s: %s", where, what, exc_info=error if not isinstance(error, FleetError) else None)
         self.troubles.append((self.now(), where, what))
         del self.troubles[:-100]
+        self.feed.mark(troubles=True)
         return what
 
     def _clock_was_set_back(self, seconds: float) -> None:
@@ -237,6 +238,7 @@ class Engine:
     def hold(self, run_id: str, error: BaseException) -> None:
         """Record that nothing can be done for a run, and why; the others know nothing of it."""
         self.holds[run_id] = self.trouble(f"run {run_id} is held", error)
+        self.feed.mark(run=run_id)
 
     async def others_wrote(self) -> None:
         """Another process has written to the store: see what is there for this engine."""
@@ -345,6 +347,8 @@ class Engine:
             self.slots.committed(entry)
         if entry.signals:
             self.bus.notice(entry.signals, entry.routed)
+        if entry.signals or entry.routed or entry.received is not None:
+            self.feed.mark(signals=True)
         if entry.head.finished_at is not None:
             for future in self._waiters.pop(entry.run, ()):
                 if not future.done():

@@ -1,16 +1,18 @@
 """The feed: durable facts in order of commit, and lossy progress (log lines) between them.
 
-A reader that does not keep up loses progress, never facts: it falls back to the journal for those.
+A reader that does not keep up loses progress, never facts: it falls back to the journal for those. A listener is told
+only where something has changed.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from fleetprompt.engine.core.facts import AnyFact
-from fleetprompt.engine.ports import Journal, LogLine, Stored
+from fleetprompt.engine.ports import Change, Journal, LogLine, Stored
+from fleetprompt.engine.runtime.changes import Listener
 
 DEPTH = 10_000
 """Entries a reader may be behind before it is sent to the journal."""
@@ -48,9 +50,15 @@ class Feed:
 
     def __init__(self) -> None:
         self._readers: set[Reader] = set()
+        self._listeners: set[Listener] = set()
+        self.facts = 0
+        """How many facts have become durable."""
 
     def publish(self, run: str, seq: int, after: int, facts: tuple[AnyFact, ...]) -> None:
         """Facts have become durable."""
+        self.facts += len(facts)
+        for listener in self._listeners:
+            listener.note(run, seq + len(facts) - 1, facts)
         for reader in self._readers:
             if not reader.run or reader.run == run:
                 for i, fact in enumerate(facts):
@@ -71,9 +79,39 @@ class Feed:
     def unsubscribe(self, reader: Reader) -> None:
         self._readers.discard(reader)
 
+    def mark(
+        self,
+        *,
+        run: str = "",
+        signals: bool = False,
+        workflows: bool = False,
+        troubles: bool = False,
+        lost: bool = False,
+    ) -> None:
+        """Something has changed that no fact tells; see `Change`."""
+        for listener in self._listeners:
+            listener.mark(run=run, signals=signals, workflows=workflows, troubles=troubles, lost=lost)
+
     @property
     def readers(self) -> int:
-        return len(self._readers)
+        """How many read the facts or listen to changes."""
+        return len(self._readers) + len(self._listeners)
+
+    async def changes(self, journal: Journal, seconds: float) -> AsyncGenerator[Change]:
+        """What changes, at most once in so many seconds. The first comes at once, and is `lost`."""
+        now = asyncio.get_running_loop().time
+        listener = Listener()
+        listener.mark(lost=True)
+        self._listeners.add(listener)
+        try:
+            listener.reached(await journal.position())
+            while True:
+                await listener.wait()
+                due = now() + seconds
+                yield listener.take()
+                await asyncio.sleep(due - now())
+        finally:
+            self._listeners.discard(listener)
 
     async def watch(
         self, journal: Journal, after: int = 0, run: str = ""

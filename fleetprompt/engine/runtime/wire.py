@@ -1,14 +1,17 @@
 """The engine's socket: nudges in, live facts out. One JSON object a line; only the owner of the files can connect.
 
 `{"op": "nudge"}` says that signals were published. `{"op": "watch", "after": SEQ, "run": ID}` turns the connection
-into the feed. Who cannot connect still works: engines also look at the store twice a second.
+into the feed, `{"op": "changes", "seconds": S}` into changes, at most one in so many seconds. Who cannot connect still
+works: engines also look at the store twice a second.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,6 +24,8 @@ LONGEST_PATH = 100
 """Bytes of a socket path that every Unix takes (`sun_path` is 104 or 108 long)."""
 POLL_SECONDS = 0.5
 MAX_LINE = 64 * 1024
+SHORTEST, LONGEST = 0.01, 60.0
+"""Seconds between two changes that a listener may ask for."""
 NUDGE_SECONDS = 5.0
 """How long an engine may take to look at the signals it was told of."""
 
@@ -31,6 +36,7 @@ class _Request(msgspec.Struct):
     op: str
     after: int = 0
     run: str = ""
+    seconds: float = 0.05
 
 
 _decode = msgspec.json.Decoder(_Request).decode
@@ -74,18 +80,21 @@ class Wire:
 
     async def _poll(self) -> None:
         """See what other processes have written, also when nobody nudges."""
-        token = 0
+        token = None
         while True:
-            await asyncio.sleep(POLL_SECONDS)
             try:
-                now = await self._engine.store.changed(token)
+                now = await self._engine.store.changed(token or 0)
                 if now != token:
                     await self._engine.others_wrote()
+                    if token is not None:
+                        # Nobody says what was written: it may be that runs were pruned.
+                        self._engine.feed.mark(lost=True)
                     token = now
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 self._engine.trouble("looking for signals", error)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -113,29 +122,43 @@ class Wire:
                 writer.write(b'{"ok":true}\n')
                 await writer.drain()
             elif request.op == "watch":
-                await self._watch(reader, writer, request)
+                await _until_hung_up(reader, self._send_feed(writer, request))
+                return
+            elif request.op == "changes":
+                await _until_hung_up(reader, self._send_changes(writer, request))
                 return
             else:
                 writer.write(_encode({"error": f"unknown op {request.op!r}"}) + b"\n")
 
-    async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: _Request) -> None:
-        """Until either side hangs up: where nothing happens any more, writing would never tell that nobody reads."""
-        loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(self._send(writer, request)), loop.create_task(_hung_up(reader))]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _send(self, writer: asyncio.StreamWriter, request: _Request) -> None:
+    async def _send_feed(self, writer: asyncio.StreamWriter, request: _Request) -> None:
         async for entry in self._engine.feed.watch(self._engine.store.journal, request.after, request.run):
             if isinstance(entry, Stored):
                 writer.write(_encode({"fact": entry}) + b"\n")
             else:
                 writer.write(_encode({"run": entry[0], "log": entry[1]}) + b"\n")
             await writer.drain()
+
+    async def _send_changes(self, writer: asyncio.StreamWriter, request: _Request) -> None:
+        # Whoever reads slowly keeps this waiting, and is told more at once.
+        seconds = min(max(request.seconds, SHORTEST), LONGEST)
+        async with aclosing(self._engine.feed.changes(self._engine.store.journal, seconds)) as changes:
+            async for change in changes:
+                writer.write(_encode(change) + b"\n")
+                await writer.drain()
+
+
+async def _until_hung_up(reader: asyncio.StreamReader, sending: Coroutine[Any, Any, None]) -> None:
+    """Until either side hangs up: where nothing happens any more, writing would never tell that nobody reads."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(sending), loop.create_task(_hung_up(reader))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
+    if isinstance(sent, Exception):
+        raise sent
 
 
 async def _hung_up(reader: asyncio.StreamReader) -> None:

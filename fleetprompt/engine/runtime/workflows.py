@@ -33,6 +33,8 @@ class Workflows:
         """Rows of the catalog that were looked up, by tenant and name, until something may have changed them."""
         self._reading: dict[tuple[str, str], asyncio.Future[Workflow | None]] = {}
         """Rows of the catalog that are being read, and were asked for since it may have changed."""
+        self._rows: list[Workflow] = []
+        """The catalog as it was read last."""
         self.routes = Routes()
 
     async def program(self, digest: str) -> Program:
@@ -146,11 +148,11 @@ class Workflows:
         """Read the catalog again: another process may have changed it."""
         self._known.clear()
         self._reading.clear()
-        active = [
-            entry
-            for entry in await self._engine.store.catalog.workflows()
-            if entry.status == "active" and wanted(entry)
-        ]
+        rows = await self._engine.store.catalog.workflows()
+        if rows != self._rows:
+            self._rows = rows
+            self._engine.feed.mark(workflows=True)
+        active = [entry for entry in rows if entry.status == "active" and wanted(entry)]
         programs: list[Program] = []
         for entry in active:
             try:

@@ -1,0 +1,129 @@
+"""What changes where the engine is in another process, or nowhere: told by its socket, else looked for in the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+
+from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.ports import Change, Store, Stored
+from fleetprompt.engine.runtime.changes import Listener
+
+LOOK_SECONDS = 0.5
+"""How often the store is looked at while no engine tells anything."""
+GOING_SECONDS = 0.05
+"""How long a process that dies may take to give its lock back after its socket."""
+ANSWER_SECONDS = 2.0
+"""How long an engine may take to say its first word."""
+MOST_READS = 10
+"""Reads of the journal after which it is quicker to read the lists again."""
+LONGEST_LINE = 1024 * 1024
+
+_encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(Change).decode
+
+
+class Listening:
+    """One listener beside an engine that others hold, or nobody.
+
+    `driven` says whether somebody holds the engine, `written` how often this process has written to the store: that it
+    does not tell itself.
+    """
+
+    def __init__(
+        self, store: Store, socket: Path | None, driven: Callable[[], bool], written: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._socket = socket
+        self._driven = driven
+        self._written = written
+        self._token = 0
+        self._own = -1
+        self._seq = 0
+        self._lost = True
+        """What was told so far is not all there was."""
+        self._engine = False
+
+    async def changes(self, seconds: float) -> AsyncGenerator[Change]:
+        """What changes; see `Console.changes`."""
+        while True:
+            if (change := await self._look()) is not None:
+                yield change
+            told = False
+            async with aclosing(self._told(seconds)) as changes:
+                async for change in changes:
+                    told = True
+                    yield change
+            await asyncio.sleep(GOING_SECONDS if told else LOOK_SECONDS)
+
+    async def _told(self, seconds: float) -> AsyncGenerator[Change]:
+        """What the engine tells, until it hangs up; nothing where none can be reached."""
+        if self._socket is None or not self._driven():
+            return
+        writer: asyncio.StreamWriter | None = None
+        try:
+            # The kernel accepts for an engine that is stopped or hangs, which then never answers.
+            async with asyncio.timeout(ANSWER_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(self._socket, limit=LONGEST_LINE)
+                writer.write(_encode({"op": "changes", "seconds": seconds}) + b"\n")
+                await writer.drain()
+                line = await reader.readline()
+            if not line:
+                return
+            # It tells everything from here on; what was before is in the store.
+            if (change := await self._look()) is not None:
+                yield change
+            while line := await reader.readline():
+                change = _decode(line)
+                self._seq = max(self._seq, change.seq)
+                yield change
+        except (OSError, ValueError, msgspec.DecodeError):  # `TimeoutError` is an `OSError`
+            return
+        finally:
+            if writer is not None:
+                writer.close()
+
+    async def _look(self) -> Change | None:
+        """What can be seen to have changed: in the store, and in who drives the runs."""
+        gathered = Listener()
+        try:
+            found = await self._read(gathered)
+        except StoreUnavailable:
+            found, self._lost = False, True
+        engine = self._driven()
+        if not found and engine == self._engine:
+            return None
+        self._engine = engine
+        return msgspec.structs.replace(gathered.take(), seq=self._seq, engine=engine)
+
+    async def _read(self, gathered: Listener) -> bool:
+        """Gather what was written since the last time; whether anything was."""
+        own, token = self._written(), await self._store.changed(self._token)
+        if not self._lost and (token, own) == (self._token, self._own):
+            return False
+        before = self._seq
+        if not self._lost:
+            await self._gather(gathered)
+        if self._lost or self._seq == before:
+            # Where no fact was added, runs may have been pruned.
+            gathered.mark(lost=True)
+        if self._lost:
+            self._seq = await self._store.journal.position()
+        # Nobody says whether signals or workflows were written, too.
+        gathered.mark(signals=True, workflows=True)
+        self._token, self._own, self._lost = token, own, False
+        return True
+
+    async def _gather(self, gathered: Listener) -> None:
+        for _ in range(MOST_READS):
+            entries = await self._store.journal.since(self._seq)
+            for entry in entries:
+                gathered.note(entry.run, entry.seq, (entry.fact,) if isinstance(entry, Stored) else ())
+                self._seq = entry.seq
+            if not entries:
+                return
+        self._lost = True
