@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from fleetprompt.client.reasons import step_reason
+from fleetprompt.client.reasons import run_seconds, run_status, scope_status, step_reason
 from fleetprompt.engine.core.facts import (
     AnyFact,
     ApprovalRequested,
@@ -127,10 +127,7 @@ class Tree:
     @property
     def status(self) -> str:
         """The run's status; between two facts that belong together it goes on, though nothing is started."""
-        run = self.run
-        if run.status == "waiting" and not (run.paused or run.agenda or run.wants_slot or any(run.waiting.values())):
-            return "running"
-        return run.status
+        return run_status(self.run)
 
     @property
     def active(self) -> list[Step]:
@@ -152,10 +149,7 @@ class Tree:
 
     def seconds(self, now: float) -> float | None:
         """How long the run took, or has taken."""
-        run = self.run
-        if run.started_at is None:
-            return None
-        return max(0.0, (run.finished_at if run.finished_at is not None else now) - run.started_at)
+        return run_seconds(self.run, now)
 
     # ------------------------------------------------------------ rows
 
@@ -207,7 +201,7 @@ class Tree:
             yield first if name == id_ else _renamed(first, f"{name} {id_}")
             yield from rows
             return
-        yield Row(depth=depth, status=_scope_status(scope), name=name, heading=True, settled=scope.done)
+        yield Row(depth=depth, status=scope_status(scope), name=name, heading=True, settled=scope.done)
         yield from self._scope_rows(scope, depth + 1, now, detail, unfold)
 
     def _row(self, step: Step, depth: int, now: float, name: str = "") -> Row:
@@ -233,18 +227,6 @@ def _all_scopes(run: Run, owner: Step) -> list[Scope]:
         if step.scope.owner is owner and step.scope.prefix.startswith(f"{owner.path}{attempt}["):
             found.setdefault(step.scope.index, step.scope)
     return list(found.values())
-
-
-def _scope_status(scope: Scope) -> str:
-    if scope.failure is not None:
-        return "failed"
-    statuses = {step.status for step in scope.steps}
-    for status in ("running", "in_doubt", "waiting"):
-        if status in statuses:
-            return status
-    if scope.done:
-        return "cancelled" if "cancelled" in statuses else "completed"
-    return "pending" if statuses == {"pending"} else "running"
 
 
 def _renamed(row: Row, name: str) -> Row:

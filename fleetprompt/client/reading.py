@@ -69,10 +69,10 @@ class Reading(LogReading):
         query.require()
         return await self.store.runs.count(query, now=self.clock.now(), tenant=self.tenant)
 
-    async def facts(self, run: str, *, upto: int | None = None) -> list[Stored]:
-        """A run's journal."""
+    async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored]:
+        """A run's journal, from n > after to n <= upto. Raises `FleetError` where it is damaged."""
         found: list[Stored] = []
-        for entry in await self.store.journal.facts(run, upto=upto):
+        for entry in await self.store.journal.facts(run, after=after, upto=upto):
             if isinstance(entry, Corrupt):
                 raise FleetError(
                     f"the journal of run {run} is damaged at fact {entry.n}: {entry.reason}",

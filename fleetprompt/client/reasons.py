@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleetprompt.client.wording import count, duration, rough
-from fleetprompt.engine.core.state import Run, Step, Wake
+from fleetprompt.engine.core.state import Run, Scope, Step, Wake
 
 
 def step_reason(step: Step, now: float) -> str:
@@ -145,3 +145,30 @@ def run_reason(run: Run) -> str:
             return "waits for budget"
         case on:
             return on
+
+
+def run_status(run: Run) -> str:
+    """The run's status; between two facts that belong together it goes on, though nothing is started."""
+    if run.status == "waiting" and not (run.paused or run.agenda or run.wants_slot or any(run.waiting.values())):
+        return "running"
+    return run.status
+
+
+def run_seconds(run: Run, now: float) -> float | None:
+    """How long the run took, or has taken; None before it starts."""
+    if run.started_at is None:
+        return None
+    return max(0.0, (run.finished_at if run.finished_at is not None else now) - run.started_at)
+
+
+def scope_status(scope: Scope) -> str:
+    """The status of a branch or an iteration: what its steps make of it."""
+    if scope.failure is not None:
+        return "failed"
+    statuses = {step.status for step in scope.steps}
+    for status in ("running", "in_doubt", "waiting"):
+        if status in statuses:
+            return status
+    if scope.done:
+        return "cancelled" if "cancelled" in statuses else "completed"
+    return "pending" if statuses == {"pending"} else "running"

@@ -17,6 +17,9 @@ from fleetprompt.engine.store.reading import Question, Reader
 from fleetprompt.engine.store.tables import counters, journal
 from fleetprompt.engine.store.writer import Writer, into
 
+ALL = 2**63 - 1
+"""`upto` of whoever wants every fact: the largest number that a database can compare with."""
+
 
 class SqlJournal:
     """The one log."""
@@ -24,7 +27,11 @@ class SqlJournal:
     def __init__(self, reader: Reader, writer: Writer) -> None:
         self._reader = reader
         self._writer = writer
-        of_run = _facts().where(journal.c.run == sa.bindparam("wanted"), journal.c.n > sa.bindparam("after"))
+        of_run = _facts().where(
+            journal.c.run == sa.bindparam("wanted"),
+            journal.c.n > sa.bindparam("after"),
+            journal.c.n <= sa.bindparam("upto"),
+        )
         self._of_run = Question(reader.dialect, of_run.order_by(journal.c.n))
 
     @property
@@ -45,14 +52,14 @@ class SqlJournal:
 
     async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored | Corrupt]:
         """A run's facts in order, from n > after to n <= upto."""
-        rows = await self._reader.ask(self._of_run, run, after)
-        return [_read(*row) for row in rows if upto is None or row[2] <= upto]
+        rows = await self._reader.ask(self._of_run, run, after, ALL if upto is None else upto)
+        return [_read(*row) for row in rows]
 
     async def histories(self, runs: Sequence[str]) -> dict[str, list[AnyFact] | Corrupt]:
         """Whole histories; an unknown run has an empty one, one with a hole or an unreadable fact is `Corrupt`."""
         found: dict[str, list[AnyFact] | Corrupt] = {run: [] for run in runs}
         if len(runs) == 1:
-            for row in await self._reader.ask(self._of_run, runs[0], 0):
+            for row in await self._reader.ask(self._of_run, runs[0], 0, ALL):
                 self._add(found, _read(*row))
             return found
         for at in range(0, len(runs), 200):
