@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fleetprompt.engine.definition.problems import (
 )
 
 __all__ = [
+    "LINE_BREAK",
     "Checked",
     "InvalidFile",
     "InvalidWorkflow",
@@ -31,7 +33,11 @@ __all__ = [
     "find_files",
     "render",
     "schema",
+    "step_lines",
 ]
+
+LINE_BREAK = re.compile(r"\r\n|\r|\n")
+"""What ends a line of a workflow file, as its problems count lines."""
 
 
 class Checked(Struct, frozen=True):
@@ -96,3 +102,30 @@ def schema() -> dict[str, Any]:
 
     discover_steps()
     return workflow_schema()
+
+
+def step_lines(text: str) -> dict[str, tuple[int, int]]:
+    """Where the steps of a workflow file stand: id to its lines, counted from 0, the second not included.
+
+    What undoes a step has the step's id and `@compensate`. What cannot be read has no lines.
+    """
+    from fleetprompt.engine.core.transition import COMPENSATION
+    from fleetprompt.engine.definition.outline import Outline
+    from fleetprompt.engine.definition.yaml import load_document
+
+    discover_steps()
+    document = load_document(text, "")
+    lines = [line.strip() for line in LINE_BREAK.split(text)]
+    found: dict[str, tuple[int, int]] = {}
+    for site in Outline(document.data, {}).sites if document.complete else ():
+        places = {site.id: site.pointer}
+        if "compensate" in site.raw:
+            places[site.id + COMPENSATION] = (*site.pointer, "compensate")
+        for id_, pointer in places.items():
+            first, end = document.key(pointer).line - 1, document.value(pointer).end_line
+            # A comment behind a step belongs to what follows.
+            while end > first + 1 and (not lines[end - 1] or lines[end - 1].startswith("#")):
+                end -= 1
+            found.setdefault(id_, (first, end))
+    found.pop("", None)
+    return found

@@ -42,14 +42,11 @@ def fork(
     run: Run, facts: Sequence[AnyFact], *, new: str, at: float, by: str = "", start: str = ""
 ) -> list[AnyFact] | Refusal:
     """The first facts of a run that does a finished run again from a step, or from everything that went wrong."""
-    created = run.created
-    if created is None or not run.ended:
-        return Refusal("only a finished run can be retried", hint="cancel it first, or resolve what it waits for")
-    if any(step.role == "compensation" for step in run.steps.values()):
-        return Refusal("the run was compensated: its effects are undone", hint="start a new run instead")
-    named = _named(run, start)
+    named = start_of(run, start)
     if isinstance(named, Refusal):
         return named
+    created = run.created
+    assert created is not None
     again = _Again(run, named, _wrong(run))
     generation = run.generation + 1
     copied = [
@@ -84,7 +81,12 @@ def fork(
     return [first, *copied, forked]
 
 
-def _named(run: Run, start: str) -> Step | Refusal | None:
+def start_of(run: Run, start: str = "") -> Step | Refusal | None:
+    """The step from which a finished run is done again, None for everything that went wrong; or why it cannot be."""
+    if run.created is None or not run.ended:
+        return Refusal("only a finished run can be retried", hint="cancel it first, or resolve what it waits for")
+    if any(step.role == "compensation" for step in run.steps.values()):
+        return Refusal("the run was compensated: its effects are undone", hint="start a new run instead")
     if not start:
         if run.status == "completed":
             return Refusal("everything in the run completed", hint="say where to start again: --from STEP")

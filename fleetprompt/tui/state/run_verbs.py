@@ -1,0 +1,87 @@
+"""What can be done now with the row that is selected, and why the rest cannot, as the core would say it. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+from msgspec import Struct
+
+from fleetprompt.engine.core import command
+from fleetprompt.engine.core.command import Refusal, Reply
+from fleetprompt.engine.core.fork import start_of
+from fleetprompt.engine.core.gate import entitled
+from fleetprompt.engine.core.state import Run, Step
+
+Name = Literal["approve", "reject", "resolve", "retry", "retry_from", "cancel", "pause", "resume"]
+
+
+class Verb(Struct, frozen=True):
+    """Something that can be done, or why not."""
+
+    name: Name
+    possible: bool
+    why_not: str = ""
+    target: str = ""
+    """What it is done to, besides the run: the approval's id, or the step's path."""
+    attempt: int = 0
+    """`resolve`: the attempt that is in doubt, as it is seen now."""
+
+
+def verbs(run: Run, step: Step | None, *, me: str, groups: Collection[str] = ()) -> dict[Name, Verb]:
+    """Every verb by name, for a step of a run or (None) for the run as a whole.
+
+    `me` is who would do it, `groups` those that person is in; without them nobody but the engine can tell.
+    """
+    at = run.at
+    found = (
+        *_votes(step, me, groups),
+        _resolve(step),
+        _verb("retry", start_of(run)),
+        _retry_from(run, step),
+        _verb("cancel", command.cancel(run, at, by=me)),
+        _verb("pause", command.pause(run, at, by=me)),
+        _verb("resume", command.resume(run, at, by=me)),
+    )
+    return {verb.name: verb for verb in found}
+
+
+def _verb(name: Name, said: Reply | Step | None, target: str = "") -> Verb:
+    return Verb(name, not isinstance(said, Refusal), said.reason if isinstance(said, Refusal) else "", target)
+
+
+def _votes(step: Step | None, me: str, groups: Collection[str]) -> tuple[Verb, Verb]:
+    why_not = _why_no_vote(step, me, groups)
+    gate = step.gate if step is not None else None
+    id_ = gate.id if gate is not None else ""
+    return Verb("approve", not why_not, why_not, id_), Verb("reject", not why_not, why_not, id_)
+
+
+def _why_no_vote(step: Step | None, me: str, groups: Collection[str]) -> str:
+    if step is None:
+        return "select the step that asks"
+    gate = step.gate
+    if gate is None:
+        return "the step asks for no approval"
+    if gate.decision or step.on != "approval":
+        return f"the approval is already {gate.decision or 'closed'}"
+    if me in gate.votes:
+        return f"{me} has already decided"
+    unsure = not groups and any(approver.startswith("group:") for approver in gate.approvers)
+    if not unsure and not entitled(gate.approvers, me, groups):
+        return f"only {', '.join(gate.approvers)} may decide this"
+    return ""
+
+
+def _resolve(step: Step | None) -> Verb:
+    if step is None:
+        return Verb("resolve", False, "select the step that is in doubt")
+    if step.status != "in_doubt":
+        return Verb("resolve", False, f"{step.path} is {step.status}, not in doubt", step.path)
+    return Verb("resolve", True, "", step.path, step.attempt)
+
+
+def _retry_from(run: Run, step: Step | None) -> Verb:
+    if step is None:
+        return Verb("retry_from", False, "select the step to start again from")
+    return _verb("retry_from", start_of(run, step.path), step.path)
