@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 
 from msgspec import Struct
 
@@ -48,8 +49,19 @@ def found(pattern: str, text: str | None) -> bool:
     """Whether a checked pattern occurs in the first `SEARCHED` characters, in any letter case; never in null."""
     if not text:
         return False
+    return _searching(pattern).search(text, 0, SEARCHED) is not None
+
+
+def spans(pattern: str, text: str, most: int = 20) -> list[tuple[int, int]]:
+    """Where a checked pattern occurs in the first `SEARCHED` characters: beginnings and ends, so many at most."""
+    matches = islice(_searching(pattern).finditer(text, 0, SEARCHED), most)
+    return [match.span() for match in matches if match.end() > match.start()]
+
+
+@lru_cache(maxsize=64)
+def _searching(pattern: str) -> re.Pattern[str]:
     # A search looks at every position anyway: what a leading `.*` adds is quadratic time and no result.
-    return _compiled(_LEADING.sub("", pattern)).search(text, 0, SEARCHED) is not None
+    return _compiled(_LEADING.sub("", pattern))
 
 
 @lru_cache(maxsize=64)
