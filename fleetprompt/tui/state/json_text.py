@@ -18,7 +18,7 @@ from msgspec import Struct
 from fleetprompt.client.values import one_line_json
 from fleetprompt.engine.core.inert import inert
 
-LONGEST = 2_000
+LONGEST = 400
 """Characters of a line; what is longer goes on in the next one."""
 KNOWN_LINES = 200
 """Long lines whose tokens are remembered."""

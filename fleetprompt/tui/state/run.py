@@ -15,7 +15,7 @@ from fleetprompt.engine.ports import RunHead
 from fleetprompt.tui.state.run_fold import RunFold
 from fleetprompt.tui.state.tree import RunTree
 
-BATCH = 500
+BATCH = 250
 """Facts that are read and folded at a time: so long nobody else has a turn."""
 MOST_CHILDREN = 200
 """Child runs that are followed at a time."""

@@ -47,7 +47,13 @@ class Tally:
     @property
     def worst(self) -> Concern:
         """The most pressing concern that there is."""
-        return next((Concern(i) for i in range(4) if self.counts[i]), Concern.NONE)
+        # Asked for twice with every fact; a loop over the concerns takes ten times as long.
+        failed, doubt, waiting, active, _ = self.counts
+        if failed:
+            return Concern.FAILED
+        if doubt:
+            return Concern.DOUBT
+        return Concern.WAITING if waiting else Concern.ACTIVE if active else Concern.NONE
 
     @property
     def status(self) -> str:
