@@ -195,7 +195,15 @@ async def _decide(
     if not yes and terminal.interactive and not terminal.confirm(f"{verb} this?"):
         terminal.say(f"nothing done: {approval.id} still waits")
         return 1
-    result = await console.vote(approval.id, decision, by=front.me, comment=comment, values=values)
+    result = await console.vote(
+        approval.id,
+        decision,
+        by=front.me,
+        comment=comment,
+        values=values,
+        digest=approval.digest,
+        level=approval.level,
+    )
     if result.status == "refused":
         raise Refused(result.reason, where=f"approval {approval.id}")
     line = marked(decision).append(f" {approval.id}", style="cyan")

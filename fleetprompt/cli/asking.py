@@ -94,7 +94,15 @@ async def _fill(keyboard: Keyboard, terminal: Terminal, form: dict[str, Any]) ->
 async def decide(console: Console, terminal: Terminal, approval: Approval, answer: Answer, me: str) -> bool:
     """Send the decision and say what came of it; false when it does not count."""
     assert answer.decision != "later"
-    result = await console.vote(approval.id, answer.decision, by=me, comment=answer.comment, values=answer.values)
+    result = await console.vote(
+        approval.id,
+        answer.decision,
+        by=me,
+        comment=answer.comment,
+        values=answer.values,
+        digest=approval.digest,
+        level=approval.level,
+    )
     if result.status == "refused":
         terminal.say(plain(f"  not counted: {result.reason}", "yellow"))
         return False
@@ -167,7 +175,9 @@ class Questions:
                 comment = f"approved without looking: --approve-as {person}"
                 with self._page.pen_down():
                     self._page.say(f"approving `{gate.message}` as {person}, because of --approve-as")
-                    result = await console.vote(gate.id, "approved", by=person, comment=comment)
+                    result = await console.vote(
+                        gate.id, "approved", by=person, comment=comment, digest=gate.digest, level=gate.level
+                    )
                     if result.status == "refused":
                         self._page.say(f"not counted: {result.reason}")
 

@@ -126,6 +126,9 @@ class StoreConsole(Reading, ABC):
         by: str,
         comment: str = "",
         values: dict[str, Any] | None = None,
+        digest: str = "",
+        level: int | None = None,
+        via: str = "cli",
     ) -> Result:
         """Decide about an approval."""
         found, _ = await self.approval(approval)
@@ -135,7 +138,9 @@ class StoreConsole(Reading, ABC):
             "decision": decision,
             "comment": comment,
             "values": values or {},
-            "via": "cli",
+            "via": via,
+            "digest": digest,
+            "level": level,
         }
         return await self._send(self._signal(types.VOTE, found.run, data, by))
 

@@ -123,8 +123,8 @@ class Console(Protocol):
         """The YAML a plan came from."""
         ...
 
-    async def value(self, fact: AnyFact) -> Any:
-        """The large value that a fact keeps elsewhere."""
+    async def value(self, fact: AnyFact | Approval) -> Any:
+        """The large value that a fact, or an approval, keeps elsewhere."""
         ...
 
     def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
@@ -183,7 +183,13 @@ class Console(Protocol):
         by: str,
         comment: str = "",
         values: dict[str, Any] | None = None,
-    ) -> Result: ...
+        digest: str = "",
+        level: int | None = None,
+        via: str = "cli",
+    ) -> Result:
+        """Decide about an approval. `digest` and `level` are those of what the person was shown: the decision is
+        refused when the approval is about something else by now. `via` says where it was decided."""
+        ...
 
     # signals
     async def publish(self, signal: Signal) -> tuple[Signal, bool]:

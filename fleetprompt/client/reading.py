@@ -98,8 +98,8 @@ class Reading(LogReading):
         """The YAML of a plan."""
         return await self.store.catalog.source(digest) or ""
 
-    async def value(self, fact: AnyFact) -> Any:
-        """The large value of a fact."""
+    async def value(self, fact: AnyFact | Approval) -> Any:
+        """The large value of a fact or an approval."""
         blob: Blob | None = getattr(fact, "blob", None)
         if blob is None:
             return None

@@ -126,8 +126,11 @@ def ask(id_: str = "apr-1", level: int = 0, **fields: Any) -> ApprovalRequested:
     return ApprovalRequested(level=level, **(values | fields))
 
 
-def vote(by: str, decision: str = "approved", approval: str = "apr-1", **fields: Any) -> Signal:
+def vote(
+    by: str, decision: str = "approved", approval: str = "apr-1", seen: dict[str, Any] | None = None, **fields: Any
+) -> Signal:
     data = {"approval": approval, "decision": decision, "comment": "fine", "values": {"n": 1}, "via": "cli"}
+    data |= seen or {}
     return signal(VOTE, by=by, data=data, **fields)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from store_kit import NOW, ask, entry, put, signal, start, vote
 
 from fleetprompt.engine.core.errors import InvalidInput, Refused
-from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalVoted
+from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalVoted, Blob
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
 from fleetprompt.engine.core.signal import VOTE, Result
@@ -109,6 +110,53 @@ async def test_a_vote_on_nothing_open_is_refused(store: Store) -> None:
     with pytest.raises(Refused, match="approved"):
         await store.signals.publish(vote("ana"))
     assert await store.signals.unrouted() == []
+
+
+DIGEST, OTHER = "d" * 64, "e" * 64
+
+
+@pytest.mark.parametrize(
+    ("seen", "problem"),
+    [
+        ({}, ""),
+        ({"digest": "", "level": None}, ""),
+        ({"digest": DIGEST, "level": 1}, ""),
+        ({"level": 1}, ""),
+        ({"digest": DIGEST, "level": 0}, "level 1 by now"),
+        ({"level": 0}, "level 1 by now"),
+        ({"digest": OTHER, "level": 1}, "changed since"),
+        ({"digest": OTHER}, "changed since"),
+    ],
+    ids=str,
+)
+async def test_a_vote_counts_for_what_was_seen_and_for_nothing_else(
+    store: Store, seen: dict[str, Any], problem: str
+) -> None:
+    await _asking(store, digest=OTHER)
+    await put(store, entry("r1", 3, ask(level=1, digest=DIGEST, at=NOW + 30)))
+    if not problem:
+        await store.signals.publish(vote("ana", seen=seen))
+        assert [each.level for each in await store.approvals.votes("apr-1")] == [1]
+        return
+    with pytest.raises(Refused, match=problem):
+        await store.signals.publish(vote("ana", seen=seen))
+    assert await store.approvals.votes("apr-1") == []
+    assert await store.signals.unrouted() == []
+
+
+async def test_an_approval_holds_what_it_releases(store: Store) -> None:
+    secrets = {"/headers/auth": ["Bearer ", {"secret": "TOKEN"}]}
+    await _asking(store, input={"url": "http://a", "headers": {"auth": ""}}, secrets=secrets)
+    await _asking(store, "r2", id_="apr-2", blob=Blob(digest="b" * 64, size=70_000))
+    small, large = await store.approvals.get("apr-1"), await store.approvals.get("apr-2")
+    assert small is not None
+    assert (small.input, small.secrets, small.blob) == (
+        {"url": "http://a", "headers": {"auth": ""}},
+        secrets,
+        None,
+    )
+    assert large is not None
+    assert (large.input, large.blob) == (None, Blob(digest="b" * 64, size=70_000))
 
 
 @pytest.mark.parametrize("data", [None, {}, {"approval": "apr-1"}, {"approval": "apr-1", "decision": "maybe"}, [1]])

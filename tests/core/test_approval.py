@@ -8,7 +8,7 @@ import pytest
 from play import NOW, Play, act, ask, calc, call, each, fan, plan
 
 from fleetprompt.engine.core import command
-from fleetprompt.engine.core.command import MAX_COMMENT, Refusal
+from fleetprompt.engine.core.command import LOOK_AGAIN, MAX_COMMENT, Refusal
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested, ApprovalVoted, StepStarted
 from fleetprompt.engine.core.gate import form_problem
 from fleetprompt.engine.core.plan import Guardrails, Retry
@@ -121,6 +121,23 @@ def test_a_closed_approval_takes_no_votes() -> None:
     assert play.voted("h", "bo") == Refusal("the approval is already withdrawn")
     unknown = command.vote(play.run, NOW, approval="ap-0", by="bo", decision="approved")
     assert unknown == Refusal("this run has no such approval")
+
+
+def test_a_vote_is_about_what_was_seen() -> None:
+    play = Play(plan(ask("g", **escalating())))
+    first = play.step("g").gate
+    assert first is not None
+    shown, level = first.digest, first.level
+    assert isinstance(play.voted("g", digest="0" * 64, level=level), Refusal)
+    play.tick(60)
+    late = play.voted("g", "cy", groups=["boss"], digest=shown, level=level)
+    assert isinstance(late, Refusal)
+    assert "at level 1 by now" in late.reason
+    assert late.hint == LOOK_AGAIN
+    now = play.step("g").gate
+    assert now is not None
+    play.vote("g", "cy", groups=["boss"], digest=now.digest, level=1)
+    assert play.status() == "completed"
 
 
 def test_comments_have_an_end() -> None:

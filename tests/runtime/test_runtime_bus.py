@@ -307,6 +307,33 @@ def test_only_approvers_decide_each_of_them_once_and_what_the_form_asks_for() ->
     check_end(tell(story, ASKS))
 
 
+def test_a_vote_about_what_has_changed_since_it_was_shown_is_refused() -> None:
+    async def story(world: World, engine: Engine) -> None:
+        await world.start("asks")
+        approval = next(iter(world.disk.approvals.values()))
+
+        async def vote(by: str, **seen: Any) -> tuple[str, str]:
+            data = {"run": "run-0", "approval": approval.id, "decision": "approved", "values": {"n": 1}, **seen}
+            signal = Signal(
+                id=world.new_id("vote"), type=types.VOTE, source="t", at=world.now(), subject="run-0", by=by, data=data
+            )
+            answer = await engine.bus.submit(signal)
+            return answer.status, answer.reason
+
+        for seen, says in (
+            ({"digest": "0" * 64, "level": 0}, "changed since it was shown"),
+            ({"digest": approval.digest, "level": 1}, "at level 0 by now"),
+        ):
+            status, reason = await vote("ana", **seen)
+            assert (status, says in reason) == ("refused", True)
+        assert not world.disk.votes
+        assert (await vote("ana", digest=approval.digest, level=approval.level))[0] == "accepted"
+        assert (await vote("eve"))[0] == "accepted", "an old face does not tell what it has shown"
+        assert await world.over() == ["completed"]
+
+    check_end(tell(story, ASKS))
+
+
 def test_a_vote_that_another_process_left_is_counted_and_a_second_one_is_refused_at_once() -> None:
     async def story(world: World, engine: Engine) -> None:
         await world.start("asks")

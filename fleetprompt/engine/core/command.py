@@ -25,12 +25,13 @@ from fleetprompt.engine.core.facts import (
     StepNoted,
     StepResolved,
 )
-from fleetprompt.engine.core.gate import Gate, entitled, form_defaults, form_problem
+from fleetprompt.engine.core.gate import Gate, entitled, form_defaults, form_problem, looked_away
 from fleetprompt.engine.core.outcome import UNREADABLE, failed, holds, succeeded, variables
 from fleetprompt.engine.core.signal import Signal, type_matches
 from fleetprompt.engine.core.state import Run, Step
 
 MAX_COMMENT = 10_000
+LOOK_AGAIN = "look at it again, and decide about what is asked now"
 
 
 class Refusal(Struct, frozen=True):
@@ -84,14 +85,20 @@ def vote(
     comment: str = "",
     values: dict[str, Any] | None = None,
     via: str = "",
+    digest: str = "",
+    level: int | None = None,
 ) -> Reply:
-    """A person's decision about an approval."""
+    """A person's decision about an approval. `digest` and `level` are those of what was shown to that person: a
+    decision about anything else than what is asked now is refused. Without them it is about what is asked now."""
     step = _asking(run, approval)
     if step is None or step.gate is None:
         return Refusal("this run has no such approval")
     gate = step.gate
     if gate.decision or step.settled or step.on != "approval":
         return Refusal(f"the approval is already {gate.decision or 'closed'}")
+    away = looked_away(gate.id, gate.digest, gate.level, digest, level)
+    if away:
+        return Refusal(away, hint=LOOK_AGAIN)
     refusal = _may_vote(gate, by, groups)
     if refusal is not None:
         return refusal

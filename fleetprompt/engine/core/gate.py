@@ -72,6 +72,18 @@ def form_problem(form: dict[str, Any], values: dict[str, Any]) -> str:
     return ""
 
 
+def looked_away(id_: str, digest: str, level: int, seen: str, seen_level: int | None) -> str:
+    """Why a decision about what somebody has seen is none about what is asked now; empty when it is.
+
+    `seen` and `seen_level` are the digest and the level that were shown; who does not tell them ("", None) is believed.
+    """
+    if seen_level is not None and seen_level != level:
+        return f"the approval {id_} is at level {level} by now, and was at level {seen_level} when it was shown"
+    if seen and seen != digest:
+        return f"what the approval {id_} would release has changed since it was shown"
+    return ""
+
+
 def entitled(approvers: Collection[str], person: str, groups: Iterable[str]) -> bool:
     """Whether a person, who is in these groups, is among those who may decide."""
     identities = {person, f"user:{person}", *(f"group:{group}" for group in groups)}

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-from fleetprompt.engine.core.facts import WaitingOn
+from fleetprompt.engine.core.facts import Blob, WaitingOn
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports.journal import RunHead, Wait
@@ -114,6 +114,12 @@ class Approval(Struct, frozen=True, kw_only=True):
     level: int = 0
     decided_at: float | None = None
     reason: str = ""
+    input: Any = None
+    """For a gated step: its rendered input, which is what an approval releases."""
+    secrets: dict[str, list[Any]] = {}
+    """Where secrets go into `input`: a JSON pointer to texts and `{"secret": NAME}`; the text there is empty."""
+    blob: Blob | None = None
+    """An input that is too large to be kept here."""
 
 
 class Vote(Struct, frozen=True, kw_only=True):

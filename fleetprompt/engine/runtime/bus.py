@@ -228,6 +228,8 @@ class Bus:
                         comment=str(data.get("comment") or ""),
                         values=data.get("values") or {},
                         via=str(data.get("via") or ""),
+                        digest=str(data.get("digest") or ""),
+                        level=data.get("level"),
                     )
                 case _:
                     return command.resolve(

@@ -19,7 +19,7 @@ from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Row
 from fleetprompt.engine.store.filters import View, json_list
 from fleetprompt.engine.store.listing import Listing
-from fleetprompt.engine.store.projection import ApprovalFact
+from fleetprompt.engine.store.projection import ApprovalFact, Ballot
 from fleetprompt.engine.store.reading import Reader, find_ids
 from fleetprompt.engine.store.tables import approvals, votes
 
@@ -54,17 +54,19 @@ def apply_fact(connection: sa.Connection, fact: ApprovalFact, entry: Append) -> 
             _insert_vote(connection, projection.voted(fact, known.level), entry.tenant, "")
 
 
-def insert_vote(connection: sa.Connection, signal: Signal, vote: Vote) -> None:
+def insert_vote(connection: sa.Connection, signal: Signal, ballot: Ballot) -> None:
     """Count a vote that a signal brings. Raises `Refused`."""
+    vote = ballot.vote
     known = connection.execute(
-        sa.select(approvals.c.status, approvals.c.level).where(
+        sa.select(approvals.c.status, approvals.c.level, approvals.c.data).where(
             approvals.c.id == vote.approval, approvals.c.tenant == signal.tenant
         )
     ).first()
     if known is None:
         raise Refused(f"there is no approval {vote.approval}")
-    if known.status != "pending":
-        raise Refused(f"approval {vote.approval} is {known.status}")
+    problem = ballot.problem(known.status, _read_approval(known.data).digest, known.level)
+    if problem:
+        raise Refused(problem)
     earlier = connection.execute(
         sa.select(votes.c.data).where(
             votes.c.approval == vote.approval,

@@ -7,7 +7,7 @@ import msgspec
 from fleetprompt.engine.core.errors import Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.ports import Append, Approval, Conflict, Vote
+from fleetprompt.engine.ports import Append, Approval, Conflict
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.memory_state import State
 
@@ -74,13 +74,15 @@ def insert_result(state: State, result: Result) -> None:
         state.votes = {key: kept for key, kept in state.votes.items() if kept[1] != result.signal}
 
 
-def insert_vote(state: State, signal: Signal, vote: Vote) -> None:
+def insert_vote(state: State, signal: Signal, ballot: projection.Ballot) -> None:
     """Count a vote that a signal brings. Raises `Refused`."""
+    vote = ballot.vote
     approval = state.approvals.get(vote.approval)
     if approval is None or approval.tenant != signal.tenant:
         raise Refused(f"there is no approval {vote.approval}")
-    if approval.status != "pending":
-        raise Refused(f"approval {vote.approval} is {approval.status}")
+    problem = ballot.problem(approval.status, approval.digest, approval.level)
+    if problem:
+        raise Refused(problem)
     key = (vote.approval, approval.level, vote.by)
     if key in state.votes:
         raise Refused(f"{vote.by} has decided already: {state.votes[key][0].decision}")

@@ -6,7 +6,7 @@ Pure, and shared by every store, so that a list shows the same whatever is under
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +14,7 @@ from msgspec import Struct
 from fleetprompt.engine.core import codec
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.facts import AnyFact, ApprovalDecided, ApprovalRequested, ApprovalVoted, RunCreated
+from fleetprompt.engine.core.gate import looked_away
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Append, Approval, Holder, RunHead, Vote
 
@@ -119,6 +120,9 @@ def requested(fact: ApprovalRequested, entry: Append) -> Approval:
         until=fact.until,
         on_timeout=fact.on_timeout,
         level=fact.level,
+        input=fact.input,
+        secrets=fact.secrets,
+        blob=fact.blob,
     )
 
 
@@ -136,27 +140,50 @@ def voted(fact: ApprovalVoted, level: int) -> Vote:
     )
 
 
-class _Ballot(Struct):
+class Ballot(Struct, frozen=True):
+    """A vote, and what the person who cast it had been shown."""
+
+    vote: Vote
+    """At level 0: the approval knows better."""
+    digest: str
+    level: int | None
+
+    def problem(self, status: str, digest: str, level: int) -> str:
+        """Why it does not count for an approval as it is now; empty when it does."""
+        if status != "pending":
+            return f"approval {self.vote.approval} is {status}"
+        return looked_away(self.vote.approval, digest, level, self.digest, self.level)
+
+
+class _Cast(Struct):
     """What the data of a vote signal must hold."""
 
     approval: str
-    decision: str
+    decision: Literal["approved", "rejected"]
     comment: str = ""
     values: dict[str, Any] = {}
     via: str = ""
+    digest: str = ""
+    level: int | None = None
 
 
-def ballot(signal: Signal) -> Vote:
-    """The vote in a signal, at level 0. Raises `InvalidInput` when its data is not one."""
+def ballot(signal: Signal) -> Ballot:
+    """The vote in a signal. Raises `InvalidInput` when its data is not one."""
     try:
-        data = msgspec.convert(signal.data, _Ballot)
-        return msgspec.convert(
-            {"by": signal.by, "at": signal.at, **msgspec.structs.asdict(data)},
-            Vote,
-        )
+        cast = msgspec.convert(signal.data, _Cast)
     except msgspec.ValidationError as error:
         hint = "its data needs `approval` and `decision` (approved or rejected)"
         raise InvalidInput(f"this is not a vote: {error}", hint=hint) from error
+    vote = Vote(
+        approval=cast.approval,
+        by=signal.by,
+        decision=cast.decision,
+        at=signal.at,
+        comment=cast.comment,
+        values=cast.values,
+        via=cast.via,
+    )
+    return Ballot(vote, cast.digest, cast.level)
 
 
 def blob_digests(entry: Append) -> Iterator[str]:

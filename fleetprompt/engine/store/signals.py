@@ -14,7 +14,7 @@ from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
 from fleetprompt.engine.core.signal import VOTE, Result, Signal
-from fleetprompt.engine.ports import Page, Publication, Vote
+from fleetprompt.engine.ports import Page, Publication
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.approvals import insert_vote
 from fleetprompt.engine.store.extras import Extras, signal_row
@@ -49,14 +49,14 @@ class SqlSignals:
 
         Raises `Refused` for a vote that does not count, and `InvalidInput` for a vote that is none.
         """
-        vote = projection.ballot(signal) if signal.type == VOTE else None
-        return await self._writer.work(lambda session: self._publish(session, signal, vote))
+        ballot = projection.ballot(signal) if signal.type == VOTE else None
+        return await self._writer.work(lambda session: self._publish(session, signal, ballot))
 
-    def _publish(self, session: Session, signal: Signal, vote: Vote | None) -> Publication:
+    def _publish(self, session: Session, signal: Signal, ballot: projection.Ballot | None) -> Publication:
         connection = session.connection
         if self._statements.signals_insert.execute(session, [signal_row(signal)]):
-            if vote is not None:
-                insert_vote(connection, signal, vote)
+            if ballot is not None:
+                insert_vote(connection, signal, ballot)
             ((seq, _),) = self._statements.signal_rows.fetch(session, [(signal.id,)])
             return Publication(signal=msgspec.structs.replace(signal, sequence=seq))
         same_key = sa.and_(signals.c.tenant == signal.tenant, signals.c.key == signal.key, signals.c.key != "")
