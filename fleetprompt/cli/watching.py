@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,6 +78,8 @@ class Watch:
         """Large outputs of runs, by run."""
         self.held: dict[str, str] = {}
         """Why the engine does nothing for a run any more, by run; set when that ended the watch."""
+        self._holds: Mapping[str, str] = {}
+        """What the engine does nothing for, as it said last."""
         self.told = 0
         """How many complaints of the engine were printed."""
         self._stop = asyncio.Event()
@@ -243,15 +245,16 @@ class Watch:
         if self._manner.wait:
             await asyncio.Event().wait()
         while True:
-            await self.following.until(lambda: self._idle(console))
+            await self.following.until(self._idle)
             facts = self.following.facts
             await asyncio.sleep(QUIET_SECONDS)
-            if facts == self.following.facts and self._idle(console):
+            self._holds = await console.holds()
+            if facts == self.following.facts and self._idle():
                 return
 
-    def _idle(self, console: EmbeddedConsole | AttachedConsole) -> bool:
+    def _idle(self) -> bool:
         trees, roots = self.following.trees, self.following.roots
-        if any(root not in trees or self._holding(console, root) for root in roots):
+        if any(root not in trees or self._holding(root) for root in roots):
             return False
         return all(map(_resting, trees.values()))
 
@@ -266,22 +269,23 @@ class Watch:
         """Until the engine does nothing any more for what is left: neither will there be a fact that tells of it."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            self._holds = await console.holds()
             trees, wait = self.following.trees, self._manner.wait
             open_ = [root for root in self.following.roots if root not in trees or trees[root].finished is None]
-            holding = {root: self._holding(console, root) for root in open_}
+            holding = {root: self._holding(root) for root in open_}
             if all(found or (not wait and root in trees and _resting(trees[root])) for root, found in holding.items()):
                 self.held = dict(held for found in holding.values() for held in found)
                 if self.held:
                     return
 
-    def _holding(self, console: EmbeddedConsole | AttachedConsole, run: str) -> list[tuple[str, str]]:
+    def _holding(self, run: str) -> list[tuple[str, str]]:
         """What holds a run, and why: itself, or the children that it waits for."""
-        if why := console.held(run):
+        if why := self._holds.get(run):
             return [(run, why)]
         tree = self.following.trees.get(run)
         if tree is None or tree.run.status != "waiting":
             return []
-        return [found for child in tree.children for found in self._holding(console, child)]
+        return [found for child in tree.children for found in self._holding(child)]
 
 
 def _resting(tree: Tree) -> bool:

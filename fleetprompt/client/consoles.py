@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -21,13 +21,14 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.definition.problems import did_you_mean
-from fleetprompt.engine.ports import Change, LogLine, Store, Stored, Workflow
+from fleetprompt.engine.ports import Change, EngineHealth, LogLine, Store, Stored, Workflow
 from fleetprompt.engine.runtime.bus import validate
 from fleetprompt.engine.runtime.clock import SystemClock
 from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.runtime.files import kept
+from fleetprompt.engine.runtime.health import store_health
 from fleetprompt.engine.runtime.lock import EngineLock, engine_holder
-from fleetprompt.engine.runtime.wire import Wire, nudge
+from fleetprompt.engine.runtime.wire import Wire, ask_health, ask_holds, nudge
 
 ANSWER_SECONDS = 10.0
 """How long another engine may take to answer a command."""
@@ -144,10 +145,6 @@ class StoreConsole(Reading, ABC):
         }
         return await self._send(self._signal(types.VOTE, found.run, data, by))
 
-    def held(self, run: str) -> str:
-        """Nothing is known of an engine in another process."""
-        return ""
-
     async def set_workflow(self, name: str, status: str, *, by: str) -> Result:
         """Pause, activate or archive a workflow."""
         return await self._send(self._signal(types.SET_WORKFLOW, name, {"workflow": name, "status": status}, by))
@@ -213,26 +210,13 @@ class EmbeddedConsole(StoreConsole):
         """What changes, as the engine notes it in passing."""
         return self.engine.feed.changes(self.store.journal, seconds)
 
-    def held(self, run: str) -> str:
-        """Why the engine does nothing for a run any more."""
-        return self.engine.holds.get(run, "")
+    async def holds(self) -> Mapping[str, str]:
+        """Runs that the engine does nothing for any more, and why."""
+        return self.engine.holds
 
-    async def health(self) -> dict[str, Any]:
-        """The engine in figures."""
-        engine = self.engine
-        return {
-            "engine": "this process",
-            "live_runs": len(engine.live),
-            "timers": engine.timers.waiting,
-            "waiting_for_slots": engine.slots.waiting,
-            "pools": {name: {"in_use": pool.in_use, "waiting": pool.waiting} for name, pool in engine.pools.items()},
-            "commits": self.store.journal.commits,
-            "troubles": len(engine.troubles),
-        }
-
-    def troubles(self) -> Sequence[tuple[float, str, str]]:
-        """What went wrong in the engine lately."""
-        return self.engine.troubles
+    async def health(self) -> EngineHealth:
+        """How the engine is."""
+        return await self.engine.vitals.health()
 
 
 class AttachedConsole(StoreConsole):
@@ -357,13 +341,28 @@ class AttachedConsole(StoreConsole):
             await asyncio.sleep(POLL_SECONDS)
         return now
 
-    async def health(self) -> dict[str, Any]:
-        """What can be seen from outside."""
-        return {"engine": self.holder}
+    async def holds(self) -> Mapping[str, str]:
+        """Runs that the engine does nothing for any more, and why; nothing is known of one that does not answer."""
+        found = await ask_holds(self._socket) if self._socket is not None else None
+        return found or {}
 
-    def troubles(self) -> Sequence[tuple[float, str, str]]:
-        """Nothing can be said of another process's engine."""
-        return ()
+    async def health(self) -> EngineHealth:
+        """How the engine is, or what can be seen from outside of one that does not answer."""
+        found = await ask_health(self._socket) if self._socket is not None else None
+        if found is not None:
+            return found
+        holder = self._holder
+        store = await store_health(self.store)
+        if holder is None:
+            return EngineHealth(state="none", store=store, at=self.clock.now())
+        pid = holder.get("pid")
+        return EngineHealth(
+            state="silent",
+            store=store,
+            at=self.clock.now(),
+            pid=pid if isinstance(pid, int) else 0,
+            what=str(holder.get("what") or "fleet"),
+        )
 
 
 class _Line(msgspec.Struct):

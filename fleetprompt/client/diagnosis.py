@@ -14,11 +14,12 @@ from msgspec import Struct
 from fleetprompt.client.database import store_of
 from fleetprompt.client.files import discover_steps
 from fleetprompt.client.opening import Place
+from fleetprompt.client.wording import count, duration, short
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
-from fleetprompt.engine.ports import Store
+from fleetprompt.engine.ports import EngineHealth, Store
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.lock import engine_holder
-from fleetprompt.engine.runtime.wire import LONGEST_PATH, nudge
+from fleetprompt.engine.runtime.wire import LONGEST_PATH, ask_health
 from fleetprompt.engine.store.remains import require_whole
 
 BUSY_SECONDS = 5.0
@@ -114,11 +115,25 @@ async def _engine(place: Place) -> Finding:
     who = f"pid {holder.get('pid', '?')} ({holder.get('what', 'fleet')}) drives the runs"
     if socket is None or len(bytes(socket)) > LONGEST_PATH:
         return Finding("engine", "warn", f"{who}; the path of its socket is too long: others poll", "a shorter path")
-    if not await nudge(socket):
+    health = await ask_health(socket)
+    if health is None:
         return Finding(
             "engine", "warn", f"{who}, but does not answer at {socket}", "others poll; restart it if it hangs"
         )
-    return Finding("engine", "ok", f"{who} and answers")
+    return _answering(health, f"{who} and answers")
+
+
+def _answering(health: EngineHealth, who: str) -> Finding:
+    text = f"{who}: up {duration(health.uptime)}, {count(health.live_runs, 'live run')}"
+    if health.holds:
+        run, why = next(iter(health.holds.items()))
+        text += f", {count(len(health.holds), 'run')} held, such as {short(run)}: {why}"
+        return Finding("engine", "warn", text, "`fleet db check` reads the whole store")
+    if health.troubles:
+        last = health.troubles[-1]
+        text += f"; last trouble {duration(health.at - last.at)} ago: {last.where}: {last.what}"
+        return Finding("engine", "warn", text, "see .fleet/engine.log")
+    return Finding("engine", "ok", text)
 
 
 def _secrets(place: Place) -> Finding:

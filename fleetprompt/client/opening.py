@@ -127,12 +127,12 @@ async def open_console(
             if mode == "engine":
                 raise
         else:
-            return await _embed(place, store, lock, recover)
+            return await _embed(place, store, lock, what, recover)
     await store.open()
     return AttachedConsole(store, place.root, place.lock, place.socket)
 
 
-async def _embed(place: Place, store: Store, lock: EngineLock | None, recover: bool) -> EmbeddedConsole:
+async def _embed(place: Place, store: Store, lock: EngineLock | None, what: str, recover: bool) -> EmbeddedConsole:
     limits = Limits(max_runs=place.max_runs, pools=place.pools, threads=place.threads, grace=place.grace)
     engine = Engine(
         store,
@@ -142,6 +142,7 @@ async def _embed(place: Place, store: Store, lock: EngineLock | None, recover: b
         directory=place.root,
         recover=recover,
     )
+    engine.vitals.what = what
     wire = None
     try:
         await engine.open()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import (
     Approval,
     Change,
+    EngineHealth,
     LogChunk,
     LogLine,
     LogMatches,
@@ -204,10 +205,11 @@ class Console(Protocol):
     async def set_workflow(self, name: str, status: str, *, by: str) -> Result: ...
 
     # health
-    def held(self, run: str) -> str:
-        """Why the engine does nothing for a run any more, though it is not over: its journal cannot be trusted, or
-        the engine failed at it. Empty while it can go on, and where the engine is in another process."""
+    async def holds(self) -> Mapping[str, str]:
+        """Runs for which the engine does nothing any more, though they are not over, and why: their journals cannot be
+        trusted, or the engine failed at them. Empty where no engine answers."""
         ...
 
-    async def health(self) -> dict[str, Any]: ...
-    def troubles(self) -> Sequence[tuple[float, str, str]]: ...
+    async def health(self) -> EngineHealth:
+        """How the engine is, wherever it is."""
+        ...

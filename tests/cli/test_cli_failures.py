@@ -118,6 +118,20 @@ def test_a_run_that_becomes_held_is_not_waited_for(fleet: Fleet) -> None:
     assert f"run {fleet.runs('wf:spoiled')[0]['id'][-8:]} is held" in said.err
 
 
+def test_a_run_that_is_held_in_another_process_is_not_waited_for(fleet: Fleet) -> None:
+    (fleet.root / "spoil.py").write_text(SPOIL)
+    fleet.write("spoiled", SPOILED % sys.executable)
+    keeper = fleet.process("run", "gated.yaml", "--quiet")
+    fleet.approval()
+    said = fleet("run", "spoiled.yaml")
+    run = fleet.runs("wf:spoiled")[0]["id"]
+    assert said.code == 1
+    assert "the engine is in another process" in said.err
+    assert f"run {run[-8:]} is held: nothing is done for it any more\n" in said.err
+    assert keeper.poll() is None, "the engine goes on"
+    assert "1 run held" in fleet.ok("doctor")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

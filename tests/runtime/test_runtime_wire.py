@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from world import load
 
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.core.facts import RunPaused
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.ports import LogLine
+from fleetprompt.engine.runtime import wire as wires
+from fleetprompt.engine.runtime.changes import MOST_RUNS
 from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.runtime.wire import Wire, nudge
 from fleetprompt.engine.store.memory import MemoryStore
@@ -231,3 +235,40 @@ async def test_a_watcher_that_hangs_up_is_forgotten_although_nothing_happens(lis
         await soon(lambda: listening.engine.feed.readers == 1)
         writer.close()
         await soon(lambda: listening.engine.feed.readers == 0)
+
+
+async def test_a_loop_that_was_blocked_is_told_for_a_while(listening: Listening) -> None:
+    time.sleep(wires.POLL_SECONDS + 0.2)  # noqa: ASYNC251  (it must block)
+    await soon(lambda: listening.engine.vitals.lag > 0.1)
+    (answer,) = await listening.ask(b'{"op":"health"}\n')
+    assert answer["lag"] == listening.engine.vitals.lag
+
+
+async def test_who_listens_to_changes_is_told_them_and_forgotten_when_it_hangs_up(listening: Listening) -> None:
+    reader, writer = await asyncio.open_unix_connection(listening.path)
+    writer.write(b'{"op":"changes","seconds":0}\n')
+    assert msgspec.json.decode(await reader.readline())["lost"] is True
+    await listening.start("one")
+    change = msgspec.json.decode(await reader.readline())
+    assert change["runs"] == ["one"]
+    assert "RunCreated" in change["kinds"]
+    writer.close()
+    await soon(lambda: listening.engine.feed.readers == 0)
+
+
+async def test_who_does_not_read_its_changes_holds_up_nobody_and_is_told_more_at_once(listening: Listening) -> None:
+    reader, writer = await asyncio.open_unix_connection(listening.path, limit=1024 * 1024)
+    writer.write(b'{"op":"changes","seconds":0}\n')
+    await soon(lambda: listening.engine.feed.readers == 1)
+    rounds, runs = 60, MOST_RUNS // 2
+    for round_ in range(rounds):
+        for n in range(runs):
+            listening.engine.feed.publish(f"{round_}-{n:0200}", round_ * runs + n + 1, 0, (RunPaused(),))
+        await asyncio.sleep(2 * wires.SHORTEST)
+    assert await nudge(listening.path) is True
+    told = [msgspec.json.decode(await reader.readline())]
+    while told[-1].get("seq") != rounds * runs:
+        told.append(msgspec.json.decode(await reader.readline()))
+    assert len(told) < rounds
+    assert told[-1]["lost"] is True
+    writer.close()

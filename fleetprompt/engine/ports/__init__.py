@@ -16,7 +16,7 @@ from fleetprompt.engine.ports.journal import (
     Wait,
 )
 from fleetprompt.engine.ports.lists import Approval, Approvals, Page, Publication, Runs, Signals, Vote
-from fleetprompt.engine.ports.live import Change
+from fleetprompt.engine.ports.live import Change, EngineHealth, GroupHealth, PoolHealth, StoreHealth, Trouble
 from fleetprompt.engine.ports.store import (
     LEVELS,
     Blobs,
@@ -50,7 +50,9 @@ __all__ = [
     "Corrupt",
     "Done",
     "Effect",
+    "EngineHealth",
     "Failed",
+    "GroupHealth",
     "Health",
     "Holder",
     "Journal",
@@ -61,13 +63,16 @@ __all__ = [
     "Logs",
     "Outcome",
     "Page",
+    "PoolHealth",
     "Publication",
     "RunHead",
     "Runs",
     "Signals",
     "Store",
+    "StoreHealth",
     "Stored",
     "Take",
+    "Trouble",
     "Unknown",
     "Vote",
     "Wait",

@@ -1,6 +1,9 @@
-"""What an engine tells those who look at it: that something has changed, in few words."""
+"""What an engine tells those who look at it: what has changed, in few words, and how it is."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
 
 from msgspec import Struct
 
@@ -24,3 +27,81 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """More has changed than is listed: whatever was read before may be stale. Always so in the first change."""
     engine: bool = True
     """An engine drives the runs. It is a change of its own when one goes or comes."""
+
+
+class Trouble(Struct, frozen=True):
+    """Something that went wrong in an engine itself."""
+
+    at: float
+    where: str
+    what: str
+
+
+class PoolHealth(Struct, frozen=True):
+    """A step pool: its places, how many are taken, and how many effects wait for one."""
+
+    places: int
+    in_use: int
+    waiting: int
+
+
+class GroupHealth(Struct, frozen=True):
+    """A claim that runs compete for: how many units are held, and how many runs and steps wait for it."""
+
+    scope: str
+    held: int
+    waiting: int
+
+
+class StoreHealth(Struct, frozen=True):
+    """A store in figures that cost nothing; `Store.check` reads all of it."""
+
+    where: str
+    bytes: int = 0
+    log_bytes: int = 0
+    """Of the log that is written ahead of the data."""
+    position: int = 0
+    """The highest `seq` of the journal."""
+    unrouted: int = 0
+    """Signals that nobody has routed yet; at most 1,000 are counted."""
+
+
+class EngineHealth(Struct, frozen=True, kw_only=True):
+    """How an engine is. Where none answers, all but `state`, `pid`, `what` and `store` is empty."""
+
+    state: Literal["running", "silent", "none"]
+    """`silent`: a process holds the engine and does not answer. `none`: nobody holds it."""
+    store: StoreHealth
+    pid: int = 0
+    what: str = ""
+    """What the process is, such as `fleet run`."""
+    host: str = ""
+    at: float = 0.0
+    """When this was so."""
+    uptime: float = 0.0
+    """Seconds since it was opened."""
+    closing: bool = False
+    """It finishes what is in flight and starts nothing new."""
+    live_runs: int = 0
+    """Runs in memory; those that only wait are rows."""
+    effects: int = 0
+    """What is being performed."""
+    timers: int = 0
+    waiting_for_slots: int = 0
+    pools: Mapping[str, PoolHealth] = {}
+    groups: tuple[GroupHealth, ...] = ()
+    """Claims that somebody waits for or holds; those with the most waiting first, at most 50."""
+    commits: int = 0
+    """Transactions since it was opened."""
+    facts: int = 0
+    """Facts that became durable since it was opened."""
+    appending: int = 0
+    """Runs whose next facts are on their way to the disk."""
+    readers: int = 0
+    """How many follow its facts or its changes."""
+    lag: float = 0.0
+    """Seconds: the longest by which its loop was late lately, as seen by one timer twice a second."""
+    troubles: tuple[Trouble, ...] = ()
+    """The latest, at most 100, oldest first."""
+    holds: Mapping[str, str] = {}
+    """Runs for which nothing is done any more though they are not over, and why."""

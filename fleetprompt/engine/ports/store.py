@@ -174,6 +174,11 @@ class Store(Protocol):
     """Everything durable. Every part speaks about one and the same database."""
 
     @property
+    def where(self) -> str:
+        """How people call it: its path, or its URL without the password."""
+        ...
+
+    @property
     def journal(self) -> Journal: ...
     @property
     def runs(self) -> Runs: ...
@@ -206,6 +211,10 @@ class Store(Protocol):
         self, *, before: float, logs_before: float | None = None, tenant: str = "default"
     ) -> dict[str, int]:
         """Delete finished runs that ended before that time with all that is theirs; counts by table."""
+        ...
+
+    async def size(self) -> tuple[int, int]:
+        """Bytes that it takes: of the data, and of the log that is written ahead of it."""
         ...
 
     async def check(self) -> Health: ...

@@ -30,6 +30,7 @@ from fleetprompt.engine.runtime.bus import Bus
 from fleetprompt.engine.runtime.clock import SteadyClock, SystemClock
 from fleetprompt.engine.runtime.driver import RETRY_SECONDS, Driver
 from fleetprompt.engine.runtime.feed import Feed
+from fleetprompt.engine.runtime.health import Vitals
 from fleetprompt.engine.runtime.message import Message
 from fleetprompt.engine.runtime.performer import Performer
 from fleetprompt.engine.runtime.pools import Pool
@@ -89,6 +90,7 @@ class Engine:
         self.host = socket.gethostname()
         self.directory = str(directory)
         self.feed = Feed()
+        self.vitals = Vitals(self)
         self.live: dict[str, Driver] = {}
         self.recovered = Recovered()
         self.holds: dict[str, str] = {}

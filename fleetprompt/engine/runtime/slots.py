@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nlargest
 from typing import TYPE_CHECKING
 
 from fleetprompt.engine.core.facts import Slot
 from fleetprompt.engine.core.state import Run
-from fleetprompt.engine.ports import Append, ClaimRefused, Holder
+from fleetprompt.engine.ports import Append, ClaimRefused, GroupHealth, Holder
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.driver import Driver
@@ -99,6 +99,14 @@ class Slots:
     @property
     def waiting(self) -> int:
         return sum(map(len, self._requests.values()))
+
+    def groups(self, most: int) -> list[GroupHealth]:
+        """The claims that are held or waited for, as far as this engine knows; the most wanted first."""
+        found = [
+            GroupHealth(section.scope[1], sum(section.holders.values()), sum(r.live for _, r in section.queue))
+            for section in self._sections.values()
+        ]
+        return nlargest(most, (g for g in found if g.held or g.waiting), key=lambda g: (g.waiting, g.held))
 
     def request(self, driver: Driver) -> None:
         """Ask for whatever a run and its steps want now, and for nothing else any more."""

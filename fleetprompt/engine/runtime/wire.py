@@ -1,8 +1,9 @@
 """The engine's socket: nudges in, live facts out. One JSON object a line; only the owner of the files can connect.
 
-`{"op": "nudge"}` says that signals were published. `{"op": "watch", "after": SEQ, "run": ID}` turns the connection
-into the feed, `{"op": "changes", "seconds": S}` into changes, at most one in so many seconds. Who cannot connect still
-works: engines also look at the store twice a second.
+`{"op": "nudge"}` says that signals were published, `{"op": "health"}` asks how the engine is, `{"op": "holds"}` what it
+does nothing for any more. `{"op": "watch", "after": SEQ, "run": ID}` turns the connection into the feed,
+`{"op": "changes", "seconds": S}` into changes, at most one in so many seconds. Who cannot connect still works: engines
+also look at the store twice a second.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from fleetprompt.engine.ports import Stored
+from fleetprompt.engine.ports import EngineHealth, Stored
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
@@ -28,7 +29,10 @@ SHORTEST, LONGEST = 0.01, 60.0
 """Seconds between two changes that a listener may ask for."""
 NUDGE_SECONDS = 5.0
 """How long an engine may take to look at the signals it was told of."""
+HEALTH_SECONDS = 2.0
+LONGEST_ANSWER = 64 * 1024 * 1024
 
+T = TypeVar("T")
 _encode = msgspec.json.encode
 
 
@@ -37,6 +41,10 @@ class _Request(msgspec.Struct):
     after: int = 0
     run: str = ""
     seconds: float = 0.05
+
+
+class _Holds(msgspec.Struct):
+    holds: dict[str, str]
 
 
 _decode = msgspec.json.Decoder(_Request).decode
@@ -80,7 +88,7 @@ class Wire:
 
     async def _poll(self) -> None:
         """See what other processes have written, also when nobody nudges."""
-        token = None
+        token, elapsed = None, asyncio.get_running_loop().time
         while True:
             try:
                 now = await self._engine.store.changed(token or 0)
@@ -94,7 +102,9 @@ class Wire:
                 raise
             except Exception as error:
                 self._engine.trouble("looking for signals", error)
+            due = elapsed() + POLL_SECONDS
             await asyncio.sleep(POLL_SECONDS)
+            self._engine.vitals.was_late(elapsed() - due)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -120,6 +130,11 @@ class Wire:
             if request.op == "nudge":
                 await self._engine.bus.drain()
                 writer.write(b'{"ok":true}\n')
+                await writer.drain()
+            elif request.op in ("health", "holds"):
+                engine = self._engine
+                answer = await engine.vitals.health() if request.op == "health" else _Holds(engine.holds)
+                writer.write(_encode(answer) + b"\n")
                 await writer.drain()
             elif request.op == "watch":
                 await _until_hung_up(reader, self._send_feed(writer, request))
@@ -168,17 +183,40 @@ async def _hung_up(reader: asyncio.StreamReader) -> None:
 
 async def nudge(path: Path, patience: float = NUDGE_SECONDS) -> bool:
     """Tell the engine behind a socket that there are signals; False when nobody listens or answers in time."""
+    return bool(await _ask(path, "nudge", patience))
+
+
+async def ask_health(path: Path) -> EngineHealth | None:
+    """How the engine behind a socket is; None when nobody listens or answers in time."""
+    return _understood(await _ask(path, "health", HEALTH_SECONDS), EngineHealth)
+
+
+async def ask_holds(path: Path) -> dict[str, str] | None:
+    """What the engine behind a socket does nothing for, and why; None when nobody listens or answers in time."""
+    found = _understood(await _ask(path, "holds", HEALTH_SECONDS), _Holds)
+    return found.holds if found is not None else None
+
+
+async def _ask(path: Path, op: str, patience: float) -> bytes:
     try:
-        reader, writer = await asyncio.open_unix_connection(path)
+        reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_ANSWER)
     except (OSError, ValueError):
-        return False
+        return b""
     try:
         # The kernel accepts for an engine that is stopped or hangs, which then never answers.
         async with asyncio.timeout(patience):
-            writer.write(b'{"op":"nudge"}\n')
+            writer.write(_encode({"op": op}) + b"\n")
             await writer.drain()
-            return bool(await reader.readline())
-    except OSError:  # `TimeoutError` is one
-        return False
+            return await reader.readline()
+    except (OSError, ValueError):  # `TimeoutError` is an `OSError`
+        return b""
     finally:
         writer.close()
+
+
+def _understood(line: bytes, type_: type[T]) -> T | None:
+    """What was answered; an engine of another version may not know the question."""
+    try:
+        return msgspec.json.decode(line, type=type_)
+    except msgspec.DecodeError:
+        return None

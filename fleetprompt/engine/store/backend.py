@@ -40,6 +40,10 @@ class Backend(Protocol):
         """Read everything and say what is wrong with it. Raises `StoreUnavailable`."""
         ...
 
+    async def size(self) -> tuple[int, int]:
+        """Bytes of the data, and of a log of its own. Raises `StoreUnavailable`."""
+        ...
+
     async def shrink(self, *, whole: bool) -> Room:
         """Give back to the disk what deleted rows took; `whole`: by writing everything anew. Raises `Refused` where
         that is not the store's own business, and `StoreUnavailable`."""

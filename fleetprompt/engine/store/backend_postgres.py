@@ -77,6 +77,10 @@ class PostgresBackend:
         """Read everything."""
         return await self.reader.run(lambda connection: examine(connection, self.dialect))
 
+    async def size(self) -> tuple[int, int]:
+        """The tables with their indexes."""
+        return await self.reader.run(self.dialect.size), 0
+
     async def shrink(self, *, whole: bool) -> Room:
         """Nothing: the server looks after its own room. Refused, if it is to write everything anew."""
         if whole:

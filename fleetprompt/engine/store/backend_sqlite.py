@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.ports import Health
 from fleetprompt.engine.store import dialect as sqlite
 from fleetprompt.engine.store import schema
@@ -56,6 +57,14 @@ class SqliteBackend:
             raise self.dialect.explain(error, str(self.path)) or error from error
         finally:
             engine.dispose()
+
+    async def size(self) -> tuple[int, int]:
+        """Of the file, and of the write-ahead log beside it."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        try:
+            return self.path.stat().st_size, log.stat().st_size if log.exists() else 0
+        except OSError as error:
+            raise StoreUnavailable(f"its size cannot be told: {error.strerror}", where=str(self.path)) from error
 
     async def shrink(self, *, whole: bool) -> Room:
         """Give back what is unused, in slices beside other work, or write the whole file anew."""

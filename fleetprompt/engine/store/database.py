@@ -91,6 +91,11 @@ class SqlStore:
         meanwhile, and twice the room is needed. Raises `StoreUnavailable`, `Refused`."""
         return await self._backend.shrink(whole=whole)
 
+    async def size(self) -> tuple[int, int]:
+        """Bytes that it takes: of the data, and of the log that is written ahead of it (on Postgres that belongs to the
+        server, and is 0). Raises `StoreUnavailable`."""
+        return await self._backend.size()
+
     async def check(self) -> Health:
         """Read the whole store and say what is wrong with it. Raises `StoreUnavailable` if it cannot be read."""
         return await self._backend.examine()

@@ -47,7 +47,7 @@ class MemoryStore:
     `zone` is where the days of filters such as `since:today` begin.
     """
 
-    label = "in memory, not durable"
+    label = where = "in memory, not durable"
 
     def __init__(self, *, on_append: OnAppend | None = None, zone: tzinfo = UTC, log_cap: int = lines.STEP_CAP) -> None:
         self.journal = MemoryJournal(State(), on_append)
@@ -90,6 +90,10 @@ class MemoryStore:
     ) -> dict[str, int]:
         """Delete finished runs that ended before a time, with all that is theirs, and routed signals as old."""
         return memory_tables.prune(self.journal.state, before, logs_before, tenant)
+
+    async def size(self) -> tuple[int, int]:
+        """Nothing on any disk."""
+        return 0, 0
 
     async def check(self) -> Health:
         """Counts, and journal rows that cannot be decoded."""

@@ -1,0 +1,80 @@
+"""How the engine is, in figures that cost next to nothing to gather."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+
+from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.ports import EngineHealth, PoolHealth, Store, StoreHealth, Trouble
+
+if TYPE_CHECKING:
+    from fleetprompt.engine.runtime.engine import Engine
+
+LATELY = 20
+"""Looks of the poller that lag is told of: ten seconds."""
+MOST_GROUPS = 50
+MOST_SIGNALS = 1_000
+
+
+class Vitals:
+    """What is known of an engine while it lives."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._time = asyncio.get_running_loop().time
+        self._opened = self._time()
+        self._late: deque[float] = deque(maxlen=LATELY)
+        self.what = "fleet"
+        """What the process is, for people."""
+
+    def was_late(self, seconds: float) -> None:
+        """A timer came so much later than it was set for."""
+        self._late.append(max(0.0, seconds))
+
+    @property
+    def lag(self) -> float:
+        """Seconds: the longest of these lately."""
+        return max(self._late, default=0.0)
+
+    async def health(self) -> EngineHealth:
+        """The engine in figures. Where the store cannot be read, its part says nothing but where it is."""
+        engine = self._engine
+        store = await store_health(engine.store)
+        drivers = engine.live.values()
+        return EngineHealth(
+            state="running",
+            store=store,
+            pid=os.getpid(),
+            what=self.what,
+            host=engine.host,
+            at=engine.now(),
+            uptime=self._time() - self._opened,
+            closing=engine.draining,
+            live_runs=len(drivers),
+            effects=sum(len(driver.tasks) for driver in drivers),
+            timers=engine.timers.waiting,
+            waiting_for_slots=engine.slots.waiting,
+            pools={name: PoolHealth(pool.capacity, pool.in_use, pool.waiting) for name, pool in engine.pools.items()},
+            groups=tuple(engine.slots.groups(MOST_GROUPS)),
+            commits=engine.store.journal.commits,
+            facts=engine.feed.facts,
+            appending=sum(driver.appending for driver in drivers),
+            readers=engine.feed.readers,
+            lag=self.lag,
+            troubles=tuple(Trouble(*trouble) for trouble in engine.troubles),
+            holds=dict(engine.holds),
+        )
+
+
+async def store_health(store: Store) -> StoreHealth:
+    """The store in figures; where it is alone, while it cannot be read."""
+    try:
+        data, log = await store.size()
+        position = await store.journal.position()
+        unrouted = len(await store.signals.unrouted(MOST_SIGNALS))
+    except StoreUnavailable:
+        return StoreHealth(store.where)
+    return StoreHealth(store.where, data, log, position, unrouted)
