@@ -165,10 +165,10 @@ async def test_nothing_is_read_twice_however_often_something_is_written(
         more = asyncio.get_running_loop().create_task(anext(entries, None))
         lines: list[str] = []
         for n in range(3):
+            before = len(journal.asked)
             engine = await embedded(place)
             await engine.publish(Signal(id=f"s{n}", type="nothing", source="test", at=0.0))
             await engine.close()
-            before = len(journal.asked)
             while len(journal.asked) == before:
                 if more.done() and isinstance(more.result(), Progress):
                     lines.append(more.result().line.text)
