@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from fleetprompt.engine.ports import Approval, Vote
 
 app = typer.Typer(rich_markup_mode=None)
-PENDING = "status:pending"
 
 
 @app.command("approvals", context_settings=FILTERED)
@@ -32,12 +31,13 @@ def approvals(
 ) -> int:
     """List what waits for a decision."""
     from fleetprompt.cli.filters import joined
+    from fleetprompt.client.deciding import PENDING, waiting
     from fleetprompt.engine.ports import Page
 
     front: Front = ctx.obj
     text = joined(filter_)
-    if not everything and not _asks_for_status(text):
-        text = f"{text} {PENDING}".strip()
+    if not everything:
+        text = waiting(text)
 
     async def look(console: Console) -> list[Approval]:
         found, _ = await console.approvals(text, Page(limit=limit))
@@ -51,16 +51,6 @@ def approvals(
     else:
         _print_table(front, found)
     return 0
-
-
-def _asks_for_status(text: str) -> bool:
-    """Whether a filter says itself which statuses it wants; one that cannot be understood is complained about as is."""
-    from fleetprompt.engine.core.query import Compare, OneOf, parse
-    from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
-
-    query = parse(text, APPROVAL_FIELDS)
-    fields = (term.field.name for term in query.terms if isinstance(term, (Compare, OneOf)))
-    return bool(query.problems) or "status" in fields
 
 
 def _print_table(front: Front, found: list[Approval]) -> None:
@@ -174,9 +164,10 @@ async def _decide(
 ) -> int:
     from rich.text import Text
 
-    from fleetprompt.cli.question import DIGEST, question_lines, read_values
+    from fleetprompt.cli.question import question_lines, read_values
     from fleetprompt.cli.render import marked, plain
     from fleetprompt.cli.values import pair
+    from fleetprompt.client.deciding import DIGEST
     from fleetprompt.client.protocol import why_queued
     from fleetprompt.engine.core.errors import Refused
     from fleetprompt.engine.core.gate import entitled
@@ -215,6 +206,7 @@ async def _decide(
 
 
 async def _find(console: Console, text: str) -> str:
+    from fleetprompt.client.deciding import PENDING
     from fleetprompt.engine.core.errors import NotFound
     from fleetprompt.engine.ports import Page
 

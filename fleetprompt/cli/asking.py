@@ -14,9 +14,11 @@ from rich.text import Text
 from fleetprompt.cli.display import Display
 from fleetprompt.cli.follow import Following, race
 from fleetprompt.cli.keyboard import Keyboard
-from fleetprompt.cli.question import field_problem, field_words, may_decide, question_lines, read_field, specification
+from fleetprompt.cli.question import field_words, question_lines
 from fleetprompt.cli.render import plain
 from fleetprompt.cli.terminal import Terminal
+from fleetprompt.client.deciding import may_decide
+from fleetprompt.client.forms import form_fields
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.wording import glyph
 from fleetprompt.engine.core.errors import NotFound
@@ -73,21 +75,20 @@ async def _answer(keyboard: Keyboard, terminal: Terminal, approval: Approval) ->
 async def _fill(keyboard: Keyboard, terminal: Terminal, form: dict[str, Any]) -> dict[str, Any] | None:
     """The values of a form, each checked as it is given; None when the person has left."""
     values: dict[str, Any] = {}
-    for name in form:
-        spec = specification(form, name)
+    for field in form_fields(form):
         while True:
-            terminal.say(Text("  ").append_text(plain(field_words(form, name))))
+            terminal.say(Text("  ").append_text(plain(field_words(field))))
             line = await keyboard.line("  = ")
             if line is None:
                 return None
-            if not line and ("default" in spec or not spec.get("required")):
+            if not line and not field.needed:
                 break
-            value = read_field(form, name, line)
-            problem = field_problem(form, name, value) if line else f"`{name}` is required"
+            value = field.read(line)
+            problem = field.problem(value) if line else "is required"
             if not problem:
-                values[name] = value
+                values[field.name] = value
                 break
-            terminal.say(Text("  ").append_text(plain(problem, "yellow")))
+            terminal.say(Text("  ").append_text(plain(f"`{field.name}` {problem}", "yellow")))
     return values
 
 

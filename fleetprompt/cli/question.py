@@ -9,16 +9,17 @@ import msgspec
 from rich.text import Text
 
 from fleetprompt.cli.render import plain
+from fleetprompt.client.deciding import DIGEST
+from fleetprompt.client.forms import Field, form_field, form_fields
 from fleetprompt.client.values import preview
 from fleetprompt.client.wording import GLYPHS, Times, rough, short, sign
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.engine.core.gate import entitled, form_problem
+from fleetprompt.engine.core.gate import form_problem
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
 
 MOST_LINES = 200
 """Lines of what is to be approved; more are counted."""
-DIGEST = 12
 
 
 def question_lines(approval: Approval, votes: Sequence[Vote], times: Times, now: float) -> list[Text]:
@@ -109,68 +110,22 @@ def _flat(value: Any) -> bool:
 # ---------------------------------------------------------------- the form
 
 
-def specification(form: dict[str, Any], name: str) -> dict[str, Any]:
-    """What a field of a form wants."""
-    raw = form.get(name)
-    return raw if isinstance(raw, dict) else {"type": raw} if raw is not None else {}
-
-
 def form_lines(form: dict[str, Any]) -> list[Text]:
     """The fields of a form."""
-    return [Text("field ", style="dim").append_text(plain(field_words(form, name))) for name in form]
+    return [Text("field ", style="dim").append_text(plain(field_words(field))) for field in form_fields(form)]
 
 
-def field_words(form: dict[str, Any], name: str) -> str:
+def field_words(field: Field) -> str:
     """A field, what it takes, and what it is without an answer."""
-    spec = specification(form, name)
-    parts = [str(spec.get("type") or "any")]
-    if spec.get("enum"):
-        parts.append("one of " + ", ".join(map(str, spec["enum"])))
-    if spec.get("minimum") is not None:
-        parts.append(f"at least {spec['minimum']:g}")
-    if spec.get("maximum") is not None:
-        parts.append(f"at most {spec['maximum']:g}")
-    if "default" in spec:
-        parts.append(f"default {preview(spec['default'], 40)}")
-    else:
-        parts.append("required" if spec.get("required") else "optional")
-    described = f": {spec['description']}" if spec.get("description") else ""
-    return f"{name} ({', '.join(parts)}){described}"
-
-
-def read_field(form: dict[str, Any], name: str, text: str) -> Any:
-    """A value as it was typed, read by the type of its field."""
-    kind = specification(form, name).get("type")
-    if kind == "string":
-        return text
-    if kind == "boolean" and text.strip().lower() in _BOOLEANS:
-        return _BOOLEANS[text.strip().lower()]
-    try:
-        return msgspec.json.decode(text.encode())
-    except msgspec.DecodeError:
-        return text
-
-
-_BOOLEANS = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
-
-
-def field_problem(form: dict[str, Any], name: str, value: Any) -> str:
-    """What is wrong with one value; empty when nothing is."""
-    return form_problem({name: form[name]} if name in form else form, {name: value})
+    described = f": {field.description}" if field.description else ""
+    return f"{field.name} ({field.words}){described}"
 
 
 def read_values(form: dict[str, Any], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """The values of `--set`. Raises `InvalidInput`."""
-    values = {name: read_field(form, name, text) for name, text in pairs}
+    values = {name: form_field(name, form.get(name)).read(text) for name, text in pairs}
     problem = form_problem(form, values)
     if problem:
-        fields = "; ".join(field_words(form, name) for name in form)
+        fields = "; ".join(map(field_words, form_fields(form)))
         raise InvalidInput(problem, hint=f"--set FIELD=VALUE; {fields}" if fields else "leave out --set")
     return values
-
-
-def may_decide(approval: Approval, votes: Iterable[Vote], person: str, groups: Iterable[str]) -> bool:
-    """Whether it makes sense to ask this person."""
-    if any(vote.by == person and vote.level == approval.level for vote in votes):
-        return False
-    return entitled(approval.approvers, person, groups)
