@@ -53,9 +53,9 @@ def _statement(left: Left, table: str) -> str:
     names = ", ".join(f'"{name}"' for name in columns)
     sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
     if table == "runs":
-        kept = ("id", "tenant", "workflow", "plan", "created_at", "labels")
+        kept = ("id", "tenant", "workflow", "plan", "created_at", "labels", "seq")
         changed = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in kept)
-        sql += f" ON CONFLICT (id, tenant) DO UPDATE SET {changed}"
+        sql += f" ON CONFLICT DO UPDATE SET {changed}"
     return sql
 
 

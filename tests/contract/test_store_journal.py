@@ -166,14 +166,28 @@ async def test_the_head_is_stored_whole(store: Store) -> None:
         tools=("http", "shell"),
         models=("simulated/a",),
     )
-    await store.journal.append(entry("r1", 0, created("r1"), fact(1), head=whole))
-    assert await store.runs.get("r1") == whole
+    await put(store, start("r0"), entry("r1", 0, created("r1"), fact(1), head=whole))
+    assert await store.runs.get("r1") == replace(whole, seq=3)
     ended = head("r1", 3, status="failed", finished_at=NOW + 5, labels={"env": "prod"})
     await store.journal.append(entry("r1", 2, fact(3), head=ended))
     after = await store.runs.get("r1")
     assert after is not None
+    assert after.seq == 3
     assert (after.status, after.waiting_on, after.wake_at, after.finished_at) == ("failed", None, None, NOW + 5)
     assert (after.tools, after.error_code, after.cost_nano) == ((), "", 0)
+
+
+async def test_a_run_has_the_number_of_its_first_fact_for_good(store: Store) -> None:
+    """Also where several entries of a run share a transaction, and whatever a head says."""
+    at_once = [start("r1"), entry("r1", 2, fact(3)), start("r2"), entry("r1", 3, fact(4)), entry("r2", 2, fact(3))]
+    await put(store, *at_once)
+    await put(
+        store, start("r3"), entry("r1", 4, fact(5), head_={"seq": 77}), entry("r2", 3, fact(4), head_={"step": "b"})
+    )
+    heads = [await store.runs.get(run) for run in ("r1", "r2", "r3")]
+    assert [each.seq for each in heads if each is not None] == [1, 4, 8]
+    feed = await store.journal.since(0)
+    assert [(row.run, row.seq) for row in feed if row.n == 1] == [("r1", 1), ("r2", 4), ("r3", 8)]
 
 
 async def test_what_is_not_json_is_refused_and_changes_nothing(store: Store) -> None:

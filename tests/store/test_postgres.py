@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from fleetprompt.engine.ports import ClaimRefused, Conflict, Stored
 from fleetprompt.engine.store import schema
 from fleetprompt.engine.store.database import SqlStore
 from fleetprompt.engine.store.migrations import run
+from fleetprompt.engine.store.tables import runs
 
 pytestmark = pytest.mark.postgres
 ADMIN = sa.make_url(POSTGRES or "postgresql:///").set(drivername="postgresql+asyncpg")
@@ -154,7 +155,12 @@ async def test_tables_and_migrations_lead_to_the_same_schema(store: SqlStore) ->
     settings = {"server_settings": {"search_path": _name(store)}}
     engine = create_async_engine(ADMIN, connect_args=settings)
     async with engine.begin() as connection:
+        await connection.run_sync(run, "0001")
+        for statement in _older_runs("r2", "r1"):
+            await connection.exec_driver_sql(statement)
         await connection.run_sync(run)
+        numbers = await connection.execute(sa.text("SELECT id, seq FROM runs ORDER BY seq"))
+        assert [tuple(row) for row in numbers] == [("r2", 1), ("r1", 3)]
         version = await connection.execute(sa.text("SELECT version_num FROM alembic_version"))
         assert version.scalar_one() == schema.HEAD
     await engine.dispose()
@@ -162,6 +168,17 @@ async def test_tables_and_migrations_lead_to_the_same_schema(store: SqlStore) ->
     assert [row for row in created if "alembic" not in str(row)] == [
         row for row in migrated if "alembic" not in str(row)
     ]
+
+
+def _older_runs(*ids: str) -> Iterator[str]:
+    """Rows of the first schema: runs of two facts each."""
+    for at, id_ in enumerate(ids):
+        for n in (1, 2):
+            yield f"INSERT INTO journal VALUES ({2 * at + n}, 'default', '{id_}', {n}, 'StepNoted', 0, '')"
+        values = {column.name: "0" if column.type.python_type is not str else "''" for column in runs.c}
+        values |= {"id": f"'{id_}'", "tenant": "'default'"}
+        del values["seq"]
+        yield f"INSERT INTO runs ({', '.join(values)}) VALUES ({', '.join(values.values())})"
 
 
 async def test_appends_share_commits(store: SqlStore) -> None:

@@ -36,7 +36,7 @@ async def full(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SqlSto
             on = ("timer", "signal", "child", "approval")[i % 4]
             wake = NOW + 1000 + i if on == "timer" else None
             status = "completed" if i % 5 == 0 else "waiting"
-            fields = {"status": status, "waiting_on": on, "wake_at": wake, "created_at": NOW + i}
+            fields = {"status": status, "waiting_on": on, "wake_at": wake, "created_at": NOW + i, "seq": PARKED + i}
             rows.append(head_row(head(f"r{i:06}", 3, workflow=f"wf{i % 50}", parent=f"p{i % 1000}", **fields)))
             if on in ("signal", "child"):
                 ref = "order.placed" if on == "signal" else f"r{i - 1:06}"

@@ -6,11 +6,12 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from store_kit import put, start
+from store_kit import entry, fact, put, start
 
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.ports import RunHead
@@ -38,6 +39,34 @@ def test_tables_and_migrations_lead_to_the_same_schema(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "migrated.db") as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(schema.HEAD,)]
     connection.close()
+
+
+async def test_a_store_of_the_first_schema_gets_the_numbers_of_its_runs(path: Path) -> None:
+    from fleetprompt.engine.store.migrations import upgrade
+
+    store = SqlStore(path)
+    await store.open()
+    await put(store, start("r2"), start("r1"), entry("r2", 2, fact(3)), start("r3", tenant="b"), start("lost"))
+    heads = {run: await store.runs.get(run) for run in ("r1", "r2", "r3", "lost")}
+    await store.close()
+    older = path.with_name("older.db")
+    older.touch()
+    upgrade(older, "0001")
+    names = ", ".join(f'"{column.name}"' for column in runs.c if column.name != "seq")
+    with closing(sqlite3.connect(older, isolation_level=None)) as connection:
+        connection.execute("ATTACH ? AS later", (str(path),))
+        connection.execute(f"INSERT INTO main.runs ({names}) SELECT {names} FROM later.runs ORDER BY id")
+        connection.execute("INSERT INTO main.journal SELECT * FROM later.journal WHERE run != 'lost'")
+    store = SqlStore(older)
+    await store.open()
+    assert [await store.runs.get(run) for run in ("r1", "r2", "r3")] == [heads["r1"], heads["r2"], heads["r3"]]
+    assert [head.seq for head in heads.values() if head is not None] == [3, 1, 6, 8]
+    lost = await store.runs.get("lost")
+    assert lost is not None
+    assert lost.seq < 0
+    assert [await put(store, entry("r1", 2, fact(3)), start("r4"))] == [[8, 9]]
+    assert (await store.check()).problems == ("run lost: 2 facts expected, 0 found",)
+    await store.close()
 
 
 def test_every_table_and_every_unique_key_has_the_tenant() -> None:

@@ -94,6 +94,8 @@ class RunHead(Struct, frozen=True, kw_only=True):
     """Names of the tools it called, for the filter `tool:`."""
     models: tuple[str, ...] = ()
     """Names of the models it called, for the filter `model:`."""
+    seq: int = 0
+    """Position in the journal of its first fact, a number for the run that never changes; 0 until stored."""
 
 
 class Append(Struct, frozen=True, kw_only=True):

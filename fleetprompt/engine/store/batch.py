@@ -24,6 +24,8 @@ from fleetprompt.engine.store.tables import RUN_IMMUTABLE, RUN_PROGRESS, runs
 TAGS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnyFact)}
 
 Outcome = Appended | ClaimRefused | Conflict
+_Change = tuple[int, int, RunHead]
+"""What a batch does to a run: how many facts it held before, the position of the first new one, its head after."""
 
 _json = msgspec.json.Encoder().encode
 _NAMES = [column.name for column in runs.c]
@@ -34,7 +36,8 @@ _standing = itemgetter(
 )
 MOST_STANDING = 4096
 """Runs whose standing is remembered: about as many as are ever live at a time."""
-_LABELS = list(runs.c.keys()).index("labels")
+_LABELS = _NAMES.index("labels")
+_SEQ = _NAMES.index("seq")
 
 
 class Mismatch(Exception):
@@ -73,7 +76,7 @@ class Applier:
         refused = self._settle(session, batch)
         outcomes: list[Outcome] = []
         journal: list[tuple[Any, ...]] = []
-        heads: dict[str, tuple[int, RunHead]] = {}
+        heads: dict[str, _Change] = {}
         extras = Extras()
         for at, pending in enumerate(batch):
             entry = pending.entry
@@ -81,14 +84,14 @@ class Applier:
             if refused and (refusal := refused.get(at)):
                 outcomes.append(self._check_refusal(session, entry, refusal, heads))
                 continue
+            first = seq + 1
             known = heads.get(run)
             if known is None:
-                heads[run] = (n, entry.head)
-            elif known[1].n == n and known[1].tenant == tenant:
-                heads[run] = (known[0], entry.head)
+                heads[run] = (n, first, entry.head)
+            elif known[2].n == n and known[2].tenant == tenant:
+                heads[run] = (known[0], known[1], entry.head)
             else:
                 raise Mismatch
-            first = seq + 1
             for fact, data in zip(entry.facts, pending.data, strict=True):
                 seq += 1
                 n += 1
@@ -111,12 +114,12 @@ class Applier:
         return refused
 
     def _check_refusal(
-        self, session: Session, entry: Append, refusal: ClaimRefused, heads: dict[str, tuple[int, RunHead]]
+        self, session: Session, entry: Append, refusal: ClaimRefused, heads: dict[str, _Change]
     ) -> ClaimRefused | Conflict:
         """A refusal counts for a writer that knows the run; one that is behind has to learn that first."""
         known = heads.get(entry.run)
         if known is not None:
-            held, tenant = known[1].n, known[1].tenant
+            held, tenant = known[2].n, known[2].tenant
         else:
             found = self._statements.run_facts.fetch(session, [(entry.run,)])
             held, tenant = found[0] if found else (0, entry.tenant)
@@ -124,18 +127,18 @@ class Applier:
             return refusal
         return conflict(entry, f"it holds {held} facts" if tenant == entry.tenant else "it is another tenant's")
 
-    def _write_heads(self, session: Session, heads: dict[str, tuple[int, RunHead]]) -> None:
+    def _write_heads(self, session: Session, heads: dict[str, _Change]) -> None:
         starts: list[tuple[Any, ...]] = []
         steps: list[tuple[Any, ...]] = []
         progress: list[tuple[Any, ...]] = []
         standings = self._standings
         if len(standings) > MOST_STANDING:
             standings.clear()
-        for run, (after, head) in heads.items():
+        for run, (after, first, head) in heads.items():
             row = head_row(head)
             standing = _standing(row)
             if not after:
-                starts.append(row)
+                starts.append((*row[:_SEQ], first))
             elif standings.get(run) == (after, standing):
                 progress.append((run, head.tenant, after, *_progress(row)))
             else:
@@ -158,7 +161,7 @@ def head_row(head: RunHead) -> tuple[Any, ...]:
     labels = _json(head.labels).decode() if head.labels else "{}"
     tools = _json(head.tools).decode() if head.tools else "[]"
     models = _json(head.models).decode() if head.models else "[]"
-    return (*row[:_LABELS], labels, tools, models)
+    return (*row[:_LABELS], labels, tools, models, head.seq)
 
 
 def conflict(entry: Append, reason: str) -> Conflict:

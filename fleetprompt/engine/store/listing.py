@@ -52,8 +52,8 @@ class Listing:
         return Filter(self._reader.dialect, self._view, now, self._zone)
 
     def _position(self, row: Row) -> Position:
-        number, id_ = (getattr(row, column.name) for column in self._order)
-        return number, id_
+        number, last = (getattr(row, column.name) for column in self._order)
+        return number, last
 
     def _search(
         self, connection: sa.Connection, statement: Rows, page: Page, test: Callable[[Row], bool], most: int | None

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
 from itertools import islice
 
+import msgspec
+
 from fleetprompt.engine.core import codec
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.facts import AnyFact
@@ -167,7 +169,7 @@ class MemoryJournal:
             row = Row(seq=state.seq, run=entry.run, n=n, data=data)
             state.journal[state.seq] = row
             history.append(row)
-        state.runs[entry.run] = entry.head
+        state.runs[entry.run] = msgspec.structs.replace(entry.head, seq=history[0].seq)
         memory_tables.apply(state, entry)
         self._commits += 1
         return Appended(seq=first if encoded else state.seq)

@@ -27,11 +27,12 @@ def _page(
     page: Page,
     now: float,
     zone: tzinfo,
+    tie: Callable[[str], str | int] = str,
 ) -> tuple[list[T], str]:
     holds = matcher(query.require(), now, zone)
     found = sorted((item for item in items if holds(row(item))), key=position, reverse=not page.oldest_first)
     if page.cursor:
-        at = paging.read_cursor(page.cursor)
+        at = paging.read_cursor(page.cursor, tie)
         found = [item for item in found if (position(item) > at if page.oldest_first else position(item) < at)]
     return paging.cut(found, page.limit, position)
 
@@ -52,7 +53,7 @@ class MemoryRuns:
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[builtins.list[RunHead], str]:
-        return _page(self._of(tenant), projection.run_row, _created, query, page, now, self._zone)
+        return _page(self._of(tenant), projection.run_row, _created, query, page, now, self._zone, int)
 
     async def count(self, query: Query, *, now: float, tenant: str = "default") -> int:
         holds = matcher(query.require(), now, self._zone)
@@ -200,7 +201,7 @@ class MemoryApprovals:
 
 
 def _created(head: RunHead) -> paging.Position:
-    return head.created_at, head.id
+    return head.created_at, head.seq
 
 
 def _asked(approval: Approval) -> paging.Position:

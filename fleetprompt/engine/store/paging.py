@@ -1,6 +1,6 @@
 """Cursors: where a page of a list ends, as an opaque text.
 
-A position is a number to sort by and an id that breaks ties.
+A position is a number to sort by, and an id or another number that breaks ties.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.query_values import LARGEST
 from fleetprompt.engine.ports import Page
 from fleetprompt.engine.store.dialect import Rows
 
 T = TypeVar("T")
-Position = tuple[float, str]
-Order = tuple[sa.Column[Any], sa.Column[str]]
+Position = tuple[float, str | int]
+Order = tuple[sa.Column[Any], sa.Column[Any]]
 
 
 def write_cursor(position: Position) -> str:
@@ -25,17 +26,17 @@ def write_cursor(position: Position) -> str:
     return f"{position[0]!r}~{position[1]}"
 
 
-def read_cursor(cursor: str) -> Position:
-    """The position in a cursor. Raises `InvalidInput` for text that no list gave out."""
-    number, mark, id_ = cursor.partition("~")
+def read_cursor(cursor: str, tie: Callable[[str], str | int]) -> Position:
+    """The position in a cursor; `tie` reads what breaks ties. Raises `InvalidInput` for text that no list gave out."""
+    number, mark, last = cursor.partition("~")
     try:
-        value = float(number)
+        position = float(number), tie(last)
     except ValueError:
         mark = ""
-        value = 0.0
-    if not mark or not math.isfinite(value):
+        position = math.nan, ""
+    if not mark or not math.isfinite(position[0]) or (isinstance(position[1], int) and abs(position[1]) > LARGEST):
         raise InvalidInput(f"`{cursor}` is not a cursor of this list", hint="use the one that the previous page gave")
-    return value, id_
+    return position
 
 
 def cut(rows: Sequence[T], limit: int, position: Callable[[T], Position]) -> tuple[list[T], str]:
@@ -47,9 +48,8 @@ def cut(rows: Sequence[T], limit: int, position: Callable[[T], Position]) -> tup
 def select_page(query: Rows, order: Order, page: Page) -> Rows:
     """The query for a page, with one row too many, by which `cut` knows that there is more."""
     if page.cursor:
-        at = sa.tuple_(
-            *(sa.literal(part, column.type) for part, column in zip(read_cursor(page.cursor), order, strict=True))
-        )
+        position = read_cursor(page.cursor, order[1].type.python_type)
+        at = sa.tuple_(*(sa.literal(part, column.type) for part, column in zip(position, order, strict=True)))
         here = sa.tuple_(*order)
         query = query.where(here > at if page.oldest_first else here < at)
     return query.order_by(*(column.asc() if page.oldest_first else column.desc() for column in order)).limit(

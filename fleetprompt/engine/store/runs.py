@@ -25,7 +25,7 @@ from fleetprompt.engine.store.tables import COMPLETED, LIVE, runs, waits
 _labels = msgspec.json.Decoder(dict[str, str]).decode
 _names = msgspec.json.Decoder(tuple[str, ...]).decode
 _NAMES = [column.name for column in runs.c]
-_NEWEST = (runs.c.created_at, runs.c.id)
+_NEWEST = (runs.c.created_at, runs.c.seq)
 
 
 class SqlRuns:
@@ -61,7 +61,7 @@ class SqlRuns:
     async def unfinished(self, *, now: float, limit: int = 10_000) -> builtins.list[RunHead]:
         """What an engine has to take up at start, oldest first."""
         found = sa.union(*_unfinished(now)).subquery()
-        query = sa.select(runs).join(found, sa.and_(runs.c.id == found.c.id, runs.c.tenant == found.c.tenant))
+        query = sa.select(runs).join(found, runs.c.seq == found.c.seq)
         return [_head(row) for row in await self._reader.rows(query.order_by(*_NEWEST).limit(limit))]
 
     async def due(self, now: float, limit: int = 1000) -> tuple[builtins.list[str], float | None]:
@@ -112,7 +112,7 @@ def _unfinished(now: float) -> list[Rows]:
     """One query per reason, each served by an index."""
     child = runs.alias("child")
     waiting = runs.c.status == "waiting"
-    ids = sa.select(runs.c.id, runs.c.tenant)
+    numbers = sa.select(runs.c.seq)
     on_child = sa.select(waits.c.run, waits.c.tenant).join(
         child, sa.and_(child.c.id == waits.c.ref, child.c.tenant == waits.c.tenant)
     )
@@ -121,9 +121,9 @@ def _unfinished(now: float) -> list[Rows]:
         on_child.where(waits.c.on == "child", child.c.status.in_(projection.FINAL)),
     ).subquery()
     return [
-        ids.where(LIVE),
-        ids.where(waiting, runs.c.wake_at <= now),
-        ids.join(of_waits, sa.and_(runs.c.id == of_waits.c.run, runs.c.tenant == of_waits.c.tenant)).where(waiting),
+        numbers.where(LIVE),
+        numbers.where(waiting, runs.c.wake_at <= now),
+        numbers.join(of_waits, sa.and_(runs.c.id == of_waits.c.run, runs.c.tenant == of_waits.c.tenant)).where(waiting),
     ]
 
 
