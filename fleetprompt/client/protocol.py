@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -13,12 +14,14 @@ from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import (
+    NEWEST_FIRST,
     Approval,
     Change,
     EngineHealth,
     LogChunk,
     LogLine,
     LogMatches,
+    Order,
     Page,
     RunHead,
     Stored,
@@ -111,6 +114,31 @@ class Console(Protocol):
     async def run(self, run: str) -> RunHead: ...
     async def runs(self, filter_: str, page: Page) -> tuple[list[RunHead], str]: ...
     async def count(self, filter_: str) -> int: ...
+
+    # runs as a list that stays on the screen: see `client/listing.py`
+    async def index(self, filter_: str, order: Order = NEWEST_FIRST) -> array[int]:
+        """The numbers (`RunHead.seq`) of all matching runs in an order, by default the newest first."""
+        ...
+
+    async def heads(self, seqs: Sequence[int]) -> list[RunHead | None]:
+        """The runs of these numbers, in the order asked; None for one that is gone."""
+        ...
+
+    async def matching(self, runs: Sequence[str], filter_: str) -> list[tuple[RunHead, bool]]:
+        """The runs of these ids that are still there, each with whether it matches."""
+        ...
+
+    async def tally(self, filter_: str) -> dict[str, int]:
+        """How many runs match, by status; a status that none has is left out."""
+        ...
+
+    async def values(self, field: str, filter_: str, *, prefix: str = "", limit: int = 20) -> list[tuple[str, int]]:
+        """What the newest 20,000 matching runs hold in a field of the filter language and how many hold it, the most
+        frequent first; only values that begin with `prefix`. `label` means the keys of labels, `label.env` the values
+        of one. For completion."""
+        ...
+
+    # one run
     async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored]:
         """A run's facts in order, from n > after to n <= upto."""
         ...

@@ -6,19 +6,20 @@ import asyncio
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from query_kit import TEXTS, queries
 from store_kit import NOW, SQL_KINDS, ask, created, entry, put, signal, throw_away
 
 from fleetprompt.engine.core.facts import ApprovalDecided
-from fleetprompt.engine.core.query import parse
+from fleetprompt.engine.core.query import Query, parse
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS, RUN_FIELDS, RUN_STATUS, SIGNAL_FIELDS, WAITING_ON
 from fleetprompt.engine.core.signal import Result
-from fleetprompt.engine.ports import Page, Store
+from fleetprompt.engine.ports import Order, Page, Runs, Store
 from fleetprompt.engine.store.memory import MemoryStore
 
 ROWS = 120
@@ -48,9 +49,30 @@ class Pair:
         found = [self.runner.run(_all(getattr(store, kind), query)) for store in (self.memory, self.other)]
         assert found[0] == found[1], text
 
+    def same_everywhere(self, text: str, order: Order, field: str) -> None:
+        """Both have the same index, counts and values of a filter, and say the same of every run."""
+        query = parse(text, RUN_FIELDS)
+        if query.problems:
+            return
+        found = [self.runner.run(_asked(store.runs, query, order, field)) for store in (self.memory, self.other)]
+        assert found[0] == found[1], (text, order, field)
+        index, tally, matching, _ = found[1]
+        assert len(index) == sum(tally.values()) == sum(holds for _, holds in matching)
+
     def close(self) -> None:
         self.runner.run(throw_away(self.other))
         self.runner.close()
+
+
+async def _asked(runs: Runs, query: Query, order: Order, field: str) -> tuple[Any, ...]:
+    now = NOW + 60
+    everything, _ = await runs.list(parse("", RUN_FIELDS), Page(limit=1000), now=now)
+    return (
+        [*await runs.index(query, order, now=now)],
+        await runs.tally(query, now=now),
+        await runs.matching([head.id for head in everything], query, now=now),
+        await runs.values(field, query, now=now, limit=5),
+    )
 
 
 async def _all(listed: Any, query: Any) -> list[Any]:
@@ -114,6 +136,17 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @given(text=queries(RUN_FIELDS))
 def test_runs(pair: Pair, text: str) -> None:
     pair.same("runs", text, RUN_FIELDS)
+
+
+_BY = get_args(get_type_hints(Order)["by"])
+ORDERS = [Order(by, descending) for by in _BY for descending in (True, False)]
+FIELDS = [name for name in RUN_FIELDS.names() if name != "label"] + ["label", "label.env", "label.a.b"]
+
+
+@QUIET
+@given(text=st.just("") | queries(RUN_FIELDS), order=st.sampled_from(ORDERS), field=st.sampled_from(FIELDS))
+def test_an_index_of_runs(pair: Pair, text: str, order: Order, field: str) -> None:
+    pair.same_everywhere(text, order, field)
 
 
 @QUIET

@@ -677,7 +677,7 @@ def check_run(world: World, run_id: str) -> None:
     run = fold(world.program(state.runs[run_id].plan), facts)
     head = state.runs[run_id]
     expected = head_of(run, head.host, head.updated_at)
-    assert msgspec.structs.replace(expected, updated_at=head.updated_at) == head
+    assert msgspec.structs.replace(expected, updated_at=head.updated_at, seq=rows[0].seq) == head
     ends = Counter(
         (fact.path, fact.attempt)  # type: ignore[union-attr]
         for fact in facts

@@ -17,7 +17,7 @@ from store_kit import NOW, head, put, start
 
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS, RUN_FIELDS, SIGNAL_FIELDS
-from fleetprompt.engine.ports import LogLine, Page
+from fleetprompt.engine.ports import NEWEST_FIRST, LogLine, Order, Page
 from fleetprompt.engine.store.batch import head_row
 from fleetprompt.engine.store.database import SqlStore
 
@@ -107,6 +107,60 @@ async def test_nothing_that_is_asked_often_reads_a_whole_table(full: SqlStore) -
     assert scans(found) == []
     lists = [step for step in found if "TEMP B-TREE FOR ORDER BY" in step]
     assert len(lists) <= 4, found
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_index_of_every_run_is_read_from_an_index_alone(full: SqlStore) -> None:
+    def filtered(text: str) -> Any:
+        return parse(text, RUN_FIELDS)
+
+    with plans(full) as found:
+        for text in ("", "status:waiting", "status:completed,failed", "wf:wf3", "parent:p7", "since:1h"):
+            await full.runs.index(filtered(text), NEWEST_FIRST, now=NOW)
+        for by in ("status", "workflow"):
+            await full.runs.index(filtered(""), Order(by), now=NOW)
+        for text in ("", "status:waiting"):
+            await full.runs.tally(filtered(text), now=NOW)
+            await full.runs.count(filtered(text), now=NOW)
+    steps = [step for step in found if re.search(r"\bruns\b", step)]
+    assert len(steps) == 12
+    assert all("SEARCH runs USING COVERING INDEX" in step for step in steps), steps
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_rows_of_a_list_are_looked_up_and_not_searched(full: SqlStore) -> None:
+    with plans(full) as found:
+        for text in ("wf:wf3", "status:completed", "parent:p7"):
+            await full.runs.index(parse(text, RUN_FIELDS), Order("cost"), now=NOW)
+            await full.runs.values("by", parse(text, RUN_FIELDS), now=NOW)
+        await full.runs.matching(["live1", "r000001"], parse("x cost>1", RUN_FIELDS), now=NOW)
+        await full.runs.index(parse("cost>1", RUN_FIELDS), Order("updated"), now=NOW)
+    steps = [step for step in found if re.search(r"\bruns\b", step)]
+    assert [step.partition(" (")[2] for step in steps[:-2]] == [
+        *["tenant=? AND workflow=?)"] * 2,
+        *["tenant=? AND status=?)"] * 2,
+        *["tenant=? AND parent=?)"] * 2,
+    ]
+    # What no index serves reads the table as it lies on the disk, and not in the order of some index.
+    assert steps[-2:] == ["SEARCH runs USING INDEX runs_id (id=? AND tenant=?)", "SCAN runs"]
+    with sqlite3.connect(Path(full.where)) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {full.runs._by_number.sql}", ("default", "[1, 2]")).fetchall()
+    connection.close()
+    assert rows[0][3] == "SEARCH runs USING INTEGER PRIMARY KEY (rowid=?)"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_hundred_thousand_numbers_in_order(full: SqlStore) -> None:
+    index = await full.runs.index(parse("-run:live*", RUN_FIELDS), NEWEST_FIRST, now=NOW)
+    assert [*index] == list(range(2 * PARKED - 1, PARKED - 1, -1))
+    heads = await full.runs.heads(index[5_000:5_128])
+    assert [head.id for head in heads if head] == [f"r{i:06}" for i in range(94_999, 94_871, -1)]
+    tally = await full.runs.tally(parse("", RUN_FIELDS), now=NOW)
+    assert tally == {"completed": PARKED // 5, "waiting": PARKED * 4 // 5, "running": 20}
+    # Only the newest 20,000 are looked at.
+    values = await full.runs.values("wf", parse("status:waiting", RUN_FIELDS), now=NOW, limit=100)
+    assert {count for _, count in values} == {500}
+    assert len(values) == 40
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -15,7 +15,17 @@ from fleetprompt.engine.ports.journal import (
     Take,
     Wait,
 )
-from fleetprompt.engine.ports.lists import Approval, Approvals, Page, Publication, Runs, Signals, Vote
+from fleetprompt.engine.ports.lists import (
+    NEWEST_FIRST,
+    Approval,
+    Approvals,
+    Order,
+    Page,
+    Publication,
+    Runs,
+    Signals,
+    Vote,
+)
 from fleetprompt.engine.ports.live import Change, EngineHealth, GroupHealth, PoolHealth, StoreHealth, Trouble
 from fleetprompt.engine.ports.store import (
     LEVELS,
@@ -35,6 +45,7 @@ from fleetprompt.engine.ports.world import Clock, Context, Done, Effect, Failed,
 
 __all__ = [
     "LEVELS",
+    "NEWEST_FIRST",
     "Append",
     "Appended",
     "Approval",
@@ -61,6 +72,7 @@ __all__ = [
     "LogLine",
     "LogMatches",
     "Logs",
+    "Order",
     "Outcome",
     "Page",
     "PoolHealth",

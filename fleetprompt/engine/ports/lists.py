@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import builtins
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -21,6 +23,20 @@ class Page(Struct, frozen=True):
     oldest_first: bool = False
 
 
+class Order(Struct, frozen=True):
+    """By what runs are sorted. Those that are equal in it follow from the newest (highest `seq`) to the oldest.
+
+    `workflow` is sorted without regard to letter case. `duration` ends now for a run that has not ended; runs that
+    have not started come last, whichever the direction.
+    """
+
+    by: Literal["created", "updated", "status", "workflow", "duration", "cost", "tokens"] = "created"
+    descending: bool = True
+
+
+NEWEST_FIRST = Order()
+
+
 class Runs(Protocol):
     """The `runs` projection and the wait rows."""
 
@@ -35,6 +51,37 @@ class Runs(Protocol):
         ...
 
     async def count(self, query: Query, *, now: float, tenant: str = "default") -> int: ...
+
+    async def index(self, query: Query, order: Order, *, now: float, tenant: str = "default") -> array[int]:
+        """The `seq` of every matching run in that order, eight bytes each: a list whose rows are read when they are
+        shown. Raises `InvalidInput` for a bad filter."""
+        ...
+
+    async def heads(self, seqs: Sequence[int], *, tenant: str = "default") -> builtins.list[RunHead | None]:
+        """The runs of these `seq`, in the order asked; None for one that is gone."""
+        ...
+
+    async def matching(
+        self, ids: Sequence[str], query: Query, *, now: float, tenant: str = "default"
+    ) -> builtins.list[tuple[RunHead, bool]]:
+        """The runs of these ids as they are now, in the order asked, each with whether it matches: how a list learns
+        what became of runs that changed. Those that are gone are left out. Raises `InvalidInput` for a bad filter."""
+        ...
+
+    async def tally(self, query: Query, *, now: float, tenant: str = "default") -> dict[str, int]:
+        """How many runs match, by status; a status that none has is left out. Raises `InvalidInput`."""
+        ...
+
+    async def values(
+        self, field: str, query: Query, prefix: str = "", limit: int = 20, *, now: float, tenant: str = "default"
+    ) -> builtins.list[tuple[str, int]]:
+        """What matching runs hold in a field of the filter language, for completion: each value that begins with
+        `prefix` (in any letter case) and how many runs have it, the most frequent first. `label` means the keys of
+        labels, `label.env` the values of one; `error` the codes of errors; numbers and times have none.
+
+        Only the newest 20,000 matching runs are looked at. Raises `InvalidInput` for a bad filter or an unknown field.
+        """
+        ...
 
     async def unfinished(self, *, now: float, limit: int = 10_000) -> list[RunHead]:
         """What an engine has to take up at start: pending, running, waiting for a slot or a finished child,

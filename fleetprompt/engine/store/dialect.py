@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects.sqlite import insert, pysqlite
@@ -75,6 +77,39 @@ class Dialect(ABC):
         """The texts of a JSON list as a table with one column, `value`."""
 
     @abstractmethod
+    def json_keys(self, column: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
+        """The keys of a JSON object as a table with one column, `key`."""
+
+    @abstractmethod
+    def fold(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A text to sort by without regard to the case of the letters A to Z."""
+
+    @abstractmethod
+    def bytewise(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A text to sort by its bytes, wherever it comes from."""
+
+    @abstractmethod
+    def mostly(self, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        """A condition that most rows fulfil, which is no reason to look them up one by one."""
+
+    @abstractmethod
+    def rarely(self, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        """A condition that few rows fulfil: a reason to look them up if an index serves it."""
+
+    @abstractmethod
+    def apart(self, rows: Rows) -> sa.Subquery:
+        """A query that is answered by itself, whatever is asked about its rows."""
+
+    @abstractmethod
+    def packed(self, rows: Rows) -> Rows:
+        """The numbers in the only column of a query as one value, in their order: rows would hold the interpreter's
+        lock for as long as it takes to make a hundred thousand of them. `unpack` reads it."""
+
+    @abstractmethod
+    def unpack(self, value: Any) -> array[int]:
+        """The numbers in a packed value."""
+
+    @abstractmethod
     def equals(self, column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
         """Whether the column is a text; the letters A to Z, in lower case in the text, and no others in either case."""
 
@@ -133,8 +168,34 @@ class SqliteDialect(Dialect):
     def json_items(self, column: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
         return sa.func.json_each(column).table_valued("value")
 
+    def json_keys(self, column: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
+        return sa.func.json_each(column).table_valued("key")
+
+    def fold(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return column.collate("NOCASE")
+
+    def bytewise(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return text
+
+    def mostly(self, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        # Without a type: of a boolean it would be asked whether it equals 1, which no index serves.
+        return sa.func.likely(condition)
+
+    def rarely(self, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        return sa.func.unlikely(condition)
+
+    def apart(self, rows: Rows) -> sa.Subquery:
+        # What has a limit is not merged with the query around it, and keeps its order.
+        return rows.limit(-1).subquery()
+
+    def packed(self, rows: Rows) -> Rows:
+        return sa.select(sa.func.json_group_array(self.apart(rows).c[0]))
+
+    def unpack(self, value: Any) -> array[int]:
+        return array("q", _numbers(value))
+
     def equals(self, column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
-        return column.collate("NOCASE") == text
+        return self.fold(column) == text
 
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return column.like(pattern, escape="\\")
@@ -143,6 +204,7 @@ class SqliteDialect(Dialect):
         return lambda column, pattern: sa.func.fleet_found(pattern, column, type_=sa.Boolean)
 
 
+_numbers = msgspec.json.Decoder(list[int]).decode
 _OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 """Errors about what was given, not about the database."""
 

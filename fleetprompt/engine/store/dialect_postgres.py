@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,6 +87,30 @@ class PostgresDialect(Dialect):
 
     def json_items(self, column: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
         return sa.func.json_array_elements_text(sa.cast(column, JSON)).table_valued("value")
+
+    def json_keys(self, column: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
+        return sa.func.json_object_keys(sa.cast(column, JSON)).table_valued("key").render_derived()
+
+    def fold(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return folded(column)
+
+    def bytewise(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return text.collate("C")
+
+    def mostly(self, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        return condition
+
+    def rarely(self, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        return condition
+
+    def apart(self, rows: Rows) -> sa.Subquery:
+        return rows.subquery()
+
+    def packed(self, rows: Rows) -> Rows:
+        return sa.select(sa.func.array(rows.scalar_subquery()))
+
+    def unpack(self, value: Any) -> array[int]:
+        return array("q", value)
 
     def equals(self, column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
         return folded(column) == text

@@ -49,6 +49,11 @@ def json_list(dialect: Dialect, column: Expression) -> Texts:
     return any_of
 
 
+def like_prefix(dialect: Dialect, column: Expression, prefix: str) -> Condition:
+    """Whether a text begins with another, in any case of the letters A to Z."""
+    return dialect.like(column, _escape(fold(prefix)) + "%")
+
+
 class Filter:
     """One query at one moment."""
 

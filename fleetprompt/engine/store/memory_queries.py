@@ -14,6 +14,7 @@ from fleetprompt.engine.core.query_match import Row, matcher
 from fleetprompt.engine.core.signal import VOTE, Result, Signal, type_matches
 from fleetprompt.engine.ports import Approval, Page, Publication, RunHead, Vote, Wait
 from fleetprompt.engine.store import memory_tables, paging, projection
+from fleetprompt.engine.store.memory_index import MemoryIndex
 from fleetprompt.engine.store.memory_state import State
 
 T = TypeVar("T")
@@ -37,12 +38,8 @@ def _page(
     return paging.cut(found, page.limit, position)
 
 
-class MemoryRuns:
+class MemoryRuns(MemoryIndex):
     """The `runs` projection and the wait rows."""
-
-    def __init__(self, state: State, zone: tzinfo) -> None:
-        self._state = state
-        self._zone = zone
 
     async def get(self, run: str) -> RunHead | None:
         return self._state.runs.get(run)
@@ -109,9 +106,6 @@ class MemoryRuns:
             if head.workflow == workflow and head.status == "completed"
         ]
         return max(ended)[1] if ended else None
-
-    def _of(self, tenant: str) -> Iterable[RunHead]:
-        return (head for head in self._state.runs.values() if head.tenant == tenant)
 
 
 class MemorySignals:

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
 from datetime import tzinfo
-from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
 from fleetprompt.engine.core.facts import WaitingOn
 from fleetprompt.engine.core.query import Query
-from fleetprompt.engine.core.query_fields import RUN_FIELDS
 from fleetprompt.engine.core.signal import type_matches
 from fleetprompt.engine.ports import Page, RunHead, Wait
 from fleetprompt.engine.store import projection
-from fleetprompt.engine.store.dialect import Dialect, Rows
-from fleetprompt.engine.store.filters import View, json_list
+from fleetprompt.engine.store.dialect import Rows
 from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.reading import Question, Reader, find_ids
+from fleetprompt.engine.store.run_index import RunIndex
+from fleetprompt.engine.store.run_rows import read_head, run_view
 from fleetprompt.engine.store.tables import COMPLETED, LIVE, runs, waits
 
-_labels = msgspec.json.Decoder(dict[str, str]).decode
-_names = msgspec.json.Decoder(tuple[str, ...]).decode
-_NAMES = [column.name for column in runs.c]
 _NEWEST = (runs.c.created_at, runs.c.seq)
 
 
-class SqlRuns:
+class SqlRuns(RunIndex):
     """The `runs` projection and the wait rows. `zone` is where the days of filters begin."""
 
     def __init__(self, reader: Reader, zone: tzinfo) -> None:
-        self._reader = reader
-        self._listing = Listing(reader, _view(reader.dialect), _NEWEST, zone)
+        super().__init__(reader, zone)
+        self._listing = Listing(reader, run_view(reader.dialect), _NEWEST, zone)
         self._get = Question(reader.dialect, sa.select(runs).where(runs.c.id == sa.bindparam("id")))
         self._by_signal = Question(reader.dialect, _waits(sa.or_(_EXACT, waits.c.wild)))
         self._by_ref = Question(reader.dialect, _waits(_EXACT))
@@ -41,7 +35,7 @@ class SqlRuns:
     async def get(self, run: str) -> RunHead | None:
         """The run of that id."""
         rows = await self._reader.ask(self._get, run)
-        return _head(rows[0]) if rows else None
+        return read_head(rows[0]) if rows else None
 
     async def find(self, text: str, tenant: str = "default") -> builtins.list[str]:
         """Ids that equal, begin or end with a text: the equal one first, then newest first; at most ten."""
@@ -52,17 +46,18 @@ class SqlRuns:
     ) -> tuple[builtins.list[RunHead], str]:
         """Matching runs and the cursor of the next page. Raises `InvalidInput` for a bad filter or cursor."""
         rows, cursor = await self._listing.page(sa.select(runs).where(runs.c.tenant == tenant), query, page, now)
-        return [_head(row) for row in rows], cursor
+        return [read_head(row) for row in rows], cursor
 
     async def count(self, query: Query, *, now: float, tenant: str = "default") -> int:
         """How many runs match. Raises `InvalidInput` for a bad filter."""
-        return await self._listing.count(sa.select(runs).where(runs.c.tenant == tenant), query, now)
+        of_tenant = self._reader.dialect.mostly(runs.c.tenant == tenant)
+        return await self._listing.count(sa.select(runs).where(of_tenant), query, now)
 
     async def unfinished(self, *, now: float, limit: int = 10_000) -> builtins.list[RunHead]:
         """What an engine has to take up at start, oldest first."""
         found = sa.union(*_unfinished(now)).subquery()
         query = sa.select(runs).join(found, runs.c.seq == found.c.seq)
-        return [_head(row) for row in await self._reader.rows(query.order_by(*_NEWEST).limit(limit))]
+        return [read_head(row) for row in await self._reader.rows(query.order_by(*_NEWEST).limit(limit))]
 
     async def due(self, now: float, limit: int = 1000) -> tuple[builtins.list[str], float | None]:
         """Parked runs whose `wake_at` has come, earliest first, and the next `wake_at` after now."""
@@ -125,25 +120,3 @@ def _unfinished(now: float) -> list[Rows]:
         numbers.where(waiting, runs.c.wake_at <= now),
         numbers.join(of_waits, sa.and_(runs.c.id == of_waits.c.run, runs.c.tenant == of_waits.c.tenant)).where(waiting),
     ]
-
-
-def _view(dialect: Dialect) -> View:
-    columns: dict[str, Any] = {column.name: column for column in runs.c}
-    error = (runs.c.error_code, runs.c.error_message, runs.c.error_step)
-    columns["error"] = sa.case(
-        (sa.and_(*(column == "" for column in error)), ""),
-        else_=error[0] + " " + error[1] + " " + error[2],
-    )
-    return View(
-        columns=columns,
-        lists={"tool": json_list(dialect, runs.c.tools), "model": json_list(dialect, runs.c.models)},
-        search=RUN_FIELDS.search,
-    )
-
-
-def _head(row: Sequence[Any]) -> RunHead:
-    fields: dict[str, Any] = dict(zip(_NAMES, row, strict=False))
-    fields["labels"] = _labels(fields["labels"])
-    fields["tools"] = _names(fields["tools"])
-    fields["models"] = _names(fields["models"])
-    return RunHead(**fields)
