@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -41,6 +42,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "demo": ("demo", "Watch a real incident being handled: faults, an approval, a repair."),
     },
 }
+EngineChoice = Literal["embedded", "process", "none"]
 GLOBAL = {"--utc": False, "--db": True, "--chdir": True, "-C": True}
 """Options of `fleet` itself that may stand anywhere, and whether they take a value."""
 
@@ -116,8 +118,11 @@ def _fleet(
     utc: bool = typer.Option(False, "--utc", help="Show times in UTC."),
     db: str = typer.Option("", "--db", metavar="URL", help="Another store than the project's."),
     chdir: str = typer.Option("", "--chdir", "-C", metavar="DIR", help="Work as if started there."),
+    engine: EngineChoice = typer.Option("embedded", "--engine", help="Where the console's engine runs."),
+    read_only: bool = typer.Option(False, "--read-only", help="A console that changes nothing."),
+    link: str = typer.Option("", "--open", metavar="PLACE", help="Where the console opens: 'runs status:failed'."),
     version: bool = typer.Option(False, "--version", help="Show the version."),
-) -> None:
+) -> int | None:
     from fleetprompt.cli.front import Front
 
     if version:
@@ -126,8 +131,14 @@ def _fleet(
         print(f"fleet {__version__}")
         raise typer.Exit
     ctx.obj = Front(utc=utc, database=db, directory=chdir)
-    if ctx.invoked_subcommand is None:
+    if ctx.invoked_subcommand is not None:
+        return None
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print(ctx.get_help())
+        return None
+    from fleetprompt.cli.console import open_in_terminal
+
+    return open_in_terminal(ctx.obj, engine, read_only=read_only, link=link)
 
 
 def command() -> Any:

@@ -129,7 +129,8 @@ def glyph(status: str) -> str:
 
 def sign(text: str) -> str:
     """Text of ours with its signs in ASCII where the output cannot take them."""
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    # While a console is open, what stands for the standard output has no encoding.
+    encoding = getattr(sys.stdout, "encoding", None) or getattr(sys.__stdout__, "encoding", None) or "ascii"
     if encoding.lower().replace("-", "").startswith("utf"):
         return text
     return "".join(ASCII.get(character, character) for character in text)

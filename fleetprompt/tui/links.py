@@ -1,0 +1,74 @@
+"""Deep links: where to go in one line, as the palette takes it and `fleet --open` does.
+
+runs status:failed          run 8f3a1c22 deploy[2].restart        approvals
+signals type:order.*        workflows nightly                     cost
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.definition.problems import did_you_mean
+
+if TYPE_CHECKING:
+    from fleetprompt.tui.app import FleetConsole
+
+
+class Link(Struct, frozen=True):
+    """A place in the console."""
+
+    screen: str
+    rest: str = ""
+    """A filter, or what is to be shown there."""
+
+    @classmethod
+    def parse(cls, text: str) -> Link:
+        """Read a link. Raises `InvalidInput` for a place that does not exist."""
+        screen, _, rest = text.strip().lstrip(":").partition(" ")
+        name = _ALIASES.get(screen, screen)
+        if name not in SCREENS:
+            hint = did_you_mean(screen, SCREENS) or f"places are {', '.join(SCREENS)}"
+            raise InvalidInput(f"there is no place `{screen}`", hint=hint)
+        return cls(name, rest.strip())
+
+    def __str__(self) -> str:
+        return f"{self.screen} {self.rest}".strip()
+
+
+async def _runs(app: FleetConsole, rest: str) -> None:
+    from fleetprompt.tui.screens.runs import RunsScreen
+
+    while len(app.screen_stack) > 1:
+        await app.pop_screen()
+    home = app.screen
+    if rest and isinstance(home, RunsScreen):
+        await home.apply_filter(rest)
+
+
+def _screen(module: str, name: str) -> Callable[[FleetConsole, str], Awaitable[None]]:
+    """Open a screen that needs nothing, or the one that is open already."""
+
+    async def show(app: FleetConsole, rest: str) -> None:
+        screen = getattr(import_module(f"fleetprompt.tui.screens.{module}"), name)
+        if not isinstance(app.screen, screen):
+            await app.push_screen(screen())
+
+    return show
+
+
+SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
+    "runs": _runs,
+    "messages": _screen("messages", "MessagesScreen"),
+    "help": _screen("help", "HelpScreen"),
+}
+_ALIASES = {"wf": "workflows", "ap": "approvals", "sig": "signals", "home": "runs", "msg": "messages"}
+
+
+async def follow(app: FleetConsole, link: Link) -> None:
+    """Go there. Raises `FleetError` when that is not possible."""
+    await SCREENS[link.screen](app, link.rest)

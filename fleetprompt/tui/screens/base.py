@@ -1,0 +1,128 @@
+"""What all screens have in common: the frame, the trail, and being told what has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.tui.actions import Action, Where, at
+from fleetprompt.tui.keys import bindings
+from fleetprompt.tui.widgets.bars import FootBar, TopBar
+
+if TYPE_CHECKING:
+    from fleetprompt.client.protocol import Change, Console
+    from fleetprompt.tui.app import FleetConsole
+
+QUIET = 0.3
+"""Seconds for which nothing is decided after what is to be decided has appeared under the operator's fingers."""
+
+
+class ConsoleScreen(Screen[None]):
+    """A screen of the console. Subclasses name their places and say what stands between the bars."""
+
+    PLACES: ClassVar[tuple[Where, ...]] = ()
+    NAME: ClassVar[str] = ""
+    app: FleetConsole
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        cls.BINDINGS = bindings(*cls.PLACES)
+        super().__init_subclass__(**kwargs)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stale = False
+        """Something has changed while another screen was shown."""
+        self.error: FleetError | None = None
+        """Why there is nothing to show."""
+
+    # ------------------------------------------------------------ the frame
+
+    def compose(self) -> ComposeResult:
+        yield TopBar(self.trail)
+        yield from self.body()
+        yield FootBar(self.footer)
+
+    def body(self) -> ComposeResult:
+        """What stands between the bars."""
+        raise NotImplementedError
+
+    def trail(self) -> Sequence[str]:
+        """Where we are, from the home on."""
+        screens = self.app.console_screens()
+        mine = screens[: screens.index(self) + 1] if self in screens else [self]
+        return [screen.crumb() for screen in mine]
+
+    def crumb(self) -> str:
+        """This screen in the trail."""
+        return self.NAME
+
+    def places(self) -> Sequence[Where]:
+        """Where the keys of this moment belong."""
+        return self.PLACES
+
+    def actions(self) -> list[Action]:
+        """Everything that can be done now."""
+        return at([*self.places(), "list", "console"])
+
+    def footer(self) -> Sequence[Action]:
+        """What the footer offers."""
+        return [action for action in self.actions() if not (action.changes and self.app.read_only)]
+
+    def refresh_bars(self) -> None:
+        """Draw the frame again."""
+        for bar in (*self.query(TopBar), *self.query(FootBar)):
+            bar.refresh()
+
+    # ------------------------------------------------------------ life
+
+    @property
+    def client(self) -> Console:
+        """The console that is open; the app asks screens for nothing before."""
+        console = self.app.client
+        assert console is not None
+        return console
+
+    async def on_mount(self) -> None:
+        if self.app.client is not None:
+            await self.opened(self.app.client)
+
+    async def opened(self, console: Console) -> None:
+        """The store is open: read what is to be shown."""
+
+    def failed(self, error: FleetError) -> None:
+        """The store cannot be opened."""
+        self.error = error
+
+    async def changed(self, change: Change) -> None:
+        """Something has changed."""
+
+    async def reload(self) -> None:
+        """Read everything again."""
+
+    def tick(self) -> None:
+        """A second has passed."""
+
+    async def on_screen_resume(self) -> None:
+        self.refresh_bars()
+        if self.stale and self.app.client is not None:
+            self.stale = False
+            await self.reload()
+
+    def step_back(self) -> bool:
+        """Close what is open on this screen; False when one may leave it."""
+        return False
+
+    def save_view(self, name: str) -> None:
+        """Keep what is shown under a name."""
+        self.app.say("warning", "there is nothing to save here")
+
+    async def view(self, number: int) -> None:
+        """Show a saved view."""
+
+    async def action_do(self, id_: str) -> None:
+        """What every key of this screen is bound to."""
+        await self.app.perform(id_)

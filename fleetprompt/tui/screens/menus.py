@@ -1,0 +1,142 @@
+"""The three menus that are made from the table of actions: keys (`?`), commands (`:`), screens (`g`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.events import Key
+from textual.widgets import Static
+
+from fleetprompt.client.wording import short
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.ports import Page
+from fleetprompt.tui.actions import BY_ID, Action, Keymap
+from fleetprompt.tui.screens.dialog import Dialog
+from fleetprompt.tui.screens.picker import MENU_COLUMNS, Item, Picker
+from fleetprompt.tui.state.lines import Part
+
+if TYPE_CHECKING:
+    from fleetprompt.tui.app import FleetConsole
+
+RUNS = 8
+"""Runs that the palette offers for what was typed."""
+
+
+def menu(actions: Sequence[Action], keymap: Keymap, *, read_only: bool) -> Picker:
+    """Everything that can be done here, by group, and done when it is chosen."""
+    items: list[Item] = []
+    groups: dict[str, list[Action]] = {}
+    for action in actions:
+        groups.setdefault(action.group, []).append(action)
+    for group, members in groups.items():
+        items.append(Item("", (("", ""), (group, "title"), ("", "")), "", heading=True))
+        items += [_action_item(action, keymap, read_only=read_only) for action in members]
+    foot: tuple[Part, ...] = (("↵", "accent"), (" does it   ", "dim"), ("esc", "accent"), (" closes", "dim"))
+    return Picker("Keys", items, MENU_COLUMNS, placeholder="type a key or a word", foot=foot)
+
+
+def _action_item(action: Action, keymap: Keymap, *, read_only: bool) -> Item:
+    off = action.changes and read_only
+    keys = " ".join(filter(None, (keymap.shown(action), *_others(action, keymap))))
+    style = "dim" if off else ""
+    return Item(
+        action.id,
+        ((keys, "dim" if off else "accent"), (action.label, style), (action.doc, "dim")),
+        f"{action.label} {action.doc} {action.verb} {action.group} {keys} {action.id}".lower(),
+    )
+
+
+def _others(action: Action, keymap: Keymap) -> list[str]:
+    from fleetprompt.tui.actions import sign
+
+    return [sign(key) for key in keymap.keys(action)[1:2]]
+
+
+def palette(app: FleetConsole, actions: Sequence[Action]) -> Picker:
+    """Commands by name, places by link, runs by a part of their id; what is typed is a link, too."""
+    keymap = app.keymap
+    items = [
+        Item(
+            f"do {action.id}",
+            ((keymap.shown(action), "accent"), (action.verb, ""), (action.doc, "dim")),
+            f"{action.verb} {action.label} {action.doc}".lower(),
+        )
+        for action in actions
+        if action.verb
+    ]
+
+    async def more(text: str) -> list[Item]:
+        found: list[Item] = []
+        word, _, rest = text.strip().partition(" ")
+        if rest or text.strip() in ("runs", "approvals", "signals", "workflows"):
+            found.append(Item(f"go {text.strip()}", (("→", "accent"), (word, ""), (inert(rest), "dim")), ""))
+        wanted = rest if word == "run" and rest else text.strip()
+        if app.client is not None and len(wanted) >= 3 and " " not in wanted:
+            try:
+                heads, _ = await app.client.runs(f"run:*{wanted}*", Page(limit=RUNS))
+            except FleetError:
+                heads = []
+            found += [
+                Item(
+                    f"go run {head.id}",
+                    (
+                        ("→", "accent"),
+                        (f"run {short(head.id)}", "id"),
+                        (f"{inert(head.workflow)}  {head.status}", "dim"),
+                    ),
+                    "",
+                )
+                for head in heads
+            ]
+        return found
+
+    return Picker(
+        "Command",
+        items,
+        MENU_COLUMNS,
+        placeholder="a command, or where to go: runs status:failed",
+        more=more,
+        free=True,
+    )
+
+
+LETTERS = {
+    "r": "go.runs",
+    "a": "go.approvals",
+    "s": "go.signals",
+    "w": "go.workflows",
+    "c": "go.cost",
+    "h": "go.health",
+    "m": "go.messages",
+    "question_mark": "go.help",
+    "g": "list.top",
+}
+
+
+class GoMenu(Dialog[str]):
+    """One more letter says where to go."""
+
+    DEFAULT_CSS = "GoMenu > .box { width: 56; }"
+    KNOWN: ClassVar = LETTERS
+
+    def compose(self) -> ComposeResult:
+        box = Vertical(classes="box")
+        box.border_title = "Go to"
+        with box:
+            lines = []
+            for letter, id_ in LETTERS.items():
+                action = BY_ID[id_]
+                key = "?" if letter == "question_mark" else letter
+                lines.append(self.text(((f" {key}  ", "accent"), (f"{action.label:<12}", ""), (action.doc, "dim"))))
+            yield Static(Text("\n").join(lines))
+
+    def on_key(self, event: Key) -> None:
+        """A letter goes there, everything else closes the menu."""
+        event.stop()
+        event.prevent_default()
+        self.dismiss(LETTERS.get(event.key))

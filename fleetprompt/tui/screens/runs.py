@@ -1,0 +1,344 @@
+"""The home: every run, the newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+
+from fleetprompt.client.wording import count
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.query_fields import RUN_FIELDS
+from fleetprompt.engine.ports import Order
+from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, RETRY, Command, command_runs
+from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
+from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.runs import SORTS, RunList, ordered_by
+from fleetprompt.tui.state.views import View
+from fleetprompt.tui.widgets.bars import spread
+from fleetprompt.tui.widgets.filter_bar import FilterBar
+from fleetprompt.tui.widgets.heading import Heading
+from fleetprompt.tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    from fleetprompt.client.protocol import Change, Console
+    from fleetprompt.engine.ports import RunHead
+
+RELOAD_SECONDS = 1.0
+"""How often the whole order is read again, at most, where it cannot be kept up to date run by run."""
+
+
+class RunLines(Lines):
+    """The list of runs."""
+
+    source: RunList
+
+    def copied(self, key: object) -> str:
+        head = self.source.head(key)
+        return head.id if head is not None else str(key)
+
+
+class RunsScreen(ConsoleScreen):
+    """Every run that matches a filter."""
+
+    PLACES: ClassVar = ("runs",)
+    NAME: ClassVar = "runs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs: RunList | None = None
+        self._reloading = False
+        self._moved_at = 0.0
+        self._moved_alone = False
+        """The run at the cursor was changed by what came, not by the operator."""
+        self._by_hand = 0
+        self._had_cursor = False
+
+    def body(self) -> ComposeResult:
+        yield FilterBar(RUN_FIELDS, self._about, self._values)
+        yield Heading()
+
+    @property
+    def lines(self) -> RunLines | None:
+        """The list, once the store is open."""
+        found = self.query(RunLines)
+        return found.first() if found else None
+
+    async def opened(self, console: Console) -> None:
+        """Show the list."""
+        self.runs = RunList(console, self.app.now, self._question)
+        lines = RunLines(self.runs)
+        lines.pinned = True
+        self.query_one(Heading).watch_lines(lines)
+        await self.mount(lines, after=self.query_one(Heading))
+        lines.focus()
+        await self._load()
+
+    def _question(self, run: str) -> str:
+        return self.app.fleet.asking.get(run, "")
+
+    async def _values(self, name: str) -> Sequence[tuple[str, int]]:
+        return await self.client.values(name, self.runs.filter if self.runs else "")
+
+    # ------------------------------------------------------------ what is said about the list
+
+    def _about(self, width: int) -> list[Part]:
+        runs = self.runs
+        bar = self.query_one(FilterBar)
+        left: list[Part] = [("/ ", "accent"), (inert(bar.text), "") if bar.text else ("every run", "dim")]
+        if self.error is not None:
+            return [*left, (f"  {inert(self.error.message)}", "error")]
+        if runs is None or not runs.loaded:
+            return spread(left, [("loading…", "dim")], width)
+        lines = self.lines
+        right: list[Part] = []
+        if lines is not None and lines.selection.marks:
+            right.append((f"{len(lines.selection.marks):,} marked  ", "accent"))
+        if runs.fresh:
+            right.append((f"{runs.fresh:,} new, . shows  ", "accent"))
+        right.append((count(runs.count, "run"), ""))
+        if runs.order != Order():
+            right.append((f" · by {runs.order.by} {'▼' if runs.order.descending else '▲'}", "dim"))
+        right.append((" · follow" if runs.follow else " · held", "dim"))
+        return spread(left, right, width)
+
+    def failed(self, error: FleetError) -> None:
+        """Say why there is nothing."""
+        super().failed(error)
+        self.query_one(FilterBar).redraw()
+
+    # ------------------------------------------------------------ reading
+
+    async def _load(self) -> None:
+        runs, lines = self.runs, self.lines
+        if runs is None or lines is None:
+            return
+        try:
+            await runs.load()
+            self.error = None
+        except FleetError as error:
+            self.error = error
+        lines.empty = _nothing(runs.filter)
+        lines.renew()
+        self.query_one(FilterBar).redraw()
+        await self._fetch()
+
+    async def _fetch(self) -> None:
+        runs, lines = self.runs, self.lines
+        if runs is not None and lines is not None and await runs.fetch():
+            lines.refresh()
+
+    def on_lines_shown(self) -> None:
+        """Other lines are looked at: get their rows."""
+        if self.runs is not None and self.runs.missing():
+            self.run_worker(self._fetch(), group="rows", exclusive=True, exit_on_error=False)
+
+    def on_lines_moved(self) -> None:
+        """Only at the top new runs are shown at once."""
+        lines = self.lines
+        if self.runs is not None and lines is not None:
+            self.runs.at_top = lines.cursor == 0
+            self._moved_alone = self._had_cursor and lines.moved_by_hand == self._by_hand
+            self._had_cursor = lines.key is not None
+            self._by_hand = lines.moved_by_hand
+            self._moved_at = self.app.now()
+        self.query_one(FilterBar).redraw()
+
+    def on_lines_marked(self) -> None:
+        self.query_one(FilterBar).redraw()
+
+    async def changed(self, change: Change) -> None:
+        """Runs have changed: renew their rows, or the whole order."""
+        runs, lines = self.runs, self.lines
+        if runs is None or lines is None or not runs.loaded or not (change.runs or change.lost):
+            return
+        effect = None if change.lost else await runs.apply(change.runs)
+        if effect is None:
+            self._reload_soon()
+            return
+        if runs.order != Order():
+            self._reload_soon()
+        if effect.members:
+            lines.renew()
+            self.query_one(FilterBar).redraw()
+            self.on_lines_shown()
+        else:
+            lines.repaint_keys(effect.rows)
+
+    def _reload_soon(self) -> None:
+        if not self._reloading:
+            self._reloading = True
+            self.set_timer(RELOAD_SECONDS, self._reload_now)
+
+    async def _reload_now(self) -> None:
+        self._reloading = False
+        await self._load()
+
+    async def reload(self) -> None:
+        """Read the order again."""
+        await self._load()
+
+    def tick(self) -> None:
+        """Times go on."""
+        lines = self.lines
+        if self.runs is not None and lines is not None:
+            seen = lines.visible_range
+            lines.repaint(self.runs.moving(seen.start, seen.stop))
+
+    # ------------------------------------------------------------ filter and order
+
+    async def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+        """Another filter: the cursor goes to the top."""
+        await self.apply_filter(event.text)
+
+    async def apply_filter(self, text: str) -> None:
+        """Show the runs that match."""
+        bar = self.query_one(FilterBar)
+        if bar.text != text:
+            bar.set(text)
+            return
+        runs, lines = self.runs, self.lines
+        if runs is None or lines is None:
+            return
+        runs.filter = text
+        runs.show_new()
+        runs.loaded = False
+        await self._load()
+
+    def on_filter_bar_closed(self) -> None:
+        if self.lines is not None:
+            self.lines.focus()
+
+    def do_filter_edit(self) -> None:
+        self.query_one(FilterBar).edit()
+
+    def do_filter_clear(self) -> None:
+        self.query_one(FilterBar).set("")
+
+    async def do_sort_next(self) -> None:
+        runs = self.runs
+        if runs is not None:
+            at = SORTS.index(runs.order.by)
+            await self._sort(Order(by=SORTS[(at + 1) % len(SORTS)]))
+
+    async def do_sort_reverse(self) -> None:
+        runs = self.runs
+        if runs is not None:
+            await self._sort(Order(by=runs.order.by, descending=not runs.order.descending))
+
+    async def on_heading_chosen(self, event: Heading.Chosen) -> None:
+        """A click on a title sorts by it, the second one the other way round."""
+        runs = self.runs
+        if runs is not None:
+            same = runs.order.by == event.sort
+            await self._sort(ordered_by(event.sort, descending=not runs.order.descending if same else True))
+
+    async def _sort(self, order: Order) -> None:
+        runs, lines = self.runs, self.lines
+        if runs is None or lines is None:
+            return
+        runs.order = order
+        runs.show_new()
+        runs.loaded = False
+        self.query_one(Heading).sorted_by(order.by, order.descending)
+        await self._load()
+        lines.go(0, by_hand=False)
+
+    def do_list_follow(self) -> None:
+        runs, lines = self.runs, self.lines
+        if runs is not None and lines is not None:
+            runs.follow = not runs.follow
+            lines.pinned = runs.follow
+            if runs.follow:
+                self.do_list_show_new()
+            self.query_one(FilterBar).redraw()
+
+    def do_list_show_new(self) -> None:
+        runs, lines = self.runs, self.lines
+        if runs is not None and lines is not None:
+            runs.show_new()
+            lines.renew()
+            lines.go(0, by_hand=False)
+
+    async def view(self, number: int) -> None:
+        """Show a saved view."""
+        view = self.app.views.at(number)
+        if view is None:
+            self.app.say("info", f"there is no view {number}; `:save NAME` keeps what is shown")
+            return
+        await self.show_view(view)
+
+    async def show_view(self, view: View) -> None:
+        """Another filter and order."""
+        runs = self.runs
+        if runs is not None and runs.order != view.order:
+            runs.order = view.order
+            self.query_one(Heading).sorted_by(view.order.by, view.order.descending)
+            if self.query_one(FilterBar).text == view.filter:
+                await self._sort(view.order)
+        self.query_one(FilterBar).set(view.filter)
+
+    def save_view(self, name: str) -> None:
+        """Keep filter and order. Raises `InvalidInput`."""
+        order = self.runs.order if self.runs is not None else Order()
+        view = View(name, self.query_one(FilterBar).text, order.by, order.descending)
+        digit = self.app.views.save(view)
+        self.app.say("info", f"saved as {digit}: {name}")
+
+    def step_back(self) -> bool:
+        """Esc takes away marks, then the filter."""
+        lines = self.lines
+        if lines is not None and (lines.selection.marks or lines.selection.ranging):
+            lines.do_list_unmark_all()
+            return True
+        if self.query_one(FilterBar).text:
+            self.do_filter_clear()
+            return True
+        return False
+
+    # ------------------------------------------------------------ what is chosen
+
+    def head(self) -> RunHead | None:
+        """The run at the cursor."""
+        lines = self.lines
+        return self.runs.head(lines.key) if self.runs is not None and lines is not None else None
+
+    async def chosen(self) -> list[RunHead]:
+        """The runs that are marked, or the one at the cursor: as they are now."""
+        runs, lines = self.runs, self.lines
+        if runs is None or lines is None:
+            return []
+        seqs = runs.ids(lines.chosen())
+        found = await self.client.heads(seqs)
+        return [head for head in found if head is not None]
+
+    async def _command(self, command: Command) -> None:
+        if self.settled(command.verb):
+            await command_runs(self.app, command, await self.chosen())
+
+    def settled(self, what: str) -> bool:
+        """Whether the run at the cursor has been there long enough to be meant."""
+        if self.app.now() - self._moved_at < QUIET and self._moved_alone:
+            self.app.say("warning", f"{what}: another run has just come under the cursor; look again")
+            return False
+        return True
+
+    async def do_run_cancel(self) -> None:
+        await self._command(CANCEL)
+
+    async def do_run_pause(self) -> None:
+        await self._command(PAUSE)
+
+    async def do_run_resume(self) -> None:
+        await self._command(RESUME)
+
+    async def do_run_retry(self) -> None:
+        await self._command(RETRY)
+
+
+def _nothing(filter_: str) -> tuple[Part, ...]:
+    if filter_:
+        return (("no run matches ", "dim"), (inert(filter_), ""), (" — esc shows all", "dim"))
+    return (("there are no runs yet", "strong"), (" — g w shows the workflows, and starts one", "dim"))

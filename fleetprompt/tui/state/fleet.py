@@ -1,0 +1,67 @@
+"""What is true of the whole fleet: how many runs there are of each status, what waits for people, what was spent."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+from msgspec import Struct
+
+Level = Literal["info", "warning", "error"]
+MESSAGES = 500
+"""Messages that are kept."""
+
+
+class Message(Struct, frozen=True):
+    """Something this console has said."""
+
+    at: float
+    level: Level
+    text: str
+
+
+class Fleet:
+    """The counts at the top of every screen, and the messages."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.asking: dict[str, str] = {}
+        """Run to the question of its oldest pending approval."""
+        self.approvals = 0
+        """How many approvals wait."""
+        self.approvals_more = False
+        """And more than that."""
+        self.spent = 0
+        """Nano-USD since the day began."""
+        self.tokens = 0
+        self.activity: tuple[int, ...] = ()
+        """Runs that began in each of the last minutes, the latest last."""
+        self.engine: Literal["opening", "embedded", "attached", "none", "failed"] = "opening"
+        self.holder = ""
+        self.messages: deque[Message] = deque(maxlen=MESSAGES)
+        self.unread = 0
+        """Messages that came since the messages were looked at."""
+
+    @property
+    def live(self) -> bool:
+        """An engine carries out what is asked for."""
+        return self.engine in ("embedded", "attached")
+
+    def say(self, at: float, level: Level, text: str) -> Message:
+        """Keep a message."""
+        message = Message(at, level, text)
+        self.messages.append(message)
+        self.unread += 1
+        return message
+
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: tuple[int, ...], width: int) -> str:
+    """The last values as a line of blocks; nothing is a space, and anything at all can be seen."""
+    shown = values[-width:] if width > 0 else ()
+    most = max(shown, default=0)
+    if not most:
+        return " " * len(shown)
+    return "".join(BLOCKS[max(0, (value * len(BLOCKS) - 1) // most)] if value else " " for value in shown)

@@ -1,0 +1,264 @@
+"""The filter of a list: shown as a line, edited in place, completed with what the store really holds.
+
+What cannot be understood is underlined, and the last good result stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.highlighter import Highlighter
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.events import Key
+from textual.message import Message
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.query import parse
+from fleetprompt.engine.core.query_complete import Completion, complete
+from fleetprompt.engine.core.query_fields import FieldSet
+from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.widgets.bars import Pill
+
+if TYPE_CHECKING:
+    from fleetprompt.tui.app import FleetConsole
+
+Values = Callable[[str], Awaitable[Sequence[tuple[str, int]]]]
+"""Live values of a field, with how many rows have each."""
+REST = 0.08
+"""Seconds after the last key until the list is filtered."""
+OFFERED = 8
+
+
+class _Underlined(Highlighter):
+    """Underlines what cannot be understood."""
+
+    def __init__(self, bar: FilterBar) -> None:
+        self._bar = bar
+
+    def highlight(self, text: Text) -> None:
+        bad = self._bar.app.palette.style("bad")
+        for problem in parse(text.plain, self._bar.fields).problems:
+            text.stylize(bad, problem.start, max(problem.end, problem.start + 1))
+
+
+class FilterInput(Input):
+    """One line of text; its bar knows what the special keys mean."""
+
+    class Pressed(Message):
+        """A key that means something else here than in other texts."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    KEYS: ClassVar = ("tab", "up", "down", "escape", "enter")
+
+    async def _on_key(self, event: Key) -> None:
+        if event.key in self.KEYS:
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.Pressed(event.key))
+            return
+        await super()._on_key(event)
+
+
+class FilterBar(Vertical):
+    """The filter of a list."""
+
+    DEFAULT_CSS = """
+    FilterBar { height: 1; }
+    FilterBar FilterInput { height: 1; padding: 0 1; background: $surface; display: none; }
+    FilterBar.-editing FilterInput { display: block; }
+    FilterBar.-editing Pill { display: none; }
+    FilterBar OptionList { overlay: screen; constrain: inside inside; width: 60; max-width: 100%; height: auto;
+        max-height: 10; border: round $primary; background: $surface; display: none; padding: 0; }
+    FilterBar.-offering OptionList { display: block; }
+    """
+    app: FleetConsole
+
+    class Changed(Message):
+        """The filter is another one, and can be understood."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Closed(Message):
+        """The filter is not edited any more."""
+
+    def __init__(self, fields: FieldSet, parts: Callable[[int], Sequence[Part]], values: Values) -> None:
+        super().__init__()
+        self.fields = fields
+        self._parts = parts
+        self._values = values
+        self._known: dict[str, Sequence[tuple[str, int]]] = {}
+        self._offers: list[Completion] = []
+        self._history: list[str] = []
+        self._back = 0
+        self.text = ""
+        """The filter whose result is shown."""
+        self._before = ""
+
+    def compose(self) -> ComposeResult:
+        yield Pill(self._parts)
+        yield FilterInput(
+            placeholder="status:failed wf:name cost>0.5 since:2h -word — tab completes",
+            highlighter=_Underlined(self),
+            select_on_focus=False,
+            compact=True,
+        )
+        options = OptionList()
+        options.can_focus = False
+        yield options
+
+    @property
+    def editing(self) -> bool:
+        """The filter is being typed."""
+        return self.has_class("-editing")
+
+    def edit(self) -> None:
+        """Begin to type, with the filter that is shown."""
+        self._before = self.text
+        self._back = 0
+        self._known.clear()
+        self.add_class("-editing")
+        box = self.query_one(FilterInput)
+        box.value = self.text + (" " if self.text else "")
+        box.cursor_position = len(box.value)
+        box.focus()
+
+    def set(self, text: str) -> None:
+        """Show this filter from now on, if it can be understood; else begin to edit it."""
+        if parse(text, self.fields).problems:
+            self.edit()
+            self.query_one(FilterInput).value = text
+            return
+        self._apply(text)
+
+    def redraw(self) -> None:
+        """What is said about the list is different now."""
+        self.query_one(Pill).refresh()
+
+    def _apply(self, text: str) -> None:
+        text = text.strip()
+        if text != self.text:
+            self.text = text
+            self.post_message(self.Changed(text))
+        self.redraw()
+
+    def close(self, *, keep: bool) -> None:
+        """Stop typing; without `keep` the filter is what it was before."""
+        self.remove_class("-editing", "-offering")
+        typed = self.query_one(FilterInput).value.strip()
+        if keep and typed and not parse(typed, self.fields).problems:
+            self._history = [typed, *(text for text in self._history if text != typed)][:50]
+        if not keep:
+            self._apply(self._before)
+        elif not parse(typed, self.fields).problems:
+            self._apply(typed)
+        self.post_message(self.Closed())
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while one types, a moment after the last key."""
+        event.stop()
+        if self.editing:
+            self.run_worker(self._typed(event.value), group="typed", exclusive=True, exit_on_error=False)
+
+    async def _typed(self, text: str) -> None:
+        import asyncio
+
+        await self._offer(text)
+        await asyncio.sleep(REST)
+        if not parse(text, self.fields).problems:
+            self._apply(text)
+
+    # ------------------------------------------------------------ completion
+
+    async def _offer(self, text: str) -> None:
+        box = self.query_one(FilterInput)
+        asked: list[str] = []
+
+        def known(name: str) -> Iterable[tuple[str, int]]:
+            if name not in self._known:
+                asked.append(name)
+            return self._known.get(name, ())
+
+        offers = complete(text, min(box.cursor_position, len(text)), self.fields, known)
+        if asked:
+            for name in asked:
+                try:
+                    self._known[name] = await self._values(name)
+                except FleetError:
+                    self._known[name] = ()
+            offers = complete(text, min(box.cursor_position, len(text)), self.fields, known)
+        self._offers = offers[:OFFERED] if text.strip() else []
+        options = self.query_one(OptionList)
+        options.clear_options()
+        dim = self.app.palette.style("dim")
+        for offer in self._offers:
+            line = Text(inert(offer.text)).append(f"  {inert(offer.doc)}", dim)
+            options.add_option(Option(line))
+        self.set_class(bool(self._offers), "-offering")
+        options.styles.offset = (min(box.cursor_position, 60) + 1, 1)
+        if self._offers:
+            options.highlighted = 0
+
+    def _take_offer(self) -> None:
+        options = self.query_one(OptionList)
+        at = options.highlighted or 0
+        if not self._offers or at >= len(self._offers):
+            return
+        offer = self._offers[at]
+        box = self.query_one(FilterInput)
+        text = box.value
+        whole = text[: offer.start] + offer.text
+        done = not offer.text.endswith((":", ".", ">"))
+        box.value = whole + (" " if done and not text[offer.end :] else "") + text[offer.end :]
+        box.cursor_position = len(whole) + (1 if done and not text[offer.end :] else 0)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A click on an offer takes it."""
+        event.stop()
+        self.query_one(OptionList).highlighted = event.option_index
+        self._take_offer()
+        self.query_one(FilterInput).focus()
+
+    def on_filter_input_pressed(self, event: FilterInput.Pressed) -> None:
+        """Keys that mean something else here than in other texts."""
+        event.stop()
+        options = self.query_one(OptionList)
+        offering = self.has_class("-offering")
+        match event.key:
+            case "tab":
+                self._take_offer()
+            case "down" if offering:
+                options.action_cursor_down()
+            case "up" if offering and options.highlighted:
+                options.action_cursor_up()
+            case "up":
+                self._recall(1)
+            case "down":
+                self._recall(-1)
+            case "escape" if offering:
+                self.remove_class("-offering")
+            case "escape":
+                self.close(keep=False)
+            case "enter":
+                self.close(keep=True)
+            case _:
+                pass
+
+    def _recall(self, step: int) -> None:
+        back = self._back + step
+        if 0 < back <= len(self._history):
+            self._back = back
+            box = self.query_one(FilterInput)
+            box.value = self._history[back - 1]
+            box.cursor_position = len(box.value)
+            self.remove_class("-offering")

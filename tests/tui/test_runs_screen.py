@@ -1,0 +1,142 @@
+"""The home screen in Textual's test driver, on a real store with a real engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from fleetprompt.client.opening import open_console
+from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.screens.runs import RunsScreen
+from fleetprompt.tui.widgets.filter_bar import FilterBar, FilterInput
+from tests.client.client_kit import place_at, start_of
+
+SLEEPER = "name: sleeper\nsteps:\n  - {id: nap, type: delay, for: 1h}\n"
+
+
+@asynccontextmanager
+async def console(root: Path, size: tuple[int, int] = (120, 30)) -> AsyncIterator[tuple[FleetConsole, Pilot[Any]]]:
+    """A console over the project in a folder, opened."""
+    app = FleetConsole(lambda: open_console(place_at(root), "prefer"), who="ana")
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.client is not None and runs_of(app).loaded)
+        yield app, pilot
+    if app.client is not None:
+        await app.client.close()
+
+
+def runs_of(app: FleetConsole) -> Any:
+    screen = app.console_screens()[0]
+    assert isinstance(screen, RunsScreen)
+    return screen.runs or _Nothing
+
+
+class _Nothing:
+    loaded = False
+
+
+async def until(pilot: Pilot[Any], test: Any, most: float = 20.0) -> None:
+    """Until something holds."""
+    waited = 0.0
+    while not test():
+        assert waited < most, "it did not come true"
+        await pilot.pause(0.02)
+        waited += 0.02
+
+
+async def test_a_run_that_is_started_appears_and_can_be_cancelled_with_a_reason(tmp_path: Path) -> None:
+    file = tmp_path / "sleeper.yaml"
+    file.write_text(SLEEPER)
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        run = await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1)
+        await pilot.press("x")
+        assert app.screen is not app.console_screens()[0]
+        await pilot.press(*"wrong one", "enter")
+        await until(pilot, lambda: any("cancelled" in message.text for message in app.fleet.messages))
+        head = await app.client.run(run)
+        assert head.status == "cancelled"
+
+
+async def test_leaving_the_question_cancels_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "sleeper.yaml"
+    file.write_text(SLEEPER)
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        run = await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1)
+        await pilot.press("x", "escape")
+        assert (await app.client.run(run)).status in ("running", "waiting")
+
+
+async def test_a_filter_that_cannot_be_understood_keeps_the_last_good_list(tmp_path: Path) -> None:
+    file = tmp_path / "sleeper.yaml"
+    file.write_text(SLEEPER)
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1)
+        await pilot.press("slash", *"wf:sleeper", "enter")
+        bar = app.screen.query_one(FilterBar)
+        await until(pilot, lambda: bar.text == "wf:sleeper" and runs_of(app).loaded)
+        assert runs_of(app).count == 1
+        await pilot.press("slash")
+        app.screen.query_one(FilterInput).value = "statu:x"
+        await pilot.pause(0.2)
+        assert bar.text == "wf:sleeper"
+        assert runs_of(app).count == 1
+        await pilot.press("escape")
+        assert not bar.editing
+        await pilot.press("escape")
+        await until(pilot, lambda: bar.text == "")
+
+
+async def test_marked_runs_are_paused_together_after_a_question(tmp_path: Path) -> None:
+    file = tmp_path / "sleeper.yaml"
+    file.write_text(SLEEPER)
+    async with console(tmp_path) as (app, pilot):
+        client = app.client
+        assert client is not None
+        ids = [await client.start(start_of(file)) for _ in range(3)]
+        await until(pilot, lambda: runs_of(app).count == 3)
+        await pilot.press("space", "space", "p")
+        await pilot.press("y")
+        await until(pilot, lambda: any("paused: 2 runs" in message.text for message in app.fleet.messages))
+        heads = [await client.run(id_) for id_ in ids]
+        assert sorted(head.waiting_on or "" for head in heads).count("paused") == 2
+
+
+async def test_who_may_only_look_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "sleeper.yaml"
+    file.write_text(SLEEPER)
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        run = await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1)
+        app.read_only = True
+        await pilot.press("p", "x")
+        assert [message.text for message in app.fleet.messages] == [
+            "pause: this console is read-only",
+            "cancel: this console is read-only",
+        ]
+        assert (await app.client.run(run)).waiting_on != "paused"
+
+
+async def test_a_store_that_cannot_be_opened_is_told_and_tried_again(tmp_path: Path) -> None:
+    (tmp_path / ".fleet").mkdir()
+    broken = tmp_path / ".fleet" / "fleet.db"
+    broken.write_text("this is no database, but long enough to look like one" * 20)
+    app = FleetConsole(lambda: open_console(place_at(tmp_path), "prefer"), who="ana")
+    async with app.run_test(size=(100, 24)) as pilot:
+        await until(pilot, lambda: app.fleet.engine == "failed")
+        assert app.client is None
+        broken.unlink()
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: app.client is not None)
+    assert app.client is not None
+    await app.client.close()
