@@ -43,6 +43,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 EngineChoice = Literal["embedded", "process", "none"]
+HIDDEN = {"engine": ("engine", "Hold the engine without a face.")}
+"""Commands for other programs: not in the help, but with a help of their own."""
 GLOBAL = {"--utc": False, "--db": True, "--chdir": True, "-C": True}
 """Options of `fleet` itself that may stand anywhere, and whether they take a value."""
 
@@ -57,7 +59,7 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, with its module imported; None when there is none."""
         if cmd_name not in self.commands:
-            found = next((section[cmd_name] for section in SECTIONS.values() if cmd_name in section), None)
+            found = next((each[cmd_name] for each in (*SECTIONS.values(), HIDDEN) if cmd_name in each), None)
             if found is None:
                 return None
             from fleetprompt.cli.examples import complete_help
@@ -72,7 +74,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """As the base class does it; for a name that does not exist, with those that it may have meant."""
         names = self.list_commands(ctx)
-        if args and not args[0].startswith("-") and args[0] not in names:
+        if args and not args[0].startswith("-") and args[0] not in names and args[0] not in HIDDEN:
             from difflib import get_close_matches
 
             from fleetprompt.engine.core.errors import NotFound

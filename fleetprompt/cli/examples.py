@@ -52,6 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "db check": ("fleet db check", "fleet db check --json"),
     "db backup": ("fleet db backup backups/fleet.db",),
     "db prune": ("fleet db prune", "fleet db prune --older-than 30d --logs-older-than 7d --yes"),
+    "engine": ("fleet engine", "fleet engine --until-eof < pipe"),
     "doctor": ("fleet doctor", "fleet doctor --json"),
     "demo": ("fleet demo", "fleet demo --approve-as you < /dev/null"),
 }
@@ -63,6 +64,7 @@ EXIT_CODES = {
     "demo": _RUN,
     "validate": "0 valid, 2 not",
     "db check": "0 in order, 1 not, 2 it cannot be read",
+    "engine": "0 ended as it was told, 2 it cannot be had",
     "doctor": "0 in order, 1 something is broken",
     **dict.fromkeys(("cancel", "pause", "resume", "retry"), _VERB),
     "resolve": "0 done, 1 refused, 2 usage",

@@ -226,17 +226,24 @@ class AttachedConsole(StoreConsole):
         super().__init__(store, SystemClock())
         self._root = root
         self._lock = lock
-        self._socket = socket
-        self._written = 0
+        self.socket = socket
+        self.written = 0
         """How often this process has written to the store."""
+        self.closed = False
+        self.listening: set[Listening] = set()
 
     @property
     def _holder(self) -> dict[str, Any] | None:
         return engine_holder(self._lock) if self._lock is not None else {"what": "a server"}
 
     @property
+    def driven(self) -> bool:
+        """Whether somebody holds the engine."""
+        return self._holder is not None
+
+    @property
     def where(self) -> Where:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return "attached" if self._holder is not None else "none"
+        return "attached" if self.driven else "none"
 
     @property
     def holder(self) -> str:
@@ -245,14 +252,17 @@ class AttachedConsole(StoreConsole):
 
     async def close(self) -> None:
         """Disconnect."""
+        self.closed = True
+        for listening in self.listening:
+            listening.hang_up()
         await self.store.close()
 
     async def _nudge(self) -> bool:
-        return self._socket is not None and await nudge(self._socket)
+        return self.socket is not None and await nudge(self.socket)
 
     async def _send(self, signal: Signal) -> Result:
         publication = await self.store.signals.publish(signal)
-        self._written += 1
+        self.written += 1
         signal = publication.signal
         nudged = await self._nudge()
         run = signal.id if signal.type in (types.START, types.RETRY) else signal.subject
@@ -289,14 +299,14 @@ class AttachedConsole(StoreConsole):
                     max_runs=file.plan.max_runs,
                 )
             )
-            self._written += 1
+            self.written += 1
         return digest
 
     async def publish(self, signal: Signal) -> tuple[Signal, bool]:
         """Publish a signal."""
         validate(signal)
         publication = await self.store.signals.publish(signal)
-        self._written += 1
+        self.written += 1
         await self._nudge()
         return publication.signal, publication.duplicate
 
@@ -305,8 +315,8 @@ class AttachedConsole(StoreConsole):
         journal, logs = self.store.journal, self.store.logs
         seq, n, logged, token = after, 0, 0, 0
         told = False
-        if self._socket is not None:
-            async for entry in _from_socket(self._socket, run, after):
+        if self.socket is not None:
+            async for entry in _from_socket(self.socket, run, after):
                 if isinstance(entry, Stored):
                     seq = entry.seq
                 told = told or isinstance(entry, Progress)
@@ -332,8 +342,7 @@ class AttachedConsole(StoreConsole):
 
     def changes(self, seconds: float = 0.05) -> AsyncGenerator[Change]:
         """What changes, told by the engine's socket, or seen in the store where there is none."""
-        listening = Listening(self.store, self._socket, lambda: self._holder is not None, lambda: self._written)
-        return listening.changes(seconds)
+        return Listening(self).changes(seconds)
 
     async def _change_after(self, token: int) -> int:
         """Until another process has written. SQLite tells only when it is asked."""
@@ -343,12 +352,12 @@ class AttachedConsole(StoreConsole):
 
     async def holds(self) -> Mapping[str, str]:
         """Runs that the engine does nothing for any more, and why; nothing is known of one that does not answer."""
-        found = await ask_holds(self._socket) if self._socket is not None else None
+        found = await ask_holds(self.socket) if self.socket is not None else None
         return found or {}
 
     async def health(self) -> EngineHealth:
         """How the engine is, or what can be seen from outside of one that does not answer."""
-        found = await ask_health(self._socket) if self._socket is not None else None
+        found = await ask_health(self.socket) if self.socket is not None else None
         if found is not None:
             return found
         holder = self._holder

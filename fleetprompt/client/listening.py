@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -27,48 +28,67 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(Change).decode
 
 
+class Situation(Protocol):
+    """What a listener has to know of the console it listens for."""
+
+    store: Store
+    socket: Path | None
+    written: int
+    """How often this process has written to the store, which does not tell of that."""
+    closed: bool
+    listening: set[Listening]
+
+    @property
+    def driven(self) -> bool:
+        """Whether somebody holds the engine."""
+        ...
+
+
 class Listening:
-    """One listener beside an engine that others hold, or nobody.
+    """One listener beside an engine that others hold, or nobody."""
 
-    `driven` says whether somebody holds the engine, `written` how often this process has written to the store: that it
-    does not tell itself.
-    """
-
-    def __init__(
-        self, store: Store, socket: Path | None, driven: Callable[[], bool], written: Callable[[], int]
-    ) -> None:
-        self._store = store
-        self._socket = socket
-        self._driven = driven
-        self._written = written
+    def __init__(self, situation: Situation) -> None:
+        self._situation = situation
+        self._store = situation.store
         self._token = 0
         self._own = -1
         self._seq = 0
         self._lost = True
         """What was told so far is not all there was."""
         self._engine = False
+        self._writer: asyncio.StreamWriter | None = None
+
+    def hang_up(self) -> None:
+        """End the conversation with the engine: the console is closed."""
+        if self._writer is not None:
+            self._writer.close()
 
     async def changes(self, seconds: float) -> AsyncGenerator[Change]:
         """What changes; see `Console.changes`."""
-        while True:
-            if (change := await self._look()) is not None:
-                yield change
-            told = False
-            async with aclosing(self._told(seconds)) as changes:
-                async for change in changes:
-                    told = True
+        self._situation.listening.add(self)
+        try:
+            while not self._situation.closed:
+                if (change := await self._look()) is not None:
                     yield change
-            await asyncio.sleep(GOING_SECONDS if told else LOOK_SECONDS)
+                told = False
+                async with aclosing(self._told(seconds)) as changes:
+                    async for change in changes:
+                        told = True
+                        yield change
+                await asyncio.sleep(GOING_SECONDS if told else LOOK_SECONDS)
+        finally:
+            self._situation.listening.discard(self)
 
     async def _told(self, seconds: float) -> AsyncGenerator[Change]:
         """What the engine tells, until it hangs up; nothing where none can be reached."""
-        if self._socket is None or not self._driven():
+        if self._situation.socket is None or not self._situation.driven:
             return
         writer: asyncio.StreamWriter | None = None
         try:
             # The kernel accepts for an engine that is stopped or hangs, which then never answers.
             async with asyncio.timeout(ANSWER_SECONDS):
-                reader, writer = await asyncio.open_unix_connection(self._socket, limit=LONGEST_LINE)
+                reader, writer = await asyncio.open_unix_connection(self._situation.socket, limit=LONGEST_LINE)
+                self._writer = writer
                 writer.write(_encode({"op": "changes", "seconds": seconds}) + b"\n")
                 await writer.drain()
                 line = await reader.readline()
@@ -84,6 +104,7 @@ class Listening:
         except (OSError, ValueError, msgspec.DecodeError):  # `TimeoutError` is an `OSError`
             return
         finally:
+            self._writer = None
             if writer is not None:
                 writer.close()
 
@@ -94,15 +115,16 @@ class Listening:
             found = await self._read(gathered)
         except StoreUnavailable:
             found, self._lost = False, True
-        engine = self._driven()
+        engine = self._situation.driven
         if not found and engine == self._engine:
             return None
         self._engine = engine
-        return msgspec.structs.replace(gathered.take(), seq=self._seq, engine=engine)
+        gathered.reached(self._seq)
+        return gathered.take(engine=engine)
 
     async def _read(self, gathered: Listener) -> bool:
         """Gather what was written since the last time; whether anything was."""
-        own, token = self._written(), await self._store.changed(self._token)
+        own, token = self._situation.written, await self._store.changed(self._token)
         if not self._lost and (token, own) == (self._token, self._own):
             return False
         before = self._seq

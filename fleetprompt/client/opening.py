@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -18,8 +18,12 @@ from fleetprompt.engine.runtime.lock import EngineIsRunning, EngineLock, engine_
 from fleetprompt.engine.runtime.secrets import Secrets
 from fleetprompt.engine.runtime.wire import Wire
 
-Mode = Literal["engine", "prefer", "attach"]
-"""`engine`: hold the engine or fail. `prefer`: hold it if nobody does. `attach`: never hold it."""
+if TYPE_CHECKING:
+    from fleetprompt.client.beside import BesideConsole
+
+Mode = Literal["engine", "prefer", "attach", "process"]
+"""`engine`: hold the engine or fail. `prefer`: hold it if nobody does. `attach`: never hold it. `process`: start a
+process that holds it, if nobody does."""
 
 
 STORE = "fleet.db"
@@ -116,9 +120,18 @@ def make_state(state: Path) -> None:
 async def open_console(
     place: Place, mode: Mode, *, what: str = "fleet", recover: bool = False
 ) -> EmbeddedConsole | AttachedConsole:
-    """A console. Raises `EngineIsRunning` in mode `engine`, `StoreUnavailable` when the store cannot be opened."""
+    """A console. Raises `EngineIsRunning` in mode `engine`, `StoreUnavailable` when the store cannot be opened, and in
+    mode `process` whatever keeps the engine from being ready."""
+    if mode == "process":
+        console = await open_beside(place, recover=recover)
+        try:
+            await console.begin()
+        except BaseException:
+            await console.close()
+            raise
+        return console
     store = open_store(place)
-    if mode != "attach":
+    if mode in ("engine", "prefer"):
         lock = EngineLock(place.lock) if place.lock is not None else None
         try:
             if lock is not None:
@@ -130,6 +143,18 @@ async def open_console(
             return await _embed(place, store, lock, what, recover)
     await store.open()
     return AttachedConsole(store, place.root, place.lock, place.socket)
+
+
+async def open_beside(place: Place, *, recover: bool = False) -> BesideConsole:
+    """A console on a store, whose engine is yet to `begin`: something can be shown meanwhile.
+
+    Raises `StoreUnavailable`.
+    """
+    from fleetprompt.client.beside import BesideConsole
+
+    store = open_store(place)
+    await store.open()
+    return BesideConsole(store, place, recover=recover)
 
 
 async def _embed(place: Place, store: Store, lock: EngineLock | None, what: str, recover: bool) -> EmbeddedConsole:

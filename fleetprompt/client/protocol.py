@@ -164,7 +164,7 @@ class Console(Protocol):
         """What changes, at most once in so many seconds, and nothing while nothing happens.
 
         The first change comes at once and is `lost`: who reads after it misses nothing. That an engine has gone or come
-        is a change, too (`engine`). Never ends by itself.
+        is a change, too (`engine`). It ends when the console is closed.
         """
         ...
 

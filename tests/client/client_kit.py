@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.files import load_files
 from fleetprompt.client.opening import Place, open_console
 from fleetprompt.client.protocol import StartRun
+from fleetprompt.engine.ports import Change
 
 ME = "ana"
 
@@ -36,3 +40,44 @@ async def attached(place: Place) -> AttachedConsole:
 def start_of(file: Path, **options: Any) -> StartRun:
     """The wish to start a file."""
     return StartRun(files=load_files(file, file.parent), by=ME, **options)
+
+
+class Heard:
+    """What a console is told, as it comes."""
+
+    def __init__(self, console: AttachedConsole | EmbeddedConsole, seconds: float = 0.01) -> None:
+        self.changes: list[Change] = []
+        self._task = asyncio.get_running_loop().create_task(self._listen(console, seconds))
+
+    async def _listen(self, console: AttachedConsole | EmbeddedConsole, seconds: float) -> None:
+        async for change in console.changes(seconds):
+            self.changes.append(change)
+
+    async def until(self, test: Callable[[Change], Any]) -> Change:
+        """The first change of which it holds; those before it are forgotten."""
+        for _ in range(6_000):
+            for i, change in enumerate(self.changes):
+                if test(change):
+                    del self.changes[: i + 1]
+                    return change
+            assert not self._task.done(), self._task
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"it was never told; {self.changes}")
+
+    async def over(self) -> None:
+        """Until nothing will be told any more."""
+        async with asyncio.timeout(60):
+            await self._task
+
+    async def end(self) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+
+async def until(test: Callable[[], bool]) -> None:
+    for _ in range(6_000):
+        if test():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come about")

@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from client_kit import ME, attached, embedded, place_at, start_of
+from client_kit import ME, Heard, attached, embedded, place_at, start_of, until
 
 from fleetprompt.client import listening
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.consoles import AttachedConsole
 from fleetprompt.client.opening import Place
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.core.signal import Signal
-from fleetprompt.engine.ports import Change
 from fleetprompt.engine.runtime.lock import EngineLock
 
 WAITS = """
 name: waits
 steps: [{id: w, type: wait, signal: go}]
 """
-
-
-class Heard:
-    """What a console is told, as it comes."""
-
-    def __init__(self, console: AttachedConsole | EmbeddedConsole, seconds: float = 0.01) -> None:
-        self.changes: list[Change] = []
-        self._task = asyncio.get_running_loop().create_task(self._listen(console, seconds))
-
-    async def _listen(self, console: AttachedConsole | EmbeddedConsole, seconds: float) -> None:
-        async for change in console.changes(seconds):
-            self.changes.append(change)
-
-    async def until(self, test: Callable[[Change], Any]) -> Change:
-        """The first change of which it holds; those before it are forgotten."""
-        for _ in range(6_000):
-            for i, change in enumerate(self.changes):
-                if test(change):
-                    del self.changes[: i + 1]
-                    return change
-            assert not self._task.done(), self._task
-            await asyncio.sleep(0.005)
-        raise AssertionError(f"it was never told; {self.changes}")
-
-    async def end(self) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
 
 
 @pytest.fixture(autouse=True)
@@ -70,14 +39,6 @@ async def beside(place: Place) -> AsyncIterator[AttachedConsole]:
     console = await attached(place)
     yield console
     await console.close()
-
-
-async def until(test: Callable[[], bool]) -> None:
-    for _ in range(6_000):
-        if test():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not come about")
 
 
 def file(place: Place) -> Path:

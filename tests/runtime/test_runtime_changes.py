@@ -51,6 +51,10 @@ class Heard:
         await asyncio.sleep(1)
         self.forget()
 
+    @property
+    def ended(self) -> bool:
+        return self._task.done()
+
     def forget(self) -> None:
         self.changes.clear()
         self.times.clear()
@@ -237,3 +241,23 @@ def test_a_run_that_is_held_is_named_although_it_has_no_new_fact() -> None:
         await heard.end()
 
     tell(story, LINE)
+
+
+def test_when_the_engine_closes_what_is_left_is_told_and_it_ends() -> None:
+    listeners: list[Heard] = []
+
+    async def story(world: World, engine: Engine) -> None:
+        listeners.extend([Heard(engine), Heard(engine, pause=1.0)])
+        await listeners[0].first()
+        listeners[0].forget()
+        await world.start("line")
+        await engine.close()
+        await asyncio.sleep(5)
+        for heard in listeners:
+            assert heard.ended
+            assert [change.engine for change in heard.changes] == [True] * (len(heard.changes) - 1) + [False]
+            assert heard.changes[-1].seq == world.disk.seq
+        assert engine.feed.readers == 0
+
+    tell(story, LINE)
+    assert len(listeners) == 2

@@ -68,7 +68,7 @@ class Listener:
         """Until something has changed."""
         await self._event.wait()
 
-    def take(self) -> Change:
+    def take(self, *, engine: bool = True) -> Change:
         """What has changed; from here on it gathers anew."""
         change = Change(
             runs=frozenset(self._runs),
@@ -78,6 +78,7 @@ class Listener:
             troubles=self._troubles or self._lost,
             seq=self._seq,
             lost=self._lost,
+            engine=engine,
         )
         self._runs.clear()
         self._kinds.clear()

@@ -161,6 +161,7 @@ class Engine:
             await asyncio.wait(list(self._tasks), timeout=self.limits.grace)
         self.threads.shutdown()
         await self.store.close()
+        self.feed.close()
         for waiters in self._waiters.values():
             for future in waiters:
                 future.cancel()

@@ -51,6 +51,7 @@ class Feed:
     def __init__(self) -> None:
         self._readers: set[Reader] = set()
         self._listeners: set[Listener] = set()
+        self._closed = False
         self.facts = 0
         """How many facts have become durable."""
 
@@ -92,13 +93,19 @@ class Feed:
         for listener in self._listeners:
             listener.mark(run=run, signals=signals, workflows=workflows, troubles=troubles, lost=lost)
 
+    def close(self) -> None:
+        """Nothing will ever happen again: listeners are told what is left, and that the engine is gone."""
+        self._closed = True
+        for listener in self._listeners:
+            listener.mark()
+
     @property
     def readers(self) -> int:
         """How many read the facts or listen to changes."""
         return len(self._readers) + len(self._listeners)
 
     async def changes(self, journal: Journal, seconds: float) -> AsyncGenerator[Change]:
-        """What changes, at most once in so many seconds. The first comes at once, and is `lost`."""
+        """What changes, at most once in so many seconds, until it is closed. The first comes at once, and is `lost`."""
         now = asyncio.get_running_loop().time
         listener = Listener()
         listener.mark(lost=True)
@@ -107,8 +114,10 @@ class Feed:
             listener.reached(await journal.position())
             while True:
                 await listener.wait()
-                due = now() + seconds
-                yield listener.take()
+                due, closed = now() + seconds, self._closed
+                yield listener.take(engine=not closed)
+                if closed:
+                    return
                 await asyncio.sleep(due - now())
         finally:
             self._listeners.discard(listener)
