@@ -16,7 +16,10 @@ from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import (
     NEWEST_FIRST,
     Approval,
+    Bucket,
     Change,
+    CostBy,
+    CostRow,
     EngineHealth,
     LogChunk,
     LogLine,
@@ -24,9 +27,11 @@ from fleetprompt.engine.ports import (
     Order,
     Page,
     RunHead,
+    Spend,
     Stored,
     Vote,
     Workflow,
+    WorkflowStatistics,
 )
 
 Where = Literal["embedded", "attached", "none"]
@@ -231,6 +236,32 @@ class Console(Protocol):
     # workflows
     async def workflows(self) -> list[Workflow]: ...
     async def set_workflow(self, name: str, status: str, *, by: str) -> Result: ...
+
+    # figures
+    async def costs(
+        self,
+        by: CostBy,
+        filter_: str = "",
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        limit: int = 1000,
+    ) -> list[CostRow]:
+        """What was spent from `since` until before `until` by runs that match a filter: the most expensive first, days
+        newest first. Days begin at the operator's midnight; days without spending are left out."""
+        ...
+
+    async def spend(self, since: float) -> Spend:
+        """What was spent since a time."""
+        ...
+
+    async def statistics(self, since: float) -> list[WorkflowStatistics]:
+        """Of every workflow with runs that ended since then or are not over yet, by name."""
+        ...
+
+    async def activity(self, since: float, until: float, buckets: int) -> list[Bucket]:
+        """Starts, ends and spending of a period in equal parts (1 to 1000), the oldest first: a sparkline."""
+        ...
 
     # health
     async def holds(self) -> Mapping[str, str]:

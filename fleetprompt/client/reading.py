@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from fleetprompt.client.figures import Figures
 from fleetprompt.client.listing import Listing
 from fleetprompt.client.log_reading import LogReading
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound
@@ -33,7 +34,7 @@ LONGEST = 80
 """Characters of what was asked for that are repeated where there is no such thing."""
 
 
-class Reading(LogReading, Listing):
+class Reading(LogReading, Listing, Figures):
     """Lists and looks."""
 
     def __init__(self, store: Store, clock: Clock, tenant: str = "default") -> None:

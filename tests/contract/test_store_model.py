@@ -17,7 +17,15 @@ from msgspec.structs import replace
 from store_kit import NOW, SQL_KINDS, ask, entry, fact, signal, take, throw_away, vote
 
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalVoted, Blob, RunCreated, StepNoted
+from fleetprompt.engine.core.facts import (
+    ApprovalDecided,
+    ApprovalVoted,
+    Blob,
+    RunCreated,
+    RunForked,
+    StepNoted,
+    StepSucceeded,
+)
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS, RUN_FIELDS
 from fleetprompt.engine.core.signal import Result, Signal
@@ -118,6 +126,8 @@ class Model(RuleBasedStateMachine):
         return st.one_of(
             st.integers(0, 9).map(fact),
             st.just(RunCreated(run=run, plan="p", workflow="w")),
+            st.just(RunForked(run="r1", upto=1)),
+            st.builds(lambda n: StepSucceeded(path="a", usage={"cost_nano": n, "tokens": 1}), st.integers(0, 2)),
             st.just(StepNoted(path="a", kind="k", blob=Blob("d1", 9))),
             st.builds(ask, ids, st.integers(0, 1)),
             st.builds(lambda id_, by: ApprovalVoted(path="a", id=id_, by=by, decision="approved"), ids, people),
@@ -174,6 +184,7 @@ class Model(RuleBasedStateMachine):
             for on in ("signal", "slot", "child"):
                 for ref in RUNS:
                     self._both("waiting", on, ref, tenant=tenant, part="runs")
+            self._both("costs", "run", now=NOW, tenant=tenant, part="figures")
             self._both("list", parse("", RUN_FIELDS), Page(), now=NOW, tenant=tenant, part="runs")
             self._both("list", parse("", APPROVAL_FIELDS), Page(), now=NOW, tenant=tenant, part="approvals")
         for each in self._both("unrouted", part="signals"):

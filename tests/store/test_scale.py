@@ -73,7 +73,7 @@ def plans(store: SqlStore) -> Iterator[list[str]]:
 
 def scans(found: list[str]) -> list[str]:
     """The steps that walk through a whole table."""
-    tables = "runs|waits|journal|signals|results|approvals|votes|logs|claims|child"
+    tables = "runs|waits|journal|signals|results|approvals|votes|logs|claims|costs|child"
     return [step for step in found if re.match(rf"SCAN ({tables})\b(?! USING (COVERING )?INDEX)", step)]
 
 
@@ -103,6 +103,11 @@ async def test_nothing_that_is_asked_often_reads_a_whole_table(full: SqlStore) -
         await full.claims.holders("pool")
         await full.logs.read("live1", path="a", after=5)
         await full.logs.read("live1", tail=True)
+        await full.figures.spend(NOW)
+        await full.figures.costs("workflow", now=NOW, since=NOW)
+        await full.figures.costs("day", now=NOW, since=NOW)
+        await full.figures.statistics(NOW)
+        await full.figures.activity(NOW, NOW + 60, 60)
     assert found
     assert scans(found) == []
     lists = [step for step in found if "TEMP B-TREE FOR ORDER BY" in step]

@@ -11,6 +11,7 @@ from hashlib import sha256
 from fleetprompt.engine.core.state import Run, Step
 
 _ATTEMPT = re.compile(r"#\d+")
+_PLACE = re.compile(r"#\d+|\[\d+\]")
 
 
 def _hash(*parts: str) -> str:
@@ -45,6 +46,11 @@ def child_id(run: Run, step: Step, attempt: int) -> str:
     """Run id of the child that an attempt of a `workflow` step starts, in the shape of a UUID (version 8, RFC 9562)."""
     text = _hash("child", run.id, step.path, str(attempt), str(step.generation))
     return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-a{text[17:20]}-{text[20:32]}"
+
+
+def step_of(path: str) -> str:
+    """The step that a path belongs to, in whatever iteration and attempt it is: `audit.deps` of `audit#2[3].deps`."""
+    return _PLACE.sub("", path) if "[" in path or "#" in path else path
 
 
 def approval_id(run: Run, path: str, attempt: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from fleetprompt.engine.core.plan import Plan
+from fleetprompt.engine.ports.figures import Figures
 from fleetprompt.engine.ports.journal import Holder, Journal
 from fleetprompt.engine.ports.lists import Approvals, Runs, Signals
 
@@ -194,6 +195,8 @@ class Store(Protocol):
     def claims(self) -> Claims: ...
     @property
     def logs(self) -> Logs: ...
+    @property
+    def figures(self) -> Figures: ...
 
     async def open(self) -> None:
         """Connect, create or upgrade the schema. Raises `StoreUnavailable` (locked, read-only, newer schema …)."""

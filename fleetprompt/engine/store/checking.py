@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 
@@ -11,12 +12,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
 from fleetprompt.engine.core import codec
+from fleetprompt.engine.core.facts import AnyFact, RunForked
 from fleetprompt.engine.ports import Health
+from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Dialect
 from fleetprompt.engine.store.tables import (
     approvals,
     blobs,
     claims,
+    costs,
     journal,
     logs,
     metadata,
@@ -30,6 +34,9 @@ from fleetprompt.engine.store.tables import (
 SHOWN = 20
 """Problems of one kind that are reported one by one."""
 AT_A_TIME = 1_000
+Spending = tuple[str, str, str]
+"""Tenant, run and kind of what was spent."""
+_KINDS = ("nano-USD", "tokens")
 
 
 def examine(connection: sa.Connection, dialect: Dialect) -> Health:
@@ -78,6 +85,7 @@ def _orphans(connection: sa.Connection) -> Iterator[str]:
         (waits, runs, waits.c.run == runs.c.id),
         (claims, runs, claims.c.run == runs.c.id),
         (approvals, runs, approvals.c.run == runs.c.id),
+        (costs, runs, costs.c.run == runs.c.id),
         (votes, approvals, votes.c.approval == approvals.c.id),
         (results, signals, results.c.signal == signals.c.id),
     )
@@ -106,16 +114,20 @@ def _lengths(connection: sa.Connection) -> Iterator[str]:
 
 
 def _facts(connection: sa.Connection) -> Iterator[str]:
-    """Facts that cannot be read, and values that they say are kept as blobs but are not."""
+    """Facts that cannot be read, values that they say are kept as blobs but are not, and spending that they tell of
+    and `costs` does not."""
     after = 0
+    told: Counter[Spending] = Counter()
     query = sa.select(journal.c.seq, journal.c.tenant, journal.c.run, journal.c.n, journal.c.data)
     while rows := connection.execute(query.where(journal.c.seq > after).order_by(journal.c.seq).limit(AT_A_TIME)).all():
         for _, tenant, run, n, data in rows:
             try:
-                blob = getattr(codec.decode(data), "blob", None)
+                fact = codec.decode(data)
             except codec.CorruptFact as error:
                 yield f"run {run}, fact {n}: {error}"
                 continue
+            blob = getattr(fact, "blob", None)
+            _tell(told, tenant, run, fact)
             if (
                 blob is not None
                 and not connection.execute(
@@ -124,6 +136,28 @@ def _facts(connection: sa.Connection) -> Iterator[str]:
             ):
                 yield f"run {run}, fact {n}: its value {blob.digest} is missing"
         after = rows[-1].seq
+    yield from _differences(told, connection)
+
+
+def _tell(told: Counter[Spending], tenant: str, run: str, fact: AnyFact) -> None:
+    """Add what a fact says was spent. What stands before a fork was copied, and another run has spent it."""
+    forked = isinstance(fact, RunForked)
+    for kind, amount in zip(_KINDS, projection.usage(fact), strict=True):
+        if forked:
+            told.pop((tenant, run, kind), None)
+        elif amount:
+            told[(tenant, run, kind)] += amount
+
+
+def _differences(told: Counter[Spending], connection: sa.Connection) -> Iterator[str]:
+    sums = (sa.func.sum(costs.c.cost_nano), sa.func.sum(costs.c.tokens))
+    query = sa.select(costs.c.tenant, costs.c.run, *sums).group_by(costs.c.tenant, costs.c.run)
+    kept: Counter[Spending] = Counter()
+    for row in connection.execute(query):
+        kept.update({(row[0], row[1], kind): int(row[at]) for at, kind in enumerate(_KINDS, 2)})
+    for key in sorted(told.keys() | kept.keys()):
+        if told[key] != kept[key]:
+            yield f"run {key[1]}: its facts tell of {told[key]} {key[2]}, its costs of {kept[key]}"
 
 
 def _blobs(connection: sa.Connection) -> Iterator[str]:

@@ -11,6 +11,7 @@ from fleetprompt.engine.store.approvals import SqlApprovals
 from fleetprompt.engine.store.blobs import SqlBlobs
 from fleetprompt.engine.store.catalog import SqlCatalog
 from fleetprompt.engine.store.claims import SqlClaims
+from fleetprompt.engine.store.figures import SqlFigures
 from fleetprompt.engine.store.journal import SqlJournal
 from fleetprompt.engine.store.logs import SqlLogs
 from fleetprompt.engine.store.memory import MemoryStore
@@ -54,6 +55,7 @@ class SqlStore:
         self.catalog = SqlCatalog(reader, writer)
         self.blobs = SqlBlobs(reader, writer)
         self.claims = SqlClaims(reader)
+        self.figures = SqlFigures(reader, zone)
         self.logs = SqlLogs(reader, writer, log_cap)
 
     async def upgrade(self) -> str:

@@ -114,6 +114,10 @@ class Dialect(ABC):
         """Whether the column is a text; the letters A to Z, in lower case in the text, and no others in either case."""
 
     @abstractmethod
+    def whole(self, number: sa.ColumnElement[float]) -> sa.ColumnElement[int]:
+        """A number that is not negative without its fraction."""
+
+    @abstractmethod
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         """Whether the column is like a pattern (escaped by a backslash); letters as in `equals`."""
 
@@ -196,6 +200,9 @@ class SqliteDialect(Dialect):
 
     def equals(self, column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
         return self.fold(column) == text
+
+    def whole(self, number: sa.ColumnElement[float]) -> sa.ColumnElement[int]:
+        return sa.cast(number, sa.Integer)
 
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return column.like(pattern, escape="\\")

@@ -115,6 +115,10 @@ class PostgresDialect(Dialect):
     def equals(self, column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
         return folded(column) == text
 
+    def whole(self, number: sa.ColumnElement[float]) -> sa.ColumnElement[int]:
+        # Its cast rounds.
+        return sa.cast(sa.func.trunc(number), sa.BigInteger)
+
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return folded(column).like(pattern, escape="\\")
 

@@ -1,15 +1,23 @@
-"""What appends carry besides facts, heads and claims: waits, signals, results, blobs, approvals."""
+"""What appends carry besides facts, heads and claims: waits, signals, results, blobs, approvals, costs."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
-from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested, ApprovalVoted, RunCreated
+from fleetprompt.engine.core.facts import (
+    ApprovalDecided,
+    ApprovalRequested,
+    ApprovalVoted,
+    RunCreated,
+    StepFailed,
+    StepSucceeded,
+)
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Append, Wait
-from fleetprompt.engine.store import approvals
+from fleetprompt.engine.store import approvals, projection
 from fleetprompt.engine.store.projection import ApprovalFact
 from fleetprompt.engine.store.statements import Session, Statements
 
@@ -29,6 +37,7 @@ class Extras:
         self._blobs: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._refs: dict[tuple[str, str, str], None] = {}
         self._approvals: list[tuple[ApprovalFact, Append]] = []
+        self._costs: list[tuple[Any, ...]] = []
 
     def add(self, entry: Append) -> None:
         """Take what this entry carries."""
@@ -49,14 +58,19 @@ class Extras:
         for digest, data in entry.blobs:
             self._blobs.setdefault((tenant, digest), (tenant, digest, len(data), data))
             self._refs[(tenant, digest, run)] = None
+        spent = False
         for fact in entry.facts:
             if isinstance(fact, (ApprovalRequested, ApprovalVoted, ApprovalDecided)):
                 self._approvals.append((fact, entry))
             elif isinstance(fact, RunCreated) and fact.source.digest:
                 self._refs[(tenant, fact.source.digest, run)] = None
+            elif isinstance(fact, (StepSucceeded, StepFailed)) and fact.usage:
+                spent = True
             # A fork's facts refer to blobs that it does not bring.
             if (blob := getattr(fact, "blob", None)) is not None:
                 self._refs[(tenant, blob.digest, run)] = None
+        if spent:
+            self._costs += map(astuple, projection.costs(entry))
 
     def add_result(self, result: Result, tenant: str) -> None:
         """Take one answer to a signal."""
@@ -91,6 +105,7 @@ class Extras:
         statements.routed.execute(session, self._routed)
         statements.blobs_insert.execute(session, [*self._blobs.values()])
         statements.refs_insert.execute(session, [*self._refs])
+        statements.costs_insert.execute(session, self._costs)
         for fact, entry in self._approvals:
             approvals.apply_fact(session.connection, fact, entry)
         return True

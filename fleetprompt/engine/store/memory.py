@@ -28,6 +28,7 @@ from fleetprompt.engine.ports import (
     Take,
 )
 from fleetprompt.engine.store import lines, memory_tables, projection
+from fleetprompt.engine.store.memory_figures import MemoryFigures
 from fleetprompt.engine.store.memory_logs import MemoryLogs
 from fleetprompt.engine.store.memory_parts import MemoryBlobs, MemoryCatalog, MemoryClaims
 from fleetprompt.engine.store.memory_queries import MemoryApprovals, MemoryRuns, MemorySignals
@@ -65,6 +66,7 @@ class MemoryStore:
         self.catalog = MemoryCatalog(state)
         self.blobs = MemoryBlobs(state)
         self.claims = MemoryClaims(state)
+        self.figures = MemoryFigures(state, zone)
         self.logs = MemoryLogs(state, log_cap)
 
     async def open(self) -> None:

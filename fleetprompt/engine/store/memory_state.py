@@ -7,6 +7,7 @@ from msgspec import Struct
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Approval, Holder, LogLine, RunHead, Vote, Wait, Workflow
 from fleetprompt.engine.store.lines import Tally
+from fleetprompt.engine.store.projection import Cost
 
 
 class Row(Struct, frozen=True):
@@ -37,6 +38,8 @@ class State:
         self.approvals: dict[str, Approval] = {}
         self.votes: dict[tuple[str, int, str], tuple[Vote, str]] = {}
         """(approval, level, person) to the vote and the signal that brought it."""
+        self.costs: dict[tuple[str, int], Cost] = {}
+        """By run and number of the fact that tells of it."""
         self.plans: dict[str, tuple[bytes, str]] = {}
         self.workflows: dict[tuple[str, str], Workflow] = {}
         self.blobs: dict[tuple[str, str], bytes] = {}
@@ -68,6 +71,7 @@ class State:
             "results": sum(len(results) for results in self.results.values()),
             "approvals": len(self.approvals),
             "votes": len(self.votes),
+            "costs": len(self.costs),
             "plans": len(self.plans),
             "workflows": len(self.workflows),
             "blobs": len(self.blobs),

@@ -49,6 +49,8 @@ def apply(state: State, entry: Append) -> None:
         state.blobs.setdefault((entry.tenant, digest), data)
     for digest in projection.blob_digests(entry):
         state.blob_refs[(entry.tenant, digest, entry.run)] = None
+    for cost in projection.costs(entry):
+        state.costs[(cost.run, cost.n)] = cost
     for fact in projection.approval_facts(entry.facts):
         _approval(state, fact, entry)
 
@@ -150,6 +152,7 @@ def _prune_runs(state: State, gone: set[str]) -> None:
         scope: {who: holder for who, holder in holders.items() if who[0] not in gone}
         for scope, holders in state.claims.items()
     }
+    state.costs = {key: cost for key, cost in state.costs.items() if key[0] not in gone}
     state.approvals = {id_: approval for id_, approval in state.approvals.items() if approval.run not in gone}
     state.votes = {key: vote for key, vote in state.votes.items() if key[0] in state.approvals}
     freed = {ref for ref in state.blob_refs if ref[2] in gone}

@@ -13,13 +13,28 @@ from msgspec import Struct
 
 from fleetprompt.engine.core import codec
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.engine.core.facts import AnyFact, ApprovalDecided, ApprovalRequested, ApprovalVoted, RunCreated
+from fleetprompt.engine.core.facts import (
+    AnyFact,
+    ApprovalDecided,
+    ApprovalRequested,
+    ApprovalVoted,
+    RunCreated,
+    RunForked,
+    StepFailed,
+    StepSucceeded,
+)
 from fleetprompt.engine.core.gate import looked_away
+from fleetprompt.engine.core.keys import step_of
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.ports import Append, Approval, Holder, RunHead, Vote
+from fleetprompt.engine.ports import MOST_BUCKETS, Append, Approval, CostRow, Holder, RunHead, Vote
 
 FINAL = ("completed", "failed", "cancelled", "timeout")
 """Statuses after which a run never changes."""
+GOING_ON = ("pending", "running", "waiting")
+FAILED = ("failed", "timeout")
+"""Statuses of runs that came to a bad end by themselves."""
+RECENT = 20
+"""Runs that the statistics of a workflow name."""
 
 _APPROVAL_FACTS = (ApprovalRequested, ApprovalVoted, ApprovalDecided)
 ApprovalFact = ApprovalRequested | ApprovalVoted | ApprovalDecided
@@ -138,6 +153,56 @@ def voted(fact: ApprovalVoted, level: int) -> Vote:
         values=fact.values,
         via=fact.via,
     )
+
+
+class Cost(Struct, frozen=True):
+    """What one fact says was spent. The fields are the columns of `costs` in their order."""
+
+    run: str
+    n: int
+    tenant: str
+    workflow: str
+    path: str
+    step: str
+    model: str
+    at: float
+    cost_nano: int
+    tokens: int
+
+
+def usage(fact: AnyFact) -> tuple[int, int]:
+    """Nano-USD and tokens that a fact tells of."""
+    if not isinstance(fact, (StepSucceeded, StepFailed)):
+        return 0, 0
+    return fact.usage.get("cost_nano", 0), fact.usage.get("tokens", 0)
+
+
+def costs(entry: Append) -> Iterator[Cost]:
+    """What the facts of an append say was spent, except those that a retry has copied: their run has spent it."""
+    copied = next((n for n, fact in enumerate(entry.facts) if isinstance(fact, RunForked)), 0)
+    for n, fact in enumerate(entry.facts[copied:], entry.after + copied + 1):
+        cost_nano, tokens = usage(fact)
+        if cost_nano or tokens:
+            path = getattr(fact, "path", "")
+            workflow = entry.head.workflow
+            # No fact names a model yet.
+            yield Cost(entry.run, n, entry.tenant, workflow, path, step_of(path), "", fact.at, cost_nano, tokens)
+
+
+def most_expensive(row: CostRow) -> tuple[Any, ...]:
+    """What rows are sorted by so that the most expensive comes first."""
+    return -row.cost_nano, -row.tokens, row.key, row.workflow
+
+
+def check_parts(since: float, until: float, parts: int) -> None:
+    """Raise `ValueError` for a period that cannot be cut into so many parts: a mistake of the program."""
+    if not since < until or not 1 <= parts <= MOST_BUCKETS:
+        raise ValueError(f"a period from {since} to {until} cannot be cut into {parts} parts")
+
+
+def rank(per: int, number: int) -> int:
+    """Which of so many values in order is a percentile, from 1: the first that so many per cent do not exceed."""
+    return -(-per * number // 100)
 
 
 class Ballot(Struct, frozen=True):

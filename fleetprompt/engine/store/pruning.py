@@ -18,6 +18,7 @@ from fleetprompt.engine.store.tables import (
     blob_refs,
     blobs,
     claims,
+    costs,
     counters,
     journal,
     logs,
@@ -86,7 +87,7 @@ class Pruning:
         self._delete_blobs(connection, gone)
         asked = sa.select(approvals.c.id).where(approvals.c.run.in_(gone), approvals.c.tenant == self._tenant)
         self._delete(connection, votes, votes.c.approval.in_(asked))
-        for table in (journal, waits, claims, results, logs, approvals):
+        for table in (journal, waits, claims, results, logs, approvals, costs):
             self._delete(connection, table, table.c.run.in_(gone))
         self._delete(connection, runs, runs.c.id.in_(gone))
         return True

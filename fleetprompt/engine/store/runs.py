@@ -17,7 +17,7 @@ from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.reading import Question, Reader, find_ids
 from fleetprompt.engine.store.run_index import RunIndex
 from fleetprompt.engine.store.run_rows import read_head, run_view
-from fleetprompt.engine.store.tables import COMPLETED, LIVE, runs, waits
+from fleetprompt.engine.store.tables import LIVE, OVER, runs, waits
 
 _NEWEST = (runs.c.created_at, runs.c.seq)
 
@@ -87,7 +87,7 @@ class SqlRuns(RunIndex):
         """Id of the last completed run of a workflow."""
         query = (
             sa.select(runs.c.id)
-            .where(runs.c.tenant == tenant, runs.c.workflow == workflow, COMPLETED)
+            .where(runs.c.tenant == tenant, runs.c.workflow == workflow, runs.c.status == "completed", OVER)
             .order_by(runs.c.finished_at.desc(), runs.c.id.desc())
             .limit(1)
         )

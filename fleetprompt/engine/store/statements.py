@@ -132,6 +132,7 @@ class Statements:
         self.results_upsert = bulk(every(t.results), lambda given: dialect.upsert(t.results, _all(given)))
         self.votes_withdraw = bulk([t.votes.c.signal, t.votes.c.tenant], _withdraw_votes)
         self.blobs_insert = bulk(every(t.blobs), lambda given: dialect.ignore(t.blobs, _all(given)))
+        self.costs_insert = bulk(every(t.costs), lambda given: _insert(t.costs, given))
         self.refs_insert = bulk(every(t.blob_refs), lambda given: dialect.ignore(t.blob_refs, _all(given)))
 
 

@@ -116,15 +116,17 @@ def _literal(column: sa.Column[str], *values: str) -> sa.ColumnElement[bool]:
 _FOR_SLOT = sa.and_(_literal(runs.c.status, "waiting"), _literal(runs.c.waiting_on, "slot"))
 LIVE = sa.or_(_literal(runs.c.status, "pending", "running"), _FOR_SLOT)
 """What an engine takes up whatever the time is."""
-COMPLETED = _literal(runs.c.status, "completed")
 
 # Lists are in the order of creation: what was created in one moment, as it was stored.
 sa.Index("runs_created", runs.c.tenant, runs.c.created_at, runs.c.seq)
 sa.Index("runs_status", runs.c.tenant, runs.c.status, runs.c.created_at, runs.c.seq)
 _partial(sa.Index("runs_live", runs.c.created_at, runs.c.seq), LIVE)
 _partial(sa.Index("runs_wake", runs.c.wake_at), runs.c.wake_at.is_not(None))
-_partial(sa.Index("runs_ended", runs.c.tenant, runs.c.finished_at), runs.c.finished_at.is_not(None))
-_partial(sa.Index("runs_completed", runs.c.tenant, runs.c.workflow, runs.c.finished_at, runs.c.id), COMPLETED)
+# Figures read nothing else of the runs that are over: what ended when, and how the runs of a workflow did.
+OVER = runs.c.finished_at.is_not(None)
+_OUTCOME = (runs.c.tenant, runs.c.workflow, runs.c.status, runs.c.finished_at, runs.c.started_at)
+_partial(sa.Index("runs_ended", runs.c.tenant, runs.c.finished_at, runs.c.status), OVER)
+_partial(sa.Index("runs_outcomes", *_OUTCOME), OVER)
 
 
 def folded(column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
@@ -140,6 +142,27 @@ for _column in (runs.c.workflow, runs.c.parent):
     _nocase.ddl_if(dialect="sqlite")
     _folded = sa.Index(f"{_name}_folded", runs.c.tenant, folded(_column), runs.c.created_at, runs.c.seq)
     _folded.ddl_if(dialect="postgresql")
+
+costs = sa.Table(
+    "costs",
+    metadata,
+    # In the order of projection.Cost's fields.
+    _text("run"),
+    _number("n"),
+    _text("tenant"),
+    _text("workflow"),
+    _text("path"),
+    _text("step"),
+    _text("model"),
+    _time("at"),
+    _number("cost_nano"),
+    _number("tokens"),
+    sa.PrimaryKeyConstraint("run", "n", "tenant"),
+    # What is asked most, how much was spent of late and by which workflow, is answered without reading the table.
+    sa.Index("costs_at", "tenant", "at", "cost_nano", "tokens"),
+    sa.Index("costs_workflow", "tenant", "workflow", "at", "cost_nano", "tokens"),
+)
+"""One row for each fact that tells of money or tokens, by its place in the journal."""
 
 waits = sa.Table(
     "waits",

@@ -1,0 +1,148 @@
+"""Figures about many runs, which the database adds up: what was spent, how workflows do, what happened when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from fleetprompt.engine.core.facts import RunStatus
+from fleetprompt.engine.core.query import Query
+
+CostBy = Literal["workflow", "step", "model", "day", "run"]
+
+
+class CostRow(Struct, frozen=True, kw_only=True):
+    """What was spent on one workflow, step, model, day or run. What a retry has taken over was spent by the original,
+    and is counted there alone."""
+
+    key: str
+    """Name of the workflow or model, path of the step without iterations and attempts, `2026-11-20`, or id of the
+    run. Empty where it is not known which model was called."""
+    cost_nano: int
+    """Nano-USD."""
+    tokens: int
+    runs: int
+    """How many runs have spent it."""
+    calls: int
+    """How many facts tell of it: each is an attempt at a step that has reported what it used."""
+    workflow: str = ""
+    """Whose step or run it is; empty for the other kinds."""
+
+
+class Spend(NamedTuple):
+    """Money and tokens."""
+
+    cost_nano: int
+    tokens: int
+
+
+class RecentRun(Struct, frozen=True):
+    """One of the newest runs of a workflow."""
+
+    id: str
+    status: RunStatus
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    seq: int
+    """Number of the run, as in `RunHead`."""
+
+
+class LastFailure(Struct, frozen=True):
+    """The run of a workflow that failed, or ran out of time, last."""
+
+    id: str
+    at: float
+    code: str
+    seq: int
+
+
+class WorkflowStatistics(Struct, frozen=True, kw_only=True):
+    """What the runs of a workflow come to that ended in a period, together with those that are not over yet."""
+
+    workflow: str
+    statuses: Mapping[RunStatus, int]
+    """How many runs have each status; statuses of none are left out."""
+    p50: float | None
+    """Seconds from start to end that half of the completed runs did not exceed; None without any."""
+    p95: float | None
+    """The same for 95 of a hundred."""
+    cost_nano: int
+    """Nano-USD that was spent in the period, by whatever run of the workflow."""
+    tokens: int
+    recent: tuple[RecentRun, ...]
+    """The newest 20 of all its runs, by creation, the newest first."""
+    failure: LastFailure | None
+    """Of those that ended in the period."""
+
+    @property
+    def runs(self) -> int:
+        """How many runs are counted."""
+        return sum(self.statuses.values())
+
+    @property
+    def finished(self) -> int:
+        """How many of them are over."""
+        return sum(self.statuses.get(status, 0) for status in ("completed", "failed", "timeout", "cancelled"))
+
+    @property
+    def success(self) -> float | None:
+        """The part of the finished runs that completed, from 0 to 1; a cancelled one did not. None without any."""
+        return self.statuses.get("completed", 0) / self.finished if self.finished else None
+
+    @property
+    def mean_cost_nano(self) -> int:
+        """Nano-USD for each run that is counted; 0 without any."""
+        return self.cost_nano // self.runs if self.runs else 0
+
+
+class Bucket(Struct, frozen=True):
+    """What happened in a part of a period that began at a time."""
+
+    at: float
+    started: int = 0
+    """Runs that were created."""
+    completed: int = 0
+    failed: int = 0
+    """Runs that failed or ran out of time."""
+    cost_nano: int = 0
+    """What was spent, in nano-USD."""
+
+
+MOST_BUCKETS = 1000
+"""Parts that a period can be cut into."""
+
+
+class Figures(Protocol):
+    """Sums over the projections of runs and costs. Times are epoch seconds; `since` is inclusive, `until` is not."""
+
+    async def costs(
+        self,
+        by: CostBy,
+        *,
+        now: float,
+        since: float | None = None,
+        until: float | None = None,
+        query: Query | None = None,
+        limit: int = 1000,
+        tenant: str = "default",
+    ) -> list[CostRow]:
+        """What was spent in a period, by runs that match a query: the most expensive first, days newest first.
+        Days begin where the store's zone has midnight; days without spending are left out. Raises `InvalidInput`
+        for a bad filter."""
+        ...
+
+    async def spend(self, since: float, tenant: str = "default") -> Spend:
+        """What was spent since a time."""
+        ...
+
+    async def statistics(self, since: float, tenant: str = "default") -> list[WorkflowStatistics]:
+        """Of every workflow with runs that ended since then or are not over yet, by name."""
+        ...
+
+    async def activity(self, since: float, until: float, buckets: int, tenant: str = "default") -> list[Bucket]:
+        """What happened in a period, in equal parts, the oldest first. Raises `ValueError` for a period that ends
+        before it begins, and for less than 1 or more than `MOST_BUCKETS` parts."""
+        ...

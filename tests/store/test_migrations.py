@@ -1,0 +1,87 @@
+"""What an upgrade derives from an older store is what would have been written in the first place."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from store_kit import NOW, created, entry, fact, put
+
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.facts import RunForked, StepFailed, StepSucceeded
+from fleetprompt.engine.store.database import SqlStore
+from fleetprompt.engine.store.migrations import upgrade
+
+
+def spent(path: str, cost: int, tokens: int = 0) -> StepSucceeded:
+    return StepSucceeded(path=path, usage={"cost_nano": cost, "tokens": tokens}, at=NOW + cost)
+
+
+async def _fill(store: SqlStore) -> None:
+    lost = StepFailed(path="b", error=Failure("TOOL_ERROR", "no"), usage={"tokens": 3}, at=NOW)
+    await put(
+        store,
+        entry("r1", 0, created("r1"), spent("each[3].a", 5, 7), fact(1), lost, head_={"workflow": "crawl"}),
+        entry("r2", 0, created("r2"), spent("each[3].a", 5, 7), RunForked(run="r1", upto=2), spent("each#2[1].a", 9)),
+        entry("r3", 0, created("r3"), StepSucceeded(path="a"), spent("b", 0), tenant="b"),
+        entry("r3", 3, spent("c", 1), tenant="b"),
+    )
+
+
+def _downgraded(path: Path, old: Path) -> None:
+    """Make a store of the first schema with the same content, as far as it had a place for it."""
+    old.touch()
+    upgrade(old, "0001")
+    with sqlite3.connect(old) as connection:
+        connection.execute("ATTACH ? AS today", (str(path),))
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            if table not in ("alembic_version", "sqlite_sequence"):
+                columns = [f'"{row[1]}"' for row in connection.execute(f"PRAGMA table_info({table})")]
+                names = ", ".join(columns)
+                connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM today.{table}")
+    connection.close()
+
+
+def _rows(path: Path, table: str) -> list[Any]:
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
+    connection.close()
+    return rows
+
+
+async def test_an_upgraded_store_holds_what_a_new_one_holds(path: Path) -> None:
+    store = SqlStore(path)
+    await store.open()
+    await _fill(store)
+    await store.close()
+    old = path.with_name("old.db")
+    _downgraded(path, old)
+    upgraded = SqlStore(old)
+    await upgraded.open()
+    health = await upgraded.check()
+    assert health.ok, health.problems
+    assert await upgraded.figures.spend(0) == await upgraded.figures.spend(NOW) == (5 + 9, 7 + 3)
+    await upgraded.close()
+    assert len(_rows(path, "costs")) == 4
+    assert _rows(old, "costs") == _rows(path, "costs")
+
+
+async def test_the_check_misses_what_was_spent(path: Path) -> None:
+    store = SqlStore(path)
+    await store.open()
+    await _fill(store)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE costs SET cost_nano = 6 WHERE run = 'r1' AND step = 'each.a'")
+        connection.execute("DELETE FROM costs WHERE run = 'r2'")
+        connection.execute("UPDATE costs SET run = 'gone' WHERE run = 'r3'")
+    connection.close()
+    assert set((await store.check()).problems) == {
+        "costs: 1 rows belong to nothing in runs",
+        "run r1: its facts tell of 5 nano-USD, its costs of 6",
+        "run r2: its facts tell of 9 nano-USD, its costs of 0",
+        "run r3: its facts tell of 1 nano-USD, its costs of 0",
+        "run gone: its facts tell of 0 nano-USD, its costs of 1",
+    }
+    await store.close()
