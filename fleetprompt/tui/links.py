@@ -61,8 +61,16 @@ def _screen(module: str, name: str) -> Callable[[FleetConsole, str], Awaitable[N
     return show
 
 
+async def _run(app: FleetConsole, rest: str) -> None:
+    from fleetprompt.tui.screens.run import RunScreen
+
+    run, _, path = rest.partition(" ")
+    await app.push_screen(RunScreen(run or "last", path.strip()))
+
+
 SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
     "runs": _runs,
+    "run": _run,
     "messages": _screen("messages", "MessagesScreen"),
     "help": _screen("help", "HelpScreen"),
 }

@@ -305,6 +305,12 @@ class RunsScreen(ConsoleScreen):
         lines = self.lines
         return self.runs.head(lines.key) if self.runs is not None and lines is not None else None
 
+    async def on_lines_opened(self) -> None:
+        """Enter goes to the run at the cursor."""
+        head = self.head()
+        if head is not None:
+            await self.app.go_to(f"run {head.id}")
+
     async def chosen(self) -> list[RunHead]:
         """The runs that are marked, or the one at the cursor: as they are now."""
         runs, lines = self.runs, self.lines

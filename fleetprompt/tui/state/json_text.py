@@ -80,16 +80,15 @@ class JsonText:
         return [self.line(number) for number in range(max(0, first), min(last, len(self)))]
 
     def find(self, text: str, start: int = 0) -> int | None:
-        """The first line from `start` on, and then from the top, in which a text is, in whatever case."""
+        """The first line from `start` on in which a text is, in whatever case."""
         wanted = text.casefold()
-        if not wanted:
+        if not wanted or not 0 <= start < len(self):
             return None
-        line, offset = self._place(start) if 0 <= start < len(self) else (0, 0)
-        order = [*range(line, len(self._lines)), *range(line + 1)]
-        for turn, each in enumerate(order):
-            found = self._lines[each].casefold().find(wanted, offset if turn == 0 else 0)
+        first, offset = self._place(start)
+        for line in range(first, len(self._lines)):
+            found = self._lines[line].casefold().find(wanted, offset if line == first else 0)
             if found >= 0:
-                return each if self._firsts is None else self._firsts[each] + found // LONGEST
+                return line if self._firsts is None else self._firsts[line] + found // LONGEST
         return None
 
     def _place(self, number: int) -> tuple[int, int]:

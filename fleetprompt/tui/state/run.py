@@ -29,6 +29,8 @@ class RunView:
         self.head = head
         self.fold = fold
         self.tree = RunTree(fold)
+        self.held = ""
+        """Why the engine does nothing for the run any more, as far as it was asked; empty while it can go on."""
         self._busy = asyncio.Lock()
 
     @classmethod
@@ -90,10 +92,9 @@ class RunView:
         """
         async with self._busy:
             moved = False
-            if changed is None or self.fold.id in changed:
-                moved = await self._take(self.fold)
-                if moved:
-                    self.head = await self.console.run(self.fold.id)
+            if (changed is None or self.fold.id in changed) and await self._take(self.fold):
+                moved = True
+                self.head = await self.console.run(self.fold.id)
             for run, fold in list(self.tree.children.items()):
                 if (changed is None or run in changed) and not fold.run.ended:
                     moved |= await self._take(fold)
@@ -103,7 +104,14 @@ class RunView:
             while wanted := self.tree.wanted:
                 moved = True
                 await self._adopt(wanted[0])
+            if changed is None:
+                moved |= await self._ask_held()
             return moved
+
+    async def _ask_held(self) -> bool:
+        held = "" if self.run.ended else (await self.console.holds()).get(self.id, "")
+        before, self.held = self.held, held
+        return held != before
 
     async def _adopt(self, run: str) -> None:
         if len(self.tree.children) >= MOST_CHILDREN:

@@ -131,17 +131,23 @@ class RunTree(TreeNodes):
     def _anchor(self) -> None:
         """Find the cursor's row again, or the nearest one around it."""
         rows = self._flat
-        node = self._nodes.get(self._cursor)
+        found = self._place(self._cursor)
+        self._position = found if found is not None else max(0, min(self._position, len(rows) - 1))
+        self._cursor = rows[self._position].key if rows else ""
+
+    def _place(self, key: str) -> int | None:
+        node = self._nodes.get(key)
         while node is not None:
             try:
-                self._position = rows.index(node)
+                return self._flat.index(node)
             except ValueError:
                 node = node.parent
-            else:
-                self._cursor = node.key
-                return
-        self._position = max(0, min(self._position, len(rows) - 1))
-        self._cursor = rows[self._position].key if rows else ""
+        return None
+
+    def place(self, key: str) -> int | None:
+        """Where a row is, or the nearest one around it; None when there is none."""
+        self.visible()
+        return self._place(key)
 
     # ------------------------------------------------------------ what somebody does
 
@@ -215,6 +221,43 @@ class RunTree(TreeNodes):
         self._stale = True
         self.visible()
 
+    def reveal_path(self, path: str) -> bool:
+        """Put the cursor on the step at a path of the run; False when it has no such step (yet)."""
+        track = self.fold.index.tracks.get(path)
+        around: list[Track] = []
+        while track is not None:
+            around.append(track)
+            track = track.branch.inside.track if track.branch.inside is not None else None
+        node: TreeNode | None = None
+        for track in reversed(around):
+            node = self._below(node, track)
+            if node is None:
+                return False
+        if node is not None:
+            self.reveal(node)
+        return node is not None
+
+    def _below(self, node: TreeNode | None, track: Track) -> TreeNode | None:
+        """The row of a step that is directly in what a row stands for."""
+        wanted = track.step.path.removesuffix(COMPENSATION)
+        if node is None:
+            return self._undoing(_of_path(self._root_nodes(), wanted), track)
+        inside = track.branch.inside
+        if inside is not node.inside:
+            # It is in an earlier attempt.
+            node = next((each for each in self.inside_of(node) if each.inside is inside and inside is not None), None)
+        if node is None:
+            return None
+        branch = self._branch_node(node, track.branch)
+        if branch.what == "step":
+            return self._undoing(branch, track)
+        return self._undoing(_of_path(self.inside_of(branch), wanted), track)
+
+    def _undoing(self, node: TreeNode | None, track: Track) -> TreeNode | None:
+        if node is None or track.step.role != "compensation":
+            return node
+        return next((each for each in self.inside_of(node) if each.track is track), None)
+
     def next_failure(self) -> bool:
         """Go to the next step that failed, from the top after the last one; False when there is none."""
         return self._jump(Concern.FAILED)
@@ -280,6 +323,10 @@ class RunTree(TreeNodes):
             for position in inside.pressing_first(len(inside.branches))
             if position == kept or wanted(inside.branches[position].tally)
         ]
+
+
+def _of_path(nodes: list[TreeNode], path: str) -> TreeNode | None:
+    return next((node for node in nodes if node.track is not None and node.track.step.path == path), None)
 
 
 def _is_it(node: TreeNode, concern: Concern) -> bool:

@@ -90,6 +90,7 @@ class Track:
         "cost_nano",
         "insides",
         "intervals",
+        "since",
         "step",
         "tokens",
         "undo",
@@ -110,6 +111,8 @@ class Track:
         self.undo: Track | None = None
         """What undoes it."""
         self.intervals = Intervals()
+        self.since = 0.0
+        """When it began to wait for an approval, or to be in doubt."""
         self.cost_nano = 0
         self.tokens = 0
 
@@ -179,6 +182,10 @@ class TreeIndex:
         self._run = run
         self.root: Branch | None = None
         self.tracks: dict[str, Track] = {}
+        self.asking: dict[str, Track] = {}
+        """Steps that wait for an approval, by path, the one that has waited longest first."""
+        self.doubtful: dict[str, Track] = {}
+        """Steps of which nobody knows whether they happened."""
         self._branches: dict[Scope, Branch] = {}
         self._ignored = 0
 
@@ -195,6 +202,8 @@ class TreeIndex:
         if self._run.ignored == self._ignored:
             self._remember(track, fact)
         self._ignored = self._run.ignored
+        _list(self.asking, track, track.step.on == "approval", fact.at)
+        _list(self.doubtful, track, track.step.status == "in_doubt", fact.at)
         self._move(track)
         return track
 
@@ -272,6 +281,14 @@ class TreeIndex:
         track.concern = new
         changes = [(concern, by) for concern, by in ((old, -1), (new, 1)) if concern is not Concern.NONE]
         _shift(track.branch, changes)
+
+
+def _list(listed: dict[str, Track], track: Track, belongs: bool, at: float) -> None:
+    if belongs and track.step.path not in listed:
+        track.since = at
+        listed[track.step.path] = track
+    elif not belongs:
+        listed.pop(track.step.path, None)
 
 
 def _around(branch: Branch) -> list[Branch]:

@@ -1,0 +1,381 @@
+"""One run: its steps as a tree or a timeline, and beside them values, facts and source of what is selected."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from msgspec.structs import replace
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
+
+from fleetprompt.client.wording import short
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, RETRY, Command, command_runs
+from fleetprompt.tui.actions import Action, method
+from fleetprompt.tui.screens.base import ConsoleScreen
+from fleetprompt.tui.screens.dialog import Confirm
+from fleetprompt.tui.screens.resolve import ask_answer
+from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.run import RunView
+from fleetprompt.tui.state.run_lines import TreeLines
+from fleetprompt.tui.state.run_verbs import Name, Verb, verbs
+from fleetprompt.tui.widgets.heading import Heading
+from fleetprompt.tui.widgets.lines import Lines
+from fleetprompt.tui.widgets.run_bars import RunBar
+from fleetprompt.tui.widgets.run_beside import TABS, Beside
+from fleetprompt.tui.widgets.run_tree import TreeView
+
+if TYPE_CHECKING:
+    from fleetprompt.client.protocol import Change, Console
+
+REST = 0.06
+"""Seconds the cursor rests on a row before what is beside it is shown: moving on must not wait for that."""
+VOTES = ("approve", "reject")
+_VERBS: dict[str, Name] = {
+    "run.cancel": "cancel",
+    "run.pause": "pause",
+    "run.resume": "resume",
+    "run.retry": "retry",
+    "run.retry_from": "retry_from",
+    "run.resolve": "resolve",
+    "approval.approve": "approve",
+    "approval.reject": "reject",
+    "approval.edit": "approve",
+    "approval.comment": "approve",
+}
+
+
+class RunScreen(ConsoleScreen):
+    """One run."""
+
+    PLACES: ClassVar = ("run",)
+    NAME: ClassVar = "run"
+    DEFAULT_CSS = """
+    RunScreen #panes { height: 1fr; }
+    RunScreen #steps { width: 5fr; }
+    RunScreen Beside { width: 4fr; border-left: solid $panel; }
+    RunScreen.-narrow Beside, RunScreen.-alone Beside { display: none; border-left: none; }
+    RunScreen.-narrow.-beside Beside, RunScreen.-alone.-beside Beside { display: block; width: 1fr; }
+    RunScreen.-narrow.-beside #steps, RunScreen.-alone.-beside #steps { display: none; }
+    """
+
+    def __init__(self, run: str, path: str = "") -> None:
+        """`run`: an id, its end, or `last`. `path`: the step on which the cursor begins."""
+        super().__init__()
+        self._run = run
+        self._path = path
+        self.runview: RunView | None = None
+        self._tree: TreeLines | None = None
+        self._rest: Timer | None = None
+        self._possible: tuple[tuple[str, int, str], dict[Name, Verb]] = (("", 0, ""), {})
+
+    # ------------------------------------------------------------ what there is
+
+    def body(self) -> ComposeResult:
+        yield RunBar()
+        with Horizontal(id="panes"):
+            with Vertical(id="steps"):
+                yield Heading()
+            yield Beside()
+
+    def crumb(self) -> str:
+        """The run in the trail."""
+        return short(self.runview.id if self.runview is not None else self._run)
+
+    @property
+    def steps(self) -> TreeView | None:
+        """The tree, once the run is loaded."""
+        found = self.query(TreeView)
+        return found.first() if found else None
+
+    @property
+    def beside(self) -> Beside:
+        """What stands beside the steps."""
+        return self.query_one(Beside)
+
+    async def opened(self, console: Console) -> None:
+        """Load the run while the frame is shown."""
+        self.run_worker(self._load(console), group="load", exclusive=True, exit_on_error=False)
+
+    async def _load(self, console: Console) -> None:
+        bar = self.query_one(RunBar)
+        try:
+            view = await RunView.load(console, await console.find(self._run))
+        except FleetError as error:
+            self.error = error
+            bar.said = ((inert(error.message), "error"), (f"  {inert(error.hint)}" if error.hint else "", "dim"))
+            bar.refresh()
+            return
+        self.error = None
+        self.runview = bar.view = view
+        self._tree = TreeLines(view, self.app.now)
+        tree = TreeView(self._tree)
+        tree.empty = (("nothing has started", "dim"),)
+        heading = self.query_one(Heading)
+        heading.watch_lines(tree)
+        await self.query_one("#steps").mount(tree)
+        if not (self._path and view.tree.reveal_path(self._path)):
+            view.tree.next_active() or view.tree.next_failure()
+        tree.follow()
+        tree.focus()
+        self._show_all()
+        try:
+            await self.beside.open(view, self.app.times.clock)
+        except FleetError as error:
+            self.app.say("error", error.message)
+
+    # ------------------------------------------------------------ what changes
+
+    async def changed(self, change: Change) -> None:
+        """Facts have come: fold them, and draw what they are about."""
+        view, tree = self.runview, self.steps
+        if view is None or tree is None or not (change.lost or set(view.runs) & set(change.runs)):
+            return
+        await self._catch_up(None if change.lost else change.runs)
+
+    async def reload(self) -> None:
+        """Take up what has come; where nothing could be loaded, try again."""
+        if self.runview is None:
+            await self.opened(self.client)
+        else:
+            await self._catch_up(None)
+
+    async def _catch_up(self, changed: Collection[str] | None) -> None:
+        view, tree = self.runview, self.steps
+        if view is None or tree is None:
+            return
+        before = view.tree.version
+        if not await view.catch_up(changed):
+            return
+        view.tree.visible()
+        tree.repaint_touched(view.tree.version != before)
+        self._show_all()
+
+    def _show_all(self) -> None:
+        self.query_one(RunBar).refresh()
+        self.beside.show_asked(self.app.now())
+        # Not put off: changes may come faster than anybody's fingers.
+        if self._rest is None:
+            self._rest_then_show()
+        self.refresh_bars()
+
+    def tick(self) -> None:
+        """Times go on."""
+        tree, lines = self.steps, self._tree
+        if tree is None or lines is None or self.runview is None:
+            return
+        if not self.runview.run.ended:
+            self.query_one(RunBar).refresh()
+            self.beside.show_asked(self.app.now())
+        seen = tree.visible_range
+        tree.repaint(lines.moving(seen.start, seen.stop) if not self.runview.run.ended else ())
+
+    # ------------------------------------------------------------ what is beside the steps
+
+    def on_lines_moved(self, event: Lines.Moved) -> None:
+        """The cursor has moved: what is beside it follows when it rests."""
+        if isinstance(event.lines, TreeView):
+            self._rest_then_show()
+            self.refresh_bars()
+
+    def _rest_then_show(self) -> None:
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(REST, self._show_beside)
+
+    def _show_beside(self) -> None:
+        if self._rest is not None:
+            self._rest.stop()
+            self._rest = None
+        self.beside.show_asked(self.app.now())
+        self.beside.show()
+
+    def choose(self, tab: str) -> None:
+        """Show another part beside the steps, and go there on a screen that has room for one."""
+        self.beside.choose(tab)
+        if self.has_class("-narrow") or self.has_class("-alone"):
+            self._go_beside()
+
+    def _go_beside(self) -> None:
+        self.add_class("-beside")
+        self.beside.part.focus()
+
+    def on_beside_chosen(self, event: Beside.Chosen) -> None:
+        """A part was clicked at."""
+        self.choose(event.tab)
+
+    async def view(self, number: int) -> None:
+        """A digit chooses a part."""
+        if 0 < number <= len(TABS):
+            self.choose(TABS[number - 1][0])
+
+    def on_lines_opened(self, event: Lines.Opened) -> None:
+        """Enter on a step goes to what is beside it."""
+        self._go_beside()
+
+    def on_tree_view_wanted(self) -> None:
+        """A child run's row was opened."""
+        self.run_worker(self._catch_up(()), group="children", exclusive=True, exit_on_error=False)
+
+    def step_back(self) -> bool:
+        """Esc closes what was opened last, and goes back to the steps before it leaves the run."""
+        steps = self.steps
+        if self.beside.finding:
+            self.beside.close_find()
+        elif steps is None or self.focused is steps:
+            return False
+        self.remove_class("-beside")
+        if steps is not None:
+            steps.focus()
+        return True
+
+    # ------------------------------------------------------------ finding
+
+    def do_run_find(self) -> None:
+        """Find a text in what is beside the steps."""
+        self.add_class("-beside")
+        self.beside.find()
+
+    def do_run_find_next(self) -> None:
+        """The next place of what was found."""
+        self.beside.find_next()
+
+    def on_beside_found(self) -> None:
+        """What was typed was found: go there."""
+        self._go_beside()
+
+    # ------------------------------------------------------------ looking
+
+    def do_run_timeline(self) -> None:
+        """When each step was active, or why it is as it is."""
+        tree, lines = self.steps, self._tree
+        if tree is not None and lines is not None:
+            lines.timeline = not lines.timeline
+            tree.renew()
+            self.query_one(Heading).refresh()
+
+    def do_run_failure(self) -> None:
+        """To the next step that failed."""
+        self._jump(self.runview is not None and self.runview.tree.next_failure(), "nothing has failed")
+
+    def do_run_active(self) -> None:
+        """To what is active, or waits."""
+        self._jump(self.runview is not None and self.runview.tree.next_active(), "nothing is active")
+
+    def _jump(self, found: bool, nothing: str) -> None:
+        tree = self.steps
+        if tree is None:
+            return
+        if not found:
+            self.app.say("info", nothing)
+            return
+        tree.follow()
+        tree.focus()
+
+    def do_run_values(self) -> None:
+        """What went in and came out."""
+        self.choose("values")
+
+    def do_run_facts(self) -> None:
+        """What was recorded."""
+        self.choose("facts")
+
+    def do_run_source(self) -> None:
+        """The file."""
+        self.choose("source")
+
+    def do_run_zoom(self) -> None:
+        """One part alone, or both."""
+        self.toggle_class("-alone")
+        self.set_class(self.focused is not self.steps, "-beside")
+
+    # ------------------------------------------------------------ doing
+
+    def possible(self) -> dict[Name, Verb]:
+        """What can be done with the row of the cursor, and why the rest cannot."""
+        view = self.runview
+        if view is None:
+            return {}
+        fold, step = view.current_fold, view.current_step
+        key = (fold.id, fold.run.n, step.path if step is not None else "")
+        if self._possible[0] != key:
+            self._possible = key, verbs(fold.run, step, me=self.app.who)
+        return self._possible[1]
+
+    def footer(self) -> Sequence[Action]:
+        """What can be done now."""
+        return [action for action in super().footer() if self._is_offered(action)]
+
+    def _is_offered(self, action: Action) -> bool:
+        if "console" in action.where or "list" in action.where:
+            return True
+        if not hasattr(self, method(action.id)):
+            return False
+        name = _VERBS.get(action.id)
+        verb = self.possible().get(name) if name is not None else None
+        if verb is None or verb.possible:
+            return True
+        # What is shown above the rest can be decided wherever the cursor is.
+        return verb.name in VOTES and self.beside.asked() is not None
+
+    def _may(self, name: Name) -> Verb | None:
+        verb = self.possible().get(name)
+        if verb is None or verb.possible:
+            return verb
+        self.app.say("warning", f"{name.replace('_', ' ')}: {verb.why_not}")
+        return None
+
+    async def _command(self, name: Name, command: Command) -> None:
+        view = self.runview
+        if view is not None and self._may(name) is not None:
+            head = await self.client.run(view.current_fold.id)
+            await command_runs(self.app, command, [head])
+
+    async def do_run_cancel(self) -> None:
+        await self._command("cancel", CANCEL)
+
+    async def do_run_pause(self) -> None:
+        await self._command("pause", PAUSE)
+
+    async def do_run_resume(self) -> None:
+        await self._command("resume", RESUME)
+
+    async def do_run_retry(self) -> None:
+        await self._command("retry", RETRY)
+
+    async def do_run_retry_from(self) -> None:
+        """The run again, from the step at the cursor."""
+        view = self.runview
+        verb = self._may("retry_from")
+        if view is None or verb is None:
+            return
+        head = await self.client.run(view.current_fold.id)
+
+        async def answered(yes: bool | None) -> None:
+            if yes:
+                await command_runs(self.app, replace(RETRY, asks=False), [head], {"from": verb.target})
+
+        lines: list[Sequence[Part]] = [
+            (("run ", ""), (short(head.id), "id"), (f"  {inert(head.workflow)}", "strong")),
+            (("from ", ""), (inert(verb.target), "link")),
+            (("what came before stands; this step and what depends on it are done again", "dim"),),
+        ]
+        self.app.push_screen(Confirm("do it again from here?", lines, "retry"), answered)
+
+    async def do_run_resolve(self) -> None:
+        """Answer for the step at the cursor; where it is not in doubt, for the first that is."""
+        view = self.runview
+        if view is None:
+            return
+        step = view.current_step
+        if (step is None or step.status != "in_doubt") and view.fold.index.doubtful:
+            view.tree.reveal_path(next(iter(view.fold.index.doubtful)))
+            if self.steps is not None:
+                self.steps.follow()
+        verb = self._may("resolve")
+        if verb is not None and view.current_step is not None:
+            head = await self.client.run(view.current_fold.id)
+            ask_answer(self.app, head, view.current_step, verb.attempt)

@@ -1,0 +1,158 @@
+"""What is said of a run above its steps: how it is, which part is shown beside them, and what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.events import Click
+from textual.message import Message
+from textual.widgets import Static
+
+from fleetprompt.client.reasons import run_reason
+from fleetprompt.client.wording import ago, duration, glyph, rough, short, sign
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.state import Step
+from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.run import RunView
+from fleetprompt.tui.state.runs import amount, tokens
+from fleetprompt.tui.widgets.bars import Bar, spread
+
+if TYPE_CHECKING:
+    from fleetprompt.tui.app import FleetConsole
+
+LONGEST = 500
+"""Characters of a line that are shown."""
+
+
+class RunBar(Bar):
+    """The run itself, in one line."""
+
+    DEFAULT_CSS = "RunBar { background: $surface; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view: RunView | None = None
+        self.said: tuple[Part, ...] = (("loading…", "dim"),)
+        """What is said while there is no run to be shown."""
+
+    def parts(self, width: int) -> Sequence[Part]:
+        """How it is and since when; where it came from."""
+        view = self.view
+        if view is None:
+            return self.said
+        return spread(_state(view, self.app.now()), _origin(view, self.app.now()), width)
+
+
+def _state(view: RunView, now: float) -> list[Part]:
+    run, status, created = view.run, view.status, view.created
+    parts: list[Part] = [(f"{glyph(status)} ", status), (inert(created.workflow if created else "…"), "strong")]
+    parts += [(f"  {short(view.id)}", "id"), (f"  {status}", status)]
+    seconds = view.seconds(now)
+    if seconds is not None:
+        parts.append((f"  {duration(seconds)}", ""))
+    if run.cost_nano:
+        parts.append((f"  {amount(run.cost_nano)}", ""))
+    if run.tokens:
+        parts.append((f"  {tokens(run.tokens)} tok", "dim"))
+    said = run_reason(run)
+    if not said and run.error is not None:
+        first = run.error.message.strip().splitlines()
+        said = f"{run.error.code}: {first[0] if first else ''}"
+    if view.held:
+        said = f"held: {view.held}"
+    if said:
+        parts.append((f"  {inert(said)}", "error" if view.held else status))
+    return parts
+
+
+def _origin(view: RunView, now: float) -> list[Part]:
+    created = view.created
+    if created is None:
+        return []
+    who = created.owner or view.head.trigger
+    parts: list[Part] = [(f"by {inert(who)}  " if who else "", "dim"), (ago(now - created.at), "dim")]
+    if created.retry_of:
+        parts.append((f"  retry of {short(created.retry_of)}", "dim"))
+    if created.parent:
+        parts.append((f"  for {short(created.parent)} {inert(created.parent_path)}", "dim"))
+    if created.source.file:
+        parts.append((f"  {inert(created.source.file)}{'*' if created.source.dirty else ''}", "dim"))
+    return parts
+
+
+class Tabs(Bar):
+    """The parts of a screen of which one is shown, each with its key."""
+
+    DEFAULT_CSS = "Tabs { background: $background; }"
+
+    class Chosen(Message):
+        """Another part is to be shown."""
+
+        def __init__(self, tab: str) -> None:
+            super().__init__()
+            self.tab = tab
+
+    def __init__(self, tabs: Sequence[tuple[str, str]], more: Callable[[], Sequence[Part]]) -> None:
+        """`tabs`: id and title of each. `more`: what is said behind them."""
+        super().__init__()
+        self._tabs = tabs
+        self._more = more
+        self._shown = tabs[0][0]
+        self._spots: list[tuple[int, int, str]] = []
+
+    def show(self, tab: str) -> None:
+        """This part is shown."""
+        self._shown = tab
+        self.refresh()
+
+    def parts(self, width: int) -> Sequence[Part]:
+        """Titles with their digits."""
+        parts: list[Part] = []
+        self._spots = []
+        x = 0
+        for number, (tab, title) in enumerate(self._tabs, 1):
+            self._spots.append((x, x + len(title) + 2, tab))
+            style = "accent" if tab == self._shown else "dim"
+            parts += [(f"{number} ", "faint"), (title, style), ("   ", "")]
+            x += len(title) + 5
+        return spread(parts, self._more(), width)
+
+    def on_click(self, event: Click) -> None:
+        """A title is as good as its digit."""
+        at = int(event.x) - 1
+        for start, end, tab in self._spots:
+            if start <= at < end:
+                self.post_message(self.Chosen(tab))
+
+
+class AskBox(Static):
+    """The approval that a run waits for: what is asked, who may answer, how long."""
+
+    DEFAULT_CSS = """
+    AskBox { height: auto; border: round $warning; padding: 0 1; display: none; border-title-color: $warning; }
+    AskBox.-asks { display: block; }
+    """
+    LINES: ClassVar = 4
+    """Lines of the message that are shown; the values of the step have the whole."""
+    app: FleetConsole
+
+    def ask(self, step: Step | None, number: int, now: float, at: float) -> None:
+        """Show what a step has asked for since `at`, one of so many; None: nothing is asked."""
+        gate = step.gate if step is not None else None
+        self.set_class(gate is not None, "-asks")
+        if step is None or gate is None:
+            return
+        self.border_title = f"{sign('◆')} approval{f' 1 of {number}' if number > 1 else ''}"
+        message = gate.message.strip().splitlines() or ["(it says nothing)"]
+        lines: list[Sequence[Part]] = []
+        for line in message[: self.LINES]:
+            lines.append(((inert(line[:LONGEST]), "" if lines else "strong"),))
+        about: list[Part] = [(inert(step.path), "link"), (f"  asked {ago(now - at)}", "dim")]
+        about.append((f"  by {inert(', '.join(gate.approvers))}" if gate.approvers else "", "dim"))
+        about.append((f"  {len(gate.votes)} of {gate.quorum} so far" if gate.quorum > 1 else "", "dim"))
+        about.append((f"  {rough(gate.until - now)} left" if gate.until is not None else "", "warning"))
+        lines.append(about)
+        style = self.app.palette.style
+        self.update(Text("\n").join(Text.assemble(*((text, style(name)) for text, name in parts)) for parts in lines))
