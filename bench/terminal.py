@@ -152,6 +152,8 @@ class Terminal:
         if self.process.poll() is None:
             try:
                 self.press("ctrl+q")
+                self.read(0.3)
+                self.press("y")
                 end = time.perf_counter() + 15
                 while self.process.poll() is None and time.perf_counter() < end:
                     try:

@@ -40,10 +40,18 @@ def open_in_terminal(front: Front, engine: EngineChoice, *, read_only: bool = Fa
 
 
 async def _open(front: Front, engine: EngineChoice) -> Console:
+    import asyncio
+    from importlib import import_module
+
+    # The loop goes on meanwhile: keys are heard, and the frame answers.
+    opening = await asyncio.to_thread(import_module, "fleetprompt.client.opening")
+    await asyncio.to_thread(opening.load)
     from fleetprompt.client.opening import make_state, open_console
 
     make_state(front.project.state)
-    return await open_console(front.place, "attach" if engine == "none" else "prefer", what="fleet console")
+    return await open_console(
+        front.place, "attach" if engine == "none" else "prefer", what="fleet console", recover=True
+    )
 
 
 async def _close(front: Front, console: Console) -> None:

@@ -70,6 +70,13 @@ class Place(Struct, frozen=True, kw_only=True):
         return file.with_name(f"{'engine' if file.name == STORE else file.name}.{suffix}")
 
 
+def load() -> None:
+    """Import all that opening a store takes, for who has something to show meanwhile. Blocks."""
+    from fleetprompt.engine.store.database import SqlStore
+
+    _ = SqlStore
+
+
 def open_store(place: Place) -> Store:
     """The store of a place, not connected yet. Raises `StoreUnavailable` for a URL or path that nothing can open."""
     from fleetprompt.engine.store.database import SqlStore

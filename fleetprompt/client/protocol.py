@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct
 
-from fleetprompt.client.files import WorkflowFile
 from fleetprompt.engine.core.facts import AnyFact
-from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import (
     NEWEST_FIRST,
     Approval,
@@ -33,6 +30,12 @@ from fleetprompt.engine.ports import (
     Workflow,
     WorkflowStatistics,
 )
+
+if TYPE_CHECKING:
+    # A console paints its frame before it needs these.
+    from fleetprompt.client.files import WorkflowFile
+    from fleetprompt.engine.core.plan import Plan
+    from fleetprompt.engine.core.state import Run
 
 Where = Literal["embedded", "attached", "none"]
 """Where the engine is: in this process, in another one, or nowhere."""

@@ -13,7 +13,6 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import RunHead
-from fleetprompt.tui.screens.dialog import Ask, Confirm
 from fleetprompt.tui.state.lines import Part
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ async def command_runs(
     app: FleetConsole, command: Command, heads: Sequence[RunHead], data: dict[str, Any] | None = None
 ) -> None:
     """Send a command to runs: at once to a single one that loses nothing, else after the operator has said yes."""
+    from fleetprompt.tui.screens.dialog import Ask, Confirm
+
     fitting = [head for head in heads if command.fits(head)]
     if not fitting:
         app.say("warning", _unfit(command, heads))

@@ -19,8 +19,6 @@ from fleetprompt.tui.actions import BY_ID, Keymap, method
 from fleetprompt.tui.keys import bindings
 from fleetprompt.tui.links import Link, follow
 from fleetprompt.tui.screens.base import ConsoleScreen
-from fleetprompt.tui.screens.dialog import Confirm
-from fleetprompt.tui.screens.menus import GoMenu, menu, palette
 from fleetprompt.tui.screens.runs import RunsScreen
 from fleetprompt.tui.settings import ConsoleSettings
 from fleetprompt.tui.state.fleet import Fleet, Level
@@ -29,7 +27,7 @@ from fleetprompt.tui.state.views import Views
 from fleetprompt.tui.widgets.palette import ANSI_DARK, DARK, LIGHT, Palette
 
 if TYPE_CHECKING:
-    from fleetprompt.client.protocol import Change, Console
+    from fleetprompt.client.protocol import Change, Console, TakenUp
 
 BEAT = 0.05
 """Seconds between two looks at what has changed."""
@@ -123,9 +121,21 @@ class FleetConsole(App[int]):
         for screen in self.console_screens():
             await screen.opened(self.client)
         self.run_worker(self._listen(self.client), name="listen", group="listen", exclusive=True, exit_on_error=False)
+        self._tell_taken_up(self.client.taken_up)
         if self._link:
             link, self._link = self._link, ""
             await self.go_to(link)
+
+    def _tell_taken_up(self, found: TakenUp) -> None:
+        """What the engine of this console goes on with."""
+        if found.runs:
+            self.say("info", f"{count(len(found.runs), 'interrupted run')} go on")
+        if found.in_doubt:
+            self.say(
+                "warning", f"{count(found.in_doubt, 'step')} in doubt: somebody must say what happened (d)"
+            )
+        if found.corrupt:
+            self.say("error", f"{count(len(found.corrupt), 'run')} cannot be read and stand still: see health (g h)")
 
     def console_screens(self) -> list[ConsoleScreen]:
         """Our screens, the home first."""
@@ -270,6 +280,8 @@ class FleetConsole(App[int]):
 
     def do_console_menu(self) -> None:
         """Everything that can be done here, searchable."""
+        from fleetprompt.tui.screens.menus import menu
+
         screen = self._underneath()
         if screen is not None:
             picker = menu(screen.actions(), self.keymap, read_only=self.read_only)
@@ -281,6 +293,8 @@ class FleetConsole(App[int]):
 
     def do_console_palette(self) -> None:
         """Commands and places, by name."""
+        from fleetprompt.tui.screens.menus import palette
+
         screen = self._underneath()
         if screen is not None:
             self.push_screen(palette(self, screen.actions()), self._commanded)
@@ -311,6 +325,8 @@ class FleetConsole(App[int]):
 
     def do_go_menu(self) -> None:
         """Where to go, by one more letter."""
+        from fleetprompt.tui.screens.menus import GoMenu
+
         self.push_screen(GoMenu(), self._chosen)
 
     async def do_go_runs(self) -> None:
@@ -373,6 +389,8 @@ class FleetConsole(App[int]):
         if self.fleet.engine != "embedded" or not running:
             self.exit(0)
             return
+        from fleetprompt.tui.screens.dialog import Confirm
+
         lines: list[Sequence[Part]] = [
             ((f"{count(running, 'run')} do something now, by the engine of this console.", ""),),
             (

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.engine.definition.problems import did_you_mean
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -32,6 +31,8 @@ class Link(Struct, frozen=True):
         screen, _, rest = text.strip().lstrip(":").partition(" ")
         name = _ALIASES.get(screen, screen)
         if name not in SCREENS:
+            from fleetprompt.engine.definition.problems import did_you_mean
+
             hint = did_you_mean(screen, SCREENS) or f"places are {', '.join(SCREENS)}"
             raise InvalidInput(f"there is no place `{screen}`", hint=hint)
         return cls(name, rest.strip())
@@ -71,6 +72,7 @@ async def _run(app: FleetConsole, rest: str) -> None:
 SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
     "runs": _runs,
     "run": _run,
+    "health": _screen("health", "HealthScreen"),
     "messages": _screen("messages", "MessagesScreen"),
     "help": _screen("help", "HelpScreen"),
 }

@@ -26,6 +26,7 @@ class ConsoleScreen(Screen[None]):
 
     PLACES: ClassVar[tuple[Where, ...]] = ()
     NAME: ClassVar[str] = ""
+    AUTO_FOCUS = ""
     app: FleetConsole
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

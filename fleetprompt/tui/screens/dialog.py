@@ -36,7 +36,7 @@ class Dialog(ModalScreen[T]):
     Dialog:ansi { background: transparent; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave", show=False)]
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""
     app: FleetConsole
 
     def action_leave(self) -> None:

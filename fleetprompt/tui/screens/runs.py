@@ -185,7 +185,7 @@ class RunsScreen(ConsoleScreen):
         lines = self.lines
         if self.runs is not None and lines is not None:
             seen = lines.visible_range
-            lines.repaint(self.runs.moving(seen.start, seen.stop))
+            lines.repaint_cells(self.runs.ticking(seen.start, seen.stop))
 
     # ------------------------------------------------------------ filter and order
 

@@ -53,6 +53,10 @@ def ordered_by(name: str, *, descending: bool = True) -> Order:
     return NEWEST_FIRST
 
 
+AGE, DUR, NOW = ([column.title for column in COLUMNS].index(title) for title in ("AGE", "DUR", "NOW"))
+"""Columns that time changes."""
+
+
 class Effect(Struct, frozen=True):
     """What a change has done to the list."""
 
@@ -137,13 +141,21 @@ class RunList:
             return _GONE if seq in self._rows else None
         return run_cells(head, self._now(), self._questions(head.id))
 
-    def moving(self, first: int, last: int) -> list[int]:
-        """Of these lines the ones whose times go on."""
-        found: list[int] = []
+    def ticking(self, first: int, last: int, seconds: float = 1.0) -> list[tuple[int, tuple[int, ...]]]:
+        """Of these lines the ones that time alone has changed in so many seconds, with the columns that changed."""
+        now = self._now()
+        found: list[tuple[int, tuple[int, ...]]] = []
         for index in range(max(0, first), min(last, self.count)):
             head = self._rows.get(self._at(index))
-            if head is not None and head.finished_at is None:
-                found.append(index)
+            if head is None:
+                continue
+            columns = [AGE] if ago(now - head.created_at) != ago(now - seconds - head.created_at) else []
+            if head.finished_at is None and head.started_at is not None:
+                columns.append(DUR)
+            if head.waiting_on == "timer":
+                columns.append(NOW)
+            if columns:
+                found.append((index, tuple(columns)))
         return found
 
     # ------------------------------------------------------------ reading

@@ -150,6 +150,15 @@ class Lines(ScrollView, can_focus=True):
         found = (self.source.find(key) for key in keys)
         self.repaint(index for index in found if index is not None)
 
+    def repaint_cells(self, cells: Iterable[tuple[int, Sequence[int]]]) -> None:
+        """Draw some columns of these lines again, where they can be seen."""
+        top, height = self.scroll_offset.y, self.size.height
+        spots = {place.column: (GUTTER + place.x, place.width) for place in self._places}
+        for index, columns in cells:
+            if top <= index < top + height:
+                for x, width in (spots[column] for column in columns if column in spots):
+                    self.refresh(Region(x, index - top, width, 1))
+
     @property
     def visible_range(self) -> range:
         """Indexes of the lines that can be seen."""
