@@ -23,6 +23,7 @@ def open_in_terminal(front: Front, engine: EngineChoice, *, read_only: bool = Fa
         app = FleetConsole(
             lambda: _open(front, engine),
             who=front.me,
+            groups=front.groups_of(front.me),
             times=front.terminal.times,
             settings=load_settings(),
             read_only=read_only,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, ClassVar
 
@@ -56,6 +56,7 @@ class FleetConsole(App[int]):
         opening: Callable[[], Awaitable[Console]],
         *,
         who: str,
+        groups: Collection[str] = (),
         times: Times | None = None,
         settings: ConsoleSettings | None = None,
         read_only: bool = False,
@@ -67,6 +68,10 @@ class FleetConsole(App[int]):
         few = few_colors()
         super().__init__(ansi_color=True if few else None)
         self.who = who
+        self.groups = groups
+        """Groups of operators that the settings put `who` into; empty where that is not known."""
+        self.voting: set[tuple[str, int]] = set()
+        """Approvals (id and level) about which a decision is on its way."""
         self.times = times or Times()
         self.settings = settings
         self.keymap: Keymap = settings.keymap
@@ -131,9 +136,7 @@ class FleetConsole(App[int]):
         if found.runs:
             self.say("info", f"{count(len(found.runs), 'interrupted run')} go on")
         if found.in_doubt:
-            self.say(
-                "warning", f"{count(found.in_doubt, 'step')} in doubt: somebody must say what happened (d)"
-            )
+            self.say("warning", f"{count(found.in_doubt, 'step')} in doubt: somebody must say what happened (d)")
         if found.corrupt:
             self.say("error", f"{count(len(found.corrupt), 'run')} cannot be read and stand still: see health (g h)")
 

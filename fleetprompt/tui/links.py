@@ -51,6 +51,23 @@ async def _runs(app: FleetConsole, rest: str) -> None:
         await home.apply_filter(rest)
 
 
+async def _approvals(app: FleetConsole, rest: str) -> None:
+    """What waits, filtered, or one approval by its id."""
+    from fleetprompt.tui.screens.approvals import ApprovalsScreen
+
+    screen = app.screen
+    if not isinstance(screen, ApprovalsScreen):
+        screen = ApprovalsScreen()
+        await app.push_screen(screen)
+    if app.client is None or not rest:
+        return
+    if rest.startswith("ap-") and " " not in rest:
+        approval, _ = await app.client.approval(rest)
+        await screen.seek(approval)
+    else:
+        await screen.apply_filter(rest)
+
+
 def _screen(module: str, name: str) -> Callable[[FleetConsole, str], Awaitable[None]]:
     """Open a screen that needs nothing, or the one that is open already."""
 
@@ -73,6 +90,7 @@ SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
     "runs": _runs,
     "run": _run,
     "health": _screen("health", "HealthScreen"),
+    "approvals": _approvals,
     "messages": _screen("messages", "MessagesScreen"),
     "help": _screen("help", "HelpScreen"),
 }

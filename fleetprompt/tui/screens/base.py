@@ -27,6 +27,7 @@ class ConsoleScreen(Screen[None]):
     PLACES: ClassVar[tuple[Where, ...]] = ()
     NAME: ClassVar[str] = ""
     AUTO_FOCUS = ""
+    """Each screen says what has the focus: the first that could have it may be a filter that nobody sees."""
     app: FleetConsole
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

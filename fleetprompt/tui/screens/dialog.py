@@ -35,13 +35,24 @@ class Dialog(ModalScreen[T]):
     Dialog Input { height: 1; padding: 0 1; background: $panel; margin-top: 1; }
     Dialog:ansi { background: transparent; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "leave", show=False),
+        Binding("up", "read(-1)", "read back", show=False),
+        Binding("down", "read(1)", "read on", show=False),
+        Binding("pageup", "read(-10)", "a page back", show=False),
+        Binding("pagedown", "read(10)", "a page on", show=False),
+    ]
     AUTO_FOCUS = ""
     app: FleetConsole
 
     def action_leave(self) -> None:
         """Esc: no answer."""
         self.dismiss(None)
+
+    def action_read(self, lines: int) -> None:
+        """Scroll what is said, where it is more than fits."""
+        for said in self.query(".said"):
+            said.scroll_relative(y=lines, animate=False)
 
     def text(self, parts: Sequence[Part]) -> Text:
         """Parts in the colours of the theme."""

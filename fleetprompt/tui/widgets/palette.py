@@ -88,6 +88,10 @@ _STYLES: dict[str, tuple[str, str]] = {
     "match": ("accent", "ru"),
     "bad": ("error", "u"),
     "gap": ("", "f"),
+    "code": ("", "b"),
+    "added": ("success", ""),
+    "removed": ("error", ""),
+    "hunk": ("primary", "l"),
 }
 LIGHT_DIM = 0.22
 DIM = 0.42

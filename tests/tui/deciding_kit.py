@@ -1,0 +1,150 @@
+"""A console in Textual's test driver over a project with a real engine, and workflows that ask."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.opening import Mode, open_console
+from fleetprompt.engine.ports import Approval, Page
+from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.screens.approvals import ApprovalsScreen
+from tests.client.client_kit import place_at, start_of
+
+Client = EmbeddedConsole | AttachedConsole
+
+GATED = """
+name: gated
+steps:
+  - id: touch
+    type: shell
+    argv: [touch, done]
+    approval: {message: "Touch it?"}
+"""
+TWO = """
+name: two
+steps:
+  - {id: gate, type: approval, message: "Both of you?", approvers: ["user:ana", "user:bo"], quorum: 2}
+"""
+FORM = """
+name: form
+steps:
+  - id: gate
+    type: approval
+    message: How many?
+    form:
+      count: {type: integer, required: true, minimum: 1}
+      size: {type: string, enum: [small, large], default: small}
+output: "${{ steps.gate.output.values }}"
+"""
+
+
+class HandClock:
+    """Time that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.at = time.time()
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@asynccontextmanager
+async def console(
+    root: Path, *, who: str = "ana", mode: Mode = "prefer", link: str = "approvals", size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[tuple[FleetConsole, Pilot[Any], HandClock]]:
+    """A console at a place in it. Its clock stands still, later than everything that was there before it."""
+    clock = HandClock()
+    app = FleetConsole(lambda: open_console(place_at(root), mode), who=who, now=clock, link=link)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.client is not None and not app._link)
+        if link.startswith("approvals"):
+            await until(pilot, lambda: inbox(app).loaded)
+        clock.at += 10
+        yield app, pilot, clock
+    if app.client is not None:
+        await app.client.close()
+
+
+async def until(pilot: Pilot[Any], test: Callable[[], Any], most: float = 20.0) -> None:
+    """Until something holds."""
+    waited = 0.0
+    while not test():
+        assert waited < most, "it did not come true"
+        await pilot.pause(0.02)
+        waited += 0.02
+
+
+def client_of(app: FleetConsole) -> Client:
+    """What the console speaks through."""
+    assert isinstance(app.client, Client)
+    return app.client
+
+
+def approvals(app: FleetConsole) -> ApprovalsScreen:
+    """The screen of approvals, wherever it is in the stack."""
+    return next(screen for screen in app.console_screens() if isinstance(screen, ApprovalsScreen))
+
+
+class _Nothing:
+    loaded = False
+    count = 0
+
+
+def inbox(app: FleetConsole) -> Any:
+    """What is listed."""
+    found = next((screen for screen in app.console_screens() if isinstance(screen, ApprovalsScreen)), None)
+    return (found.inbox if found is not None else None) or _Nothing
+
+
+def shown(app: FleetConsole) -> Approval:
+    """The approval that is shown."""
+    look = approvals(app).look
+    assert look is not None
+    return look.approval
+
+
+def said(app: FleetConsole, words: str) -> bool:
+    """Whether the console has said something."""
+    return any(words in message.text for message in app.fleet.messages)
+
+
+async def start(app: FleetConsole, root: Path, text: str, **options: Any) -> str:
+    """Start a workflow."""
+    file = root / f"{text.split()[1]}.yaml"
+    file.write_text(text)
+    return await client_of(app).start(start_of(file, **options))
+
+
+async def asking(
+    app: FleetConsole, pilot: Pilot[Any], clock: HandClock, root: Path, text: str, number: int = 1
+) -> list[str]:
+    """Start a workflow so often, and wait until all of it asks and is shown, long enough to be meant."""
+    before = inbox(app).count
+    runs = [await start(app, root, text) for _ in range(number)]
+    await until(pilot, lambda: inbox(app).count == before + number and approvals(app).look is not None)
+    clock.at += 10
+    return runs
+
+
+async def pending(client: Client) -> list[Approval]:
+    """What waits, the oldest first."""
+    found, _ = await client.approvals("status:pending", Page(limit=100, oldest_first=True))
+    return found
+
+
+async def ended(client: Client, *runs: str) -> list[str]:
+    """Wait for runs to end; their statuses."""
+    for _ in range(1000):
+        heads = [await client.run(run) for run in runs]
+        if all(head.finished_at is not None for head in heads):
+            return [head.status for head in heads]
+        await asyncio.sleep(0.02)
+    raise AssertionError("they did not end")

@@ -1,0 +1,259 @@
+"""Deciding in the console, with a real engine: what is shown is what is decided about, once, and never by accident."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from deciding_kit import (
+    FORM,
+    GATED,
+    TWO,
+    approvals,
+    asking,
+    client_of,
+    console,
+    ended,
+    inbox,
+    pending,
+    said,
+    shown,
+    start,
+    until,
+)
+
+from fleetprompt.client.opening import open_console
+from fleetprompt.tui import deciding
+from fleetprompt.tui.screens.dialog import Ask, Confirm
+from fleetprompt.tui.screens.form import FormDialog
+from fleetprompt.tui.widgets.form import Choice, FieldBox
+from tests.client.client_kit import place_at
+
+
+async def test_approving_executes_what_was_shown(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        (run,) = await asking(app, pilot, clock, tmp_path, GATED)
+        text = "\n".join("".join(part for part, _ in line) for line in approvals(app)._preview())
+        approval = shown(app)
+        assert "argv: $ touch done" in text
+        assert approval.digest[:12] in text
+        await pilot.press("a")
+        assert await ended(client_of(app), run) == ["completed"]
+        assert (tmp_path / "done").exists()
+        await until(pilot, lambda: said(app, f"approved: touch of gated {run[-8:]}, digest {approval.digest[:12]}"))
+        await until(pilot, lambda: shown(app).status == "approved")
+        _, (vote,) = await client_of(app).approval(approval.id)
+        assert (vote.by, vote.decision, vote.via) == ("ana", "approved", "console")
+
+
+async def test_rejecting_asks_for_a_reason(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        (run,) = await asking(app, pilot, clock, tmp_path, GATED)
+        await pilot.press("r", "enter")
+        assert isinstance(app.screen, Ask), "a reason is needed"
+        await pilot.press("escape", "r", *"not today", "enter")
+        assert await ended(client_of(app), run) == ["failed"]
+        assert not (tmp_path / "done").exists()
+        _, (vote,) = await client_of(app).approval((await client_of(app).state(run)).steps["touch"].gate.id)  # type: ignore[union-attr]
+        assert (vote.decision, vote.comment) == ("rejected", "not today")
+
+
+async def test_a_comment_goes_with_the_approval(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        (run,) = await asking(app, pilot, clock, tmp_path, GATED)
+        id_ = shown(app).id
+        await pilot.press("c", *"looks right", "enter")
+        assert await ended(client_of(app), run) == ["completed"]
+        _, (vote,) = await client_of(app).approval(id_)
+        assert vote.comment == "looks right"
+
+
+async def test_values_are_filled_in_and_wrong_ones_never_leave_the_form(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        (run,) = await asking(app, pilot, clock, tmp_path, FORM)
+        await pilot.press("a")
+        assert isinstance(app.screen, FormDialog), "a value is needed"
+        await pilot.press("escape", "e", "x", "ctrl+s")
+        assert isinstance(app.screen, FormDialog)
+        assert (await pending(client_of(app)))[0].status == "pending"
+        await pilot.press("backspace", "7", "enter")
+        assert isinstance(app.focused, Choice)
+        await pilot.press("l", "tab", *"ok", "enter")
+        assert await ended(client_of(app), run) == ["completed"]
+        assert (await client_of(app).state(run)).output == {"count": 7, "size": "large"}
+
+
+async def test_a_form_shows_what_is_wrong_beside_the_field(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        await asking(app, pilot, clock, tmp_path, FORM)
+        await pilot.press("e", "ctrl+s")
+        box = app.screen.query(FieldBox).first()
+        assert "is needed" in box._title().plain
+        await pilot.press("0")
+        assert "must be at least 1" in box._title().plain
+        await pilot.press("backspace", "3")
+        assert "must" not in box._title().plain
+
+
+async def test_marked_approvals_are_decided_together_after_a_question_that_lists_them(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        runs = await asking(app, pilot, clock, tmp_path, GATED, 3)
+        (form,) = await asking(app, pilot, clock, tmp_path, FORM)
+        await pilot.press("asterisk", "a")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert isinstance(app.screen, Confirm)
+        text = "\n".join("".join(part for part, _ in line) for line in app.screen._lines)
+        assert text.count("Touch it?") == 3
+        assert "its form has to be filled in" in text
+        assert len(await pending(client_of(app))) == 4
+        await pilot.press("y")
+        assert await ended(client_of(app), *runs) == ["completed"] * 3
+        await until(pilot, lambda: said(app, "approved: 3 of 3 approvals"))
+        assert (await client_of(app).run(form)).finished_at is None
+
+
+async def test_of_several_those_that_are_refused_are_named(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        await asking(app, pilot, clock, tmp_path, GATED, 2)
+        listed = await pending(client_of(app))
+        votes = [deciding.Vote(each, "approved") for each in listed]
+        await client_of(app).vote(listed[0].id, "rejected", by="bo")
+        deciding.send(app, votes)
+        await until(pilot, lambda: said(app, "approved: touch of gated") or said(app, "approved: 1 of 2"))
+        assert said(app, "it is already rejected")
+
+
+async def test_two_people_at_two_consoles_make_a_quorum(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        (run,) = await asking(app, pilot, clock, tmp_path, TWO)
+        await pilot.press("a")
+        await until(pilot, lambda: said(app, "1 of 2: ana approved"))
+        await until(pilot, lambda: inbox(app).standing(shown(app)).voted == "approved")
+        clock.at += 10
+        await pilot.press("a")
+        await until(pilot, lambda: said(app, "you have approved it already; it waits for 1 more approval"))
+        async with console(tmp_path, who="eve", mode="attach") as (other, second, _):
+            await until(second, lambda: approvals(other).look is not None)
+            await second.press("a")
+            await until(second, lambda: said(other, "it is for user:ana, user:bo, not for eve"))
+        async with console(tmp_path, who="bo", mode="attach") as (other, second, _):
+            await until(second, lambda: approvals(other).look is not None)
+            assert inbox(other).standing(shown(other)).words == "1 of 2: ana approved"
+            await second.press("a")
+            await until(second, lambda: said(other, "approved: gate of two"))
+            await until(second, lambda: shown(other).status == "approved")
+        assert await ended(client_of(app), run) == ["completed"]
+        await until(pilot, lambda: shown(app).status == "approved")
+
+
+async def test_a_decision_without_an_engine_is_recorded_once_and_told(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        (run,) = await asking(app, pilot, clock, tmp_path, GATED)
+    async with console(tmp_path, mode="attach") as (app, pilot, clock):
+        await until(pilot, lambda: approvals(app).look is not None)
+        await pilot.press("a")
+        await until(pilot, lambda: said(app, "recorded; it will be carried out when an engine runs"))
+        await until(pilot, lambda: inbox(app).standing(shown(app)).voted == "approved")
+        clock.at += 10
+        await pilot.press("a")
+        await until(pilot, lambda: said(app, "you have approved it already"))
+        assert (await client_of(app).run(run)).finished_at is None
+    client = await open_console(place_at(tmp_path), "engine", recover=True)
+    try:
+        assert await ended(client, run) == ["completed"]
+    finally:
+        await client.close()
+
+
+async def test_what_expires_while_one_looks_stays_and_says_so(tmp_path: Path) -> None:
+    brief = GATED.replace('"Touch it?"', '"Touch it?", timeout: 3s')
+    async with console(tmp_path) as (app, pilot, clock):
+        (run,) = await asking(app, pilot, clock, tmp_path, brief)
+        first = shown(app)
+        await start(app, tmp_path, TWO)
+        assert await ended(client_of(app), run) == ["failed"]
+        await until(pilot, lambda: inbox(app).count == 2 and shown(app).status == "rejected")
+        assert shown(app).id == first.id
+        clock.at += 10
+        await pilot.press("a")
+        assert said(app, "it is already rejected")
+        assert not (tmp_path / "done").exists()
+        await pilot.press("j")
+        await until(pilot, lambda: inbox(app).count == 1 and shown(app).workflow == "two")
+
+
+async def test_nothing_is_decided_right_after_it_has_appeared_by_itself(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        await start(app, tmp_path, GATED)
+        await until(pilot, lambda: inbox(app).count == 1 and approvals(app).look is not None)
+        await pilot.press("a", "r", "e", "c")
+        assert app.screen is approvals(app)
+        assert len([m for m in app.fleet.messages if "has just changed" in m.text]) == 4
+        assert (await pending(client_of(app)))[0].status == "pending"
+        clock.at += 0.31
+        await pilot.press("a")
+        await until(pilot, lambda: said(app, "approved: touch of gated"))
+
+
+async def test_what_the_operator_chose_can_be_decided_at_once(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        await asking(app, pilot, clock, tmp_path, GATED, 2)
+        _, second = await pending(client_of(app))
+        await pilot.press("j")
+        await until(pilot, lambda: shown(app).id == second.id)
+        await pilot.press("a")
+        await until(pilot, lambda: said(app, "approved: touch of gated"))
+
+
+async def test_a_vote_about_what_has_changed_is_refused_by_the_console(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        await asking(app, pilot, clock, tmp_path, GATED)
+        approval = shown(app)
+        for changed in (
+            {"message": "Touch nothing?"},
+            {"digest": "0" * 64},
+            {"level": 1},
+            {"input": {"argv": ["true"]}},
+        ):
+            await deciding.approve(app, [msgspec.structs.replace(approval, **changed)], seen=True)
+        assert len([m for m in app.fleet.messages if "has changed since it was shown" in m.text]) == 4
+        deciding.send(app, [deciding.Vote(msgspec.structs.replace(approval, digest="0" * 64), "approved")])
+        await until(pilot, lambda: said(app, "not approved: touch of gated"))
+        assert (await client_of(app).approval(approval.id))[1] == []
+
+
+async def test_a_second_press_while_the_first_is_on_its_way_is_ignored(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        (run,) = await asking(app, pilot, clock, tmp_path, TWO)
+        approval = shown(app)
+        deciding.send(app, [deciding.Vote(approval, "approved")])
+        await approvals(app).do_approval_approve()
+        deciding.send(app, [deciding.Vote(approval, "approved")])
+        await until(pilot, lambda: said(app, "1 of 2"))
+        await until(pilot, lambda: not app.voting)
+        assert [m.level for m in app.fleet.messages] == ["info"]
+        assert (await client_of(app).run(run)).finished_at is None
+
+
+async def test_who_may_only_look_decides_nothing(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        await asking(app, pilot, clock, tmp_path, GATED)
+        app.read_only = True
+        await pilot.press("a", "r", "e", "c")
+        assert app.screen is approvals(app)
+        assert len([m for m in app.fleet.messages if "read-only" in m.text]) == 4
+        assert len(await pending(client_of(app))) == 1
+
+
+async def test_a_link_leads_to_an_approval_and_to_a_filter(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        await asking(app, pilot, clock, tmp_path, GATED, 2)
+        await asking(app, pilot, clock, tmp_path, TWO)
+        last = (await pending(client_of(app)))[1]
+        await app.go_to(f"approvals {last.id}")
+        await until(pilot, lambda: shown(app).id == last.id)
+        await app.go_to("approvals wf:two")
+        await until(pilot, lambda: inbox(app).loaded and inbox(app).count == 1 and shown(app).workflow == "two")
+        await client_of(app).vote(last.id, "rejected", by="bo")
+        await app.go_to(f"approvals {last.id}")
+        await until(pilot, lambda: inbox(app).count == 1 and shown(app).status == "rejected")
