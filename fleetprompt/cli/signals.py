@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +12,10 @@ from fleetprompt.cli.completion import complete_signal, complete_signals_term
 from fleetprompt.cli.options import FILTERED, Json, Limit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fleetprompt.cli.front import Front
-    from fleetprompt.client.protocol import Console
+    from fleetprompt.client.protocol import Console, Published
     from fleetprompt.engine.core.signal import Result, Signal
 
 app = typer.Typer(rich_markup_mode=None)
@@ -25,9 +26,6 @@ signals = typer.Typer(
     subcommand_metavar="[FILTER]... | COMMAND ID",
 )
 app.add_typer(signals, name="signals")
-
-ROUTED_SECONDS = 2.0
-"""How long to wait for what comes of a signal, where an engine runs."""
 
 SignalId = Annotated[str, typer.Argument(metavar="ID", help="Id of a signal.", autocompletion=complete_signal)]
 
@@ -46,62 +44,31 @@ def signal(
 
     front: Front = ctx.obj
     value = read_json(data, "the data") if data else None
-    return front.run(_publish(front, type_, value, key, subject, "", json))
+    return front.run(_publish(front, type_, value, key, subject, json))
 
 
-async def _publish(
-    front: Front, type_: str, data: Any, key: str, subject: str, cause: str, json: bool, correlation: str = ""
-) -> int:
-    async with front.opened() as console:
-        return await _send(front, console, type_, data, key, subject, cause, json, correlation)
-
-
-async def _send(
-    front: Front,
-    console: Console,
-    type_: str,
-    data: Any,
-    key: str,
-    subject: str,
-    cause: str,
-    json: bool,
-    correlation: str,
-) -> int:
+async def _publish(front: Front, type_: str, data: Any, key: str, subject: str, json: bool) -> int:
     from fleetprompt.client.consoles import new_id
+    from fleetprompt.client.protocol import Published
     from fleetprompt.engine.core.signal import Signal
 
-    sent = Signal(
-        id=new_id(),
-        type=type_,
-        source=f"cli/{front.me}",
-        at=time.time(),
-        data=data,
-        subject=subject,
-        key=key,
-        causation=cause,
-        correlation=correlation,
-        by=front.me,
-    )
-    stored, duplicate = await console.publish(sent)
-    routed, results = await _results(console, stored.id)
+    me, now = front.me, time.time()
+    sent = Signal(id=new_id(), type=type_, source=f"cli/{me}", at=now, data=data, subject=subject, key=key, by=me)
+    async with front.opened() as console:
+        stored, duplicate = await console.publish(sent)
+        routed, results = await console.outcome(stored.id)
+    return _tell(front, Published(stored, duplicate, routed, tuple(results)), json)
+
+
+def _tell(front: Front, published: Published, json: bool) -> int:
+    """Say what became of a signal that was published."""
+    found, routed, results = published.signal, published.routed, published.results
     if json:
-        found = signal_object(stored, routed, results)
-        front.terminal.json({**found, "duplicate": duplicate})
+        front.terminal.json({**signal_object(found, routed, results), "duplicate": published.duplicate})
         return 0
-    text = "was published before" if duplicate else "published"
-    front.terminal.print(_line(stored, text))
+    front.terminal.print(_line(found, "was published before" if published.duplicate else "published"))
     _print_results(front, routed, results)
     return 0
-
-
-async def _results(console: Console, id_: str) -> tuple[bool, list[Result]]:
-    """What came of a signal, as far as it is known after a moment."""
-    deadline = time.monotonic() + (ROUTED_SECONDS if console.where != "none" else 0)
-    while True:
-        _, routed, results = await console.signal(id_)
-        if routed or time.monotonic() > deadline:
-            return routed, results
-        await asyncio.sleep(0.05)
 
 
 def _line(found: Signal, text: str) -> Any:
@@ -112,7 +79,7 @@ def _line(found: Signal, text: str) -> Any:
     return Text(found.id, style="cyan").append(" ").append_text(plain(f"{found.type} {text}"))
 
 
-def _print_results(front: Front, routed: bool, results: list[Result]) -> None:
+def _print_results(front: Front, routed: bool, results: Sequence[Result]) -> None:
     from rich.text import Text
 
     from fleetprompt.cli.render import marked, plain
@@ -157,7 +124,7 @@ def list_(
     return 0
 
 
-def _status(routed: bool, results: list[Result]) -> str:
+def _status(routed: bool, results: Sequence[Result]) -> str:
     statuses = {result.status for result in results}
     if "accepted" in statuses or (routed and not statuses):
         return "accepted"
@@ -233,16 +200,10 @@ def replay(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
     Its data gets `replay_of`, its envelope the old id as causation; a key is not copied, for then it would not count.
     """
     front: Front = ctx.obj
-
-    async def again(console: Console) -> int:
-        one, _, _ = await console.signal(signal_id)
-        data = {**one.data, "replay_of": one.id} if isinstance(one.data, dict) else one.data
-        return await _send(front, console, one.type, data, "", one.subject, one.id, json, one.correlation)
-
-    return front.ask(again)
+    return _tell(front, front.ask(lambda console: console.replay(signal_id, by=front.me)), json)
 
 
-def signal_object(found: Signal, routed: bool, results: list[Result]) -> dict[str, Any]:
+def signal_object(found: Signal, routed: bool, results: Sequence[Result]) -> dict[str, Any]:
     """A signal for machines: always the same keys."""
     from fleetprompt.client.wording import rfc3339
 

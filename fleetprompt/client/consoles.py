@@ -16,6 +16,7 @@ from fleetprompt.client.files import WorkflowFile, load_file, shown, source_of
 from fleetprompt.client.listening import Listening
 from fleetprompt.client.protocol import QUEUED, Progress, StartRun, TakenUp, Where
 from fleetprompt.client.reading import Reading
+from fleetprompt.client.replaying import Replaying
 from fleetprompt.client.starting import given_inputs, refused_inputs
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
@@ -42,7 +43,7 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-class StoreConsole(Reading, ABC):
+class StoreConsole(Reading, Replaying, ABC):
     """What both consoles share: they put signals into the store."""
 
     where: Where = "none"

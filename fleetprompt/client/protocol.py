@@ -18,6 +18,7 @@ from fleetprompt.engine.ports import (
     CostBy,
     CostRow,
     EngineHealth,
+    Lineage,
     LogChunk,
     LogLine,
     LogMatches,
@@ -83,6 +84,17 @@ class TakenUp(Struct, frozen=True):
     corrupt: tuple[str, ...] = ()
     others: int = 0
     """Interrupted runs that were left alone."""
+
+
+class Published(Struct, frozen=True):
+    """A signal that was published, and what came of it within a moment."""
+
+    signal: Signal
+    """As stored."""
+    duplicate: bool
+    """Its key was seen before: this is the earlier one."""
+    routed: bool
+    results: tuple[Result, ...]
 
 
 class Console(Protocol):
@@ -235,6 +247,17 @@ class Console(Protocol):
 
     async def signals(self, filter_: str, page: Page) -> tuple[list[Signal], str]: ...
     async def signal(self, id_: str) -> tuple[Signal, bool, list[Result]]: ...
+    async def outcome(self, id_: str) -> tuple[bool, list[Result]]:
+        """Whether a signal is routed and what came of it; waits for that a moment where there is an engine."""
+        ...
+
+    async def replay(self, id_: str, *, by: str) -> Published:
+        """Publish a copy of a signal, whose cause is the old one. Raises `InvalidInput` for the engine's own types."""
+        ...
+
+    async def lineage(self, id_: str) -> Lineage:
+        """Where a signal came from, what came of it, and what else has its correlation; see `Lineage` for bounds."""
+        ...
 
     # workflows
     async def workflows(self) -> list[Workflow]: ...

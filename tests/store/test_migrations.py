@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from store_kit import NOW, created, entry, fact, put
+from store_kit import NOW, created, entry, fact, put, signal
 
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import RunForked, StepFailed, StepSucceeded
@@ -20,6 +20,9 @@ def spent(path: str, cost: int, tokens: int = 0) -> StepSucceeded:
 
 async def _fill(store: SqlStore) -> None:
     lost = StepFailed(path="b", error=Failure("TOOL_ERROR", "no"), usage={"tokens": 3}, at=NOW)
+    caused = signal("audit.done", id="s1", causation="r1", correlation="c")
+    for sent in (signal(id="s0"), caused, signal(id="s2", causation="s1", tenant="b")):
+        await store.signals.publish(sent)
     await put(
         store,
         entry("r1", 0, created("r1"), spent("each[3].a", 5, 7), fact(1), lost, head_={"workflow": "crawl"}),
@@ -63,7 +66,11 @@ async def test_an_upgraded_store_holds_what_a_new_one_holds(path: Path) -> None:
     health = await upgraded.check()
     assert health.ok, health.problems
     assert await upgraded.figures.spend(0) == await upgraded.figures.spend(NOW) == (5 + 9, 7 + 3)
+    lineage = await upgraded.signals.lineage("s1")
+    assert lineage is not None
+    assert [kin.id for kin in lineage.causes] == ["r1"]
     await upgraded.close()
+    assert _rows(old, "signals") == _rows(path, "signals")
     assert len(_rows(path, "costs")) == 4
     assert _rows(old, "costs") == _rows(path, "costs")
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from sqlalchemy import event
-from store_kit import NOW, head, put, start
+from store_kit import NOW, head, put, signal, start
 
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS, RUN_FIELDS, SIGNAL_FIELDS
@@ -47,6 +47,9 @@ async def full(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SqlSto
 
     await store._backend.writer.work(fill)
     await put(store, *(start(f"live{i}") for i in range(20)))
+    for i in range(3):
+        by = {"source": "run/live1", "causation": "live1"} if not i else {"causation": f"s{i - 1}"}
+        await store.signals.publish(signal(id=f"s{i}", correlation="all", **by))
     yield store
     await store.close()
 
@@ -103,6 +106,7 @@ async def test_nothing_that_is_asked_often_reads_a_whole_table(full: SqlStore) -
         await full.claims.holders("pool")
         await full.logs.read("live1", path="a", after=5)
         await full.logs.read("live1", tail=True)
+        await full.signals.lineage("s1")
         await full.figures.spend(NOW)
         await full.figures.costs("workflow", now=NOW, since=NOW)
         await full.figures.costs("day", now=NOW, since=NOW)

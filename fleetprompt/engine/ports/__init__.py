@@ -26,6 +26,7 @@ from fleetprompt.engine.ports.journal import (
     Take,
     Wait,
 )
+from fleetprompt.engine.ports.lineage import Kin, Lineage
 from fleetprompt.engine.ports.lists import (
     NEWEST_FIRST,
     Approval,
@@ -83,8 +84,10 @@ __all__ = [
     "Health",
     "Holder",
     "Journal",
+    "Kin",
     "LastFailure",
     "Level",
+    "Lineage",
     "LogChunk",
     "LogLine",
     "LogMatches",

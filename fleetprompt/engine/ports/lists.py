@@ -13,6 +13,7 @@ from fleetprompt.engine.core.facts import Blob, WaitingOn
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports.journal import RunHead, Wait
+from fleetprompt.engine.ports.lineage import Lineage
 
 
 class Page(Struct, frozen=True):
@@ -138,6 +139,10 @@ class Signals(Protocol):
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[list[Signal], str]: ...
+
+    async def lineage(self, signal: str, tenant: str = "default") -> Lineage | None:
+        """Where a signal came from and what came of it; None for one that the tenant does not have."""
+        ...
 
 
 class Approval(Struct, frozen=True, kw_only=True):

@@ -123,4 +123,5 @@ def signal_row(signal: Signal) -> tuple[Any, ...]:
         signal.correlation,
         _json(signal),
         False,
+        signal.causation,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 from typing import TypeVar
 
@@ -12,8 +12,9 @@ from fleetprompt.engine.core.facts import WaitingOn
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.query_match import Row, matcher
 from fleetprompt.engine.core.signal import VOTE, Result, Signal, type_matches
-from fleetprompt.engine.ports import Approval, Page, Publication, RunHead, Vote, Wait
+from fleetprompt.engine.ports import Approval, Lineage, Page, Publication, RunHead, Vote, Wait
 from fleetprompt.engine.store import memory_tables, paging, projection
+from fleetprompt.engine.store.lineage import STARTING, trace
 from fleetprompt.engine.store.memory_index import MemoryIndex
 from fleetprompt.engine.store.memory_state import State
 
@@ -165,6 +166,50 @@ class MemorySignals:
 
         of_tenant = (signal for signal in state.signals.values() if signal.tenant == tenant)
         return _page(of_tenant, row, lambda signal: (signal.sequence, signal.id), query, page, now, self._zone)
+
+    async def lineage(self, signal: str, tenant: str = "default") -> Lineage | None:
+        found = self._state.signals.get(signal)
+        if found is None or found.tenant != tenant:
+            return None
+        return await trace(_Relations(self._state, tenant), found)
+
+
+class _Relations:
+    """What lineages ask of the memory store."""
+
+    def __init__(self, state: State, tenant: str) -> None:
+        self._signals = {id_: signal for id_, signal in state.signals.items() if signal.tenant == tenant}
+        self._runs = {id_: head for id_, head in state.runs.items() if head.tenant == tenant}
+        self._accepted = [
+            (signal, run)
+            for signal, results in sorted(state.results.items())
+            for run, result in sorted(results.items())
+            if run in self._runs and result.status == "accepted"
+        ]
+
+    async def signals_of(self, ids: Sequence[str]) -> dict[str, Signal]:
+        return {id_: self._signals[id_] for id_ in ids if id_ in self._signals}
+
+    async def runs_of(self, ids: Sequence[str]) -> dict[str, RunHead]:
+        return {id_: self._runs[id_] for id_ in ids if id_ in self._runs}
+
+    async def caused(self, causes: Sequence[str], after: int, most: int) -> builtins.list[Signal]:
+        found = (each for each in self._signals.values() if each.causation in causes and each.sequence > after)
+        return _oldest(found)[:most]
+
+    async def reached(self, signals: Sequence[str], most: int) -> builtins.list[tuple[str, str]]:
+        return [each for each in self._accepted if each[0] in signals][:most]
+
+    async def starter(self, run: str) -> Signal | None:
+        found = (self._signals.get(signal) for signal, reached in self._accepted if reached == run)
+        return next(iter(_oldest(each for each in found if each is not None and each.type in STARTING)), None)
+
+    async def correlated(self, correlation: str, most: int) -> builtins.list[Signal]:
+        return _oldest(each for each in self._signals.values() if correlation in (each.correlation, each.id))[:most]
+
+
+def _oldest(found: Iterable[Signal]) -> builtins.list[Signal]:
+    return sorted(found, key=lambda signal: signal.sequence)
 
 
 class MemoryApprovals:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 from typing import Any
 
@@ -14,15 +14,17 @@ from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
 from fleetprompt.engine.core.signal import VOTE, Result, Signal
-from fleetprompt.engine.ports import Page, Publication
+from fleetprompt.engine.ports import Lineage, Page, Publication, RunHead
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.approvals import insert_vote
 from fleetprompt.engine.store.extras import Extras, signal_row
 from fleetprompt.engine.store.filters import Condition, Expression, View
+from fleetprompt.engine.store.lineage import STARTING, trace
 from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.reading import Question, Reader
+from fleetprompt.engine.store.run_rows import read_head
 from fleetprompt.engine.store.statements import Session, Statements
-from fleetprompt.engine.store.tables import results, signals
+from fleetprompt.engine.store.tables import CAUSED, CORRELATED, results, runs, signals
 from fleetprompt.engine.store.writer import Writer
 
 _decode = msgspec.json.Decoder(Signal).decode
@@ -106,6 +108,73 @@ class SqlSignals:
         of_tenant = sa.select(signals.c.seq, signals.c.data, signals.c.id).where(signals.c.tenant == tenant)
         rows, cursor = await self._listing.page(of_tenant, query, page, now)
         return [_read(row.seq, row.data) for row in rows], cursor
+
+    async def lineage(self, signal: str, tenant: str = "default") -> Lineage | None:
+        """Where a signal came from and what came of it; None for one that the tenant does not have."""
+        found = await self.get(signal)
+        if found is None or found.tenant != tenant:
+            return None
+        return await trace(_Relations(self._reader, tenant), found)
+
+
+class _Relations:
+    """What lineages ask of the database, each answered from an index."""
+
+    def __init__(self, reader: Reader, tenant: str) -> None:
+        self._reader = reader
+        self._tenant = tenant
+
+    async def signals_of(self, ids: Sequence[str]) -> dict[str, Signal]:
+        """By id."""
+        return {each.id: each for each in await self._select(signals.c.id.in_(ids))}
+
+    async def runs_of(self, ids: Sequence[str]) -> dict[str, RunHead]:
+        """By id."""
+        query = sa.select(runs).where(runs.c.tenant == self._tenant, runs.c.id.in_(ids))
+        return {row.id: read_head(row) for row in await self._reader.rows(query)}
+
+    async def caused(self, causes: Sequence[str], after: int, most: int) -> builtins.list[Signal]:
+        """In the order of the index: for any other, the database would rather walk through all signals."""
+        return await self._select(CAUSED, signals.c.causation.in_(causes), signals.c.seq > after, most=most)
+
+    async def reached(self, signals: Sequence[str], most: int) -> Sequence[tuple[str, str]]:
+        """By signal and run."""
+        place = (results.c.tenant == self._tenant, results.c.signal.in_(signals))
+        query = sa.select(results.c.signal, results.c.run).where(*place, *_TOOK_IT)
+        rows = await self._reader.rows(query.order_by(results.c.signal, results.c.run).limit(most))
+        return [(row.signal, row.run) for row in rows]
+
+    async def starter(self, run: str) -> Signal | None:
+        """The oldest of those that start runs and that it has accepted."""
+        same = sa.and_(results.c.signal == signals.c.id, results.c.tenant == signals.c.tenant)
+        started = sa.and_(results.c.run == run, *_TOOK_IT, signals.c.type.in_(STARTING))
+        found = await self._select(started, source=results.join(signals, same))
+        return found[0] if found else None
+
+    async def correlated(self, correlation: str, most: int) -> builtins.list[Signal]:
+        """With the signal whose id names the correlation."""
+        family = await self._select(CORRELATED, signals.c.correlation == correlation, most=most, order=signals.c.seq)
+        first = await self.signals_of([correlation])
+        both = {each.id: each for each in (*first.values(), *family)}
+        return _oldest(both.values())[:most]
+
+    async def _select(
+        self,
+        *where: Condition,
+        source: sa.FromClause = signals,
+        most: int | None = None,
+        order: Expression | None = None,
+    ) -> builtins.list[Signal]:
+        query = sa.select(signals.c.seq, signals.c.data).select_from(source)
+        query = query.where(signals.c.tenant == self._tenant, *where).order_by(order).limit(most)
+        return _oldest(_read(row.seq, row.data) for row in await self._reader.rows(query))
+
+
+def _oldest(found: Iterable[Signal]) -> builtins.list[Signal]:
+    return sorted(found, key=lambda signal: signal.sequence)
+
+
+_TOOK_IT = (results.c.run != "", results.c.status == "accepted")
 
 
 def _read(seq: int, data: bytes) -> Signal:

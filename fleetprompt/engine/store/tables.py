@@ -205,13 +205,19 @@ signals = sa.Table(
     _text("correlation"),
     _bytes("data"),
     sa.Column("routed", sa.Boolean, nullable=False),
+    sa.Column("causation", _Text, nullable=False, server_default=""),
     sa.Index("signals_id", "id", "tenant", unique=True),
     # The number of a signal that was pruned is not given again.
     sqlite_autoincrement=True,
 )
 """`data` is the whole signal; the other columns are for finding it."""
+CAUSED = signals.c.causation != sa.literal_column("''")
+CORRELATED = signals.c.correlation != sa.literal_column("''")
 sa.Index("signals_tenant", signals.c.tenant, signals.c.seq)
 _partial(sa.Index("signals_key", signals.c.tenant, signals.c.key, unique=True), signals.c.key != "")
+# Lineages: what followed from a signal or run, and what belongs to one correlation.
+_partial(sa.Index("signals_causation", signals.c.tenant, signals.c.causation, signals.c.seq), CAUSED)
+_partial(sa.Index("signals_correlation", signals.c.tenant, signals.c.correlation, signals.c.seq), CORRELATED)
 _partial(sa.Index("signals_unrouted", signals.c.seq), sa.not_(signals.c.routed))
 
 results = sa.Table(

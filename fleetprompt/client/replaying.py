@@ -1,0 +1,75 @@
+"""What a face asks about one signal: what came of it, where it stands among others, and to have it once more."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import Any, cast
+
+import uuid_utils
+
+from fleetprompt.client.protocol import Published, Where
+from fleetprompt.engine.core.errors import NotFound
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.ports import Clock, Lineage, Store
+
+ROUTED_SECONDS = 2.0
+"""How long to wait for what comes of a signal, where an engine runs."""
+LOOK_SECONDS = 0.05
+
+
+class Replaying(ABC):
+    """The part of a console that looks after single signals."""
+
+    store: Store
+    clock: Clock
+    tenant: str
+    where: Where
+
+    @abstractmethod
+    async def publish(self, signal: Signal) -> tuple[Signal, bool]:
+        """Publish a signal."""
+
+    @abstractmethod
+    async def signal(self, id_: str) -> tuple[Signal, bool, list[Result]]:
+        """A signal, whether it is routed, and what came of it."""
+
+    async def lineage(self, id_: str) -> Lineage:
+        """Where a signal came from and what came of it."""
+        found = await self.store.signals.lineage(id_, self.tenant)
+        if found is None:
+            raise NotFound(f"there is no signal {id_}", hint="`fleet signals` lists them")
+        return found
+
+    async def outcome(self, id_: str) -> tuple[bool, list[Result]]:
+        """Whether a signal is routed and what came of it, as far as that is known after a moment."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (ROUTED_SECONDS if self.where != "none" else 0)
+        while True:
+            _, routed, results = await self.signal(id_)
+            if routed or loop.time() > deadline:
+                return routed, results
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def replay(self, id_: str, *, by: str) -> Published:
+        """Publish a copy of a signal as a new one, whose cause is the old one. A key is not copied, for then it would
+        not count; data that is a mapping gets `replay_of`."""
+        old, _, _ = await self.signal(id_)
+        data: Any = old.data
+        if isinstance(data, dict):
+            data = {**cast("dict[str, Any]", data), "replay_of": old.id}
+        copy = Signal(
+            id=str(uuid_utils.uuid7()),
+            type=old.type,
+            source=f"cli/{by or 'unknown'}",
+            at=self.clock.now(),
+            data=data,
+            subject=old.subject,
+            tenant=self.tenant,
+            correlation=old.correlation,
+            causation=old.id,
+            by=by,
+        )
+        stored, duplicate = await self.publish(copy)
+        routed, results = await self.outcome(stored.id)
+        return Published(stored, duplicate=duplicate, routed=routed, results=tuple(results))
