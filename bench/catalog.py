@@ -136,6 +136,19 @@ MEASURES: tuple[Measure, ...] = (
             Figure("validate_ms", "fleet validate of 100 steps", "ms", "≤ 400"),
         ),
     ),
+    Measure(
+        "log",
+        (Subject(OURS, "bench.console_log:measure"),),
+        (
+            Figure("open_ms", "a log of 1,000,000 lines, without a terminal: open", "ms", "≤ 300"),
+            Figure("page_p50_ms", "… any page: p50", "ms"),
+            Figure("page_p95_ms", "… p95", "ms", "≤ 25"),
+            Figure("filter_ms", "… filter by level, all of it", "ms"),
+            Figure("search_ms", "… search, all of it", "ms"),
+            Figure("follow_percent", "… follow 1,000 lines/s, share of a core", "%", "≤ 20"),
+            Figure("held_mb", "… lines held", "MB", "≤ 8.4"),
+        ),
+    ),
     Measure("profile", (Subject(OURS, "bench.profile:measure"),), (), always=False),
 )
 
