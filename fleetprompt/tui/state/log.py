@@ -21,6 +21,14 @@ from fleetprompt.tui.state.log_sieve import Sieve
 from fleetprompt.tui.state.log_text import Row
 from fleetprompt.tui.state.log_window import Window
 
+CHOICES: tuple[tuple[str, frozenset[Level]], ...] = (
+    ("all", frozenset()),
+    ("problems", frozenset({"warning", "error", "stderr"})),
+    ("errors", frozenset({"error"})),
+    ("output", frozenset({"stdout", "stderr"})),
+    ("messages", frozenset({"debug", "info", "warning", "error"})),
+)
+"""Levels that are often wanted together."""
 LOADED = 8
 """Chunks whose lines are read at a time, about four thousand lines."""
 AHEAD = 4
@@ -62,6 +70,8 @@ class LogView:
         self._find: Find | None = None
         self._only = False
         self._levels: frozenset[Level] = frozenset()
+        self._cursor: int | None = None
+        """The position of the line that was gone to."""
         self._working = False
         self._unseen = False
         """The current match may be to the side of the screen."""
@@ -122,6 +132,13 @@ class LogView:
     def only(self) -> bool:
         """Whether only lines that match are shown."""
         return self._only
+
+    @property
+    def cursor(self) -> int | None:
+        """The number of the shown line that a search or a time has led to."""
+        if self._cursor is None or not self._shows(self._cursor):
+            return None
+        return self._sieve.number(self._directory.line_at(self._cursor))
 
     @property
     def progress(self) -> float:
@@ -237,7 +254,7 @@ class LogView:
         """
         self._find = self._new_find(needle, regex) if needle else None
         self._only = self._only and self._find is not None
-        self._rows.find = self._find
+        self._rows.find, self._cursor = self._find, None
         self._choose()
 
     def _new_find(self, needle: str, regex: bool) -> Find:
@@ -272,6 +289,7 @@ class LogView:
             if position is not None:
                 self._rows.forget(position)
         find.current, find.pending, self._unseen = target, None, True
+        self._cursor = target
         self._window.reveal(self._sieve.number(self._directory.line_at(target)))
 
     def _shows(self, position: int) -> bool:
@@ -306,7 +324,9 @@ class LogView:
         except (ValueError, OverflowError) as problem:
             raise InvalidInput(str(problem)) from None
         if self.lines:
-            self.go_to(self._sieve.number(await self._content.first_since(at)))
+            line = await self._content.first_since(at)
+            self._cursor = self._directory.position(line)
+            self.go_to(self._sieve.number(line))
 
     def _choose(self, start: int | None = None) -> None:
         if not self._window.follow:

@@ -89,7 +89,8 @@ class Rows:
             return [Row(margin, *log_text.crop(body, self.left, form.room))]
         blank = ((" " * form.margin, ""),)
         wrapped = log_text.wrap(body, form.room)
-        return [Row(blank if before else margin, parts, before) for parts, before in wrapped]
+        (first, before), *rest = wrapped
+        return [Row(margin, first, before), *(Row(blank, parts, before, continued=True) for parts, before in rest)]
 
     def _new_form(self) -> Form:
         directory, path = self._content.directory, self._content.path or ""

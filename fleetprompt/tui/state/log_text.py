@@ -65,6 +65,8 @@ class Row(Struct, frozen=True):
     body: tuple[Part, ...]
     before: int
     """Characters of the line's text that come before the body."""
+    continued: bool = False
+    """It is not the first row of its line."""
 
 
 def margin(line: LogLine, form: Form) -> tuple[Part, ...]:

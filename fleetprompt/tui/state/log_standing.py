@@ -1,0 +1,60 @@
+"""What is said about a log beside it: whether it is followed, how much of it is shown, what was found."""
+
+from __future__ import annotations
+
+from fleetprompt.client.values import cut
+from fleetprompt.client.wording import count
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.tui.state.log import CHOICES, RANGES, LogView
+from fleetprompt.tui.state.log_text import Part
+
+NEEDLE = 30
+"""Characters of what is searched for."""
+
+
+def standing(view: LogView) -> list[Part]:
+    """The parts in the order of their weight, two spaces apart."""
+    said = [_place(view), _amount(view), *_filters(view), *_search(view)]
+    parts: list[Part] = []
+    for at, part in enumerate(said):
+        parts += [("  ", "")] * bool(at) + [part]
+    return parts
+
+
+def _place(view: LogView) -> Part:
+    if view.follow:
+        return ("following", "running")
+    if view.new:
+        return (f"{view.new:,} new", "accent")
+    return ("held", "dim")
+
+
+def _amount(view: LogView) -> Part:
+    if view.count == view.lines:
+        return (count(view.lines, "line"), "dim")
+    return (f"{view.count:,} of {count(view.lines, 'line')}", "dim")
+
+
+def _filters(view: LogView) -> list[Part]:
+    said: list[Part] = []
+    if view.levels:
+        known = {levels: name for name, levels in CHOICES}
+        said.append((known.get(view.levels) or ", ".join(sorted(view.levels)), "accent"))
+    if RANGES[view.range][1] is not None:
+        said.append((f"last {RANGES[view.range][0]}", "accent"))
+    if view.only:
+        said.append(("matches only", "accent"))
+    return said
+
+
+def _search(view: LogView) -> list[Part]:
+    find = view.find
+    said: list[Part] = []
+    if find is not None:
+        found = f"{find.count:,}{'+' if find.full else ''}"
+        rank = f"{find.rank():,} of " if find.current is not None else ""
+        sign = f"/{cut(inert(find.needle), NEEDLE)}/" if find.regex else cut(inert(find.needle), NEEDLE)
+        said.append((f"{sign}: {rank}{found}", "accent" if find.count else "failed" if find.done else "dim"))
+    if view.progress < 1:
+        said.append((f"{int(view.progress * 100)} %", "dim"))
+    return said

@@ -1,0 +1,225 @@
+"""The log widget in a running app: keys, mouse, following, selecting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+from log_kit import NOW, RUN, Logged, line, logged
+from rich.style import Style
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+
+from fleetprompt.client.wording import Times
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.tui.state.log import LogView
+from fleetprompt.tui.state.log_standing import standing
+from fleetprompt.tui.widgets.log_view import LogLines
+
+
+class Palette:
+    """A few styles that can be told apart."""
+
+    away = Style(bgcolor="blue")
+
+    def style(self, name: str) -> Style:
+        return Style(reverse=True) if name.startswith("match") else Style()
+
+
+class LogApp(App[object]):
+    """Nothing but a log."""
+
+    def __init__(self, source: Logged) -> None:
+        super().__init__()
+        self.palette = Palette()
+        self.view = LogView(source, RUN, times=Times(UTC))
+        self.failures: list[FleetError] = []
+        self.changes = 0
+
+    def compose(self) -> ComposeResult:
+        yield LogLines(self.view)
+
+    def on_log_lines_failed(self, event: LogLines.Failed) -> None:
+        self.failures.append(event.error)
+
+    def on_log_lines_changed(self, event: LogLines.Changed) -> None:
+        self.changes += 1
+
+    @property
+    def log_lines(self) -> LogLines:
+        return self.query_one(LogLines)
+
+    def texts(self) -> list[str]:
+        """The rows as they are drawn."""
+        return [self.log_lines.render_line(y).text.rstrip() for y in range(self.log_lines.size.height)]
+
+
+@pytest.fixture
+async def source(tmp_path: Path) -> AsyncIterator[Logged]:
+    async with logged(tmp_path) as made:
+        yield made
+
+
+async def settled(pilot: Pilot[object]) -> None:
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+async def test_keys_move_it_and_the_scroll_bar_follows(source: Logged) -> None:
+    await source.write_many(1000)
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        await settled(pilot)
+        assert app.texts()[-1] == "08:16:39 info  line 999"
+        assert app.log_lines.scroll_offset.y == 990
+        await pilot.press("pageup", "k", "k")
+        await settled(pilot)
+        assert app.texts()[0] == "08:16:19 info  line 979"
+        assert app.log_lines.scroll_offset.y == 979
+        await pilot.press("g")
+        await settled(pilot)
+        assert app.texts()[0].endswith("line 0")
+        app.log_lines.scroll_to(y=500, animate=False, immediate=True)
+        await settled(pilot)
+        assert app.texts()[0].endswith("line 500"), "the scroll bar was dragged"
+        assert not app.view.follow
+        await pilot.press("G")
+        await settled(pilot)
+        assert app.view.follow
+        assert app.changes > 3
+
+
+async def test_what_comes_is_shown_when_it_is_looked_for(source: Logged) -> None:
+    await source.write_many(100)
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        await settled(pilot)
+        await source.write(line("new", at=NOW))
+        app.log_lines.look()
+        await settled(pilot)
+        assert app.texts()[-1].endswith("new")
+        await pilot.press("up")
+        await source.write(line("newer", at=NOW))
+        app.log_lines.look()
+        await settled(pilot)
+        assert app.texts()[-1].endswith("line 99")
+        assert standing(app.view)[0] == ("1 new", "accent")
+
+
+async def test_finding_filtering_and_ranges(source: Logged) -> None:
+    await source.write_many(500, level="debug")
+    await source.write(line("the needle", level="error", at=NOW + 500))
+    await source.write(*(line("later", level="debug", at=NOW + 500 + n) for n in range(500)))
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        await settled(pilot)
+        app.log_lines.search("needle")
+        await settled(pilot)
+        at = next(y for y, text in enumerate(app.texts()) if "needle" in text)
+        strip = app.log_lines.render_line(at)
+        assert [segment.text for segment in strip if segment.style and segment.style.reverse] == ["needle"]
+        assert all(segment.style and segment.style.bgcolor == Palette.away.bgcolor for segment in strip)
+        assert ("needle: 1 of 1", "accent") in standing(app.view)
+        await pilot.press("l")
+        await settled(pilot)
+        assert app.texts()[0].endswith("the needle")
+        assert app.texts()[1] == ""
+        assert ("1 of 1,001 lines", "dim") in standing(app.view)
+        await pilot.press("l", "l", "l", "l", "2")
+        await settled(pilot)
+        assert app.view.count == 61
+        assert app.view.follow
+
+
+async def test_long_lines_are_cut_moved_and_wrapped(source: Logged) -> None:
+    await source.write(line("0123456789" * 20))
+    app = LogApp(source)
+    async with app.run_test(size=(46, 12)) as pilot:
+        await settled(pilot)
+        width = app.log_lines.size.width - 15
+        assert app.texts()[0][15:] == ("0123456789" * 20)[:width]
+        await pilot.press("right")
+        assert app.texts()[0] == "08:00:00 info  " + ("0123456789" * 20)[20 : 20 + width]
+        await pilot.press("left", "w")
+        await settled(pilot)
+        assert "".join(text[15:] for text in app.texts()) == "0123456789" * 20
+        assert app.texts()[1][:15] == " " * 15
+        assert all(app.log_lines.render_line(y).cell_length == app.log_lines.size.width for y in range(12))
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+async def test_text_is_selected_by_mouse_in_the_line_it_is_in(source: Logged, wrap: bool) -> None:
+    await source.write(line("first line of it"), line("second " + "x" * 60 + " end"), line("third"))
+    app = LogApp(source)
+    async with app.run_test(size=(46, 12)) as pilot:
+        await settled(pilot)
+        if wrap:
+            await pilot.press("w")
+            await settled(pilot)
+        log = app.log_lines
+        await pilot.mouse_down(log, offset=(21, 0))
+        await pilot.hover(log, offset=(20, 1))
+        await pilot.mouse_up(log, offset=(20, 1))
+        assert app.screen.get_selected_text() == "line of it\n08:00:00 info  second"
+        behind = app.screen.get_component_rich_style("screen--selection").bgcolor
+        selected = [each.text for each in log.render_line(0) if each.style and each.style.bgcolor == behind]
+        assert "".join(selected).rstrip() == "line of it"
+        if wrap:
+            await pilot.mouse_down(log, offset=(20, 2))
+            await pilot.hover(log, offset=(15, 4))
+            await pilot.mouse_up(log, offset=(15, 4))
+            selection = app.screen.get_selected_text()
+            assert selection is not None
+            assert selection.startswith("x" * 10)
+            assert selection.endswith(" end\n08:00:00 info  t")
+
+
+async def test_hostile_lines_do_not_break_the_screen(source: Logged) -> None:
+    await source.write(
+        line("\x1b[2J[red]boo[/]"),
+        line("日本" * 200),
+        line("e" + "\u0301" * 500),
+        line("\u202eabc"),
+        line("x" * 1_000_000),
+    )
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        for keys in ("w", "right", "w", "pageup"):
+            await pilot.press(keys)
+            await settled(pilot)
+            assert all(app.log_lines.render_line(y).cell_length == app.log_lines.size.width for y in range(10))
+        assert not any("\x1b" in text or "\u202e" in text for text in app.texts())
+        await pilot.resize_terminal(20, 5)
+        await settled(pilot)
+        await pilot.resize_terminal(60, 10)
+        await settled(pilot)
+        assert any("[red]boo[/]" in text for text in app.texts())
+
+
+async def test_a_store_that_fails_is_reported_and_asked_again(source: Logged) -> None:
+    await source.write_many(10)
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        await settled(pilot)
+        await source.store.close()
+        app.log_lines.look()
+        await settled(pilot)
+        assert [type(error).__name__ for error in app.failures] == ["StoreUnavailable"]
+        assert app.texts()[-1].endswith("line 9")
+        await source.store.open()
+        await source.write(line("back"))
+        app.log_lines.look()
+        await settled(pilot)
+        assert app.texts()[-1].endswith("back")
+
+
+async def test_another_log_takes_its_place(source: Logged) -> None:
+    await source.write(line("of a"), line("of b", path="b"))
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        await settled(pilot)
+        app.log_lines.show(LogView(source, RUN, "b", times=Times(UTC)))
+        await settled(pilot)
+        assert [text for text in app.texts() if text] == ["08:00:00 info  of b"]
