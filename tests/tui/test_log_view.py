@@ -167,13 +167,19 @@ async def test_text_is_selected_by_mouse_in_the_line_it_is_in(source: Logged, wr
         selected = [each.text for each in log.render_line(0) if each.style and each.style.bgcolor == behind]
         assert "".join(selected).rstrip() == "line of it"
         if wrap:
-            await pilot.mouse_down(log, offset=(20, 2))
+            await pilot.mouse_down(log, offset=(21, 0))
             await pilot.hover(log, offset=(15, 4))
             await pilot.mouse_up(log, offset=(15, 4))
             selection = app.screen.get_selected_text()
             assert selection is not None
-            assert selection.startswith("x" * 10)
+            assert selection.startswith("line of it\n08:00:00 info  second x")
             assert selection.endswith(" end\n08:00:00 info  t")
+            margin, *_, body = [each for each in log.render_line(3) if each.text.strip() or each.text == " " * 15]
+            assert margin.style is not None
+            assert margin.style.bgcolor != behind, "what stands in for the margin is not part of the line"
+            assert "offset" not in margin.style.meta
+            assert body.style is not None
+            assert body.style.bgcolor == behind
 
 
 async def test_hostile_lines_do_not_break_the_screen(source: Logged) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -66,6 +67,20 @@ async def test_lines_that_are_held_are_bounded(tmp_path: Path) -> None:
         assert len(bodies(view)[0]) < 80
 
 
+async def test_a_screen_of_lines_from_more_chunks_than_are_held(tmp_path: Path) -> None:
+    async with logged(tmp_path, log_cap=1 << 30) as source:
+        for n in range(160):
+            await source.write(line(f"error {n}", level="error"), *(line("x" * 16_000) for _ in range(4)))
+        view = await opened(source, height=150)
+        view.show_levels({"error"})
+        for _ in range(200):
+            if not (await view.load() or await view.work()):
+                break
+        assert view.wanted() == []
+        assert bodies(view) == [f"error {n}" for n in range(10, 160)]
+        assert view.held_bytes <= 8 * 1024 * 1024
+
+
 async def test_an_empty_log(source: Logged) -> None:
     view = await opened(source)
     assert (view.rows(), view.count, view.new) == ([], 0, 0)
@@ -97,6 +112,14 @@ async def test_following_reads_only_what_is_new(source: Logged) -> None:
     assert source.directories == [100]
     assert len(source.read) == len(before) + 1
     assert await view.refresh() == 0
+
+
+async def test_two_that_look_at_once_see_every_line_once(source: Logged) -> None:
+    await source.write_many(30)
+    view = await opened(source)
+    await source.write_many(30)
+    await asyncio.gather(view.refresh(), view.refresh())
+    assert view.lines == 60
 
 
 async def test_going_up_lets_go_of_the_end(source: Logged) -> None:
