@@ -40,7 +40,12 @@ _LISTED: tuple[Where, ...] = ("runs", "approvals", "signals", "workflows", "cost
 
 
 def _move(id_: str, doc: str, *keys: str) -> Action:
-    return Action(id=f"list.{id_}", label=id_.replace("_", " "), doc=doc, keys=keys, where=("list",), group="Move")
+    where: tuple[Where, ...] = ("list", "log")
+    return Action(id=f"list.{id_}", label=id_.replace("_", " "), doc=doc, keys=keys, where=where, group="Move")
+
+
+def _range(name: str, doc: str, key: str) -> Action:
+    return Action(id=f"log.{name}", label=name, doc=doc, keys=(key,), where=("log",), group="Log", verb=f"log {name}")
 
 
 def _go(id_: str, doc: str, key: str) -> Action:
@@ -178,6 +183,71 @@ ACTIONS: tuple[Action, ...] = (
         footer=55,
         verb="follow",
     ),
+    Action(
+        id="log.find",
+        label="find",
+        doc="find a text, or a /regular expression/",
+        keys=("slash",),
+        where=("log",),
+        group="Log",
+        footer=10,
+        verb="find",
+    ),
+    Action(id="log.next", label="next match", doc="go to the next match", keys=("n",), where=("log",), group="Log"),
+    Action(
+        id="log.previous",
+        label="previous match",
+        doc="go to the match before",
+        keys=("N",),
+        where=("log",),
+        group="Log",
+    ),
+    Action(
+        id="log.only",
+        label="matches only",
+        doc="leave out all lines that do not match, or show them again",
+        keys=("ampersand",),
+        where=("log",),
+        group="Log",
+        verb="only matches",
+    ),
+    Action(
+        id="log.levels",
+        label="levels",
+        doc="show all lines, problems, errors, output or messages alone",
+        keys=("v",),
+        where=("log",),
+        group="Log",
+        footer=20,
+        verb="levels",
+    ),
+    Action(
+        id="log.time",
+        label="time",
+        doc="go to a time",
+        keys=("at",),
+        where=("log",),
+        group="Log",
+        footer=30,
+        verb="time",
+    ),
+    Action(
+        id="log.wrap",
+        label="wrap",
+        doc="let long lines take several rows, or cut them",
+        keys=("w",),
+        where=("log",),
+        group="Log",
+        footer=25,
+        verb="wrap",
+    ),
+    _range("tail", "show the log from its end", "0"),
+    _range("head", "show the log from its beginning", "1"),
+    _range("1m", "show the last minute of the log", "2"),
+    _range("5m", "show the last 5 minutes of the log", "3"),
+    _range("15m", "show the last 15 minutes of the log", "4"),
+    _range("30m", "show the last 30 minutes of the log", "5"),
+    _range("1h", "show the last hour of the log", "6"),
     Action(
         id="list.show_new",
         label="show new",

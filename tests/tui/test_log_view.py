@@ -8,24 +8,17 @@ from pathlib import Path
 
 import pytest
 from log_kit import NOW, RUN, Logged, line, logged
-from rich.style import Style
 from textual.app import App, ComposeResult
+from textual.events import MouseScrollDown, MouseScrollUp
 from textual.pilot import Pilot
 
 from fleetprompt.client.wording import Times
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.tui.state.log import LogView
+from fleetprompt.tui.actions import at, method
+from fleetprompt.tui.state.log import RANGES, LogView
 from fleetprompt.tui.state.log_standing import standing
 from fleetprompt.tui.widgets.log_view import LogLines
-
-
-class Palette:
-    """A few styles that can be told apart."""
-
-    away = Style(bgcolor="blue")
-
-    def style(self, name: str) -> Style:
-        return Style(reverse=True) if name.startswith("match") else Style()
+from fleetprompt.tui.widgets.palette import DARK, Palette
 
 
 class LogApp(App[object]):
@@ -33,10 +26,16 @@ class LogApp(App[object]):
 
     def __init__(self, source: Logged) -> None:
         super().__init__()
-        self.palette = Palette()
+        self.register_theme(DARK)
+        self.theme = DARK.name
         self.view = LogView(source, RUN, times=Times(UTC))
         self.failures: list[FleetError] = []
         self.changes = 0
+        self.asked: list[str] = []
+
+    @property
+    def palette(self) -> Palette:
+        return Palette(self)
 
     def compose(self) -> ComposeResult:
         yield LogLines(self.view)
@@ -46,6 +45,9 @@ class LogApp(App[object]):
 
     def on_log_lines_changed(self, event: LogLines.Changed) -> None:
         self.changes += 1
+
+    def on_log_lines_asked(self, event: LogLines.Asked) -> None:
+        self.asked.append(event.what)
 
     @property
     def log_lines(self) -> LogLines:
@@ -74,11 +76,11 @@ async def test_keys_move_it_and_the_scroll_bar_follows(source: Logged) -> None:
         await settled(pilot)
         assert app.texts()[-1] == "08:16:39 info  line 999"
         assert app.log_lines.scroll_offset.y == 990
-        await pilot.press("pageup", "k", "k")
+        await pilot.press("pageup", "k", "up")
         await settled(pilot)
         assert app.texts()[0] == "08:16:19 info  line 979"
         assert app.log_lines.scroll_offset.y == 979
-        await pilot.press("g")
+        await pilot.press("home")
         await settled(pilot)
         assert app.texts()[0].endswith("line 0")
         app.log_lines.scroll_to(y=500, animate=False, immediate=True)
@@ -119,15 +121,17 @@ async def test_finding_filtering_and_ranges(source: Logged) -> None:
         await settled(pilot)
         at = next(y for y, text in enumerate(app.texts()) if "needle" in text)
         strip = app.log_lines.render_line(at)
-        assert [segment.text for segment in strip if segment.style and segment.style.reverse] == ["needle"]
-        assert all(segment.style and segment.style.bgcolor == Palette.away.bgcolor for segment in strip)
+        marked = app.palette.style("match.current").bgcolor
+        assert [each.text for each in strip if each.style and each.style.bgcolor == marked] == ["needle"]
+        behind = app.palette.away.bgcolor
+        assert all(each.style and each.style.bgcolor == behind for each in strip if each.text != "needle")
         assert ("needle: 1 of 1", "accent") in standing(app.view)
-        await pilot.press("l")
+        await pilot.press("v")
         await settled(pilot)
         assert app.texts()[0].endswith("the needle")
         assert app.texts()[1] == ""
         assert ("1 of 1,001 lines", "dim") in standing(app.view)
-        await pilot.press("l", "l", "l", "l", "2")
+        await pilot.press("v", "v", "v", "v", "2")
         await settled(pilot)
         assert app.view.count == 61
         assert app.view.follow
@@ -229,3 +233,52 @@ async def test_another_log_takes_its_place(source: Logged) -> None:
         app.log_lines.show(LogView(source, RUN, "b", times=Times(UTC)))
         await settled(pilot)
         assert [text for text in app.texts() if text] == ["08:00:00 info  of b"]
+
+
+def test_a_log_can_do_whatever_the_table_says() -> None:
+    assert [action.id for action in at(["log"]) if not hasattr(LogLines, method(action.id))] == []
+    ranges = [action for action in at(["log"]) if action.keys[0].isdigit()]
+    assert [(action.keys[0], action.label) for action in ranges] == [
+        (str(n), name) for n, (name, _) in enumerate(RANGES)
+    ]
+
+
+async def test_what_has_to_be_typed_is_asked_for(source: Logged) -> None:
+    await source.write_many(500)
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", "at")
+        await settled(pilot)
+        assert app.asked == ["find", "time"]
+        app.log_lines.search("/line 4?7$/")
+        await settled(pilot)
+        await pilot.press("ampersand")
+        await settled(pilot)
+        assert [text[15:] for text in app.texts() if text] == ["line 7", "line 47"]
+        app.log_lines.search("")
+        await app.log_lines.go_to_time("08:05")
+        await settled(pilot)
+        assert app.texts()[0] == "08:05:00 info  line 300"
+        await pilot.press("F")
+        await settled(pilot)
+        assert app.texts()[-1].endswith("line 499")
+        await pilot.press("F")
+        await source.write(line("more"))
+        app.log_lines.look()
+        await settled(pilot)
+        assert app.texts()[-1].endswith("line 499"), "it is held"
+
+
+async def test_the_wheel_moves_it_and_with_shift_to_the_side(source: Logged) -> None:
+    await source.write(*(line(f"{n:03}" + "x" * 100) for n in range(100)))
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        await settled(pilot)
+        where = {"widget": app.log_lines, "x": 1, "y": 1, "delta_x": 0, "button": 0, "meta": False, "ctrl": False}
+        app.log_lines.post_message(MouseScrollUp(**where, delta_y=-1, shift=False))
+        await settled(pilot)
+        assert app.texts()[0][15:18] == "087"
+        app.log_lines.post_message(MouseScrollDown(**where, delta_y=1, shift=True))
+        await settled(pilot)
+        assert app.texts()[0][15:18] == "xxx"

@@ -6,14 +6,13 @@ what is on the screen, then filtering and searching, a portion at a time.
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
-from textual.app import App
-from textual.binding import Binding, BindingType
-from textual.events import MouseScrollDown, MouseScrollLeft, MouseScrollRight, MouseScrollUp, Resize
+from textual.events import MouseEvent, MouseScrollDown, MouseScrollLeft, MouseScrollRight, MouseScrollUp, Resize
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -21,8 +20,13 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.tui.state.log import CHOICES, RANGES, LogView
+from fleetprompt.tui.actions import method
+from fleetprompt.tui.keys import bindings
+from fleetprompt.tui.state.log import CHOICES, LogView
 from fleetprompt.tui.state.log_text import Part, Row
+
+if TYPE_CHECKING:
+    from fleetprompt.tui.app import FleetConsole
 
 WHEEL = 3
 """Rows, or cells, that a turn of the wheel moves."""
@@ -32,22 +36,6 @@ COPIED_MOST = 10_000
 """Lines that are copied at most."""
 
 
-class Styles(Protocol):
-    """What style names look like in the theme that is on."""
-
-    def style(self, name: str) -> Style: ...
-    @property
-    def away(self) -> Style:
-        """Behind the line one was led to."""
-        ...
-
-
-class StyledApp(App[object]):
-    """An app that has styles by name."""
-
-    palette: Styles
-
-
 class LogLines(ScrollView, can_focus=True):
     """A log. Whoever shows it calls `look` when there may be more lines."""
 
@@ -55,22 +43,7 @@ class LogLines(ScrollView, can_focus=True):
     LogLines { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1;
                scrollbar-gutter: stable; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "do('log.up')", "up", show=False),
-        Binding("down,j", "do('log.down')", "down", show=False),
-        Binding("pageup,ctrl+b", "do('log.page_up')", "page up", show=False),
-        Binding("pagedown,ctrl+f", "do('log.page_down')", "page down", show=False),
-        Binding("home,g", "do('log.top')", "top", show=False),
-        Binding("end,G", "do('log.follow')", "follow", show=False),
-        Binding("left,h", "do('log.left')", "left", show=False),
-        Binding("right", "do('log.right')", "right", show=False),
-        Binding("w", "do('log.wrap')", "wrap"),
-        Binding("l", "do('log.levels')", "levels"),
-        Binding("n", "do('log.next_match')", "next match", show=False),
-        Binding("N", "do('log.previous_match')", "previous match", show=False),
-        Binding("&", "do('log.only')", "matches only", show=False),
-        *(Binding(str(at), f"range({at})", name, show=False) for at, (name, _) in enumerate(RANGES)),
-    ]
+    BINDINGS: ClassVar = bindings("log")
 
     class Changed(Message):
         """What is said about the log may be another thing now."""
@@ -95,7 +68,20 @@ class LogLines(ScrollView, can_focus=True):
             super().__init__()
             self.error = error
 
-    app: StyledApp
+    class Asked(Message):
+        """A text is to be asked for: what to find (`LogLines.search`), or a time (`LogLines.go_to_time`)."""
+
+        def __init__(self, log: LogLines, what: Literal["find", "time"]) -> None:
+            super().__init__()
+            self.log = log
+            self.what = what
+
+        @property
+        def control(self) -> LogLines:
+            """The log."""
+            return self.log
+
+    app: FleetConsole
 
     def __init__(self, view: LogView, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -240,99 +226,151 @@ class LogLines(ScrollView, can_focus=True):
 
     # ------------------------------------------------------------ moving
 
-    def action_do(self, id_: str) -> None:
+    async def action_do(self, id_: str) -> None:
         """Do one of the things a log can do."""
-        getattr(self, "do_" + id_.replace(".", "_"))()
+        result = getattr(self, method(id_))()
+        if isinstance(result, Awaitable):
+            await result
+
+    def do_list_up(self) -> None:
+        self._go(rows=-1)
+
+    def do_list_down(self) -> None:
+        self._go(rows=1)
+
+    def do_list_page_up(self) -> None:
+        self._go(pages=-1)
+
+    def do_list_page_down(self) -> None:
+        self._go(pages=1)
+
+    def do_list_left(self) -> None:
+        self._go(cells=-SIDEWAYS)
+
+    def do_list_right(self) -> None:
+        self._go(cells=SIDEWAYS)
+
+    def _go(self, *, rows: int = 0, pages: Literal[-1, 0, 1] = 0, cells: int = 0) -> None:
+        if rows:
+            self.view.move(rows)
+        if pages:
+            self.view.page(pages)
+        if cells:
+            self.view.sideways(cells)
         self._moved()
 
-    def do_log_up(self) -> None:
-        self.view.move(-1)
-
-    def do_log_down(self) -> None:
-        self.view.move(1)
-
-    def do_log_page_up(self) -> None:
-        self.view.page(-1)
-
-    def do_log_page_down(self) -> None:
-        self.view.page(1)
-
-    def do_log_top(self) -> None:
+    def do_list_top(self) -> None:
         self.view.go_to(0)
+        self._moved()
 
-    def do_log_follow(self) -> None:
+    def do_list_bottom(self) -> None:
+        """To the end, which is followed from now on."""
         self.view.end()
+        self._moved()
 
-    def do_log_left(self) -> None:
-        self.view.sideways(-SIDEWAYS)
+    def do_list_follow(self) -> None:
+        """Follow the end, or stay here."""
+        if self.view.follow:
+            self.view.hold()
+        else:
+            self.view.end()
+        self._moved()
 
-    def do_log_right(self) -> None:
-        self.view.sideways(SIDEWAYS)
+    # ------------------------------------------------------------ what is shown
 
     def do_log_wrap(self) -> None:
         self.view.wrap(not self.view.wraps)
+        self._moved()
 
     def do_log_levels(self) -> None:
         """Show the next of the choices of levels."""
         chosen = [levels for _, levels in CHOICES]
         at = chosen.index(self.view.levels) if self.view.levels in chosen else -1
         self.view.show_levels(chosen[(at + 1) % len(chosen)])
+        self._moved()
 
-    def do_log_next_match(self) -> None:
+    def do_log_find(self) -> None:
+        self.post_message(self.Asked(self, "find"))
+
+    def do_log_time(self) -> None:
+        self.post_message(self.Asked(self, "time"))
+
+    def do_log_next(self) -> None:
         self.view.go_to_match(1)
+        self._moved()
 
-    def do_log_previous_match(self) -> None:
+    def do_log_previous(self) -> None:
         self.view.go_to_match(-1)
+        self._moved()
 
     def do_log_only(self) -> None:
         self.view.show_only_matches(not self.view.only)
-
-    def search(self, needle: str, *, regex: bool = False) -> None:
-        """Search; an empty text ends it. Raises `InvalidInput` for a regular expression that cannot be used."""
-        self.view.search(needle, regex=regex)
         self._moved()
 
-    async def action_range(self, number: int) -> None:
-        """Show one of the ranges."""
+    async def do_log_tail(self) -> None:
+        await self._show_range(0)
+
+    async def do_log_head(self) -> None:
+        await self._show_range(1)
+
+    async def do_log_1m(self) -> None:
+        await self._show_range(2)
+
+    async def do_log_5m(self) -> None:
+        await self._show_range(3)
+
+    async def do_log_15m(self) -> None:
+        await self._show_range(4)
+
+    async def do_log_30m(self) -> None:
+        await self._show_range(5)
+
+    async def do_log_1h(self) -> None:
+        await self._show_range(6)
+
+    async def _show_range(self, number: int) -> None:
         try:
             await self.view.show_range(number)
         except FleetError as error:
             self.post_message(self.Failed(error))
         self._moved()
 
+    def search(self, text: str) -> None:
+        """Find a text, or a regular expression between slashes; an empty text ends that.
+
+        Raises `InvalidInput` for a regular expression that cannot be used.
+        """
+        regex = len(text) > 2 and text.startswith("/") and text.endswith("/")
+        self.view.search(text[1:-1] if regex else text, regex=regex)
+        self._moved()
+
     async def go_to_time(self, text: str) -> None:
-        """Go to a time. Raises `InvalidInput`."""
+        """Go to a time. Raises `InvalidInput`, `StoreUnavailable`."""
         await self.view.go_to_time(text)
         self._moved()
 
+    # ------------------------------------------------------------ mouse
+
     def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
-        self._turn(event, rows=WHEEL)
+        self._turn(event, WHEEL, sideways=event.shift)
 
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
-        self._turn(event, rows=-WHEEL)
+        self._turn(event, -WHEEL, sideways=event.shift)
 
     def on_mouse_scroll_right(self, event: MouseScrollRight) -> None:
-        self._turn(event, cells=WHEEL)
+        self._turn(event, WHEEL, sideways=True)
 
     def on_mouse_scroll_left(self, event: MouseScrollLeft) -> None:
-        self._turn(event, cells=-WHEEL)
+        self._turn(event, -WHEEL, sideways=True)
 
-    def _turn(
-        self,
-        event: MouseScrollDown | MouseScrollUp | MouseScrollLeft | MouseScrollRight,
-        *,
-        rows: int = 0,
-        cells: int = 0,
-    ) -> None:
+    def _turn(self, event: MouseEvent, by: int, *, sideways: bool) -> None:
         event.stop()
+        # Textual would scroll as well.
         event.prevent_default()
-        if event.shift and rows:
-            rows, cells = 0, rows
-        if rows:
-            self.view.move(rows)
-        if cells:
-            self.view.sideways(cells)
-        self._moved()
+        if sideways:
+            self._go(cells=by)
+        else:
+            self._go(rows=by)
 
 
 def _margin(row: Row) -> int:

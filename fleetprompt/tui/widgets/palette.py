@@ -86,6 +86,7 @@ _STYLES: dict[str, tuple[str, str]] = {
     "punctuation": ("", "d"),
     "comment": ("", "di"),
     "match": ("accent", "ru"),
+    "match.current": ("accent", "rbu"),
     "bad": ("error", "u"),
     "gap": ("", "f"),
     "code": ("", "b"),
