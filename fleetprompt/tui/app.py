@@ -206,7 +206,7 @@ class FleetConsole(App[int]):
         self._counting = False
         self._counted = self.now()
         try:
-            changed = await count_fleet(self.fleet, console)
+            changed = await count_fleet(self.fleet, console, self.now(), self.times)
         except FleetError as error:
             self.say("error", explained(error))
             return
@@ -273,7 +273,11 @@ class FleetConsole(App[int]):
         await self.perform(id_)
 
     async def go_to(self, text: str) -> None:
-        """Follow a deep link, as the palette takes it."""
+        """Follow a deep link, as the palette takes it; the way is gone after whoever asks has finished."""
+        # A screen that is left cannot wait for its own end.
+        self.run_worker(self._follow(text), name="go", group="go", exit_on_error=False)
+
+    async def _follow(self, text: str) -> None:
         try:
             link = Link.parse(text)
             self._before, self._here = self._here, str(link)
@@ -367,7 +371,10 @@ class FleetConsole(App[int]):
         if isinstance(screen, ConsoleScreen) and screen.step_back():
             return
         if len(self.screen_stack) > 1:
-            await self.pop_screen()
+            self.run_worker(self._leave_screen(), name="go", group="go", exit_on_error=False)
+
+    async def _leave_screen(self) -> None:
+        await self.pop_screen()
 
     def do_console_theme(self) -> None:
         if self.native_ansi_color:

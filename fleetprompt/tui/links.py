@@ -89,6 +89,7 @@ async def _run(app: FleetConsole, rest: str) -> None:
 SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
     "runs": _runs,
     "run": _run,
+    "cost": _screen("cost", "CostScreen"),
     "health": _screen("health", "HealthScreen"),
     "approvals": _approvals,
     "messages": _screen("messages", "MessagesScreen"),

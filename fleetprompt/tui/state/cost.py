@@ -1,0 +1,130 @@
+"""What was spent in a period, by workflow, step, model or day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from fleetprompt.client.protocol import Console
+from fleetprompt.client.wording import Times, money
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.ports import CostRow
+from fleetprompt.tui.state.lines import Cell, Column, Key, Rows
+from fleetprompt.tui.state.runs import amount, tokens
+
+By = Literal["workflow", "step", "model", "day"]
+BYS: tuple[By, ...] = ("workflow", "step", "model", "day")
+BAR = 24
+"""Cells of the bar that compares amounts."""
+NONE = {"model": "no model", "workflow": "?", "step": "?", "day": "?"}
+"""What a row is called that has no name."""
+
+
+class Period(Struct, frozen=True):
+    """How far one looks back."""
+
+    name: str
+    seconds: float | None
+    """None: since the day began; 0: for ever."""
+
+
+PERIODS = (
+    Period("today", None),
+    Period("24 hours", 86_400.0),
+    Period("7 days", 7 * 86_400.0),
+    Period("30 days", 30 * 86_400.0),
+    Period("all time", 0.0),
+)
+
+
+def midnight(now: float, times: Times) -> float:
+    """When the reader's day began."""
+    return times.at(now).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+_AMOUNTS = (
+    Column(title="COST", width=10, right=True),
+    Column(title="SHARE", width=5, right=True, drop=3),
+    Column(title="", width=BAR, drop=4),
+    Column(title="TOKENS", width=8, right=True, drop=2),
+    Column(title="RUNS", width=8, right=True, drop=1),
+    Column(title="PER RUN", width=9, right=True, drop=6),
+)
+
+
+def columns(by: By) -> tuple[Column, ...]:
+    """The columns of a table by one thing."""
+    name = Column(title=by.upper(), width=16, grow=1, most=40)
+    workflow = (Column(title="WORKFLOW", width=14, grow=1, most=28, drop=5),) if by == "step" else ()
+    return (name, *workflow, *_AMOUNTS)
+
+
+class CostView:
+    """A table of what was spent."""
+
+    def __init__(self, times: Times) -> None:
+        self._times = times
+        self.by: By = "workflow"
+        self.period = PERIODS[2]
+        self.filter = ""
+        self.rows = Rows(columns(self.by))
+        self.total = 0
+        """Nano-USD in the period."""
+        self.tokens = 0
+        self.loaded = False
+        self._found: list[CostRow] = []
+
+    def since(self, now: float) -> float | None:
+        """Where the period begins; None: there is no beginning."""
+        if self.period.seconds is None:
+            return midnight(now, self._times)
+        return now - self.period.seconds if self.period.seconds else None
+
+    def next_by(self) -> None:
+        """Add up by the next thing."""
+        self.by = BYS[(BYS.index(self.by) + 1) % len(BYS)]
+
+    def next_period(self, step: int = 1) -> None:
+        """Look further back, or less far."""
+        self.period = PERIODS[(PERIODS.index(self.period) + step) % len(PERIODS)]
+
+    async def load(self, console: Console, now: float) -> None:
+        """Read the table. Raises `FleetError`."""
+        by = self.by
+        found = await console.costs(by, self.filter, since=self.since(now))
+        self._found = found
+        self.total = sum(row.cost_nano for row in found)
+        self.tokens = sum(row.tokens for row in found)
+        self.rows = Rows(columns(by))
+        self.rows.set(self._lines(by, found))
+        self.loaded = True
+
+    def row(self, key: Key | None) -> CostRow | None:
+        """What a line stands for."""
+        return self._found[key] if isinstance(key, int) and key < len(self._found) else None
+
+    def said(self) -> str:
+        """All of it in a few words."""
+        return f"{money(self.total)} · {tokens(self.tokens)} tokens"
+
+    def _lines(self, by: By, found: Sequence[CostRow]) -> Iterator[tuple[Key, Sequence[Cell]]]:
+        most = max((row.cost_nano for row in found), default=0)
+        for at, row in enumerate(found):
+            share = row.cost_nano / self.total if self.total else 0.0
+            filled = round(BAR * row.cost_nano / most) if most else 0
+            name = (inert(row.key), "strong") if row.key else (NONE[by], "dim")
+            yield (
+                at,
+                (
+                    name,
+                    *(((inert(row.workflow), "dim"),) if by == "step" else ()),
+                    (amount(row.cost_nano), ""),
+                    (f"{share:.0%}" if share >= 0.01 or not share else "<1%", "dim"),
+                    ("━" * max(1 if row.cost_nano else 0, filled), "running"),
+                    (tokens(row.tokens), "dim"),
+                    (f"{row.runs:,}", ""),
+                    (amount(row.cost_nano // row.runs) if row.runs else "-", "dim"),
+                ),
+            )
