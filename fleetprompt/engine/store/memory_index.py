@@ -39,9 +39,7 @@ class MemoryIndex:
         return array("q", [head.seq for head in _in_order(self._found(query, now, tenant), order, now)])
 
     async def heads(self, seqs: Sequence[int], *, tenant: str = "default") -> builtins.list[RunHead | None]:
-        wanted_ = set(seqs)
-        found = {head.seq: head for head in self._of(tenant) if head.seq in wanted_}
-        return [found.get(seq) for seq in seqs]
+        return [self._head(seq, tenant) for seq in seqs]
 
     async def matching(
         self, ids: Sequence[str], query: Query, *, now: float, tenant: str = "default"
@@ -63,6 +61,11 @@ class MemoryIndex:
         newest = islice(_in_order(found, Order(), now), NEWEST)
         values = (value for head in newest for value in held(getattr(head, asked.column), asked))
         return most_frequent(values, prefix, limit)
+
+    def _head(self, seq: int, tenant: str) -> RunHead | None:
+        first = self._state.journal.get(seq)
+        head = self._state.runs.get(first.run) if first is not None else None
+        return head if head is not None and head.seq == seq and head.tenant == tenant else None
 
     def _of(self, tenant: str) -> Iterable[RunHead]:
         return (head for head in self._state.runs.values() if head.tenant == tenant)

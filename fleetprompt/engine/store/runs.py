@@ -16,7 +16,7 @@ from fleetprompt.engine.store.dialect import Rows
 from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.reading import Question, Reader, find_ids
 from fleetprompt.engine.store.run_index import RunIndex
-from fleetprompt.engine.store.run_rows import read_head, run_view
+from fleetprompt.engine.store.run_rows import read_head
 from fleetprompt.engine.store.tables import LIVE, OVER, runs, waits
 
 _NEWEST = (runs.c.created_at, runs.c.seq)
@@ -27,7 +27,7 @@ class SqlRuns(RunIndex):
 
     def __init__(self, reader: Reader, zone: tzinfo) -> None:
         super().__init__(reader, zone)
-        self._listing = Listing(reader, run_view(reader.dialect), _NEWEST, zone)
+        self._listing = Listing(reader, self._view, _NEWEST, zone)
         self._get = Question(reader.dialect, sa.select(runs).where(runs.c.id == sa.bindparam("id")))
         self._by_signal = Question(reader.dialect, _waits(sa.or_(_EXACT, waits.c.wild)))
         self._by_ref = Question(reader.dialect, _waits(_EXACT))

@@ -46,12 +46,11 @@ def _move(names: list[str]) -> None:
     """The rows in the order of their numbers. A run whose first fact is lost gets one that is no position."""
     listed = ", ".join(f'"{name}"' for name in names)
     before = ", ".join(f'runs_before."{name}"' for name in names)
-    seq = "coalesce(journal.seq, -row_number() OVER (ORDER BY runs_before.id, runs_before.tenant))"
     first = "journal.run = runs_before.id AND journal.tenant = runs_before.tenant AND journal.n = 1"
-    op.execute(
-        f"INSERT INTO runs ({listed}, seq) SELECT {before}, {seq} AS number "
-        f"FROM runs_before LEFT JOIN journal ON {first} ORDER BY number"
-    )
+    into = f"INSERT INTO runs ({listed}, seq) SELECT {before}, "
+    op.execute(f"{into} journal.seq FROM runs_before JOIN journal ON {first} ORDER BY journal.seq")
+    number = "-row_number() OVER (ORDER BY runs_before.id, runs_before.tenant)"
+    op.execute(f"{into} {number} FROM runs_before WHERE NOT EXISTS (SELECT 1 FROM journal WHERE {first})")
 
 
 def _columns() -> list[sa.Column[Any]]:
