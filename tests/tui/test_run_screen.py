@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from fleetprompt.client.protocol import Console
 from fleetprompt.tui.app import FleetConsole
-from fleetprompt.tui.screens.base import ConsoleScreen
+from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
 from fleetprompt.tui.screens.dialog import Ask, Confirm
 from fleetprompt.tui.screens.resolve import Doubt
 from fleetprompt.tui.screens.run import RunScreen
@@ -107,6 +107,17 @@ class Seen:
     def status(self, path: str) -> str:
         view = self.screen.runview
         return view.run.steps[path].status if view is not None and path in view.run.steps else ""
+
+    @property
+    def gate(self) -> str:
+        view = self.screen.runview
+        gate = view.run.steps["gate"].gate if view is not None else None
+        return gate.id if gate is not None else ""
+
+    async def asked(self) -> None:
+        """Until the run asks for something, and has been seen to for a while."""
+        await self.until(lambda: self.screen.query_one(AskBox).has_class("-asks"))
+        await self.until(lambda: self.screen.beside.steady.settled(self.app.now(), QUIET))
 
     def said(self) -> list[str]:
         return [message.text for message in self.app.fleet.messages]
@@ -245,6 +256,46 @@ async def test_a_run_is_cancelled_with_a_reason_after_a_question(project: Projec
         assert (await project.console.run(run)).status == "cancelled"
         await seen.press("x")
         assert seen.said()[-1] == "cancel: the run is already cancelled"
+
+
+async def test_what_a_run_asks_is_approved_after_it_was_shown_as_a_whole(project: Project) -> None:
+    run = await project.start("gated")
+    async with shown(project, run) as seen:
+        await seen.asked()
+        await seen.press("home", "a")
+        await seen.until(lambda: isinstance(seen.app.screen, Confirm))
+        assert seen.status("gate") == "waiting"
+        await seen.press("y")
+        await seen.until(lambda: seen.screen.runview is not None and seen.screen.runview.run.ended)
+        assert (await project.console.run(run)).status == "completed"
+        await seen.until(lambda: not seen.screen.query_one(AskBox).has_class("-asks"))
+        await seen.press("a")
+        assert seen.said()[-1] == "approve: the run asks for nothing"
+
+
+async def test_what_a_run_asks_is_rejected_with_a_reason(project: Project) -> None:
+    run = await project.start("gated")
+    async with shown(project, run) as seen:
+        await seen.asked()
+        await seen.press("r")
+        await seen.until(lambda: isinstance(seen.app.screen, Ask))
+        await seen.press(*"no", "enter")
+        await seen.until(lambda: seen.status("gate") in ("failed", "completed"))
+        _, votes = await project.console.approval(seen.gate)
+        assert [(vote.decision, vote.comment, vote.by) for vote in votes] == [("rejected", "no", ME)]
+
+
+async def test_nothing_is_approved_by_a_key_that_was_pressed_as_the_question_came(project: Project) -> None:
+    run = await project.start("gated")
+    async with shown(project, run) as seen:
+        await seen.until(lambda: seen.screen.query_one(AskBox).has_class("-asks"))
+        at = seen.app.now()
+        seen.app.now = lambda: at  # type: ignore[method-assign]
+        seen.screen.beside.steady.show(b"", at, by_hand=False)
+        seen.screen.beside.show_asked(at)
+        await seen.press("a")
+        assert seen.said()[-1] == "approve: what is shown has just changed; look again"
+        assert isinstance(seen.app.screen, RunScreen)
 
 
 async def test_pause_and_resume(project: Project) -> None:

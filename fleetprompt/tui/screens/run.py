@@ -13,9 +13,10 @@ from textual.timer import Timer
 from fleetprompt.client.wording import short
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.tui import deciding
 from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, RETRY, Command, command_runs
 from fleetprompt.tui.actions import Action, method
-from fleetprompt.tui.screens.base import ConsoleScreen
+from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
 from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.resolve import ask_answer
 from fleetprompt.tui.state.lines import Part
@@ -30,6 +31,7 @@ from fleetprompt.tui.widgets.run_tree import TreeView
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
+    from fleetprompt.engine.ports import Approval
 
 REST = 0.06
 """Seconds the cursor rests on a row before what is beside it is shown: moving on must not wait for that."""
@@ -333,6 +335,33 @@ class RunScreen(ConsoleScreen):
         if view is not None and self._may(name) is not None:
             head = await self.client.run(view.current_fold.id)
             await command_runs(self.app, command, [head])
+
+    async def _asked(self, verb: str) -> Approval | None:
+        """The approval that is shown beside the steps; None, and the operator is told why, where it cannot be meant."""
+        asked = self.beside.asked()
+        if asked is None or asked[1].gate is None:
+            self.app.say("warning", f"{verb}: the run asks for nothing")
+        elif not self.beside.steady.settled(self.app.now(), QUIET):
+            self.app.say("warning", f"{verb}: what is shown has just changed; look again")
+        else:
+            return (await self.client.approval(asked[1].gate.id))[0]
+        return None
+
+    async def do_approval_approve(self) -> None:
+        if (approval := await self._asked("approve")) is not None:
+            await deciding.approve(self.app, [approval])
+
+    async def do_approval_reject(self) -> None:
+        if (approval := await self._asked("reject")) is not None:
+            await deciding.reject(self.app, [approval])
+
+    async def do_approval_edit(self) -> None:
+        if (approval := await self._asked("edit")) is not None:
+            await deciding.edit(self.app, approval)
+
+    async def do_approval_comment(self) -> None:
+        if (approval := await self._asked("comment")) is not None:
+            await deciding.comment(self.app, approval)
 
     async def do_run_cancel(self) -> None:
         await self._command("cancel", CANCEL)

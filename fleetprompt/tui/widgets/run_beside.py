@@ -15,6 +15,7 @@ from fleetprompt.client.wording import count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
+from fleetprompt.tui.state.approvals import Steady
 from fleetprompt.tui.state.lines import Part, Rows
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_fold import RunFold
@@ -59,6 +60,8 @@ class Beside(Vertical):
     def __init__(self) -> None:
         super().__init__(classes="-values")
         self.runview: RunView | None = None
+        self.steady = Steady()
+        """Whether what is asked has been shown for long enough to be meant by a key."""
         self._words = ""
 
     def compose(self) -> ComposeResult:
@@ -206,10 +209,12 @@ class Beside(Vertical):
         """Show what the run asks for."""
         asked = self.asked()
         box = self.query_one(AskBox)
-        if asked is None:
+        if asked is None or asked[1].gate is None:
+            self.steady.show(b"", now, by_hand=False)
             box.ask(None, 0, now, 0.0)
             return
         fold, step = asked
+        self.steady.show(f"{asked[1].gate.id} {asked[1].gate.digest}".encode(), now, by_hand=False)
         box.ask(step, len(fold.index.asking), now, fold.index.asking[step.path].since)
 
     # ------------------------------------------------------------ finding
