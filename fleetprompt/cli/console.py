@@ -2,61 +2,118 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from fleetprompt.cli.front import Front
+    from fleetprompt.client.door import Door
+    from fleetprompt.client.opening import Mode
     from fleetprompt.client.protocol import Console
+    from fleetprompt.tui.app import FleetConsole
 
 EngineChoice = Literal["embedded", "process", "none"]
+WHAT = "fleet console"
 
 
-def open_in_terminal(front: Front, engine: EngineChoice, *, read_only: bool = False, link: str = "") -> int:
-    """Show the console until the operator leaves it; its exit code. Raises `FleetError`."""
+def open_in_terminal(
+    front: Front,
+    engine: EngineChoice = "embedded",
+    *,
+    read_only: bool = False,
+    link: str = "",
+    first: Callable[[Console], Awaitable[str]] | None = None,
+) -> int:
+    """Show the console until the operator leaves it; its exit code. Raises `FleetError`.
+
+    `first` is done once the store is open, and says where to go.
+    """
     _require_project(front)
+    return front.run(_show(front, engine, read_only, link, first))
+
+
+async def _show(
+    front: Front,
+    engine: EngineChoice,
+    read_only: bool,
+    link: str,
+    first: Callable[[Console], Awaitable[str]] | None,
+) -> int:
     from fleetprompt.tui.app import FleetConsole
     from fleetprompt.tui.settings import load_settings
-    from fleetprompt.tui.state.views import FILE as VIEWS
-    from fleetprompt.tui.state.views import Views
+    from fleetprompt.tui.state.views import FILE, Views
 
-    async def show() -> int:
-        app = FleetConsole(
-            lambda: _open(front, engine),
-            who=front.me,
-            groups=front.groups_of(front.me),
-            times=front.terminal.times,
-            settings=load_settings(),
-            read_only=read_only,
-            link=link,
-            views=Views(front.project.state / VIEWS),
-        )
-        try:
-            code = await app.run_async()
-        finally:
-            if app.client is not None:
-                await _close(front, app.client)
-        return code or 0
+    async def open_() -> Console:
+        return await _open(front, engine)
 
-    return front.run(show())
+    async def again(console: Console) -> Console:
+        return await _start_engine(front, console)
+
+    app = FleetConsole(
+        open_,
+        again=None if read_only else again,
+        who=front.me,
+        times=front.terminal.times,
+        settings=load_settings(),
+        read_only=read_only,
+        link=link,
+        first=first,
+        views=Views(front.project.state / FILE),
+    )
+    _leave_on_signals(app)
+    try:
+        code = await app.run_async()
+    finally:
+        await _close(front, app.door)
+    return code or 0
+
+
+def _leave_on_signals(app: FleetConsole) -> None:
+    """A terminal that is closed, and who is asked to end, leave in order: the engine closes, the store is whole."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, lambda number=number: app.exit(128 + number))
 
 
 async def _open(front: Front, engine: EngineChoice) -> Console:
-    import asyncio
-    from importlib import import_module
-
     # The loop goes on meanwhile: keys are heard, and the frame answers.
     opening = await asyncio.to_thread(import_module, "fleetprompt.client.opening")
     await asyncio.to_thread(opening.load)
     from fleetprompt.client.opening import make_state, open_console
 
     make_state(front.project.state)
-    return await open_console(
-        front.place, "attach" if engine == "none" else "prefer", what="fleet console", recover=True
-    )
+    modes: dict[EngineChoice, Mode] = {"embedded": "prefer", "process": "process", "none": "attach"}
+    return await open_console(front.place, modes[engine], what=WHAT, recover=True)
 
 
-async def _close(front: Front, console: Console) -> None:
-    await console.close()
+async def _start_engine(front: Front, console: Console) -> Console:
+    from fleetprompt.client.beside import BesideConsole
+    from fleetprompt.client.consoles import AttachedConsole
+    from fleetprompt.client.reopening import take_over
+
+    if isinstance(console, BesideConsole):
+        await console.engine.restart()
+        return console
+    if isinstance(console, AttachedConsole):
+        return await take_over(console, front.place, what=WHAT)
+    return console
+
+
+async def _close(front: Front, door: Door) -> None:
+    from fleetprompt.client.wording import count
+
+    behind = door.behind
+    if behind is None:
+        return
+    if behind.where == "embedded":
+        health = await behind.health()
+        if health.effects:
+            front.terminal.say(f"{count(health.effects, 'step')} have a moment to finish…")
+    await door.close()
 
 
 def _require_project(front: Front) -> None:

@@ -612,6 +612,16 @@ ACTIONS: tuple[Action, ...] = (
         verb="reload",
     ),
     Action(
+        id="console.engine",
+        label="engine",
+        doc="run an engine here, where none runs",
+        keys=("ctrl+e",),
+        where=("console",),
+        group="Console",
+        changes=True,
+        verb="start engine",
+    ),
+    Action(
         id="console.suspend",
         label="suspend",
         doc="back to the shell for a while; `fg` returns",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 from textual.events import Key
 
+from fleetprompt.client.door import Again, Door, Open
 from fleetprompt.client.wording import Times, count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
@@ -53,7 +54,7 @@ class FleetConsole(App[int]):
 
     def __init__(
         self,
-        opening: Callable[[], Awaitable[Console]],
+        opening: Open,
         *,
         who: str,
         groups: Collection[str] = (),
@@ -61,6 +62,8 @@ class FleetConsole(App[int]):
         settings: ConsoleSettings | None = None,
         read_only: bool = False,
         link: str = "",
+        again: Again | None = None,
+        first: Callable[[Console], Awaitable[str]] | None = None,
         views: Views | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -80,7 +83,8 @@ class FleetConsole(App[int]):
         self.fleet = Fleet()
         self.views = views or Views(None)
         self.client: Console | None = None
-        self._opening = opening
+        self.door = Door(opening, again)
+        self._first = first
         self._link = link
         self._engine = True
         self._here = "runs"
@@ -114,22 +118,59 @@ class FleetConsole(App[int]):
 
     async def _open(self) -> None:
         try:
-            self.client = await self._opening()
+            await self.door.open()
         except FleetError as error:
             self.fleet.engine = "failed"
             self.say("error", explained(error))
             for screen in self.console_screens():
                 screen.failed(error)
             return
+        self.client = self.door.as_console
         self._note_engine()
         self._engine = self.fleet.live
         for screen in self.console_screens():
             await screen.opened(self.client)
         self.run_worker(self._listen(self.client), name="listen", group="listen", exclusive=True, exit_on_error=False)
         self._tell_taken_up(self.client.taken_up)
+        await self._go_first(self.client)
+
+    async def _go_first(self, console: Console) -> None:
+        """Do what is to be done first, and go where one wanted to be."""
+        first, self._first = self._first, None
+        try:
+            if first is not None:
+                self._link = await first(console)
+        except FleetError as error:
+            self.say("error", explained(error))
         if self._link:
             link, self._link = self._link, ""
             await self.go_to(link)
+
+    def do_console_engine(self) -> None:
+        """Have an engine where none runs."""
+        if self.client is None or self.fleet.live:
+            self.say("info", "an engine runs already" if self.fleet.live else "the store is not open")
+        elif not self.door.can_start_engine:
+            self.say("warning", "this console is not to run an engine")
+        else:
+            self.run_worker(self._start_engine(), name="engine", group="engine", exclusive=True, exit_on_error=False)
+
+    async def _start_engine(self) -> None:
+        client = self.client
+        assert client is not None
+        try:
+            started = await self.door.start_engine()
+        except FleetError as error:
+            self.say("error", explained(error))
+            return
+        self._engine = started
+        self._note_engine()
+        self.say("info" if started else "warning", "an engine runs" if started else "no engine could be started")
+        self.run_worker(self._listen(client), name="listen", group="listen", exclusive=True, exit_on_error=False)
+        self._tell_taken_up(client.taken_up)
+        for screen in self.console_screens():
+            await screen.reload()
+        self.refresh_bars()
 
     def _tell_taken_up(self, found: TakenUp) -> None:
         """What the engine of this console goes on with."""
@@ -178,7 +219,9 @@ class FleetConsole(App[int]):
             if console.where == "attached":
                 self.say("info", "the engine is back")
             elif console.where == "none":
-                self.say("warning", "the engine is gone: nothing is carried out until one runs")
+                key = self.keymap.shown(BY_ID["console.engine"])
+                can = f" ({key} starts one here)" if self.door.can_start_engine else ""
+                self.say("warning", f"the engine is gone: nothing is carried out until one runs{can}")
         for screen in self.console_screens():
             if screen.is_current or screen is self._underneath():
                 await screen.changed(change)

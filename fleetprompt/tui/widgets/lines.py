@@ -386,10 +386,12 @@ class Lines(ScrollView, can_focus=True):
 
     def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
         event.stop()
+        event.prevent_default()
         self.scroll_to(y=self.scroll_offset.y + 3, animate=False, immediate=True)
 
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
         event.stop()
+        event.prevent_default()
         self.scroll_to(y=self.scroll_offset.y - 3, animate=False, immediate=True)
 
     def on_focus(self, event: Focus) -> None:
