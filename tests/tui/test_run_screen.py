@@ -21,6 +21,7 @@ from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.run_lines import FactLines
 from fleetprompt.tui.state.run_text import SourceLines, ValueLines
 from fleetprompt.tui.widgets.lines import Lines
+from fleetprompt.tui.widgets.log_view import LogLines
 from fleetprompt.tui.widgets.run_bars import AskBox, RunBar
 from fleetprompt.tui.widgets.run_tree import TreeView
 
@@ -179,6 +180,7 @@ async def test_what_is_beside_the_steps_is_of_the_step_of_the_cursor(project: Pr
     run = await project.start("gated")
     async with shown(project, run, "each[1].two") as seen:
         assert seen.steps.key == "each[1].two"
+        await seen.press("i")
         await seen.until(lambda: "output" in seen.lines("#values"))
         assert "2" in [text.strip() for text in seen.lines("#values")]
         await seen.press("s")
@@ -196,7 +198,7 @@ async def test_what_is_beside_the_steps_is_of_the_step_of_the_cursor(project: Pr
         await seen.press("enter")
         assert seen.app.focused is seen.screen.query_one("#facts")
         await seen.until(lambda: any("each[0].one" in text for text in seen.lines("#fact")))
-        await seen.press("1")
+        await seen.press("2")
         assert seen.screen.beside.tab == "values"
 
 
@@ -205,6 +207,7 @@ async def test_a_text_is_found_in_the_values(project: Project) -> None:
     await project.wait(run)
     async with shown(project, run, "big") as seen:
         values = seen.screen.query_one("#values", Lines)
+        await seen.press("i")
         await seen.until(lambda: isinstance(values.source, ValueLines))
         await seen.press("slash", *"seq 4")
         await seen.press("enter")
@@ -221,6 +224,7 @@ async def test_a_value_that_is_kept_apart_is_loaded_by_enter(project: Project) -
     await project.wait(run)
     async with shown(project, run, "big") as seen:
         values = seen.screen.query_one("#values", Lines)
+        await seen.press("i")
         await seen.until(lambda: any("kept apart" in text for text in seen.lines("#values")))
         at = next(i for i, text in enumerate(seen.lines("#values")) if text.startswith("output"))
         await seen.press("enter")
@@ -230,6 +234,17 @@ async def test_a_value_that_is_kept_apart_is_loaded_by_enter(project: Project) -
         await seen.until(lambda: values.source.count > 300)
         assert isinstance(values.source, ValueLines)
         assert "39999" in values.source.text(values.source.at(at) or 0)
+
+
+async def test_what_a_step_has_said_is_shown_first_and_the_whole_run_with_one_more_key(project: Project) -> None:
+    run = await project.start("large")
+    await project.wait(run)
+    async with shown(project, run, "big") as seen:
+        await seen.until(lambda: seen.screen.beside.tab == "log")
+        log = seen.screen.query_one(LogLines)
+        await seen.until(lambda: log.view.path == "big" and log.view.lines > 0)
+        await seen.press("L")
+        await seen.until(lambda: log.view.path is None and log.view.lines > 0)
 
 
 async def test_jumps_and_the_timeline(project: Project) -> None:

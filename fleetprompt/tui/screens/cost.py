@@ -45,7 +45,6 @@ class CostScreen(ConsoleScreen):
 
     async def on_mount(self) -> None:
         self.query_one(Lines).focus()
-        await super().on_mount()
 
     def _about(self, width: int) -> list[Part]:
         cost = self.cost

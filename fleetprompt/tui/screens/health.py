@@ -29,7 +29,6 @@ class HealthScreen(ConsoleScreen):
 
     async def on_mount(self) -> None:
         self.query_one(Lines).focus()
-        await super().on_mount()
 
     async def opened(self, console: Console) -> None:
         """Look for the first time."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import Approval
 
+LOOK = 0.25
+"""Seconds between two looks for more lines of a log."""
 REST = 0.06
 """Seconds the cursor rests on a row before what is beside it is shown: moving on must not wait for that."""
 VOTES = ("approve", "reject")
@@ -75,6 +77,15 @@ class RunScreen(ConsoleScreen):
         self._possible: tuple[tuple[str, int, str], dict[Name, Verb]] = (("", 0, ""), {})
 
     # ------------------------------------------------------------ what there is
+
+    async def on_mount(self) -> None:
+        self.set_interval(LOOK, self._look_at_log)
+
+    def _look_at_log(self) -> None:
+        """A run that goes on may have said more."""
+        view = self.runview
+        if view is not None and self.is_current and not view.run.ended:
+            self.beside.look_at_log()
 
     def body(self) -> ComposeResult:
         yield RunBar()
@@ -276,6 +287,13 @@ class RunScreen(ConsoleScreen):
             return
         tree.follow()
         tree.focus()
+
+    def do_run_log(self) -> None:
+        """The log of the step at the cursor; once more, that of the whole run."""
+        beside = self.beside
+        if beside.tab == "log":
+            beside.whole_log = not beside.whole_log
+        self.choose("log")
 
     def do_run_values(self) -> None:
         """What went in and came out."""

@@ -86,6 +86,8 @@ class LogLines(ScrollView, can_focus=True):
     def __init__(self, view: LogView, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.view = view
+        self.empty: tuple[Part, ...] = ()
+        """What is said when there is no line."""
         self._stale = True
         self._reading = False
         self._placing = False
@@ -167,6 +169,9 @@ class LogLines(ScrollView, can_focus=True):
         width = self.size.width
         ground = self.rich_style
         if y >= len(self._rows):
+            if y == 0 and not self._rows:
+                said = [Segment(text, ground + self.app.palette.style(name)) for text, name in self.empty]
+                return Strip(said).adjust_cell_length(width, ground)
             return Strip.blank(width, ground)
         number, row = self._rows[y]
         base = ground + self.app.palette.away if number == self.view.cursor else ground

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.events import Click
 from textual.message import Message
@@ -14,6 +15,7 @@ from fleetprompt.client.reasons import run_reason
 from fleetprompt.client.wording import ago, duration, glyph, rough, short, sign
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
+from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.runs import amount, tokens
@@ -117,7 +119,11 @@ class Tabs(Bar):
             style = "accent" if tab == self._shown else "dim"
             parts += [(f"{number} ", "faint"), (title, style), ("   ", "")]
             x += len(title) + 5
-        return spread(parts, self._more(), width)
+        more = list(self._more())
+        # What is said last matters most.
+        while more and sum(cell_len(text) for text, _ in (*parts, *more)) + 2 > width:
+            del more[0]
+        return spread(parts, more, width)
 
     def on_click(self, event: Click) -> None:
         """A title is as good as its digit."""
@@ -138,8 +144,9 @@ class AskBox(Static):
     """Lines of the message that are shown; the values of the step have the whole."""
     app: FleetConsole
 
-    def ask(self, step: Step | None, number: int, now: float, at: float) -> None:
-        """Show what a step has asked for since `at`, one of so many; None: nothing is asked."""
+    def ask(self, step: Step | None, number: int, now: float, at: float, matter: str = "") -> None:
+        """Show what a step has asked for since `at`, one of so many; None: nothing is asked. `matter` is the beginning
+        of what is decided about."""
         gate = step.gate if step is not None else None
         self.set_class(gate is not None, "-asks")
         if step is None or gate is None:
@@ -149,10 +156,27 @@ class AskBox(Static):
         lines: list[Sequence[Part]] = []
         for line in message[: self.LINES]:
             lines.append(((inert(line[:LONGEST]), "" if lines else "strong"),))
+        if matter:
+            lines.append(((f"  {matter}", "link"),))
         about: list[Part] = [(inert(step.path), "link"), (f"  asked {ago(now - at)}", "dim")]
         about.append((f"  by {inert(', '.join(gate.approvers))}" if gate.approvers else "", "dim"))
         about.append((f"  {len(gate.votes)} of {gate.quorum} so far" if gate.quorum > 1 else "", "dim"))
         about.append((f"  {rough(gate.until - now)} left" if gate.until is not None else "", "warning"))
-        lines.append(about)
+        lines += [about, self._keys()]
         style = self.app.palette.style
         self.update(Text("\n").join(Text.assemble(*((text, style(name)) for text, name in parts)) for parts in lines))
+
+    def _keys(self) -> list[Part]:
+        """What can be done about it."""
+        if self.app.read_only:
+            return [("this console is read-only", "dim")]
+        parts: list[Part] = []
+        for id_, style in (
+            ("approval.approve", "approved"),
+            ("approval.reject", "rejected"),
+            ("approval.edit", "accent"),
+            ("approval.comment", "accent"),
+        ):
+            action = BY_ID[id_]
+            parts += [(self.app.keymap.shown(action), style), (f" {action.label}   ", "")]
+        return parts

@@ -15,8 +15,13 @@ from fleetprompt.client.wording import count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
+from fleetprompt.tui.actions import BY_ID
+from fleetprompt.tui.screens.dialog import Ask
+from fleetprompt.tui.state.approval_preview import briefly
 from fleetprompt.tui.state.approvals import Steady
 from fleetprompt.tui.state.lines import Part, Rows
+from fleetprompt.tui.state.log import LogView
+from fleetprompt.tui.state.log_standing import standing
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_fold import RunFold
 from fleetprompt.tui.state.run_lines import FACTS, FactLines
@@ -24,13 +29,14 @@ from fleetprompt.tui.state.run_text import TEXT, SourceLines, ValueLines
 from fleetprompt.tui.state.run_values import Held, attempt_values, load, run_values, step_values
 from fleetprompt.tui.state.source import SourceText
 from fleetprompt.tui.widgets.lines import Lines
+from fleetprompt.tui.widgets.log_view import LogLines
 from fleetprompt.tui.widgets.run_bars import AskBox, Tabs
 from fleetprompt.tui.widgets.text_view import TextView
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
 
-TABS = (("values", "Values"), ("facts", "Facts"), ("source", "Source"))
+TABS = (("log", "Log"), ("values", "Values"), ("facts", "Facts"), ("source", "Source"))
 
 
 class Beside(Vertical):
@@ -38,6 +44,7 @@ class Beside(Vertical):
 
     DEFAULT_CSS = """
     Beside > .part { display: none; }
+    Beside.-log > .log { display: block; }
     Beside.-values > .values { display: block; }
     Beside.-facts > .facts { display: block; }
     Beside.-source > .source { display: block; }
@@ -60,8 +67,14 @@ class Beside(Vertical):
     def __init__(self) -> None:
         super().__init__(classes="-values")
         self.runview: RunView | None = None
+        self.whole_log = False
+        """The log is that of the whole run, not of the step at the cursor."""
         self.steady = Steady()
         """Whether what is asked has been shown for long enough to be meant by a key."""
+        self._chosen = False
+        """The operator has said which part is to be shown."""
+        self._matter = ""
+        self._matter_of = ("", 0)
         self._words = ""
 
     def compose(self) -> ComposeResult:
@@ -77,7 +90,12 @@ class Beside(Vertical):
         """Show a run. Raises `FleetError` when its source cannot be read."""
         self.runview = view
         self.query_one("#facts", Lines).source = FactLines(view.fold.facts, clock)
-        self.show()
+        log = LogView(view.console, view.id, times=self.app.times)
+        await self.mount(LogLines(log, id="log", classes="part log"), before="#values")
+        # What a run says is what one wants to see first, if it says anything.
+        first = "log" if await view.console.log_chunks(view.id) else "values"
+        if not self._chosen:
+            self.choose(first)
         source = await SourceText.load(view.console, view.head.plan)
         self.query_one("#source", TextView).source = SourceLines(source)
         self.show()
@@ -90,12 +108,13 @@ class Beside(Vertical):
         return next(tab for tab, _ in TABS if self.has_class(f"-{tab}"))
 
     @property
-    def part(self) -> Lines:
+    def part(self) -> Lines | LogLines:
         """The list of the part that is shown."""
-        return self.query_one(f"#{self.tab}", Lines)
+        return self.query_one(f"#{self.tab}", LogLines if self.tab == "log" else Lines)
 
     def choose(self, tab: str) -> None:
         """Show another part."""
+        self._chosen = True
         for each, _ in TABS:
             self.set_class(each == tab, f"-{each}")
         self.query_one(Tabs).show(tab)
@@ -110,12 +129,22 @@ class Beside(Vertical):
         view = self.runview
         if view is None:
             return ()
+        if self.tab == "log":
+            return self._about_log(view)
         if self.tab == "facts":
             facts = self.query_one("#facts", Lines).source
             words = f" · {inert(facts.words)}" if isinstance(facts, FactLines) and facts.words else ""
             return ((count(facts.count, "fact") + words, "dim"),)
         step = view.current_step
         return ((inert(step.path) if step is not None else "", "dim"),)
+
+    def _about_log(self, view: RunView) -> Sequence[Part]:
+        logs = self.query(LogLines)
+        if not logs:
+            return ()
+        path = logs.first().view.path
+        of = inert(path) if path else "whole run"
+        return (*standing(logs.first().view), (f"  {of}", "dim"))
 
     # ------------------------------------------------------------ what is in it
 
@@ -124,6 +153,8 @@ class Beside(Vertical):
         if self.runview is None:
             return
         match self.tab:
+            case "log":
+                self._show_log(self.runview)
             case "values":
                 self._show_values(self.runview)
             case "facts":
@@ -132,6 +163,56 @@ class Beside(Vertical):
             case _:
                 self._show_source(self.runview)
         self.query_one(Tabs).refresh()
+
+    def _show_log(self, view: RunView) -> None:
+        logs = self.query(LogLines)
+        if not logs:
+            return
+        log = logs.first()
+        step = view.current_step
+        # A step that waits says nothing: what the run has done is of more interest.
+        whole = self.whole_log or step is None or step.on is not None
+        run, path = view.current_fold.id, None if whole or step is None else step.path
+        hint: tuple[Part, ...] = (("this run has said nothing", "dim"),)
+        if path is not None:
+            key = self.app.keymap.shown(BY_ID["run.log"])
+            hint = (("this step has said nothing; ", "dim"), (key, "accent"), (" shows the whole run's log", "dim"))
+        log.empty = hint
+        if (log.view.run, log.view.path) != (run, path):
+            log.show(LogView(view.console, run, path, within=True, times=self.app.times))
+        else:
+            log.look()
+
+    def look_at_log(self) -> None:
+        """There may be more lines, if the log is shown."""
+        if self.tab == "log" and self.runview is not None:
+            self._show_log(self.runview)
+
+    def on_log_lines_changed(self) -> None:
+        """What is said about the log may be another thing now."""
+        self.query_one(Tabs).refresh()
+
+    def on_log_lines_failed(self, event: LogLines.Failed) -> None:
+        """The next look tries again."""
+        self.app.say("error", event.error.message)
+
+    def on_log_lines_asked(self, event: LogLines.Asked) -> None:
+        """Ask for what is to be found, or for a time."""
+        log = event.log
+
+        async def answered(text: str | None) -> None:
+            if not text:
+                return
+            if event.what == "find":
+                log.search(text)
+            else:
+                await log.go_to_time(text)
+
+        if event.what == "find":
+            ask = Ask("Find in the log", (), "find", placeholder="a text, or /a regular expression/")
+        else:
+            ask = Ask("Go to a time", (), "go", placeholder="14:02:11, or 5m for five minutes ago")
+        self.app.push_screen(ask, answered)
 
     def _show_values(self, view: RunView) -> None:
         pane = self.query_one("#values", TextView)
@@ -215,7 +296,24 @@ class Beside(Vertical):
             return
         fold, step = asked
         self.steady.show(f"{asked[1].gate.id} {asked[1].gate.digest}".encode(), now, by_hand=False)
-        box.ask(step, len(fold.index.asking), now, fold.index.asking[step.path].since)
+        gate = asked[1].gate
+        if (gate.id, gate.level) != self._matter_of:
+            self._matter_of, self._matter = (gate.id, gate.level), ""
+            self.run_worker(self._read_matter(gate.id), group="matter", exclusive=True, exit_on_error=False)
+        box.ask(step, len(fold.index.asking), now, fold.index.asking[step.path].since, self._matter)
+
+    async def _read_matter(self, approval: str) -> None:
+        """The beginning of what is decided about: the whole is in the inbox."""
+        view = self.runview
+        if view is None:
+            return
+        try:
+            found, _ = await view.console.approval(approval)
+        except FleetError:
+            # It was asked a moment ago and is gone: what has come of it is on its way here.
+            return
+        self._matter = briefly(found)
+        self.show_asked(self.app.now())
 
     # ------------------------------------------------------------ finding
 
@@ -226,6 +324,10 @@ class Beside(Vertical):
 
     def find(self) -> None:
         """Type what is to be found: in the facts, it filters them."""
+        part = self.part
+        if isinstance(part, LogLines):
+            part.do_log_find()
+            return
         field = self.query_one("#find", Input)
         field.placeholder = "part of a type or a step" if self.tab == "facts" else "find"
         field.value = self._words
@@ -238,7 +340,10 @@ class Beside(Vertical):
 
     def find_next(self) -> None:
         """The next place of what was found."""
-        if self._words and isinstance(self.part, TextView) and not self.part.find(self._words, again=True):
+        part = self.part
+        if isinstance(part, LogLines):
+            part.do_log_next()
+        elif self._words and isinstance(part, TextView) and not part.find(self._words, again=True):
             self.app.say("info", f"`{self._words}` is not in there")
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -248,6 +353,8 @@ class Beside(Vertical):
             return
         self._words = event.value
         part = self.part
+        if isinstance(part, LogLines):
+            return
         if isinstance(part.source, FactLines):
             part.source.words = event.value
             part.renew()
