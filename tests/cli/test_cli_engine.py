@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from typing import Any
@@ -105,3 +106,18 @@ def test_what_functions_print_stops_nothing_although_nobody_reads_its_output(fle
 def test_it_is_not_listed_but_helps(fleet: Fleet) -> None:
     assert "\n  engine " not in fleet.ok("--help")
     assert "--until-eof" in fleet.ok("engine", "--help")
+
+
+def test_a_console_brings_one_that_ends_with_it_and_tells_when_it_is_killed(fleet: Fleet) -> None:
+    for killed in (False, True):
+        console = fleet.terminal("--engine", "process", columns=120)
+        console.expect("there are no runs yet")
+        held_by = json.loads(fleet.until(lambda: (fleet.root / ".fleet/engine.lock").read_bytes()))
+        assert held_by["what"] == "fleet engine"
+        assert held_by["pid"] != console.process.pid
+        if killed:
+            os.kill(held_by["pid"], signal.SIGKILL)
+            console.expect("the engine is gone")
+        console.type("q")
+        assert console.wait() == 0
+        assert "no engine runs" in fleet.ok("doctor")
