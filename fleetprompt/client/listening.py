@@ -89,6 +89,9 @@ class Listening:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(self._situation.socket, limit=LONGEST_LINE)
                 self._writer = writer
+                if self._situation.closed:
+                    # It was, while the connection was made: nobody will hang up.
+                    return
                 writer.write(_encode({"op": "changes", "seconds": seconds}) + b"\n")
                 await writer.drain()
                 line = await reader.readline()

@@ -218,3 +218,27 @@ async def test_a_store_that_cannot_be_read_for_a_while_is_read_again(
         await until(lambda: asked >= 2)
     assert (await heard.until(lambda change: True)).lost
     await heard.end()
+
+
+@pytest.mark.parametrize("connecting", [True, False])
+async def test_it_ends_when_the_console_is_closed_although_the_engine_goes_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch, connecting: bool
+) -> None:
+    engine, console = await embedded(place), await attached(place)
+    connect = asyncio.open_unix_connection
+
+    async def connect_and_close(*args: Any, **options: Any) -> Any:
+        found = await connect(*args, **options)
+        await console.close()
+        return found
+
+    if connecting:
+        monkeypatch.setattr(asyncio, "open_unix_connection", connect_and_close)
+    heard = Heard(console)
+    await heard.until(lambda change: change.engine)
+    if not connecting:
+        await until(lambda: engine.engine.feed.readers > 0)
+        await console.close()
+    await heard.over()
+    await until(lambda: engine.engine.feed.readers == 0)
+    await engine.close()
