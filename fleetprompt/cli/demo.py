@@ -12,6 +12,7 @@ from fleetprompt.cli.options import Json
 
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
+    from fleetprompt.client.protocol import Console
     from fleetprompt.demo.world import World
 
 app = typer.Typer(rich_markup_mode=None)
@@ -28,6 +29,7 @@ def demo(
     directory: Annotated[str, typer.Option("--directory", metavar="DIR", help="Where the shop lives meanwhile.")] = "",
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Follow it line by line, without the console.")] = False,
 ) -> int:
     """Watch a real incident being handled: faults, a question, a repair, a report. Needs no network and no keys."""
     from rich.text import Text
@@ -44,6 +46,8 @@ def demo(
         )
     file = find_workflow(Path.cwd())
     folder = Path(directory) if directory else front.project.state / "demo"
+    if terminal.interactive and not (approve_as or json or quiet or plain):
+        return _run_in_console(front, file, folder)
     return _run(front, file, folder, approve_as, json, quiet)
 
 
@@ -82,6 +86,38 @@ def _run(front: Front, file: Path, folder: Path, approve_as: str, json: bool, qu
     if not quiet:
         _tell(front, world, over)
     return code
+
+
+def _run_in_console(front: Front, file: Path, folder: Path) -> int:
+    """The console, opened on the incident; it is over when the operator leaves and the run is."""
+    from fleetprompt.cli.console import open_in_terminal
+    from fleetprompt.client.files import load_files
+    from fleetprompt.client.opening import make_state
+    from fleetprompt.client.protocol import StartRun
+
+    make_state(front.project.state)
+    files = load_files(file, file.parent)
+    world = _start(front, folder, quiet=False)
+    started: list[str] = []
+    over = True
+
+    async def start_it(console: Console) -> str:
+        request = StartRun(files=files, inputs=world.inputs(), labels={"demo": "incident"}, by=front.me)
+        started.append(await console.start(request))
+        return f"run {started[0]}"
+
+    try:
+        code = open_in_terminal(front, first=start_it)
+        over = not started or front.ask(lambda console: _is_over(console, started[0]))
+    finally:
+        if over:
+            world.stop()
+    _tell(front, world, over)
+    return code
+
+
+async def _is_over(console: Console, run: str) -> bool:
+    return (await console.run(run)).finished_at is not None
 
 
 def _start(front: Front, folder: Path, quiet: bool) -> World:

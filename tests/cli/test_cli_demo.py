@@ -48,7 +48,7 @@ def test_a_demo_that_is_killed_in_its_repair_is_recovered_and_restarts_the_servi
 
 
 def test_a_demo_that_is_parked_leaves_the_shop_open_for_its_run(fleet: Fleet) -> None:
-    terminal = fleet.terminal("demo")
+    terminal = fleet.terminal("demo", "--plain")
     terminal.expect("  > ")
     terminal.type("l\n")
     terminal.expect("later: press a")

@@ -132,7 +132,7 @@ class RunScreen(ConsoleScreen):
         await self.query_one("#steps").mount(tree)
         if not (self._path and view.tree.reveal_path(self._path)):
             view.tree.next_active() or view.tree.next_failure()
-        tree.follow()
+        tree.follow(by_hand=bool(self._path))
         tree.focus()
         self._show_all()
         try:
@@ -163,6 +163,10 @@ class RunScreen(ConsoleScreen):
         before = view.tree.version
         if not await view.catch_up(changed):
             return
+        step = view.current_step
+        if not tree.moved_by_hand and (step is None or step.settled) and view.tree.next_active():
+            # Until the operator chooses a step, the cursor stands where something goes on.
+            tree.follow(by_hand=False)
         view.tree.visible()
         tree.repaint_touched(view.tree.version != before)
         self._show_all()

@@ -34,11 +34,11 @@ class TreeView(Lines):
     def _tell_tree(self) -> None:
         self.source.view.tree.go(self.selection.index)
 
-    def follow(self) -> None:
+    def follow(self, *, by_hand: bool = True) -> None:
         """The tree has moved its cursor."""
         tree = self.source.view.tree
         self.selection.place(self.source, tree.position)
-        self.moved_by_hand += 1
+        self.moved_by_hand += by_hand
         self.renew()
         self._keep_visible()
         self.post_message(self.Moved(self))
