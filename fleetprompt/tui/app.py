@@ -121,6 +121,7 @@ class FleetConsole(App[int]):
             await self.door.open()
         except FleetError as error:
             self.fleet.engine = "failed"
+            self.refresh_bars()
             self.say("error", explained(error))
             for screen in self.console_screens():
                 screen.failed(error)
@@ -128,6 +129,7 @@ class FleetConsole(App[int]):
         self.client = self.door.as_console
         self._note_engine()
         self._engine = self.fleet.live
+        self.refresh_bars()
         for screen in self.console_screens():
             await screen.opened(self.client)
         self.run_worker(self._listen(self.client), name="listen", group="listen", exclusive=True, exit_on_error=False)
