@@ -20,9 +20,10 @@ from fleetprompt.tui.screens.resolve import Doubt
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.run_lines import FactLines
 from fleetprompt.tui.state.run_text import SourceLines, ValueLines
+from fleetprompt.tui.widgets.ask_box import AskBox
 from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.log_view import LogLines
-from fleetprompt.tui.widgets.run_bars import AskBox, RunBar
+from fleetprompt.tui.widgets.run_bars import RunBar
 from fleetprompt.tui.widgets.run_tree import TreeView
 
 DOUBT = """
@@ -118,7 +119,7 @@ class Seen:
     async def asked(self) -> None:
         """Until the run asks for something, and has been seen to for a while."""
         await self.until(lambda: self.screen.query_one(AskBox).has_class("-asks"))
-        await self.until(lambda: self.screen.beside.steady.settled(self.app.now(), QUIET))
+        await self.until(lambda: self.screen.beside.ask_box.steady.settled(self.app.now(), QUIET))
 
     def said(self) -> list[str]:
         return [message.text for message in self.app.fleet.messages]
@@ -306,7 +307,7 @@ async def test_nothing_is_approved_by_a_key_that_was_pressed_as_the_question_cam
         await seen.until(lambda: seen.screen.query_one(AskBox).has_class("-asks"))
         at = seen.app.now()
         seen.app.now = lambda: at  # type: ignore[method-assign]
-        seen.screen.beside.steady.show(b"", at, by_hand=False)
+        seen.screen.beside.ask_box.steady.show(b"", at, by_hand=False)
         seen.screen.beside.show_asked(at)
         await seen.press("a")
         assert seen.said()[-1] == "approve: what is shown has just changed; look again"

@@ -10,9 +10,12 @@ from typing import Any
 from textual.pilot import Pilot
 
 from fleetprompt.client.opening import open_console
+from fleetprompt.engine.ports import Page
 from fleetprompt.tui.app import FleetConsole
-from fleetprompt.tui.screens.runs import RunsScreen
+from fleetprompt.tui.screens.runs import RunLines, RunsScreen
+from fleetprompt.tui.widgets.ask_box import AskBox
 from fleetprompt.tui.widgets.filter_bar import FilterBar, FilterInput
+from fleetprompt.tui.widgets.run_preview import RunPreview
 from tests.client.client_kit import place_at, start_of
 
 SLEEPER = "name: sleeper\nsteps:\n  - {id: nap, type: delay, for: 1h}\n"
@@ -140,3 +143,28 @@ async def test_a_store_that_cannot_be_opened_is_told_and_tried_again(tmp_path: P
         await until(pilot, lambda: app.client is not None)
     assert app.client is not None
     await app.client.close()
+
+
+async def test_the_run_at_the_cursor_is_shown_below_the_list_and_kept_up_to_date(tmp_path: Path) -> None:
+    file = tmp_path / "gated.yaml"
+    file.write_text("name: gated\nsteps:\n  - {id: gate, type: approval, message: 'Deploy [red]it[/red]?'}\n")
+    async with console(tmp_path, (140, 44)) as (app, pilot):
+        client = app.client
+        assert client is not None
+        run = await client.start(start_of(file))
+        preview = app.screen.query_one(RunPreview)
+        await until(pilot, lambda: preview.runview is not None and preview.runview.id == run)
+        box = preview.query_one(AskBox)
+        await until(pilot, lambda: box.has_class("-asks"))
+        assert "Deploy [red]it[/red]?" in str(box.render())
+        assert isinstance(app.focused, RunLines)
+        approval = (await client.approvals("", Page()))[0][0]
+        await client.vote(approval.id, "approved", by="ben")
+        await until(pilot, lambda: not box.has_class("-asks"))
+        await pilot.press("v")
+        await until(pilot, lambda: not preview.shown)
+
+
+async def test_a_low_terminal_leaves_the_room_to_the_list(tmp_path: Path) -> None:
+    async with console(tmp_path, (80, 24)) as (app, _):
+        assert not app.screen.query_one(RunPreview).shown

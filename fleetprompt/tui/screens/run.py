@@ -343,7 +343,7 @@ class RunScreen(ConsoleScreen):
         if verb is None or verb.possible:
             return True
         # What is shown above the rest can be decided wherever the cursor is.
-        return verb.name in VOTES and self.beside.asked() is not None
+        return verb.name in VOTES and self.beside.ask_box.asked() is not None
 
     def _may(self, name: Name) -> Verb | None:
         verb = self.possible().get(name)
@@ -360,10 +360,10 @@ class RunScreen(ConsoleScreen):
 
     async def _asked(self, verb: str) -> Approval | None:
         """The approval that is shown beside the steps; None, and the operator is told why, where it cannot be meant."""
-        asked = self.beside.asked()
+        asked = self.beside.ask_box.asked()
         if asked is None or asked[1].gate is None:
             self.app.say("warning", f"{verb}: the run asks for nothing")
-        elif not self.beside.steady.settled(self.app.now(), QUIET):
+        elif not self.beside.ask_box.steady.settled(self.app.now(), QUIET):
             self.app.say("warning", f"{verb}: what is shown has just changed; look again")
         else:
             return (await self.client.approval(asked[1].gate.id))[0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
+from textual.timer import Timer
 
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.errors import FleetError
@@ -21,11 +22,14 @@ from fleetprompt.tui.widgets.bars import spread
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
+from fleetprompt.tui.widgets.run_preview import RunPreview
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import RunHead
 
+REST = 0.15
+"""Seconds the cursor rests on a run before it is shown below the list."""
 RELOAD_SECONDS = 1.0
 """How often the whole order is read again, at most, where it cannot be kept up to date run by run."""
 
@@ -50,6 +54,7 @@ class RunsScreen(ConsoleScreen):
         super().__init__()
         self.runs: RunList | None = None
         self._reloading = False
+        self._rest: Timer | None = None
         self._moved_at = 0.0
         self._moved_alone = False
         """The run at the cursor was changed by what came, not by the operator."""
@@ -73,6 +78,7 @@ class RunsScreen(ConsoleScreen):
         lines.pinned = True
         self.query_one(Heading).watch_lines(lines)
         await self.mount(lines, after=self.query_one(Heading))
+        await self.mount(RunPreview(), after=lines)
         lines.focus()
         await self._load()
 
@@ -129,15 +135,24 @@ class RunsScreen(ConsoleScreen):
         runs, lines = self.runs, self.lines
         if runs is not None and lines is not None and await runs.fetch():
             lines.refresh()
+            head, preview = self.head(), self.preview
+            if head is not None and preview is not None and preview.wanted != head.id:
+                self._preview_soon()
 
-    def on_lines_shown(self) -> None:
+    def on_lines_shown(self, event: Lines.Shown) -> None:
         """Other lines are looked at: get their rows."""
+        if event.lines is self.lines:
+            self._fetch_soon()
+
+    def _fetch_soon(self) -> None:
         if self.runs is not None and self.runs.missing():
             self.run_worker(self._fetch(), group="rows", exclusive=True, exit_on_error=False)
 
-    def on_lines_moved(self) -> None:
+    def on_lines_moved(self, event: Lines.Moved) -> None:
         """Only at the top new runs are shown at once."""
         lines = self.lines
+        if event.lines is not lines:
+            return
         if self.runs is not None and lines is not None:
             self.runs.at_top = lines.cursor == 0
             self._moved_alone = self._had_cursor and lines.moved_by_hand == self._by_hand
@@ -145,6 +160,35 @@ class RunsScreen(ConsoleScreen):
             self._by_hand = lines.moved_by_hand
             self._moved_at = self.app.now()
         self.query_one(FilterBar).redraw()
+        self._preview_soon()
+
+    # ------------------------------------------------------------ the run at the cursor
+
+    @property
+    def preview(self) -> RunPreview | None:
+        """What the run at the cursor does, once the store is open."""
+        found = self.query(RunPreview)
+        return found.first() if found else None
+
+    def _preview_soon(self) -> None:
+        """Show it when the cursor rests: moving on must not wait for that."""
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(REST, self._preview_now)
+
+    def _preview_now(self) -> None:
+        self._rest = None
+        preview, head = self.preview, self.head()
+        if preview is not None and preview.shown and self.is_current:
+            run, facts = (head.id, head.n) if head is not None else ("", 0)
+            work = preview.show(self.client, run, facts)
+            self.run_worker(work, group="preview", exclusive=True, exit_on_error=False)
+
+    def do_run_preview(self) -> None:
+        """Show it, or leave the room to the list."""
+        self.toggle_class("-no-preview")
+        if not self.has_class("-no-preview"):
+            self.call_after_refresh(self._preview_now)
 
     def on_lines_marked(self) -> None:
         self.query_one(FilterBar).redraw()
@@ -154,6 +198,9 @@ class RunsScreen(ConsoleScreen):
         runs, lines = self.runs, self.lines
         if runs is None or lines is None or not runs.loaded or not (change.runs or change.lost):
             return
+        preview = self.preview
+        if preview is not None and preview.shown:
+            await preview.changed(change)
         effect = None if change.lost else await runs.apply(change.runs)
         if effect is None:
             self._reload_soon()
@@ -163,7 +210,7 @@ class RunsScreen(ConsoleScreen):
         if effect.members:
             lines.renew()
             self.query_one(FilterBar).redraw()
-            self.on_lines_shown()
+            self._fetch_soon()
         else:
             lines.repaint_keys(effect.rows)
 
@@ -186,6 +233,9 @@ class RunsScreen(ConsoleScreen):
         if self.runs is not None and lines is not None:
             seen = lines.visible_range
             lines.repaint_cells(self.runs.ticking(seen.start, seen.stop))
+        preview = self.preview
+        if preview is not None and preview.shown:
+            preview.tick()
 
     # ------------------------------------------------------------ filter and order
 
@@ -305,8 +355,8 @@ class RunsScreen(ConsoleScreen):
         lines = self.lines
         return self.runs.head(lines.key) if self.runs is not None and lines is not None else None
 
-    async def on_lines_opened(self) -> None:
-        """Enter goes to the run at the cursor."""
+    async def on_lines_opened(self, event: Lines.Opened) -> None:
+        """Enter goes to the run at the cursor, wherever one has clicked."""
         head = self.head()
         if head is not None:
             await self.app.go_to(f"run {head.id}")

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.text import Text
 from textual.events import Click
 from textual.message import Message
-from textual.widgets import Static
 
 from fleetprompt.client.reasons import run_reason
-from fleetprompt.client.wording import ago, duration, glyph, rough, short, sign
+from fleetprompt.client.wording import ago, duration, glyph, short
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.core.state import Step
-from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.runs import amount, tokens
 from fleetprompt.tui.widgets.bars import Bar, spread
 
 if TYPE_CHECKING:
-    from fleetprompt.tui.app import FleetConsole
-
-LONGEST = 500
-"""Characters of a line that are shown."""
+    pass
 
 
 class RunBar(Bar):
@@ -131,52 +124,3 @@ class Tabs(Bar):
         for start, end, tab in self._spots:
             if start <= at < end:
                 self.post_message(self.Chosen(tab))
-
-
-class AskBox(Static):
-    """The approval that a run waits for: what is asked, who may answer, how long."""
-
-    DEFAULT_CSS = """
-    AskBox { height: auto; border: round $warning; padding: 0 1; display: none; border-title-color: $warning; }
-    AskBox.-asks { display: block; }
-    """
-    LINES: ClassVar = 4
-    """Lines of the message that are shown; the values of the step have the whole."""
-    app: FleetConsole
-
-    def ask(self, step: Step | None, number: int, now: float, at: float, matter: str = "") -> None:
-        """Show what a step has asked for since `at`, one of so many; None: nothing is asked. `matter` is the beginning
-        of what is decided about."""
-        gate = step.gate if step is not None else None
-        self.set_class(gate is not None, "-asks")
-        if step is None or gate is None:
-            return
-        self.border_title = f"{sign('◆')} approval{f' 1 of {number}' if number > 1 else ''}"
-        message = gate.message.strip().splitlines() or ["(it says nothing)"]
-        lines: list[Sequence[Part]] = []
-        for line in message[: self.LINES]:
-            lines.append(((inert(line[:LONGEST]), "" if lines else "strong"),))
-        if matter:
-            lines.append(((f"  {matter}", "link"),))
-        about: list[Part] = [(inert(step.path), "link"), (f"  asked {ago(now - at)}", "dim")]
-        about.append((f"  by {inert(', '.join(gate.approvers))}" if gate.approvers else "", "dim"))
-        about.append((f"  {len(gate.votes)} of {gate.quorum} so far" if gate.quorum > 1 else "", "dim"))
-        about.append((f"  {rough(gate.until - now)} left" if gate.until is not None else "", "warning"))
-        lines += [about, self._keys()]
-        style = self.app.palette.style
-        self.update(Text("\n").join(Text.assemble(*((text, style(name)) for text, name in parts)) for parts in lines))
-
-    def _keys(self) -> list[Part]:
-        """What can be done about it."""
-        if self.app.read_only:
-            return [("this console is read-only", "dim")]
-        parts: list[Part] = []
-        for id_, style in (
-            ("approval.approve", "approved"),
-            ("approval.reject", "rejected"),
-            ("approval.edit", "accent"),
-            ("approval.comment", "accent"),
-        ):
-            action = BY_ID[id_]
-            parts += [(self.app.keymap.shown(action), style), (f" {action.label}   ", "")]
-        return parts

@@ -14,23 +14,20 @@ from textual.widgets import Input
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.core.state import Step
 from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.screens.dialog import Ask
-from fleetprompt.tui.state.approval_preview import briefly
-from fleetprompt.tui.state.approvals import Steady
 from fleetprompt.tui.state.lines import Part, Rows
 from fleetprompt.tui.state.log import LogView
 from fleetprompt.tui.state.log_standing import standing
 from fleetprompt.tui.state.run import RunView
-from fleetprompt.tui.state.run_fold import RunFold
 from fleetprompt.tui.state.run_lines import FACTS, FactLines
 from fleetprompt.tui.state.run_text import TEXT, SourceLines, ValueLines
 from fleetprompt.tui.state.run_values import Held, attempt_values, load, run_values, step_values
 from fleetprompt.tui.state.source import SourceText
+from fleetprompt.tui.widgets.ask_box import AskBox
 from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.log_view import LogLines
-from fleetprompt.tui.widgets.run_bars import AskBox, Tabs
+from fleetprompt.tui.widgets.run_bars import Tabs
 from fleetprompt.tui.widgets.text_view import TextView
 
 if TYPE_CHECKING:
@@ -69,12 +66,8 @@ class Beside(Vertical):
         self.runview: RunView | None = None
         self.whole_log = False
         """The log is that of the whole run, not of the step at the cursor."""
-        self.steady = Steady()
-        """Whether what is asked has been shown for long enough to be meant by a key."""
         self._chosen = False
         """The operator has said which part is to be shown."""
-        self._matter = ""
-        self._matter_of = ("", 0)
         self._words = ""
 
     def compose(self) -> ComposeResult:
@@ -275,45 +268,14 @@ class Beside(Vertical):
 
     # ------------------------------------------------------------ what is asked
 
-    def asked(self) -> tuple[RunFold, Step] | None:
-        """The step whose approval is shown: that of the cursor, else the one that has waited longest."""
-        view = self.runview
-        if view is None:
-            return None
-        step, fold = view.current_step, view.current_fold
-        if step is not None and step.path in fold.index.asking:
-            return fold, step
-        first = next(iter(view.fold.index.asking.values()), None)
-        return (view.fold, first.step) if first is not None else None
+    @property
+    def ask_box(self) -> AskBox:
+        """What the run asks."""
+        return self.query_one(AskBox)
 
     def show_asked(self, now: float) -> None:
         """Show what the run asks for."""
-        asked = self.asked()
-        box = self.query_one(AskBox)
-        if asked is None or asked[1].gate is None:
-            self.steady.show(b"", now, by_hand=False)
-            box.ask(None, 0, now, 0.0)
-            return
-        fold, step = asked
-        self.steady.show(f"{asked[1].gate.id} {asked[1].gate.digest}".encode(), now, by_hand=False)
-        gate = asked[1].gate
-        if (gate.id, gate.level) != self._matter_of:
-            self._matter_of, self._matter = (gate.id, gate.level), ""
-            self.run_worker(self._read_matter(gate.id), group="matter", exclusive=True, exit_on_error=False)
-        box.ask(step, len(fold.index.asking), now, fold.index.asking[step.path].since, self._matter)
-
-    async def _read_matter(self, approval: str) -> None:
-        """The beginning of what is decided about: the whole is in the inbox."""
-        view = self.runview
-        if view is None:
-            return
-        try:
-            found, _ = await view.console.approval(approval)
-        except FleetError:
-            # It was asked a moment ago and is gone: what has come of it is on its way here.
-            return
-        self._matter = briefly(found)
-        self.show_asked(self.app.now())
+        self.ask_box.show(self.runview, now)
 
     # ------------------------------------------------------------ finding
 
