@@ -35,8 +35,6 @@ class RunPreview(Horizontal):
     RunPreview .steps { width: 5fr; }
     RunPreview .beside { width: 4fr; border-left: solid $panel; }
     RunPreview Pill { background: $background; }
-    RunsScreen.-low RunPreview, RunsScreen.-no-preview RunPreview { display: none; }
-    RunsScreen.-narrow RunPreview .beside { display: none; }
     """
     app: FleetConsole
 
