@@ -43,6 +43,7 @@ async def _show(
     link: str,
     first: Callable[[Console], Awaitable[str]] | None,
 ) -> int:
+    from fleetprompt.client.workflow_files import WorkflowFiles
     from fleetprompt.tui.app import FleetConsole
     from fleetprompt.tui.settings import load_settings
     from fleetprompt.tui.state.views import FILE, Views
@@ -63,6 +64,7 @@ async def _show(
         link=link,
         first=first,
         views=Views(front.project.state / FILE),
+        files=WorkflowFiles(front.project.root, front.project.workflows),
     )
     _leave_on_signals(app)
     try:

@@ -107,6 +107,10 @@ class StoreConsole(Reading, Replaying, ABC):
             raise Refused(result.reason)
         return result.run
 
+    async def register(self, file: WorkflowFile) -> str:
+        """Keep a file's plan as the current one of its workflow; its digest."""
+        return await self._register(file)
+
     async def _text(self, workflow: Workflow) -> tuple[str, str]:
         """The YAML of a workflow and what people call its file; if that says something else by now, what was kept."""
         path = self._root / workflow.file if workflow.file else None

@@ -262,6 +262,9 @@ class Console(Protocol):
     # workflows
     async def workflows(self) -> list[Workflow]: ...
     async def set_workflow(self, name: str, status: str, *, by: str) -> Result: ...
+    async def register(self, file: WorkflowFile) -> str:
+        """Keep a file's plan as the current one of its workflow, which is active if it was not known; its digest."""
+        ...
 
     # figures
     async def costs(

@@ -29,6 +29,7 @@ from fleetprompt.tui.widgets.palette import ANSI_DARK, DARK, LIGHT, Palette
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console, TakenUp
+    from fleetprompt.client.workflow_files import WorkflowFiles
 
 BEAT = 0.05
 """Seconds between two looks at what has changed."""
@@ -65,6 +66,7 @@ class FleetConsole(App[int]):
         again: Again | None = None,
         first: Callable[[Console], Awaitable[str]] | None = None,
         views: Views | None = None,
+        files: WorkflowFiles | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         settings = settings or ConsoleSettings()
@@ -82,6 +84,8 @@ class FleetConsole(App[int]):
         self.now = now
         self.fleet = Fleet()
         self.views = views or Views(None)
+        self.files = files
+        """The workflow files of the project; None where they are out of reach."""
         self.client: Console | None = None
         self.door = Door(opening, again)
         self._first = first

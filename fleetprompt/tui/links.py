@@ -68,6 +68,18 @@ async def _approvals(app: FleetConsole, rest: str) -> None:
         await screen.apply_filter(rest)
 
 
+async def _workflows(app: FleetConsole, rest: str) -> None:
+    """The list, with the cursor on a workflow, or filtered."""
+    from fleetprompt.tui.screens.workflows import WorkflowsScreen
+
+    screen = app.screen
+    if not isinstance(screen, WorkflowsScreen):
+        screen = WorkflowsScreen()
+        await app.push_screen(screen)
+    if rest:
+        await screen.seek(rest)
+
+
 def _screen(module: str, name: str) -> Callable[[FleetConsole, str], Awaitable[None]]:
     """Open a screen that needs nothing, or the one that is open already."""
 
@@ -92,6 +104,7 @@ SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
     "cost": _screen("cost", "CostScreen"),
     "health": _screen("health", "HealthScreen"),
     "approvals": _approvals,
+    "workflows": _workflows,
     "messages": _screen("messages", "MessagesScreen"),
     "help": _screen("help", "HelpScreen"),
 }

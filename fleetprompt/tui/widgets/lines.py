@@ -117,7 +117,7 @@ class Lines(ScrollView, can_focus=True):
         self._tell_shown()
 
     def _measure(self) -> None:
-        self._places = layout(self.source.columns, max(1, self.size.width - GUTTER))
+        self._places = layout(self.source.columns, max(1, self.scrollable_content_region.width - GUTTER))
         self.virtual_size = Size(self.size.width, self.source.count)
 
     def renew(self) -> None:

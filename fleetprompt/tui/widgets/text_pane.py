@@ -76,7 +76,8 @@ class TextPane(ScrollView, can_focus=True):
         self._wrap()
 
     def _wrap(self, *, force: bool = False) -> None:
-        width = max(LEAST, self.size.width - GUTTER)
+        # Without the scrollbar, which would stand over the last character.
+        width = max(LEAST, self.scrollable_content_region.width - GUTTER)
         if force or width != self._width:
             self._width = width
             self._rows = [row for line in self._lines for row in wrapped(line, width)]

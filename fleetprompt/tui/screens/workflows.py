@@ -1,0 +1,434 @@
+"""Every workflow: how its runs do, what is wrong with its file, and what it takes to start one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+from textual.events import Resize
+from textual.timer import Timer
+
+from fleetprompt.client.wording import count
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.query import parse
+from fleetprompt.engine.core.query_fields import WORKFLOW_FIELDS
+from fleetprompt.engine.ports import Page
+from fleetprompt.tui.acting_workflows import ACTIVATE, ARCHIVE, PAUSE, Setting, edit_file, set_status, start
+from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
+from fleetprompt.tui.screens.source import SourceScreen
+from fleetprompt.tui.state.approvals import Steady
+from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.workflow_details import FAILURES, details, runs_of
+from fleetprompt.tui.state.workflows import SHORT_STRIP, SORTS, STRIP, Entry, WorkflowList, columns
+from fleetprompt.tui.widgets.bars import spread
+from fleetprompt.tui.widgets.filter_bar import FilterBar
+from fleetprompt.tui.widgets.heading import Heading
+from fleetprompt.tui.widgets.lines import Lines
+from fleetprompt.tui.widgets.text_pane import TextPane
+
+if TYPE_CHECKING:
+    from fleetprompt.client.protocol import Change, Console
+    from fleetprompt.engine.ports import RunHead
+
+REST = 0.06
+"""Seconds the cursor rests on a workflow before its details are shown."""
+LEAST_SECONDS = 1.0
+"""How often figures are added up again, at most."""
+SHARE = 20
+"""And not again for so many times what adding them up has taken."""
+PORTION = 10
+"""Files that are looked at before what was found is shown."""
+BESIDE = 170
+"""Cells from which on the details stand beside the list."""
+ROOM = 110
+"""Cells of the list from which on it shows as many last runs as there are."""
+
+
+class WorkflowsScreen(ConsoleScreen):
+    """The workflows that match a filter, and details of the one at the cursor."""
+
+    PLACES: ClassVar = ("workflows",)
+    NAME: ClassVar = "workflows"
+    DEFAULT_CSS = """
+    WorkflowsScreen #panes { height: 1fr; layout: vertical; }
+    WorkflowsScreen #list { height: 3fr; }
+    WorkflowsScreen #details { height: 2fr; }
+    WorkflowsScreen.-beside #panes { layout: horizontal; }
+    WorkflowsScreen.-beside #list { width: 7fr; height: 1fr; }
+    WorkflowsScreen.-beside #details { width: 4fr; height: 1fr; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workflows: WorkflowList | None = None
+        self._rest: Timer | None = None
+        self._due: Timer | None = None
+        self._took = 0.0
+        self._shown = ""
+        """Key of the workflow whose details are shown."""
+        self._failures: dict[str, list[RunHead]] = {}
+        self._steady = Steady()
+        self._by_hand = 0
+        self._had_cursor = False
+        self._looking = False
+        """Files are being looked at."""
+        self._sought = ""
+        """A workflow that the cursor goes to as soon as it is there."""
+
+    def body(self) -> ComposeResult:
+        yield FilterBar(WORKFLOW_FIELDS, self._about, self._values)
+        with Container(id="panes"):
+            with Vertical(id="list"):
+                yield Heading()
+            yield TextPane(id="details")
+
+    @property
+    def lines(self) -> Lines | None:
+        """The list, once the store is open."""
+        found = self.query(Lines)
+        return found.first() if found else None
+
+    @property
+    def pane(self) -> TextPane:
+        """The details."""
+        return self.query_one("#details", TextPane)
+
+    async def opened(self, console: Console) -> None:
+        """Show the list, then what is said of the files."""
+        self.workflows = WorkflowList(console, self.app.files, self.app.now)
+        lines = Lines(self.workflows)
+        heading = self.query_one(Heading)
+        heading.watch_lines(lines)
+        heading.sorted_by(self.workflows.sort, self.workflows.descending)
+        await self.query_one("#list").mount(lines)
+        lines.focus()
+        self._fit(self.size.width)
+        await self._load()
+        self.look_at_files()
+
+    def on_resize(self, event: Resize) -> None:
+        self._fit(event.size.width)
+
+    def _fit(self, width: int) -> None:
+        beside = width >= BESIDE
+        self.set_class(beside, "-beside")
+        workflows, lines = self.workflows, self.lines
+        if workflows is None or lines is None:
+            return
+        room = width * 7 // 11 if beside else width
+        wanted = columns(STRIP if room >= ROOM else SHORT_STRIP)
+        if wanted != workflows.columns:
+            workflows.columns = wanted
+            lines.renew()
+
+    async def _values(self, name: str) -> Sequence[tuple[str, int]]:
+        return [(each, 1) for each in self.workflows.names()] if self.workflows is not None and name == "name" else ()
+
+    # ------------------------------------------------------------ what is said about the list
+
+    def _about(self, width: int) -> list[Part]:
+        workflows, lines = self.workflows, self.lines
+        bar = self.query_one(FilterBar)
+        left: list[Part] = [("/ ", "accent"), (inert(bar.text), "") if bar.text else ("every workflow", "dim")]
+        if self.error is not None:
+            return [*left, (f"  {inert(self.error.message)}", "error")]
+        if workflows is None or not workflows.loaded:
+            return spread(left, [("loading…", "dim")], width)
+        right: list[Part] = []
+        if lines is not None and lines.selection.marks:
+            right.append((f"{len(lines.selection.marks):,} marked  ", "accent"))
+        broken = sum(1 for entry in workflows.entries if entry.state is not None and entry.state.errors)
+        if broken:
+            right.append((f"{count(broken, 'broken file')}  ", "error"))
+        if self._looking:
+            right.append(("reading files…  ", "dim"))
+        right.append((count(workflows.count, "workflow"), ""))
+        right.append((f" · by {workflows.sort} {'▼' if workflows.descending else '▲'}", "dim"))
+        return spread(left, right, width)
+
+    def failed(self, error: FleetError) -> None:
+        """Say why there is nothing."""
+        super().failed(error)
+        self.query_one(FilterBar).redraw()
+
+    # ------------------------------------------------------------ reading
+
+    async def _load(self) -> None:
+        workflows = self.workflows
+        if workflows is None:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await workflows.load()
+            self.error = None
+        except FleetError as error:
+            self.error = error
+        self._took = loop.time() - began
+        self._failures.clear()
+        self._renew()
+
+    def _renew(self) -> None:
+        workflows, lines = self.workflows, self.lines
+        if workflows is None or lines is None:
+            return
+        if workflows.filter:
+            lines.empty = (("no workflow matches ", "dim"), (inert(workflows.filter), ""), (" — esc shows all", "dim"))
+        else:
+            folder = self.app.files.folder if self.app.files is not None else ""
+            where = f" — a YAML file in {inert(str(folder))} is one" if folder else ""
+            lines.empty = (("there are no workflows yet", "strong"), (where, "dim"))
+        lines.renew()
+        at = workflows.find(self._sought) if self._sought else None
+        if at is not None:
+            self._sought = ""
+            lines.go(at)
+        self.query_one(FilterBar).redraw()
+        self._show_details()
+
+    def look_at_files(self, *, anew: bool = False) -> None:
+        """Look at the files again, beside everything else."""
+        if self.workflows is not None and self.app.files is not None:
+            self.run_worker(partial(self._look, anew), group="files", exclusive=True, exit_on_error=False)
+
+    async def _look(self, anew: bool) -> None:
+        workflows, files = self.workflows, self.app.files
+        assert workflows is not None
+        assert files is not None
+        self._looking = True
+        self.query_one(FilterBar).redraw()
+        try:
+            places = await asyncio.to_thread(workflows.places)
+            for at in range(0, len(places), PORTION):
+                portion = places[at : at + PORTION]
+                workflows.take(await asyncio.to_thread(lambda p=portion: [files.look(path, anew=anew) for path in p]))
+                self._renew()
+            workflows.take((), of=places)
+        except FleetError as error:
+            self.app.say("error", error.message)
+        self._looking = False
+        self._renew()
+
+    async def changed(self, change: Change) -> None:
+        """Workflows or runs have changed: read again, but not all the time."""
+        if change.workflows or change.lost:
+            await self._load()
+        elif change.runs and self._due is None:
+            self._due = self.set_timer(max(LEAST_SECONDS, self._took * SHARE), self._load_now)
+
+    async def _load_now(self) -> None:
+        self._due = None
+        await self._load()
+
+    async def reload(self) -> None:
+        """Read everything again."""
+        await self._load()
+        self.look_at_files(anew=True)
+
+    async def on_screen_resume(self) -> None:
+        """Files are looked at whenever the screen is shown."""
+        await super().on_screen_resume()
+        self.look_at_files()
+
+    def tick(self) -> None:
+        """Times go on."""
+        if self.workflows is not None and self.lines is not None:
+            self.lines.repaint(self.workflows.moving())
+
+    # ------------------------------------------------------------ details
+
+    def on_lines_moved(self) -> None:
+        """Another workflow: its details follow when the cursor rests."""
+        lines = self.lines
+        if lines is not None:
+            # The first one there is has not come in the place of another.
+            by_hand = lines.moved_by_hand != self._by_hand or not self._had_cursor
+            self._steady.show(str(lines.key).encode("utf-8", "replace"), self.app.now(), by_hand=by_hand)
+            self._by_hand = lines.moved_by_hand
+            self._had_cursor = lines.key is not None
+        self.query_one(FilterBar).redraw()
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(REST, self._show_details)
+
+    def on_lines_marked(self) -> None:
+        self.query_one(FilterBar).redraw()
+
+    def _show_details(self) -> None:
+        entry = self.entry()
+        if entry is None:
+            self._shown = ""
+            self.pane.show(())
+            self.pane.entitle("")
+            return
+        known = self._failures.get(entry.name)
+        if known is None:
+            self.run_worker(partial(self._find_failures, entry), group="failures", exclusive=True, exit_on_error=False)
+        if known is not None or self._shown != entry.key:
+            same = self._shown == entry.key
+            self._shown = entry.key
+            self.pane.entitle(inert(entry.name))
+            self.pane.show(details(entry, known or (), self.app.now()), keep=same)
+
+    async def _find_failures(self, entry: Entry) -> None:
+        try:
+            found, _ = await self.client.runs(runs_of(entry.name, "status:failed,timeout"), Page(limit=FAILURES))
+        except FleetError:
+            found = []
+        self._failures[entry.name] = found
+        self._show_details()
+
+    def do_details_read(self) -> None:
+        """Into the details, or back to the list."""
+        if self.lines is not None:
+            (self.lines if self.pane.has_focus else self.pane).focus()
+
+    def do_details_down(self) -> None:
+        self.pane.action_scroll_by(max(1, self.pane.size.height // 2))
+
+    def do_details_up(self) -> None:
+        self.pane.action_scroll_by(-max(1, self.pane.size.height // 2))
+
+    # ------------------------------------------------------------ filter and order
+
+    async def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+        """Another filter."""
+        self.apply_filter(event.text)
+
+    def apply_filter(self, text: str) -> None:
+        """Show the workflows that match."""
+        bar = self.query_one(FilterBar)
+        if bar.text != text:
+            bar.set(text)
+            return
+        if self.workflows is not None:
+            self.workflows.filter = text
+            self.workflows.arrange()
+            self._renew()
+
+    async def seek(self, text: str) -> None:
+        """Put the cursor on the workflow of that name; any other text is a filter."""
+        if self.workflows is not None and self.workflows.filter:
+            self.apply_filter("")
+        if " " in text or ":" in text or parse(text, WORKFLOW_FIELDS).problems:
+            self.apply_filter(text)
+            return
+        self._sought = text
+        self._renew()
+
+    def on_filter_bar_closed(self) -> None:
+        if self.lines is not None:
+            self.lines.focus()
+
+    def do_filter_edit(self) -> None:
+        self.query_one(FilterBar).edit()
+
+    def do_filter_clear(self) -> None:
+        self.query_one(FilterBar).set("")
+
+    def do_sort_next(self) -> None:
+        if self.workflows is not None:
+            self._sort(SORTS[(SORTS.index(self.workflows.sort) + 1) % len(SORTS)])
+
+    def do_sort_reverse(self) -> None:
+        if self.workflows is not None:
+            self._sort(self.workflows.sort)
+
+    def on_heading_chosen(self, event: Heading.Chosen) -> None:
+        """A click on a title sorts by it, the second one the other way round."""
+        self._sort(event.sort)
+
+    def _sort(self, sort: str) -> None:
+        """Sort by a column; by the same one again, the other way round."""
+        workflows = self.workflows
+        if workflows is None:
+            return
+        same = workflows.sort == sort
+        workflows.descending = not workflows.descending if same else sort not in ("name", "status", "file")
+        workflows.sort = next(each for each in SORTS if each == sort)
+        workflows.arrange()
+        self.query_one(Heading).sorted_by(workflows.sort, workflows.descending)
+        self._renew()
+
+    def step_back(self) -> bool:
+        """Esc goes back to the list, takes away marks, then the filter."""
+        lines = self.lines
+        if lines is not None and self.pane.has_focus:
+            lines.focus()
+            return True
+        if lines is not None and (lines.selection.marks or lines.selection.ranging):
+            lines.do_list_unmark_all()
+            return True
+        if self.query_one(FilterBar).text:
+            self.do_filter_clear()
+            return True
+        return False
+
+    # ------------------------------------------------------------ doing
+
+    def entry(self) -> Entry | None:
+        """The workflow at the cursor."""
+        return self.workflows.entry(self.lines.key) if self.workflows is not None and self.lines is not None else None
+
+    def chosen(self) -> list[Entry]:
+        """The workflows that are marked, or the one at the cursor."""
+        if self.workflows is None or self.lines is None:
+            return []
+        found = (self.workflows.entry(key) for key in self.lines.chosen())
+        return [entry for entry in found if entry is not None]
+
+    def settled(self, what: str) -> bool:
+        """Whether the workflow at the cursor has been there long enough to be meant."""
+        if not self._steady.settled(self.app.now(), QUIET):
+            self.app.say("warning", f"{what}: another workflow has just come under the cursor; look again")
+            return False
+        return True
+
+    async def on_lines_opened(self) -> None:
+        """Enter shows the runs."""
+        entry = self.entry()
+        if entry is not None:
+            await self.app.go_to(f"runs {runs_of(entry.name)}")
+
+    async def do_workflow_start(self) -> None:
+        entry = self.entry()
+        if entry is not None and self.settled("start"):
+            await start(self.app, entry)
+
+    def do_workflow_source(self) -> None:
+        """Show its file, or what was registered of it where there is none."""
+        entry = self.entry()
+        if entry is not None:
+            self.app.push_screen(SourceScreen(entry))
+
+    def do_workflow_pause(self) -> None:
+        self._set(PAUSE)
+
+    def do_workflow_activate(self) -> None:
+        self._set(ACTIVATE)
+
+    def do_workflow_archive(self) -> None:
+        self._set(ARCHIVE)
+
+    def _set(self, setting: Setting) -> None:
+        if self.settled(setting.verb):
+            set_status(self.app, setting, self.chosen())
+
+    def do_workflow_edit(self) -> None:
+        """Open the file in the operator's editor, and register what it says then."""
+        entry = self.entry()
+        if entry is None or not self.settled("edit"):
+            return
+        self.run_worker(self._edit(entry), group="edit", exclusive=True, exit_on_error=False)
+
+    async def _edit(self, entry: Entry) -> None:
+        state = await edit_file(self.app, entry)
+        if state is not None and self.workflows is not None:
+            self.workflows.take([state])
+            self._sought = state.name
+        await self._load()
