@@ -28,6 +28,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "show": ("fleet show last", "fleet show 1a2b3c4d --full", "fleet show 1a2b3c4d --at 12 --json"),
     "logs": ("fleet logs last -f", "fleet logs 1a2b3c4d --step deploy --tail 50"),
     "facts": ("fleet facts last", "fleet facts 1a2b3c4d --upto 20 --json"),
+    "cost": ("fleet cost", "fleet cost --by step wf:deploy --since today", "fleet cost --by day --since 30d --json"),
     "cancel": ("fleet cancel 1a2b3c4d --reason 'wrong branch'", "fleet cancel wf:crawl status:waiting --yes"),
     "pause": ("fleet pause 1a2b3c4d", "fleet pause label.env=prod --reason 'incident'"),
     "resume": ("fleet resume 1a2b3c4d", "fleet resume waiting:paused --yes"),
@@ -71,7 +72,7 @@ EXIT_CODES = {
     **dict.fromkeys(("approve", "reject"), "0 it counts, 1 not confirmed, 2 usage, or refused"),
 }
 _FILTERS = {
-    **dict.fromkeys(("runs", "cancel", "pause", "resume", "retry"), "RUN_FIELDS"),
+    **dict.fromkeys(("runs", "cost", "cancel", "pause", "resume", "retry"), "RUN_FIELDS"),
     "approvals": "APPROVAL_FIELDS",
     "signals": "SIGNAL_FIELDS",
     "workflows": "WORKFLOW_FIELDS",

@@ -14,7 +14,7 @@ from fleetprompt.cli.options import FILTERED, Json, WorkflowName
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
     from fleetprompt.client.protocol import Console
-    from fleetprompt.engine.ports import Workflow
+    from fleetprompt.engine.ports import Workflow, WorkflowStatistics
 
 app = typer.Typer(rich_markup_mode=None)
 workflows = typer.Typer(
@@ -27,6 +27,10 @@ workflows = typer.Typer(
 app.add_typer(workflows, name="workflows")
 
 
+DAYS = 7
+"""Of how many days statistics are shown."""
+
+
 @workflows.command("list", context_settings=FILTERED, hidden=True)
 def list_(
     ctx: typer.Context,
@@ -36,7 +40,10 @@ def list_(
     ] = None,
     json: Json = False,
 ) -> int:
-    """List the workflows that have been run here, and the files that have not."""
+    """List the workflows that have been run here, and the files that have not.
+
+    RUNS, OK (the part that completed), durations and COST are of the last 7 days.
+    """
     from fleetprompt.cli.filters import joined
     from fleetprompt.engine.core.query import parse
     from fleetprompt.engine.core.query_fields import WORKFLOW_FIELDS
@@ -48,12 +55,18 @@ def list_(
     query.require()
     fits = matcher(query, time.time())
     known: list[Workflow] = []
+    figures: dict[str, WorkflowStatistics] = {}
+
+    async def look(console: Console) -> tuple[list[Workflow], list[WorkflowStatistics]]:
+        return await console.workflows(), await console.statistics(time.time() - DAYS * 86_400)
+
     try:
-        known = front.ask(lambda console: console.workflows())
+        known, statistics = front.ask(look)
+        figures = {each.workflow: each for each in statistics}
     except Exception as error:
         if type(error).__name__ != "NotFound":
             raise
-    rows = [_object(workflow) for workflow in sorted(known, key=lambda workflow: workflow.name)]
+    rows = [_object(each, figures.get(each.name)) for each in sorted(known, key=lambda workflow: workflow.name)]
     rows += [_file_object(name, path) for name, path in _files(front, known)]
     rows = [row for row in rows if fits(row)]
     if json:
@@ -67,7 +80,7 @@ def list_(
     return 0
 
 
-def _object(workflow: Workflow) -> dict[str, Any]:
+def _object(workflow: Workflow, figures: WorkflowStatistics | None) -> dict[str, Any]:
     from fleetprompt.client.wording import rfc3339
 
     return {
@@ -77,12 +90,32 @@ def _object(workflow: Workflow) -> dict[str, Any]:
         "file": workflow.file,
         "updated_at": rfc3339(workflow.updated_at),
         "max_runs": workflow.max_runs,
+        "statistics": _figures(figures),
+    }
+
+
+def _figures(figures: WorkflowStatistics | None) -> dict[str, Any]:
+    """What its runs of the last days come to; durations in seconds."""
+    from fleetprompt.client.wording import NANO
+
+    if figures is None:
+        empty = {"success": None, "p50": None, "p95": None, "cost_usd": 0.0, "cost_nano": 0, "tokens": 0}
+        return {"days": DAYS, "runs": 0, **empty}
+    return {
+        "days": DAYS,
+        "runs": figures.runs,
+        "success": figures.success,
+        "p50": figures.p50,
+        "p95": figures.p95,
+        "cost_usd": figures.cost_nano / NANO,
+        "cost_nano": figures.cost_nano,
+        "tokens": figures.tokens,
     }
 
 
 def _file_object(name: str, path: str) -> dict[str, Any]:
     """A file that was never run: the store does not know it yet."""
-    empty = {"plan": None, "updated_at": None, "max_runs": None}
+    empty = {"plan": None, "updated_at": None, "max_runs": None, "statistics": _figures(None)}
     return {"name": name, "status": None, "file": path, **empty}
 
 
@@ -107,6 +140,11 @@ def _print_table(front: Front, rows: list[dict[str, Any]], changed: dict[str, fl
     columns = [
         Column("WORKFLOW"),
         Column("STATUS"),
+        Column("RUNS", right=True, drop=3),
+        Column("OK", right=True, drop=4),
+        Column("P50", right=True, drop=5),
+        Column("P95", right=True, drop=6),
+        Column("COST", right=True, drop=7),
         Column("CHANGED", right=True, drop=2),
         Column("FILE", flexible=True, drop=1),
     ]
@@ -114,12 +152,27 @@ def _print_table(front: Front, rows: list[dict[str, Any]], changed: dict[str, fl
         [
             marked(row["status"] or "pending").append(" ").append_text(plain(row["name"])),
             Text(row["status"] or "never run", style=STYLES.get(row["status"] or "pending", "")),
+            *_cells(row["statistics"]),
             ago(now - changed[row["name"]]) if row["name"] in changed else "-",
             _relative(front, row["file"]),
         ]
         for row in rows
     ]
     front.terminal.table(columns, shown)
+
+
+def _cells(figures: dict[str, Any]) -> list[str]:
+    from fleetprompt.client.wording import duration, money
+
+    success = figures["success"]
+    return [
+        f"{figures['runs']:,}" if figures["runs"] else "-",
+        # Not rounded up: a hundred per cent means that nothing failed.
+        f"{int(success * 100)}%" if success is not None else "-",
+        duration(figures["p50"]),
+        duration(figures["p95"]),
+        money(figures["cost_nano"]) if figures["cost_nano"] else "-",
+    ]
 
 
 def _relative(front: Front, file: str) -> str:
