@@ -176,7 +176,7 @@ def _squeezed(gaps: list[tuple[float, float]], seconds: float, width: int) -> li
     for gap in sorted(gaps, key=lambda gap: gap[0] - gap[1]):
         length = gap[1] - gap[0]
         # What remains must have room for a column of activity beside each gap, and gaps never take most of it.
-        if columns - GAP_COLUMNS < max(len(chosen) + 2, width // 2) or length * columns <= GAP_COLUMNS * seconds:
+        if columns - GAP_COLUMNS < max(len(chosen) + 2, (width + 1) // 2) or length * columns <= GAP_COLUMNS * seconds:
             break
         chosen.append(gap)
         columns -= GAP_COLUMNS
