@@ -168,3 +168,19 @@ async def test_the_run_at_the_cursor_is_shown_below_the_list_and_kept_up_to_date
 async def test_a_low_terminal_leaves_the_room_to_the_list(tmp_path: Path) -> None:
     async with console(tmp_path, (80, 24)) as (app, _):
         assert not app.screen.query_one(RunPreview).shown
+
+
+async def test_the_beginning_of_a_field_is_no_text_to_search_for_until_enter(tmp_path: Path) -> None:
+    file = tmp_path / "sleeper.yaml"
+    file.write_text(SLEEPER)
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1)
+        bar = app.screen.query_one(FilterBar)
+        await pilot.press("slash", *"statu")
+        await pilot.pause(0.3)
+        assert bar.text == ""
+        await pilot.press("enter")
+        await until(pilot, lambda: bar.text == "statu" and runs_of(app).loaded)
+        assert runs_of(app).count == 0

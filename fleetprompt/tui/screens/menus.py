@@ -48,6 +48,7 @@ def _action_item(action: Action, keymap: Keymap, *, read_only: bool) -> Item:
         action.id,
         ((keys, "dim" if off else "accent"), (action.label, style), (action.doc, "dim")),
         f"{action.label} {action.doc} {action.verb} {action.group} {keys} {action.id}".lower(),
+        action.verb or action.label,
     )
 
 
@@ -65,6 +66,7 @@ def palette(app: FleetConsole, actions: Sequence[Action]) -> Picker:
             f"do {action.id}",
             ((keymap.shown(action), "accent"), (action.verb, ""), (action.doc, "dim")),
             f"{action.verb} {action.label} {action.doc}".lower(),
+            action.verb,
         )
         for action in actions
         if action.verb

@@ -26,6 +26,8 @@ class Item(Struct, frozen=True):
     cells: tuple[Cell, ...]
     words: str
     """What is searched, in lower case."""
+    name: str = ""
+    """What is also found by some of its letters in their order, in lower case."""
     heading: bool = False
     """A line between groups, which cannot be chosen."""
 
@@ -51,10 +53,10 @@ class PickerInput(Input):
         await super()._on_key(event)
 
 
-def rank(words: str, typed: str) -> int | None:
+def rank(words: str, typed: str, name: str = "") -> int | None:
     """How well a text fits what was typed, the smaller the better; None when it does not.
 
-    All words must occur; a beginning is better than a middle; letters in order but apart come last.
+    All words must occur; a beginning is better than a middle; letters of the name in order but apart come last.
     """
     if not typed:
         return 0
@@ -62,8 +64,8 @@ def rank(words: str, typed: str) -> int | None:
         return 1
     if all(word in words for word in typed.split()):
         return 2 if f" {typed.split()[0]}" in f" {words}" else 3
-    rest = iter(words)
-    return 4 if all(letter in rest for letter in typed if letter != " ") else None
+    rest = iter(name)
+    return 4 if name and all(letter in rest for letter in typed if letter != " ") else None
 
 
 class Picker(Dialog[str]):
@@ -132,9 +134,12 @@ class Picker(Dialog[str]):
         if not typed:
             self._show(list(self._items))
             return
-        ranked = [(rank(item.words, typed), at, item) for at, item in enumerate(self._items) if not item.heading]
-        fitting = sorted((r, at) for r, at, _ in ranked if r is not None)
-        found = [self._items[at] for _, at in fitting]
+        fitting: list[tuple[int, int]] = []
+        for at, item in enumerate(self._items):
+            fits = None if item.heading else rank(item.words, typed, item.name)
+            if fits is not None:
+                fitting.append((fits, at))
+        found = [self._items[at] for _, at in sorted(fitting)]
         if self._more is not None:
             found += await self._more(text)
         self._show(found)

@@ -33,13 +33,13 @@ COLUMNS = (
     Column(title="", width=1),
     Column(title="RUN", width=8, sort="created"),
     Column(title="WORKFLOW", width=12, grow=3, most=28, sort="workflow"),
-    Column(title="STATUS", width=9, drop=7, sort="status"),
-    Column(title="BY", width=6, grow=1, most=16, drop=6),
-    Column(title="AGE", width=8, right=True, drop=4, sort="created"),
+    Column(title="STATUS", width=9, drop=5, sort="status"),
+    Column(title="BY", width=6, grow=1, most=16, drop=8),
+    Column(title="AGE", width=8, right=True, drop=6, sort="created"),
     Column(title="DUR", width=6, right=True, drop=3, sort="duration"),
-    Column(title="COST", width=8, right=True, drop=5, sort="cost"),
-    Column(title="TOKENS", width=7, right=True, drop=8, sort="tokens"),
-    Column(title="NOW", width=10, grow=8, drop=1),
+    Column(title="COST", width=8, right=True, drop=4, sort="cost"),
+    Column(title="TOKENS", width=7, right=True, drop=7, sort="tokens"),
+    Column(title="NOW", width=18, grow=8, drop=1),
 )
 Sort = Literal["created", "updated", "status", "workflow", "duration", "cost", "tokens"]
 SORTS: tuple[Sort, ...] = get_args(Sort)

@@ -175,6 +175,9 @@ class FilterBar(Vertical):
 
         await self._offer(text)
         await asyncio.sleep(REST)
+        if self._names_a_field():
+            # `stat` is on its way to `status:`, and no text that is searched for; enter says otherwise.
+            return
         if not parse(text, self.fields).problems:
             self._apply(text)
 
@@ -208,6 +211,9 @@ class FilterBar(Vertical):
         options.styles.offset = (min(box.cursor_position, 60) + 1, 1)
         if self._offers:
             options.highlighted = 0
+
+    def _names_a_field(self) -> bool:
+        return any(offer.text.endswith((":", ".", ">")) for offer in self._offers)
 
     def _take_offer(self) -> None:
         options = self.query_one(OptionList)
