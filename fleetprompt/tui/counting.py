@@ -20,10 +20,15 @@ async def count_fleet(fleet: Fleet, console: Console, now: float, times: Times) 
     before = (fleet.counts, fleet.approvals, fleet.asking, fleet.spent, fleet.activity)
     fleet.counts = await console.tally("")
     pending, more = await console.approvals("status:pending", Page(limit=MOST, oldest_first=True))
-    fleet.asking = {approval.run: inert(approval.message) for approval in reversed(pending)}
+    fleet.asking = {approval.run: _first_line(approval.message) for approval in reversed(pending)}
     fleet.approvals = len(pending)
     fleet.approvals_more = bool(more)
     fleet.spent, fleet.tokens = await console.spend(midnight(now, times))
     minute = now // 60 * 60 + 60
     fleet.activity = tuple(bucket.started for bucket in await console.activity(minute - MINUTES * 60, minute, MINUTES))
     return before != (fleet.counts, fleet.approvals, fleet.asking, fleet.spent, fleet.activity)
+
+
+def _first_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return inert(lines[0]) if lines else ""

@@ -11,14 +11,12 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.opening import Mode, open_console
+from fleetprompt.client.protocol import Console
 from fleetprompt.engine.ports import Approval, Page
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.approvals import ApprovalsScreen
 from tests.client.client_kit import place_at, start_of
-
-Client = EmbeddedConsole | AttachedConsole
 
 GATED = """
 name: gated
@@ -82,9 +80,9 @@ async def until(pilot: Pilot[Any], test: Callable[[], Any], most: float = 20.0) 
         waited += 0.02
 
 
-def client_of(app: FleetConsole) -> Client:
+def client_of(app: FleetConsole) -> Console:
     """What the console speaks through."""
-    assert isinstance(app.client, Client)
+    assert app.client is not None
     return app.client
 
 
@@ -134,13 +132,13 @@ async def asking(
     return runs
 
 
-async def pending(client: Client) -> list[Approval]:
+async def pending(client: Console) -> list[Approval]:
     """What waits, the oldest first."""
     found, _ = await client.approvals("status:pending", Page(limit=100, oldest_first=True))
     return found
 
 
-async def ended(client: Client, *runs: str) -> list[str]:
+async def ended(client: Console, *runs: str) -> list[str]:
     """Wait for runs to end; their statuses."""
     for _ in range(1000):
         heads = [await client.run(run) for run in runs]

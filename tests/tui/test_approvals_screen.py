@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 from deciding_kit import (
     FORM,
     GATED,
@@ -24,19 +25,26 @@ from deciding_kit import (
 
 from fleetprompt.client.opening import open_console
 from fleetprompt.tui import deciding
+from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.screens.approvals import ApprovalLines, ApprovalsScreen
 from fleetprompt.tui.screens.dialog import Ask, Confirm
 from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.widgets.form import Choice, FieldBox
 from tests.client.client_kit import place_at
 
 
+def read(app: FleetConsole) -> list[str]:
+    """What the preview says, row by row."""
+    pane = approvals(app).pane
+    return ["".join(segment.text for segment in pane.render_line(y)) for y in range(pane.size.height)]
+
+
 async def test_approving_executes_what_was_shown(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot, clock):
         (run,) = await asking(app, pilot, clock, tmp_path, GATED)
-        text = "\n".join("".join(part for part, _ in line) for line in approvals(app)._preview())
         approval = shown(app)
-        assert "argv: $ touch done" in text
-        assert approval.digest[:12] in text
+        for words in ("Touch it?", "argv: $ touch done", approval.digest[:12]):
+            await until(pilot, lambda words=words: any(words in line for line in read(app)))  # type: ignore[misc]
         await pilot.press("a")
         assert await ended(client_of(app), run) == ["completed"]
         assert (tmp_path / "done").exists()
@@ -109,6 +117,7 @@ async def test_marked_approvals_are_decided_together_after_a_question_that_lists
         await pilot.press("y")
         assert await ended(client_of(app), *runs) == ["completed"] * 3
         await until(pilot, lambda: said(app, "approved: 3 of 3 approvals"))
+        await until(pilot, lambda: len(approvals(app).query_one(ApprovalLines).selection.marks) <= 2)
         assert (await client_of(app).run(form)).finished_at is None
 
 
@@ -128,7 +137,7 @@ async def test_two_people_at_two_consoles_make_a_quorum(tmp_path: Path) -> None:
         (run,) = await asking(app, pilot, clock, tmp_path, TWO)
         await pilot.press("a")
         await until(pilot, lambda: said(app, "1 of 2: ana approved"))
-        await until(pilot, lambda: inbox(app).standing(shown(app)).voted == "approved")
+        await until(pilot, lambda: bool(approvals(app).look.votes))  # type: ignore[union-attr]
         clock.at += 10
         await pilot.press("a")
         await until(pilot, lambda: said(app, "you have approved it already; it waits for 1 more approval"))
@@ -153,7 +162,7 @@ async def test_a_decision_without_an_engine_is_recorded_once_and_told(tmp_path: 
         await until(pilot, lambda: approvals(app).look is not None)
         await pilot.press("a")
         await until(pilot, lambda: said(app, "recorded; it will be carried out when an engine runs"))
-        await until(pilot, lambda: inbox(app).standing(shown(app)).voted == "approved")
+        await until(pilot, lambda: bool(approvals(app).look.votes))  # type: ignore[union-attr]
         clock.at += 10
         await pilot.press("a")
         await until(pilot, lambda: said(app, "you have approved it already"))
@@ -257,3 +266,31 @@ async def test_a_link_leads_to_an_approval_and_to_a_filter(tmp_path: Path) -> No
         await client_of(app).vote(last.id, "rejected", by="bo")
         await app.go_to(f"approvals {last.id}")
         await until(pilot, lambda: inbox(app).count == 1 and shown(app).status == "rejected")
+
+
+@pytest.mark.parametrize("size", [(160, 50), (80, 24), (60, 20), (20, 5)])
+async def test_there_is_room_for_it_everywhere(tmp_path: Path, size: tuple[int, int]) -> None:
+    hostile = TWO.replace("Both of you?", "a\\u202e\\x1b[2J [red]b[/red] " + "日本語e\u0301" * 300)
+    async with console(tmp_path, size=size) as (app, pilot, clock):
+        await asking(app, pilot, clock, tmp_path, FORM)
+        await asking(app, pilot, clock, tmp_path, hostile)
+        for key in ("tab", "G", "right_square_bracket", "left_square_bracket", "tab", "j", "k", "tab", "escape"):
+            await pilot.press(key)
+        await pilot.resize_terminal(20, 5)
+        await pilot.press("e")
+        await until(pilot, lambda: not isinstance(app.screen, FormDialog) or bool(app.screen.query(FieldBox)))
+        await pilot.press("escape")
+        await pilot.resize_terminal(*size)
+        assert isinstance(app.screen, ApprovalsScreen)
+        beside = size[0] >= 140
+        assert app.screen.has_class("-beside") is beside
+
+
+async def test_only_what_can_be_done_is_offered(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        offered = {action.id for action in approvals(app).footer()}
+        assert not offered & {"approval.approve", "approval.reject", "approval.edit", "approval.comment"}
+        await asking(app, pilot, clock, tmp_path, GATED)
+        offered = {action.id for action in approvals(app).footer()}
+        assert {"approval.approve", "approval.reject", "approval.comment"} <= offered
+        assert "approval.edit" not in offered

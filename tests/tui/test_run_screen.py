@@ -16,7 +16,7 @@ from fleetprompt.client.protocol import Console
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
 from fleetprompt.tui.screens.dialog import Ask, Confirm
-from fleetprompt.tui.screens.resolve import Doubt
+from fleetprompt.tui.screens.resolve import Doubts
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.run_lines import FactLines
 from fleetprompt.tui.state.run_text import SourceLines, ValueLines
@@ -343,7 +343,7 @@ async def test_a_run_is_done_again_from_the_step_of_the_cursor(project: Project)
     ("keys", "outcome"),
     [
         (["h", *'{"paid":7}', "enter"], ("completed", {"paid": 7})),
-        (["s"], ("skipped", None)),
+        (["c", *"bank said no", "enter", "s"], ("skipped", None)),
         (["b", "y"], ("failed", None)),
     ],
 )
@@ -353,7 +353,7 @@ async def test_a_step_in_doubt_is_answered_for(project: Project, keys: list[str]
         await seen.until(lambda: seen.status("pay") == "in_doubt")
         await seen.press("home", "d")
         assert seen.steps.key == "pay", "the step that is in doubt is gone to"
-        assert isinstance(seen.app.screen, Doubt)
+        assert isinstance(seen.app.screen, Doubts)
         await seen.press(*keys)
         await seen.until(lambda: seen.status("pay") == outcome[0])
         view = seen.screen.runview

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.cells import cell_len
 from tui_kit import NOW, begun, put, reading
 
 from fleetprompt.client.reading import Reading
@@ -15,6 +16,7 @@ from fleetprompt.engine.core.signal import VOTE, Signal
 from fleetprompt.engine.ports import Append, Approval, Change, Vote
 from fleetprompt.tui.state.approval_preview import is_diff, preview
 from fleetprompt.tui.state.approvals import KINDS, PAGE, Inbox, Look, Standing, Steady, look_at, standing
+from fleetprompt.tui.widgets.text_pane import wrapped
 
 
 def asked(number: int, n: int = 2, **fields: Any) -> Append:
@@ -180,6 +182,27 @@ async def test_time_that_is_left_is_shown_and_presses_towards_the_end(tmp_path: 
             ("30s", "error"),
             ("due", "error"),
         ]
+
+
+async def test_only_lines_whose_times_went_on_are_drawn_again(tmp_path: Path) -> None:
+    async with reading(tmp_path) as client:
+        await asks(client, 1, 70)
+        at = [NOW + 100]
+        inbox = Inbox(client, lambda: at[0])  # type: ignore[arg-type]
+        await inbox.load()
+        assert inbox.moved_on(0, 2) == [0, 1]
+        assert inbox.moved_on(0, 2) == []
+        at[0] += 1
+        assert inbox.moved_on(0, 2) == [1], "one was asked minutes ago, the other seconds"
+
+
+def test_long_lines_go_on_below_and_nothing_is_left_out() -> None:
+    line = (("a" * 25, "x"), ("日本語" * 3, "y"), ("e\u0301" * 12, "z"))
+    rows = list(wrapped(line, 10))
+    assert [goes_on for goes_on, _ in rows] == [False] + [True] * (len(rows) - 1)
+    assert "".join(text for _, parts in rows for text, _ in parts) == "".join(text for text, _ in line)
+    assert all(sum(cell_len(text) for text, _ in parts) <= 10 for _, parts in rows)
+    assert list(wrapped((), 10)) == [(False, ())]
 
 
 def test_who_may_decide() -> None:

@@ -15,7 +15,7 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
 from fleetprompt.tui import deciding
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
-from fleetprompt.tui.state.approval_preview import Line, preview
+from fleetprompt.tui.state.approval_preview import Line, closing, matter, opening
 from fleetprompt.tui.state.approvals import Inbox, Look, Steady, look_at
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.widgets.bars import spread
@@ -27,7 +27,10 @@ from fleetprompt.tui.widgets.text_pane import TextPane
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import Approval
+    from fleetprompt.tui.actions import Action
 
+SEVERAL = ("approval.approve", "approval.reject")
+VOTES = (*SEVERAL, "approval.edit", "approval.comment")
 BESIDE = 140
 """Columns from which list and preview stand side by side."""
 
@@ -59,6 +62,8 @@ class ApprovalsScreen(ConsoleScreen):
         """What is shown below the list."""
         self._wanted = ""
         """The approval that the cursor is to stand on."""
+        self._opening: list[Line] = []
+        self._matter: list[Line] = []
         self._steady = Steady()
         self._by_hand = 0
 
@@ -95,6 +100,21 @@ class ApprovalsScreen(ConsoleScreen):
 
     async def _values(self, name: str) -> Sequence[tuple[str, int]]:
         return self.inbox.values(name) if self.inbox is not None else ()
+
+    def footer(self) -> Sequence[Action]:
+        """What can be done now."""
+        return [action for action in super().footer() if self._is_offered(action.id)]
+
+    def _is_offered(self, id_: str) -> bool:
+        if id_ not in VOTES:
+            return True
+        look, inbox, lines = self.look, self.inbox, self.lines
+        if look is None or inbox is None or lines is None:
+            return False
+        if id_ in SEVERAL and lines.selection.marks:
+            return True
+        possible = look.approval.status == "pending" and inbox.standing(look.approval).may
+        return possible and (id_ != "approval.edit" or bool(look.approval.form))
 
     # ------------------------------------------------------------ what is said about the list
 
@@ -175,6 +195,7 @@ class ApprovalsScreen(ConsoleScreen):
 
     def on_lines_marked(self) -> None:
         self.query_one(FilterBar).redraw()
+        self.refresh_bars()
 
     async def _look(self, *, by_hand: bool) -> None:
         """Read and show the approval at the cursor."""
@@ -195,23 +216,22 @@ class ApprovalsScreen(ConsoleScreen):
         if look is not None:
             inbox.note(look)
             lines.repaint_keys([look.approval.id])
+        self._matter = matter(look) if look is not None else []
         same_one = before is not None and look is not None and before.approval.id == look.approval.id
         self._draw(keep=same_one)
         self.refresh_bars()
 
     def _draw(self, *, keep: bool) -> None:
-        pane, look = self.pane, self.look
+        pane, look, inbox = self.pane, self.look, self.inbox
         pane.display = look is not None
-        pane.show(self._preview(), keep=keep)
-        if look is not None:
-            approval = look.approval
-            status = "waiting" if approval.status == "pending" else approval.status
-            pane.entitle(f"{glyph(status)} {approval.id}", pressing=approval.status == "pending")
-
-    def _preview(self) -> list[Line]:
-        if self.look is None or self.inbox is None:
-            return []
-        return preview(self.look, self.inbox.standing(self.look.approval), self.app.times, self.app.now())
+        if look is None or inbox is None:
+            return
+        approval = look.approval
+        times, now = self.app.times, self.app.now()
+        self._opening = opening(look, inbox.standing(approval), times, now)
+        pane.show(self._opening, self._matter, closing(look, times, now), keep=keep)
+        status = "waiting" if approval.status == "pending" else approval.status
+        pane.entitle(f"{glyph(status)} {approval.id}", pressing=approval.status == "pending")
 
     async def changed(self, change: Change) -> None:
         """Approvals have come, gone, or moved on."""
@@ -221,6 +241,8 @@ class ApprovalsScreen(ConsoleScreen):
         # What the cursor is on stays there, also where the list has not been told yet that it has moved.
         inbox.kept = lines.key
         if await inbox.apply(change):
+            for key in [key for key in lines.selection.marks if inbox.find(key) is None]:
+                del lines.selection.marks[key]
             lines.renew()
             self._go_to_wanted()
             self.query_one(FilterBar).redraw()
@@ -236,11 +258,15 @@ class ApprovalsScreen(ConsoleScreen):
 
     def tick(self) -> None:
         """Times go on."""
-        inbox, lines = self.inbox, self.lines
-        if inbox is not None and lines is not None and inbox.count:
-            seen = lines.visible_range
-            lines.repaint(inbox.moving(seen.start, seen.stop))
-            self._draw(keep=True)
+        inbox, lines, look = self.inbox, self.lines, self.look
+        if inbox is None or lines is None:
+            return
+        seen = lines.visible_range
+        lines.repaint(inbox.moved_on(seen.start, seen.stop))
+        if look is not None:
+            now = opening(look, inbox.standing(look.approval), self.app.times, self.app.now())
+            if now != self._opening:
+                self._draw(keep=True)
 
     # ------------------------------------------------------------ filter
 
@@ -277,10 +303,6 @@ class ApprovalsScreen(ConsoleScreen):
 
     def do_filter_clear(self) -> None:
         self.query_one(FilterBar).set("")
-
-    async def view(self, number: int) -> None:
-        """Saved views are of runs."""
-        self.app.say("info", "views are of runs: g r goes there")
 
     def step_back(self) -> bool:
         """Esc goes back to the list, takes away marks, then the filter."""

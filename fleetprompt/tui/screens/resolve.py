@@ -1,4 +1,4 @@
-"""The four answers for a step of which nobody knows whether it happened."""
+"""The four answers for steps of which nobody knows whether they happened: one step, or those of many runs."""
 
 from __future__ import annotations
 
@@ -6,81 +6,177 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
+from msgspec import Struct
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
+from fleetprompt.client.protocol import Console, why_queued
 from fleetprompt.client.values import preview
-from fleetprompt.client.wording import short
+from fleetprompt.client.wording import count, duration, glyph, short
 from fleetprompt.engine.core import signal as types
+from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.facts import Answer
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
 from fleetprompt.engine.ports import RunHead
-from fleetprompt.tui.acting import Command, command_runs
 from fleetprompt.tui.screens.dialog import Ask, Confirm, Dialog
 from fleetprompt.tui.state.lines import Part
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
 
-RESOLVE = Command(types.RESOLVE, "answer for", "answered")
+MOST = 200
+"""Runs that are looked through for steps in doubt in one go."""
 ANSWERS: tuple[tuple[str, Answer, str], ...] = (
     ("h", "happened", "it happened: say what came out, and go on"),
     ("u", "run", "it did not happen: run it"),
     ("s", "skip", "never mind: skip it"),
     ("b", "abort", "fail the run, and undo what can be undone"),
 )
+DONE: dict[Answer, str] = {"happened": "it happened", "run": "run again", "skip": "skipped", "abort": "aborted"}
+WARNINGS: dict[Answer, str] = {
+    "run": "what has happened after all happens twice",
+    "skip": "what waits for their ports is skipped, too",
+    "abort": "the runs fail; compensations run",
+}
 
 
-class Doubt(Dialog[Answer]):
-    """What is known, and the four answers by their letters."""
+class Doubt(Struct, frozen=True):
+    """An attempt of which nobody knows whether it happened, as it was seen."""
+
+    head: RunHead
+    path: str
+    attempt: int
+    reason: str
+    input: str
+    """On one line, inert."""
+    since: float | None = None
+    check: str = ""
+    """What a check has found out; empty where none has run."""
+    checked: bool = False
+    """The step declares a check."""
+
+
+def doubt_of(head: RunHead, step: Step) -> Doubt:
+    """What is known of a step in doubt."""
+    checks = [value for kind, _, value, _ in step.notes or () if kind == "reconcile"]
+    return Doubt(
+        head=head,
+        path=step.path,
+        attempt=step.attempt,
+        reason=step.reason,
+        input=preview(step.input_blob or step.input),
+        since=step.started_at,
+        check=preview(checks[-1]) if checks else "",
+        checked=step.program.node.reconcile is not None,
+    )
+
+
+async def doubts_of(console: Console, heads: Sequence[RunHead]) -> list[Doubt]:
+    """Every step in doubt of these runs. Raises `FleetError` for a run that cannot be read."""
+    found: list[Doubt] = []
+    for head in [head for head in heads if head.finished_at is None][:MOST]:
+        run = await console.state(head.id)
+        found += [doubt_of(head, step) for step in run.steps.values() if step.status == "in_doubt"]
+    return found
+
+
+class Doubts(Dialog[tuple[Answer, str]]):
+    """What is known, and the four answers by their letters; a comment may be written first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key, f"answer('{answer}')", answer, show=False) for key, answer, _ in ANSWERS
+        *(Binding(key, f"answer('{answer}')", answer, show=False) for key, answer, _ in ANSWERS),
+        Binding("c", "comment", "comment", show=False),
     ]
 
-    def __init__(self, head: RunHead, step: Step) -> None:
+    def __init__(self, doubts: Sequence[Doubt], now: float) -> None:
         super().__init__()
-        self._head = head
-        self._step = step
+        self._doubts = doubts
+        self._now = now
+        self._comment = ""
 
     def compose(self) -> ComposeResult:
-        step = self._step
         box = Vertical(classes="box -asks")
-        box.border_title = "did it happen?"
-        known: list[Sequence[Part]] = [
-            ((inert(step.path), "strong"), (f"  attempt {step.attempt}  run ", "dim"), (short(self._head.id), "id")),
-            ((inert(step.reason), "waiting"),),
-        ]
-        checks = [value for kind, _, value, _ in step.notes or () if kind == "reconcile"]
-        known += [(("check: ", "dim"), (preview(value), "")) for value in checks[-1:]]
-        known.append((("input: ", "dim"), (preview(step.input_blob or step.input), "")))
-        keys: list[Sequence[Part]] = [((f"{key}  ", "accent"), (said, "")) for key, _, said in ANSWERS]
+        many = len(self._doubts) > 1
+        box.border_title = f"did they happen? {len(self._doubts):,} steps" if many else "did it happen?"
+        with box:
+            with VerticalScroll(classes="said", can_focus=False):
+                yield Static(self.lines([line for doubt in self._doubts for line in _known(doubt, self._now)]))
+            yield Static(self.lines(self._keys()), id="answers")
+
+    def _keys(self) -> list[Sequence[Part]]:
+        keys: list[Sequence[Part]] = [()]
+        keys += [((f"{key}  ", "accent"), (said, "")) for key, _, said in ANSWERS]
+        comment = inert(self._comment)
+        keys.append((("c  ", "accent"), ("comment: " if comment else "write a comment first", "dim"), (comment, "")))
         keys.append((("esc  ", "accent"), ("not now", "dim")))
-        with box, VerticalScroll(classes="said", can_focus=False):
-            yield Static(self.lines([*known, (), *keys]))
+        return keys
 
     def action_answer(self, answer: Answer) -> None:
         """One of the four."""
-        self.dismiss(answer)
+        self.dismiss((answer, self._comment))
+
+    def action_comment(self) -> None:
+        """Why; it is recorded."""
+
+        def written(text: str | None) -> None:
+            if text is not None:
+                self._comment = text
+                self.query_one("#answers", Static).update(self.lines(self._keys()))
+
+        self.app.push_screen(Ask("comment", [], "keep it", placeholder="it is recorded", value=self._comment), written)
 
 
-def ask_answer(app: FleetConsole, head: RunHead, step: Step, attempt: int) -> None:
-    """Ask what is known of a step in doubt, and send the answer. It is about the attempt that was seen."""
-    path = step.path
+def _known(doubt: Doubt, now: float) -> list[Sequence[Part]]:
+    since = f"  {duration(now - doubt.since)} ago" if doubt.since is not None else ""
+    check = doubt.check or ("it is being checked" if doubt.checked else "the step declares none")
+    return [
+        (
+            (f"{glyph('in_doubt')} ", "in_doubt"),
+            (inert(doubt.path), "strong"),
+            (f"  attempt {doubt.attempt}{since}  ", "dim"),
+            (f"{inert(doubt.head.workflow)} ", ""),
+            (short(doubt.head.id), "id"),
+        ),
+        (("  why: ", "dim"), (inert(doubt.reason), "waiting")),
+        (("  check: ", "dim"), (check, "" if doubt.check else "dim")),
+        (("  input: ", "dim"), (doubt.input, "")),
+    ]
 
-    async def send(answer: Answer, output: Any = None) -> None:
-        data = {"path": path, "answer": answer, "attempt": attempt, "output": output}
-        await command_runs(app, RESOLVE, [head], data)
+
+async def resolve(app: FleetConsole, heads: Sequence[RunHead]) -> None:
+    """Answer for every step of these runs that is in doubt, all of them alike."""
+    if app.client is None or not app.may_change("answer"):
+        return
+    try:
+        doubts = await doubts_of(app.client, heads)
+    except FleetError as error:
+        app.say("error", f"answer: {error.message}")
+        return
+    if doubts:
+        ask_answer(app, doubts)
+    else:
+        app.say("warning", f"answer: no step of {'these runs' if len(heads) > 1 else 'this run'} is in doubt")
+
+
+def ask_answer(app: FleetConsole, doubts: Sequence[Doubt]) -> None:
+    """Ask what is known of steps in doubt, and send the answer. It is about the attempts that were seen."""
+    named = inert(doubts[0].path) if len(doubts) == 1 else count(len(doubts), "step")
+    comment = ""
+
+    def send(answer: Answer, output: Any = None) -> None:
+        app.run_worker(_send_all(app, doubts, answer, output, comment), group="commands", exit_on_error=False)
 
     def ask_output(said: str, text: str) -> None:
         lines: list[Sequence[Part]] = [((said, "bad" if text else "dim"),)]
-        dialog = Ask("what came out?", lines, "it happened", placeholder='JSON, for example {"id": 7}', value=text)
+        dialog = Ask(
+            f"what came out of {named}?", lines, "it happened", placeholder='JSON, for example {"id": 7}', value=text
+        )
         app.push_screen(dialog, given)
 
-    async def given(text: str | None) -> None:
+    def given(text: str | None) -> None:
         if text is None:
             return
         try:
@@ -88,19 +184,52 @@ def ask_answer(app: FleetConsole, head: RunHead, step: Step, attempt: int) -> No
         except msgspec.DecodeError as error:
             ask_output(f"this is not JSON: {inert(str(error))}", text)
             return
-        await send("happened", output)
+        send("happened", output)
 
-    async def aborted(yes: bool | None) -> None:
-        if yes:
-            await send("abort")
+    def confirm(answer: Answer) -> None:
+        def agreed(yes: bool | None) -> None:
+            if yes:
+                send(answer)
 
-    async def answered(answer: Answer | None) -> None:
+        lines: list[Sequence[Part]] = [((f"{inert(doubt.path)} of {short(doubt.head.id)}", ""),) for doubt in doubts]
+        lines.append(((WARNINGS[answer], "warning"),))
+        verb = {"run": "run again", "skip": "skip", "abort": "abort the run for"}[answer]
+        app.push_screen(Confirm(f"{verb} {named}?", lines, verb.removesuffix(" for")), agreed)
+
+    def answered(given: tuple[Answer, str] | None) -> None:
+        nonlocal comment
+        if given is None:
+            return
+        answer, comment = given
         if answer == "happened":
             ask_output("the steps behind it see this as its output; nothing at all is null", "")
-        elif answer == "abort":
-            lines: list[Sequence[Part]] = [((inert(path), "strong"),), (("the run fails; compensations run", "dim"),)]
-            app.push_screen(Confirm("abort the run?", lines, "abort"), aborted)
-        elif answer is not None:
-            await send(answer)
+        elif answer == "abort" or len(doubts) > 1:
+            confirm(answer)
+        else:
+            send(answer)
 
-    app.push_screen(Doubt(head, step), answered)
+    app.push_screen(Doubts(doubts, app.now()), answered)
+
+
+async def _send_all(app: FleetConsole, doubts: Sequence[Doubt], answer: Answer, output: Any, comment: str) -> None:
+    console = app.client
+    if console is None or not app.may_change("answer"):
+        return
+    done: list[str] = []
+    queued = ""
+    for doubt in doubts:
+        data = {"path": doubt.path, "answer": answer, "attempt": doubt.attempt, "output": output, "comment": comment}
+        named = f"{inert(doubt.path)} of {short(doubt.head.id)}"
+        try:
+            result = await console.command(types.RESOLVE, doubt.head.id, by=app.who, data=data)
+        except FleetError as error:
+            app.say("error", f"not answered: {named}: {error.message}")
+            continue
+        if result.status == "refused":
+            app.say("error", f"not answered: {named}: {result.reason}")
+            continue
+        queued = why_queued(result) or queued
+        done.append(named)
+    if done:
+        named = done[0] if len(done) == 1 else count(len(done), "step")
+        app.say("warning" if queued else "info", f"{DONE[answer]}: {named}{' — ' + queued if queued else ''}")

@@ -18,7 +18,7 @@ from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, RETRY, Command, comman
 from fleetprompt.tui.actions import Action, method
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
 from fleetprompt.tui.screens.dialog import Confirm
-from fleetprompt.tui.screens.resolve import ask_answer
+from fleetprompt.tui.screens.resolve import ask_answer, doubt_of
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_lines import TreeLines
@@ -326,7 +326,7 @@ class RunScreen(ConsoleScreen):
         fold, step = view.current_fold, view.current_step
         key = (fold.id, fold.run.n, step.path if step is not None else "")
         if self._possible[0] != key:
-            self._possible = key, verbs(fold.run, step, me=self.app.who)
+            self._possible = key, verbs(fold.run, step, me=self.app.who, groups=self.app.groups)
         return self._possible[1]
 
     def footer(self) -> Sequence[Action]:
@@ -429,4 +429,4 @@ class RunScreen(ConsoleScreen):
         verb = self._may("resolve")
         if verb is not None and view.current_step is not None:
             head = await self.client.run(view.current_fold.id)
-            ask_answer(self.app, head, view.current_step, verb.attempt)
+            ask_answer(self.app, [doubt_of(head, view.current_step)])

@@ -13,8 +13,10 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_fields import RUN_FIELDS
 from fleetprompt.engine.ports import Order
+from fleetprompt.tui import deciding
 from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, RETRY, Command, command_runs
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
+from fleetprompt.tui.screens.resolve import resolve
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.runs import SORTS, RunList, ordered_by
 from fleetprompt.tui.state.views import View
@@ -392,6 +394,20 @@ class RunsScreen(ConsoleScreen):
 
     async def do_run_retry(self) -> None:
         await self._command(RETRY)
+
+    async def do_run_resolve(self) -> None:
+        """Answer for what is in doubt in the run, or in those that are marked."""
+        if self.settled("answer"):
+            await resolve(self.app, await self.chosen())
+
+    async def do_approval_approve(self) -> None:
+        """Show what the run asks for, or those that are marked, and approve it then."""
+        if self.settled("approve"):
+            await deciding.approve(self.app, await deciding.pending_of(self.client, await self.chosen()))
+
+    async def do_approval_reject(self) -> None:
+        if self.settled("reject"):
+            await deciding.reject(self.app, await deciding.pending_of(self.client, await self.chosen()))
 
 
 def _nothing(filter_: str) -> tuple[Part, ...]:

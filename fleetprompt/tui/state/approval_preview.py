@@ -37,10 +37,20 @@ ENDS = {
 
 def preview(look: Look, state: Standing, times: Times, now: float) -> list[Line]:
     """Everything a person needs in order to decide."""
+    return [*opening(look, state, times, now), *matter(look), *closing(look, times, now)]
+
+
+def opening(look: Look, state: Standing, times: Times, now: float) -> list[Line]:
+    """What is asked, by what, of whom and until when."""
     approval = look.approval
     lines: list[Line] = [((inert(line), "strong"),) for line in approval.message.splitlines()]
-    lines += [(), *_terms(approval, times, now), *_say(approval, state), ()]
-    lines += _matter(look)
+    return [*lines, (), *_terms(approval, times, now), *_say(approval, state), ()]
+
+
+def closing(look: Look, times: Times, now: float) -> list[Line]:
+    """The form with what it holds, and what has been said."""
+    approval = look.approval
+    lines: list[Line] = []
     if approval.form:
         lines += [(), (("FORM", "title"), ("  e edits it", "dim"))]
         lines += [_field(field, look.values) for field in form_fields(approval.form)]
@@ -111,6 +121,11 @@ def briefly(approval: Approval) -> str:
     if isinstance(argv, list) and argv and all(isinstance(part, str) for part in argv):
         return on_one_line(f"$ {shlex.join(argv)}", BRIEF)
     return on_one_line(about, BRIEF)
+
+
+def matter(look: Look) -> list[Line]:
+    """What is shown and what will be executed: it does not change while one looks at it."""
+    return list(_matter(look))
 
 
 def _matter(look: Look) -> Iterator[Line]:

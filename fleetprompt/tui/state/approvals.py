@@ -155,6 +155,7 @@ class Inbox:
         self._strays: set[str] = set()
         """Listed though they do not match any more."""
         self._votes: dict[str, tuple[Vote, ...]] = {}
+        self._told: dict[str, tuple[str, Cell]] = {}
         self._cursor = ""
         self._span = (0, 0)
 
@@ -204,11 +205,12 @@ class Inbox:
         status = "waiting" if pending else approval.status
         style = "" if pending and state.may else "dim"
         first = approval.message.strip().splitlines()
+        asked, left = self._times(approval)
         votes = f"{len(state.agreed)}/{state.quorum}" if state.quorum > 1 and approval.id in self._votes else ""
         return (
             (glyph(state.voted), "accent") if pending and state.voted else (glyph(status), status),
-            (rough(self._now() - approval.requested_at), "dim"),
-            _left(approval, self._now()),
+            (asked, "dim"),
+            left,
             (inert(approval.workflow), style or "strong"),
             (short(approval.run), "id"),
             (inert(approval.path), style),
@@ -216,9 +218,21 @@ class Inbox:
             (inert(first[0]) if first else "", style),
         )
 
-    def moving(self, first: int, last: int) -> list[int]:
-        """Of these lines the ones whose times go on."""
-        return list(range(max(0, first), min(last, self.count)))
+    def moved_on(self, first: int, last: int) -> list[int]:
+        """Of these lines the ones that say another time than when they were asked about before."""
+        found: list[int] = []
+        told: dict[str, tuple[str, Cell]] = {}
+        for index in range(max(0, first), min(last, self.count)):
+            approval = self._rows[index]
+            now = self._times(approval)
+            told[approval.id] = now
+            if self._told.get(approval.id) != now:
+                found.append(index)
+        self._told = told
+        return found
+
+    def _times(self, approval: Approval) -> tuple[str, Cell]:
+        return rough(self._now() - approval.requested_at), _left(approval, self._now())
 
     def values(self, name: str) -> list[tuple[str, int]]:
         """What is listed in a field, the most frequent first."""

@@ -51,14 +51,16 @@ class TextPane(ScrollView, can_focus=True):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._lines: Sequence[Sequence[Part]] = ()
+        self._blocks: list[Sequence[Sequence[Part]]] = []
+        self._wrapped: list[tuple[Sequence[Sequence[Part]], list[Row]]] = []
+        """Blocks and their rows at the present width: one that is shown again is not wrapped again."""
         self._rows: list[Row] = []
         self._width = 0
 
-    def show(self, lines: Sequence[Sequence[Part]], *, keep: bool = False) -> None:
-        """Show these lines, from the top unless `keep`."""
-        self._lines = lines
-        self._wrap(force=True)
+    def show(self, *blocks: Sequence[Sequence[Part]], keep: bool = False) -> None:
+        """Show these blocks of lines, from the top unless `keep`. What is in a block must not change."""
+        self._blocks = list(blocks)
+        self._wrap()
         if not keep:
             self.scroll_to(y=0, animate=False, immediate=True)
 
@@ -75,14 +77,18 @@ class TextPane(ScrollView, can_focus=True):
     def on_resize(self, event: Resize) -> None:
         self._wrap()
 
-    def _wrap(self, *, force: bool = False) -> None:
+    def _wrap(self) -> None:
         # Without the scrollbar, which would stand over the last character.
         width = max(LEAST, self.scrollable_content_region.width - GUTTER)
-        if force or width != self._width:
-            self._width = width
-            self._rows = [row for line in self._lines for row in wrapped(line, width)]
-            self.virtual_size = Size(self.size.width, len(self._rows))
-            self.refresh()
+        known = {id(block): rows for block, rows in self._wrapped} if width == self._width else {}
+        self._width = width
+        self._wrapped = [
+            (block, known[id(block)] if id(block) in known else [row for line in block for row in wrapped(line, width)])
+            for block in self._blocks
+        ]
+        self._rows = [row for _, rows in self._wrapped for row in rows]
+        self.virtual_size = Size(self.size.width, len(self._rows))
+        self.refresh()
         self._tell_below()
 
     def _tell_below(self) -> None:
