@@ -125,7 +125,7 @@ async def _send(app: FleetConsole, command: Command, heads: Sequence[RunHead], d
     console = app.client
     if console is None or not app.may_change(command.verb):
         return
-    app.run_worker(_send_all(app, command, heads, data), group="commands", exit_on_error=False)
+    app.run_worker(_send_all(app, command, heads, data), group="commands")
 
 
 async def _send_all(app: FleetConsole, command: Command, heads: Sequence[RunHead], data: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ def _unfit(setting: Setting, entries: Sequence[Entry]) -> str:
 
 def _set_soon(app: FleetConsole, setting: Setting, entries: Sequence[Entry]) -> None:
     if app.may_change(setting.verb):
-        app.run_worker(_set(app, setting, entries), group="commands", exit_on_error=False)
+        app.run_worker(_set(app, setting, entries), group="commands")
 
 
 async def _set(app: FleetConsole, setting: Setting, entries: Sequence[Entry]) -> None:

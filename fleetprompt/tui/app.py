@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -10,13 +11,16 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
+from textual.css.query import NoMatches
 from textual.events import Key
+from textual.worker import WorkerFailed
 
 from fleetprompt.client.door import Again, Door, Open
 from fleetprompt.client.wording import Times, count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.actions import BY_ID, Keymap, method
+from fleetprompt.tui.errors import FATAL, Tells, explained
 from fleetprompt.tui.keys import bindings
 from fleetprompt.tui.links import Link, follow
 from fleetprompt.tui.screens.base import ConsoleScreen
@@ -43,7 +47,7 @@ MOST_COPIED = 74_994
 """Bytes of an OSC 52 sequence that terminals take."""
 
 
-class FleetConsole(App[int]):
+class FleetConsole(Tells, App[int]):
     """What `fleet` opens."""
 
     TITLE = "FleetPrompt"
@@ -118,7 +122,7 @@ class FleetConsole(App[int]):
     def open(self) -> None:
         """Open the store, and the engine where it is ours."""
         self.fleet.engine = "opening"
-        self.run_worker(self._open(), name="open", group="open", exclusive=True, exit_on_error=False)
+        self.run_worker(self._open(), name="open", group="open", exclusive=True)
 
     async def _open(self) -> None:
         try:
@@ -136,7 +140,7 @@ class FleetConsole(App[int]):
         self.refresh_bars()
         for screen in self.console_screens():
             await screen.opened(self.client)
-        self.run_worker(self._listen(self.client), name="listen", group="listen", exclusive=True, exit_on_error=False)
+        self.run_worker(self._listen(self.client), name="listen", group="listen", exclusive=True)
         self._tell_taken_up(self.client.taken_up)
         await self._go_first(self.client)
 
@@ -159,7 +163,7 @@ class FleetConsole(App[int]):
         elif not self.door.can_start_engine:
             self.say("warning", "this console is not to run an engine")
         else:
-            self.run_worker(self._start_engine(), name="engine", group="engine", exclusive=True, exit_on_error=False)
+            self.run_worker(self._start_engine(), name="engine", group="engine", exclusive=True)
 
     async def _start_engine(self) -> None:
         client = self.client
@@ -172,7 +176,7 @@ class FleetConsole(App[int]):
         self._engine = started
         self._note_engine()
         self.say("info" if started else "warning", "an engine runs" if started else "no engine could be started")
-        self.run_worker(self._listen(client), name="listen", group="listen", exclusive=True, exit_on_error=False)
+        self.run_worker(self._listen(client), name="listen", group="listen", exclusive=True)
         self._tell_taken_up(client.taken_up)
         for screen in self.console_screens():
             await screen.reload()
@@ -247,7 +251,7 @@ class FleetConsole(App[int]):
             self.set_timer(max(0.01, min(COUNT_SECONDS, wait)), lambda: self._count_now(console))
 
     def _count_now(self, console: Console) -> None:
-        self.run_worker(self._count(console), name="count", group="count", exclusive=True, exit_on_error=False)
+        self.run_worker(self._count(console), name="count", group="count", exclusive=True)
 
     async def _count(self, console: Console) -> None:
         from fleetprompt.tui.counting import count_fleet
@@ -291,6 +295,27 @@ class FleetConsole(App[int]):
         self.copy_to_clipboard(text)
         self.say("info", f"copied {count(lines, 'line') if lines > 1 else inert(text[:60])}")
 
+    def _handle_exception(self, error: Exception) -> None:
+        """Whatever nobody has caught, in a worker or in a node of Textual."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        if isinstance(cause, FleetError):
+            self.say("error", explained(cause))
+        elif isinstance(error, WorkerFailed) and isinstance(cause, NoMatches):
+            # A screen was left while something was read for it: what was to be shown has nowhere to go.
+            logging.getLogger(__name__).debug("left: %s", cause)
+        elif self.is_headless:
+            super()._handle_exception(error)
+        else:
+            self._tell_mistake(cause, goes_on=isinstance(error, WorkerFailed))
+
+    def _tell_mistake(self, error: BaseException, *, goes_on: bool) -> None:
+        said = f"internal error: {type(error).__name__}: {inert(str(error))[:200]}; .fleet/engine.log has the rest"
+        logging.getLogger(__name__).error("in the console", exc_info=error)
+        if goes_on:
+            self.say("error", said)
+        else:
+            self.exit(return_code=FATAL, message=f"fleet: {said}")
+
     # ------------------------------------------------------------ doing
 
     async def perform(self, id_: str) -> None:
@@ -324,7 +349,7 @@ class FleetConsole(App[int]):
     async def go_to(self, text: str) -> None:
         """Follow a deep link, as the palette takes it; the way is gone after whoever asks has finished."""
         # A screen that is left cannot wait for its own end.
-        self.run_worker(self._follow(text), name="go", group="go", exit_on_error=False)
+        self.run_worker(self._follow(text), name="go", group="go")
 
     async def _follow(self, text: str) -> None:
         try:
@@ -420,7 +445,7 @@ class FleetConsole(App[int]):
         if isinstance(screen, ConsoleScreen) and screen.step_back():
             return
         if len(self.screen_stack) > 1:
-            self.run_worker(self._leave_screen(), name="go", group="go", exit_on_error=False)
+            self.run_worker(self._leave_screen(), name="go", group="go")
 
     async def _leave_screen(self) -> None:
         await self.pop_screen()
@@ -498,10 +523,3 @@ def few_colors() -> bool:
         return False
     term = os.environ.get("TERM", "")
     return "256" not in term and "direct" not in term and "kitty" not in term
-
-
-def explained(error: FleetError) -> str:
-    """An error on one line: what happened, where, and what can be done."""
-    where = f" ({error.where})" if error.where and error.where not in error.message else ""
-    hint = f" — {error.hint}" if error.hint else ""
-    return f"{error.message}{where}{hint}"

@@ -252,7 +252,7 @@ def send(app: FleetConsole, votes: Sequence[Vote]) -> None:
     fresh = [vote for vote in votes if _key(vote.approval) not in app.voting]
     if fresh and app.may_change(VERBS[fresh[0].decision]):
         app.voting.update(_key(vote.approval) for vote in fresh)
-        app.run_worker(_send_all(app, fresh), group="votes", exit_on_error=False)
+        app.run_worker(_send_all(app, fresh), group="votes")
 
 
 async def _send_all(app: FleetConsole, votes: Sequence[Vote]) -> None:

@@ -240,6 +240,7 @@ async def test_a_value_that_is_kept_apart_is_loaded_by_enter(project: Project) -
 async def test_what_a_step_has_said_is_shown_first_and_the_whole_run_with_one_more_key(project: Project) -> None:
     run = await project.start("large")
     await project.wait(run)
+    await project.console.store.logs.flush()
     async with shown(project, run, "big") as seen:
         await seen.until(lambda: seen.screen.beside.tab == "log")
         log = seen.screen.query_one(LogLines)

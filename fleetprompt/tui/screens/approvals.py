@@ -179,7 +179,7 @@ class ApprovalsScreen(ConsoleScreen):
     def on_lines_shown(self) -> None:
         """Other lines are looked at: get what is missing of them."""
         if self.inbox is not None and self.inbox.loaded and self.inbox.missing():
-            self.run_worker(self._fetch(), group="rows", exclusive=True, exit_on_error=False)
+            self.run_worker(self._fetch(), group="rows", exclusive=True)
 
     async def on_lines_moved(self) -> None:
         """Another approval: show it."""

@@ -10,6 +10,7 @@ from textual.screen import Screen
 
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.actions import Action, Where, at
+from fleetprompt.tui.errors import Tells
 from fleetprompt.tui.keys import bindings
 from fleetprompt.tui.widgets.bars import FootBar, TopBar
 
@@ -21,7 +22,7 @@ QUIET = 0.3
 """Seconds for which nothing is decided after what is to be decided has appeared under the operator's fingers."""
 
 
-class ConsoleScreen(Screen[None]):
+class ConsoleScreen(Tells, Screen[None]):
     """A screen of the console. Subclasses name their places and say what stands between the bars."""
 
     PLACES: ClassVar[tuple[Where, ...]] = ()

@@ -12,6 +12,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from fleetprompt.tui.errors import Tells
 from fleetprompt.tui.state.lines import Part
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Dialog(ModalScreen[T]):
+class Dialog(Tells, ModalScreen[T]):
     """A box with a title; its answer is what the screen is dismissed with, None for none."""
 
     DEFAULT_CSS = """

@@ -53,4 +53,4 @@ class HealthScreen(ConsoleScreen):
 
     def tick(self) -> None:
         """Look again."""
-        self.run_worker(self._look(), group="look", exclusive=True, exit_on_error=False)
+        self.run_worker(self._look(), group="look", exclusive=True)

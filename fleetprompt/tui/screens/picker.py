@@ -127,7 +127,7 @@ class Picker(Dialog[str]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show what fits."""
         event.stop()
-        self.run_worker(self._search(event.value), group="search", exclusive=True, exit_on_error=False)
+        self.run_worker(self._search(event.value), group="search", exclusive=True)
 
     async def _search(self, text: str) -> None:
         typed = " ".join(text.lower().split())

@@ -111,7 +111,7 @@ class RunScreen(ConsoleScreen):
 
     async def opened(self, console: Console) -> None:
         """Load the run while the frame is shown."""
-        self.run_worker(self._load(console), group="load", exclusive=True, exit_on_error=False)
+        self.run_worker(self._load(console), group="load", exclusive=True)
 
     async def _load(self, console: Console) -> None:
         bar = self.query_one(RunBar)
@@ -235,7 +235,7 @@ class RunScreen(ConsoleScreen):
 
     def on_tree_view_wanted(self) -> None:
         """A child run's row was opened."""
-        self.run_worker(self._catch_up(()), group="children", exclusive=True, exit_on_error=False)
+        self.run_worker(self._catch_up(()), group="children", exclusive=True)
 
     def step_back(self) -> bool:
         """Esc closes what was opened last, and goes back to the steps before it leaves the run."""

@@ -148,7 +148,7 @@ class RunsScreen(ConsoleScreen):
 
     def _fetch_soon(self) -> None:
         if self.runs is not None and self.runs.missing():
-            self.run_worker(self._fetch(), group="rows", exclusive=True, exit_on_error=False)
+            self.run_worker(self._fetch(), group="rows", exclusive=True)
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
         """Only at the top new runs are shown at once."""
@@ -184,7 +184,7 @@ class RunsScreen(ConsoleScreen):
         if preview is not None and preview.shown and self.is_current:
             run, facts = (head.id, head.n) if head is not None else ("", 0)
             work = preview.show(self.client, run, facts)
-            self.run_worker(work, group="preview", exclusive=True, exit_on_error=False)
+            self.run_worker(work, group="preview", exclusive=True)
 
     def do_run_preview(self) -> None:
         """Show it, or leave the room to the list."""

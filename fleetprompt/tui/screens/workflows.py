@@ -194,7 +194,7 @@ class WorkflowsScreen(ConsoleScreen):
     def look_at_files(self, *, anew: bool = False) -> None:
         """Look at the files again, beside everything else."""
         if self.workflows is not None and self.app.files is not None:
-            self.run_worker(partial(self._look, anew), group="files", exclusive=True, exit_on_error=False)
+            self.run_worker(partial(self._look, anew), group="files", exclusive=True)
 
     async def _look(self, anew: bool) -> None:
         workflows, files = self.workflows, self.app.files
@@ -268,7 +268,7 @@ class WorkflowsScreen(ConsoleScreen):
             return
         known = self._failures.get(entry.name)
         if known is None:
-            self.run_worker(partial(self._find_failures, entry), group="failures", exclusive=True, exit_on_error=False)
+            self.run_worker(partial(self._find_failures, entry), group="failures", exclusive=True)
         if known is not None or self._shown != entry.key:
             same = self._shown == entry.key
             self._shown = entry.key
@@ -424,7 +424,7 @@ class WorkflowsScreen(ConsoleScreen):
         entry = self.entry()
         if entry is None or not self.settled("edit"):
             return
-        self.run_worker(self._edit(entry), group="edit", exclusive=True, exit_on_error=False)
+        self.run_worker(self._edit(entry), group="edit", exclusive=True)
 
     async def _edit(self, entry: Entry) -> None:
         state = await edit_file(self.app, entry)

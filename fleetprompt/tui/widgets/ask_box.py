@@ -69,7 +69,7 @@ class AskBox(Static):
         self.steady.show(f"{gate.id} {gate.digest}".encode(), now, by_hand=False)
         if (gate.id, gate.level) != self._matter_of:
             self._matter_of, self._matter = (gate.id, gate.level), ""
-            self.run_worker(self._read_matter(gate.id), group="matter", exclusive=True, exit_on_error=False)
+            self.run_worker(self._read_matter(gate.id), group="matter", exclusive=True)
         self._draw(step, len(fold.index.asking), now, fold.index.asking[step.path].since)
 
     async def _read_matter(self, approval: str) -> None:

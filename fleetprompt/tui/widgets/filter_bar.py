@@ -168,7 +168,7 @@ class FilterBar(Vertical):
         """Filter while one types, a moment after the last key."""
         event.stop()
         if self.editing:
-            self.run_worker(self._typed(event.value), group="typed", exclusive=True, exit_on_error=False)
+            self.run_worker(self._typed(event.value), group="typed", exclusive=True)
 
     async def _typed(self, text: str) -> None:
         import asyncio
