@@ -255,6 +255,10 @@ class Console(Protocol):
         """Publish a copy of a signal, whose cause is the old one. Raises `InvalidInput` for the engine's own types."""
         ...
 
+    async def answers(self, ids: Sequence[str]) -> dict[str, tuple[bool, list[Result]]]:
+        """Whether each of these signals is routed, and what came of it; those that are gone are left out."""
+        ...
+
     async def lineage(self, id_: str) -> Lineage:
         """Where a signal came from, what came of it, and what else has its correlation; see `Lineage` for bounds."""
         ...

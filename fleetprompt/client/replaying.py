@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, cast
 
 import uuid_utils
@@ -33,6 +34,10 @@ class Replaying(ABC):
     @abstractmethod
     async def signal(self, id_: str) -> tuple[Signal, bool, list[Result]]:
         """A signal, whether it is routed, and what came of it."""
+
+    async def answers(self, ids: Sequence[str]) -> dict[str, tuple[bool, list[Result]]]:
+        """Whether each of these signals is routed, and what came of it; those that are gone are left out."""
+        return await self.store.signals.answers(ids, self.tenant)
 
     async def lineage(self, id_: str) -> Lineage:
         """Where a signal came from and what came of it."""

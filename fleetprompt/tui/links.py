@@ -16,6 +16,7 @@ from fleetprompt.engine.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
+    from fleetprompt.tui.screens.signals import SignalsScreen
 
 
 class Link(Struct, frozen=True):
@@ -80,6 +81,28 @@ async def _workflows(app: FleetConsole, rest: str) -> None:
         await screen.seek(rest)
 
 
+async def _signals(app: FleetConsole, rest: str) -> None:
+    """The stream, filtered."""
+    await (await _stream(app)).apply_filter(rest)
+
+
+async def _signal(app: FleetConsole, rest: str) -> None:
+    """The stream, with the cursor on a signal."""
+    screen = await _stream(app)
+    if rest:
+        await screen.seek(rest)
+
+
+async def _stream(app: FleetConsole) -> SignalsScreen:
+    from fleetprompt.tui.screens.signals import SignalsScreen
+
+    screen = app.screen
+    if not isinstance(screen, SignalsScreen):
+        screen = SignalsScreen()
+        await app.push_screen(screen)
+    return screen
+
+
 def _screen(module: str, name: str) -> Callable[[FleetConsole, str], Awaitable[None]]:
     """Open a screen that needs nothing, or the one that is open already."""
 
@@ -105,6 +128,8 @@ SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
     "health": _screen("health", "HealthScreen"),
     "approvals": _approvals,
     "workflows": _workflows,
+    "signals": _signals,
+    "signal": _signal,
     "messages": _screen("messages", "MessagesScreen"),
     "help": _screen("help", "HelpScreen"),
 }

@@ -93,6 +93,27 @@ async def test_closing_a_signal(store: Store) -> None:
     assert await store.signals.results("unknown") == (False, [])
 
 
+async def test_answers_of_many_signals_at_once_are_those_of_each(store: Store) -> None:
+    sent = [signal(id=f"s{number}") for number in range(4)]
+    foreign = signal(id="foreign", tenant="b")
+    for each in (*sent, foreign):
+        await store.signals.publish(each)
+    await put(store, start("r1"))
+    heard = tuple(Result(signal="s0", status="accepted", run=run, data={"n": 1}) for run in ("r1", "a"))
+    await put(store, entry("r1", 2, fact(1), results=heard))
+    await store.signals.close("s1", (Result(signal="s1", status="refused", reason="no"),))
+    await store.signals.close("s2")
+    ids = ["s3", "s2", "gone", "s1", "s0", "foreign"]
+    answers = await store.signals.answers(ids)
+    assert set(answers) == {"s0", "s1", "s2", "s3"}
+    for id_, answer in answers.items():
+        assert answer == await store.signals.results(id_)
+    assert [result.run for result in answers["s0"][1]] == ["a", "r1"]
+    assert answers["s3"] == (False, [])
+    assert set(await store.signals.answers(ids, "b")) == {"foreign"}
+    assert await store.signals.answers([]) == {}
+
+
 async def test_signals_leave_a_run_with_its_facts(store: Store) -> None:
     known = await store.signals.publish(signal(key="known"))
     leaving = signal("audit.done", data={"n": 1}, key="once")

@@ -136,6 +136,12 @@ class Signals(Protocol):
         """Whether it is routed, and what came of it so far."""
         ...
 
+    async def answers(
+        self, ids: Sequence[str], tenant: str = "default"
+    ) -> dict[str, tuple[bool, builtins.list[Result]]]:
+        """The same of many at once, by id; those that the tenant does not have are left out."""
+        ...
+
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[list[Signal], str]: ...

@@ -155,6 +155,12 @@ class MemorySignals:
         found = self._state.results.get(signal, {})
         return known and signal not in self._state.unrouted, [found[run] for run in sorted(found)]
 
+    async def answers(
+        self, ids: Sequence[str], tenant: str = "default"
+    ) -> dict[str, tuple[bool, builtins.list[Result]]]:
+        known = self._state.signals
+        return {id_: await self.results(id_) for id_ in ids if id_ in known and known[id_].tenant == tenant}
+
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[builtins.list[Signal], str]:

@@ -101,6 +101,18 @@ class SqlSignals:
         found = await self._reader.ask(self._results, signal)
         return bool(routed and routed[0][0]), [_result(*row) for row in found]
 
+    async def answers(
+        self, ids: Sequence[str], tenant: str = "default"
+    ) -> dict[str, tuple[bool, builtins.list[Result]]]:
+        """Whether each of many is routed, and what came of it so far, by run."""
+        wanted = sa.select(signals.c.id, signals.c.routed).where(signals.c.tenant == tenant, signals.c.id.in_(ids))
+        found = {row.id: (bool(row.routed), list[Result]()) for row in await self._reader.rows(wanted)}
+        came = sa.select(*_RESULT).where(results.c.tenant == tenant, results.c.signal.in_(ids))
+        for row in await self._reader.rows(came.order_by(results.c.run)):
+            if row.signal in found:
+                found[row.signal][1].append(_result(*row))
+        return found
+
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[builtins.list[Signal], str]:

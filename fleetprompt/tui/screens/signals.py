@@ -1,0 +1,424 @@
+"""The stream of signals: what came, what it carried, what led to it and what it did."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+from textual.message import Message
+from textual.timer import Timer
+
+from fleetprompt.client.values import one_line_json
+from fleetprompt.client.wording import count, rfc3339
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.tui.acting_signals import publish, replay
+from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
+from fleetprompt.tui.state.approvals import Steady
+from fleetprompt.tui.state.json_text import JsonText
+from fleetprompt.tui.state.lineage import Place, lineage_rows
+from fleetprompt.tui.state.lines import Part, Rows
+from fleetprompt.tui.state.run_text import TEXT, ValueLines
+from fleetprompt.tui.state.run_values import Held
+from fleetprompt.tui.state.signals import SignalList, SignalRow, only
+from fleetprompt.tui.widgets.bars import spread
+from fleetprompt.tui.widgets.filter_bar import FilterBar
+from fleetprompt.tui.widgets.heading import Heading
+from fleetprompt.tui.widgets.lines import Lines
+from fleetprompt.tui.widgets.text_view import TextView
+
+if TYPE_CHECKING:
+    from fleetprompt.client.protocol import Change, Console
+    from fleetprompt.engine.ports import Lineage
+
+REST = 0.06
+"""Seconds the cursor rests on a signal before its details are read."""
+LEAST_SECONDS = 0.1
+"""How often the top of the stream is read again, at most."""
+SHARE = 10
+"""And not again for so many times what reading it has taken."""
+
+
+class SignalLines(Lines):
+    """The stream. Of a line is copied what its signal carries, and not what little the line shows of it."""
+
+    source: SignalList
+
+    class Copied(Message):
+        """What the signal at the cursor carries is to be copied."""
+
+    def do_list_copy_line(self) -> None:
+        self.post_message(self.Copied())
+
+
+class SignalsScreen(ConsoleScreen):
+    """The signals that match a filter, and details of the one at the cursor."""
+
+    PLACES: ClassVar = ("signals",)
+    NAME: ClassVar = "signals"
+    DEFAULT_CSS = """
+    SignalsScreen #list { height: 1fr; }
+    SignalsScreen #details { height: 1fr; layout: horizontal; }
+    SignalsScreen #details Lines { border: round $foreground 30%; border-title-color: $foreground 60%; width: 1fr;
+        height: 1fr; }
+    SignalsScreen #details Lines:focus { border: round $primary; border-title-color: $primary; }
+    SignalsScreen.-narrow #lineage, SignalsScreen.-narrow.-lineage #payload { display: none; }
+    SignalsScreen.-narrow.-lineage #lineage { display: block; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stream: SignalList | None = None
+        self._rest: Timer | None = None
+        self._due: Timer | None = None
+        self._took = 0.0
+        self._steady = Steady()
+        self._by_hand = 0
+        self._had_cursor = False
+        self._shown: Signal | None = None
+        """The signal whose details are shown, with what it carries."""
+
+    def body(self) -> ComposeResult:
+        yield FilterBar(SIGNAL_FIELDS, self._about, self._values)
+        with Vertical(id="list"):
+            yield Heading()
+        with Container(id="details"):
+            yield TextView(Rows(TEXT), id="payload")
+            yield Lines(Rows(TEXT), id="lineage")
+
+    @property
+    def lines(self) -> SignalLines | None:
+        """The list, once the store is open."""
+        found = self.query(SignalLines)
+        return found.first() if found else None
+
+    @property
+    def payload(self) -> TextView:
+        """What the signal carries, what came of it, and what it is."""
+        return self.query_one("#payload", TextView)
+
+    @property
+    def lineage(self) -> Lines:
+        """Where it came from and what it led to."""
+        return self.query_one("#lineage", Lines)
+
+    async def opened(self, console: Console) -> None:
+        """Show the stream."""
+        self.lineage.border_title = "lineage"
+        self.stream = SignalList(console, self.app.now, self.app.times)
+        # What was asked for while the store was not open yet.
+        self.stream.filter = self.query_one(FilterBar).text
+        lines = SignalLines(self.stream)
+        lines.pinned = True
+        self.query_one(Heading).watch_lines(lines)
+        await self.query_one("#list").mount(lines)
+        lines.focus()
+        await self._load()
+
+    async def _values(self, name: str) -> Sequence[tuple[str, int]]:
+        return self.stream.values(name) if self.stream is not None else ()
+
+    # ------------------------------------------------------------ what is said about the list
+
+    def _about(self, width: int) -> list[Part]:
+        stream, lines = self.stream, self.lines
+        bar = self.query_one(FilterBar)
+        left: list[Part] = [("/ ", "accent"), (inert(bar.text), "") if bar.text else ("every signal", "dim")]
+        if self.error is not None:
+            return [*left, (f"  {inert(self.error.message)}", "error")]
+        if stream is None or not stream.loaded:
+            return spread(left, [("loading…", "dim")], width)
+        right: list[Part] = []
+        if lines is not None and lines.selection.marks:
+            right.append((f"{len(lines.selection.marks):,} marked  ", "accent"))
+        if stream.fresh:
+            right.append((f"{stream.fresh:,} new, . shows  ", "accent"))
+        right.append((f"{count(stream.count, 'signal')}{', and older ones' if stream.more else ''}", ""))
+        right.append((" · follow" if stream.follow else " · held", "dim"))
+        return spread(left, right, width)
+
+    def failed(self, error: FleetError) -> None:
+        """Say why there is nothing."""
+        super().failed(error)
+        self.query_one(FilterBar).redraw()
+
+    # ------------------------------------------------------------ reading
+
+    async def _load(self) -> None:
+        stream, lines = self.stream, self.lines
+        if stream is None or lines is None:
+            return
+        try:
+            await stream.load()
+            self.error = None
+        except FleetError as error:
+            self.error = error
+        if stream.filter:
+            lines.empty = (("no signal matches ", "dim"), (inert(stream.filter), ""), (" — esc shows all", "dim"))
+        else:
+            lines.empty = (("there are no signals yet", "strong"), (" — n publishes one", "dim"))
+        self._redraw()
+        self._rest_then_show()
+
+    def _redraw(self) -> None:
+        if self.lines is not None:
+            self.lines.renew()
+        self.query_one(FilterBar).redraw()
+
+    def on_lines_shown(self, event: Lines.Shown) -> None:
+        """Near the end the next page is read."""
+        if isinstance(event.lines, SignalLines) and self.stream is not None and self.stream.wants_more:
+            self.run_worker(self._fetch_more, group="pages", exit_on_error=False, exclusive=True)
+
+    async def _fetch_more(self) -> None:
+        try:
+            if self.stream is not None and await self.stream.fetch_more():
+                self._redraw()
+        except FleetError as error:
+            self.app.say("error", error.message)
+
+    async def changed(self, change: Change) -> None:
+        """Signals have come, or something came of them."""
+        if (change.signals or change.lost) and self._due is None:
+            self._due = self.set_timer(max(LEAST_SECONDS, self._took * SHARE), self._renew)
+
+    async def _renew(self) -> None:
+        self._due = None
+        stream, lines = self.stream, self.lines
+        if stream is None or lines is None or not stream.loaded:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            looks_different = await stream.renew()
+            self.error = None
+        except FleetError as error:
+            self.error = error
+            looks_different = frozenset[str]()
+        self._took = loop.time() - began
+        if looks_different or self.error is not None:
+            self._redraw()
+        # Something may have come of it that is far from it.
+        self._rest_then_show()
+
+    async def reload(self) -> None:
+        """Read everything again."""
+        await self._load()
+
+    # ------------------------------------------------------------ details
+
+    def on_lines_moved(self, event: Lines.Moved) -> None:
+        """Another signal: its details follow when the cursor rests."""
+        lines, stream = self.lines, self.stream
+        if not isinstance(event.lines, SignalLines) or lines is None or stream is None:
+            return
+        stream.at_top = lines.cursor == 0
+        by_hand = lines.moved_by_hand != self._by_hand or not self._had_cursor
+        self._steady.show(str(lines.key).encode("utf-8", "replace"), self.app.now(), by_hand=by_hand)
+        self._by_hand = lines.moved_by_hand
+        self._had_cursor = lines.key is not None
+        self.query_one(FilterBar).redraw()
+        self._rest_then_show()
+
+    def on_lines_marked(self) -> None:
+        self.query_one(FilterBar).redraw()
+
+    def _rest_then_show(self) -> None:
+        # Not put off: signals may come faster than anybody's fingers.
+        if self._rest is None:
+            self._rest = self.set_timer(REST, self._show_soon)
+
+    def _show_soon(self) -> None:
+        self._rest = None
+        key = self.lines.key if self.lines is not None else None
+        if isinstance(key, str):
+            self.run_worker(partial(self._show_details, key), group="details", exclusive=True, exit_on_error=False)
+        elif self._shown is not None:
+            self._shown = None
+            self.payload.show(ValueLines())
+            self._show_lineage(None)
+
+    async def _show_details(self, id_: str) -> None:
+        try:
+            signal, routed, results = await self.client.signal(id_)
+            lineage = await self.client.lineage(id_)
+        except FleetError as error:
+            self.payload.empty = ((inert(error.message), "error"),)
+            self.payload.show(ValueLines())
+            self._show_lineage(None)
+            return
+        same = self._shown is not None and self._shown.id == id_
+        self._shown = signal
+        self.payload.border_title = Text(inert(signal.type)).markup
+        held = _values_of(signal, routed, results)
+        shown = self.payload.source
+        if not (isinstance(shown, ValueLines) and shown.same(id_, held)):
+            self.payload.show(ValueLines(held, id_), at=self.payload.cursor if same else 0)
+        self._show_lineage(lineage, keep=same)
+
+    def _show_lineage(self, lineage: Lineage | None, *, keep: bool = False) -> None:
+        tree = self.lineage
+        source = tree.source
+        assert isinstance(source, Rows)
+        source.set(lineage_rows(lineage) if lineage is not None else ())
+        tree.renew()
+        if lineage is not None and not keep:
+            tree.go(source.find(Place("signal", lineage.signal.id, "self")) or 0, by_hand=False)
+
+    async def on_lines_opened(self, event: Lines.Opened) -> None:
+        """Enter goes into the lineage, and from a line of it to that signal or run."""
+        if isinstance(event.lines, SignalLines):
+            self._look_at(self.lineage)
+        elif event.lines is self.lineage and isinstance(event.lines.key, Place):
+            place = event.lines.key
+            if place.kind == "run":
+                await self.app.go_to(f"run {place.id}")
+            elif place.kind == "signal" and self.lines is not None:
+                await self.seek(place.id)
+                self.lines.focus()
+
+    def _look_at(self, part: Lines) -> None:
+        self.set_class(part is self.lineage, "-lineage")
+        part.focus()
+
+    def do_details_read(self) -> None:
+        """From the list to what the signal carries, to its lineage, and back."""
+        if self.lines is None:
+            return
+        parts: list[Lines] = [self.lines, self.payload, self.lineage]
+        at = next((at for at, part in enumerate(parts) if part.has_focus), 0)
+        self._look_at(parts[(at + 1) % len(parts)])
+
+    def do_details_down(self) -> None:
+        self.payload.do_list_page_down()
+
+    def do_details_up(self) -> None:
+        self.payload.do_list_page_up()
+
+    # ------------------------------------------------------------ filter
+
+    async def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+        """Another filter: the cursor goes to the top."""
+        await self.apply_filter(event.text)
+
+    async def apply_filter(self, text: str) -> None:
+        """Show the signals that match."""
+        bar = self.query_one(FilterBar)
+        if bar.text != text:
+            bar.set(text)
+            return
+        stream, lines = self.stream, self.lines
+        if stream is not None and lines is not None and stream.filter != text:
+            stream.filter = text
+            await self._load()
+            lines.go(0, by_hand=False)
+
+    async def seek(self, id_: str) -> None:
+        """Put the cursor on a signal; one that was not read is found by a filter."""
+        stream, lines = self.stream, self.lines
+        at = stream.find(id_) if stream is not None else None
+        if at is not None and lines is not None:
+            lines.go(at)
+        else:
+            await self.apply_filter(only(id_))
+
+    def on_filter_bar_closed(self) -> None:
+        if self.lines is not None:
+            self.lines.focus()
+
+    def do_filter_edit(self) -> None:
+        self.query_one(FilterBar).edit()
+
+    def do_filter_clear(self) -> None:
+        self.query_one(FilterBar).set("")
+
+    def do_list_follow(self) -> None:
+        stream, lines = self.stream, self.lines
+        if stream is not None and lines is not None:
+            stream.follow = not stream.follow
+            lines.pinned = stream.follow
+            if stream.follow:
+                self.do_list_show_new()
+            self.query_one(FilterBar).redraw()
+
+    def do_list_show_new(self) -> None:
+        stream, lines = self.stream, self.lines
+        if stream is not None and lines is not None:
+            stream.show_new()
+            lines.renew()
+            lines.go(0)
+            self.query_one(FilterBar).redraw()
+
+    def step_back(self) -> bool:
+        """Esc goes back to the list, takes away marks, then the filter."""
+        lines = self.lines
+        if lines is not None and (self.payload.has_focus or self.lineage.has_focus):
+            self._look_at(lines)
+            return True
+        if lines is not None and (lines.selection.marks or lines.selection.ranging):
+            lines.do_list_unmark_all()
+            return True
+        if self.query_one(FilterBar).text:
+            self.do_filter_clear()
+            return True
+        return False
+
+    # ------------------------------------------------------------ doing
+
+    def chosen(self) -> list[SignalRow]:
+        """The signals that are marked, or the one at the cursor."""
+        if self.stream is None or self.lines is None:
+            return []
+        found = (self.stream.row(key) for key in self.lines.chosen())
+        return [row for row in found if row is not None]
+
+    def do_signal_publish(self) -> None:
+        """Write a signal; known types are offered."""
+        publish(self.app, [type_ for type_, _ in self.stream.types()] if self.stream is not None else [])
+
+    def do_signal_replay(self) -> None:
+        """Publish copies."""
+        if self._steady.settled(self.app.now(), QUIET):
+            replay(self.app, self.chosen())
+        else:
+            self.app.say("warning", "replay: another signal has just come under the cursor; look again")
+
+    async def on_signal_lines_copied(self) -> None:
+        await self.do_signal_copy()
+
+    async def do_signal_copy(self) -> None:
+        """Copy what the signal at the cursor carries, as JSON."""
+        key = self.lines.key if self.lines is not None else None
+        if not isinstance(key, str):
+            return
+        try:
+            signal, _, _ = await self.client.signal(key)
+        except FleetError as error:
+            self.app.say("error", error.message)
+            return
+        text = one_line_json(signal.data) if isinstance(signal.data, str) else JsonText(signal.data).text
+        self.app.copy(text, text.count("\n") + 1)
+
+
+def _values_of(signal: Signal, routed: bool, results: Sequence[Result]) -> list[Held]:
+    """What a signal carries, what came of it, and its envelope."""
+    envelope = {
+        name: value
+        for name, value in msgspec.to_builtins(signal).items()
+        if name not in ("data", "at", "sequence") and value
+    }
+    envelope = {"id": signal.id, "type": signal.type, "time": rfc3339(signal.at), **envelope}
+    came = [msgspec.to_builtins(result) for result in results]
+    for result in came:
+        result.pop("signal", None)
+    held = [Held("data", signal.data)] if signal.data is not None else []
+    held.append(Held("what came of it" if routed else "what came of it so far", came))
+    return [*held, Held("envelope", envelope)]
