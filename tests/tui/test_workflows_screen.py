@@ -278,6 +278,19 @@ async def test_enter_shows_the_runs_and_v_the_source_with_the_first_error_marked
         await until(pilot, lambda: app.screen.query_one(FilterBar).text == "wf:plain")
 
 
+async def test_what_has_changed_meanwhile_is_seen_when_the_screen_is_shown_again(tmp_path: Path) -> None:
+    path = write(tmp_path, "plain")
+    async with console(tmp_path) as (app, pilot, screen):
+        await pilot.press("v")
+        await until(pilot, lambda: isinstance(app.screen, SourceScreen))
+        await registered(app, tmp_path, "plain")
+        path.write_text(BROKEN)
+        await until(pilot, lambda: screen.stale)
+        await pilot.press("escape")
+        await until(pilot, lambda: (e := screen.entry()) is not None and e.workflow is not None)
+        await until(pilot, lambda: (e := screen.entry()) is not None and bool(e.state and e.state.errors))
+
+
 async def test_sorting_by_key_and_title_and_filtering(tmp_path: Path) -> None:
     for name in ("alpha", "beta"):
         write(tmp_path, name)

@@ -231,8 +231,11 @@ class WorkflowsScreen(ConsoleScreen):
         self.look_at_files(anew=True)
 
     async def on_screen_resume(self) -> None:
-        """Files are looked at whenever the screen is shown."""
+        """Files are looked at whenever the screen is shown; only those that have changed are read."""
+        stale, self.stale = self.stale, False
         await super().on_screen_resume()
+        if stale and self.app.client is not None:
+            await self._load()
         self.look_at_files()
 
     def tick(self) -> None:
