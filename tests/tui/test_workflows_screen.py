@@ -285,7 +285,6 @@ async def test_what_has_changed_meanwhile_is_seen_when_the_screen_is_shown_again
         await until(pilot, lambda: isinstance(app.screen, SourceScreen))
         await registered(app, tmp_path, "plain")
         path.write_text(BROKEN)
-        await until(pilot, lambda: screen.stale)
         await pilot.press("escape")
         await until(pilot, lambda: (e := screen.entry()) is not None and e.workflow is not None)
         await until(pilot, lambda: (e := screen.entry()) is not None and bool(e.state and e.state.errors))
