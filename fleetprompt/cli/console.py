@@ -49,7 +49,7 @@ async def _show(
     from fleetprompt.tui.state.views import FILE, Views
 
     async def open_() -> Console:
-        return await _open(front, engine)
+        return await _open(front, "none" if read_only else engine)
 
     async def again(console: Console) -> Console:
         return await _start_engine(front, console)
@@ -58,6 +58,7 @@ async def _show(
         open_,
         again=None if read_only else again,
         who=front.me,
+        groups=front.groups_of(front.me),
         times=front.terminal.times,
         settings=load_settings(),
         read_only=read_only,
@@ -111,11 +112,12 @@ async def _close(front: Front, door: Door) -> None:
     behind = door.behind
     if behind is None:
         return
-    if behind.where == "embedded":
-        health = await behind.health()
-        if health.effects:
-            front.terminal.say(f"{count(health.effects, 'step')} have a moment to finish…")
-    await door.close()
+    try:
+        health = await behind.health() if behind.where == "embedded" else None
+        if health is not None and health.effects:
+            front.terminal.say(f"{count(health.effects, 'step')} in flight: a moment to finish…")
+    finally:
+        await door.close()
 
 
 def _require_project(front: Front) -> None:

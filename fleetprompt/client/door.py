@@ -36,6 +36,15 @@ class Door:
         """Whether an engine can be had here where none runs."""
         return self._again is not None
 
+    @property
+    def ends_engine(self) -> bool:
+        """Whether an engine ends when this is closed: one in this process, or in a process beside it."""
+        behind = self.behind
+        if behind is None or behind.where == "none":
+            return False
+        beside = getattr(behind, "engine", None)
+        return behind.where == "embedded" or bool(getattr(beside, "alive", False))
+
     async def start_engine(self) -> bool:
         """Have an engine where none runs; whether there is one now. Raises `FleetError`."""
         if self.behind is None or self._again is None:

@@ -59,7 +59,7 @@ async def command_runs(
     app: FleetConsole, command: Command, heads: Sequence[RunHead], data: dict[str, Any] | None = None
 ) -> None:
     """Send a command to runs: at once to a single one that loses nothing, else after the operator has said yes."""
-    from fleetprompt.tui.screens.dialog import Ask, Confirm
+    from fleetprompt.tui.screens.dialog import Confirm, ConfirmWithReason
 
     fitting = [head for head in heads if command.fits(head)]
     if not fitting:
@@ -79,7 +79,7 @@ async def command_runs(
         said = "cancelled work is not undone by itself; compensations run"
         lines.append(((said, "dim"),))
         does = f"{command.verb} {count(len(fitting), 'run')}"
-        app.push_screen(Ask(title, lines, does, placeholder="reason (optional)", danger=True), with_reason)
+        app.push_screen(ConfirmWithReason(title, lines, does), with_reason)
         return
 
     async def answered(yes: bool | None) -> None:

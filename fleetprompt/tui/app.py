@@ -185,7 +185,7 @@ class FleetConsole(Tells, App[int]):
     def _tell_taken_up(self, found: TakenUp) -> None:
         """What the engine of this console goes on with."""
         if found.runs:
-            self.say("info", f"{count(len(found.runs), 'interrupted run')} go on")
+            self.say("info", f"taken up again: {count(len(found.runs), 'interrupted run')}")
         if found.in_doubt:
             self.say("warning", f"{count(found.in_doubt, 'step')} in doubt: somebody must say what happened (d)")
         if found.corrupt:
@@ -470,13 +470,13 @@ class FleetConsole(Tells, App[int]):
     def do_console_quit(self) -> None:
         """Leave; where runs would stop with the engine of this console, it is asked about first."""
         running = self.fleet.counts.get("running", 0)
-        if self.fleet.engine != "embedded" or not running:
+        if not running or not self.door.ends_engine:
             self.exit(0)
             return
         from fleetprompt.tui.screens.dialog import Confirm
 
         lines: list[Sequence[Part]] = [
-            ((f"{count(running, 'run')} do something now, by the engine of this console.", ""),),
+            ((f"{count(running, 'run')} at work now, by the engine of this console.", ""),),
             (
                 (
                     "Steps have a moment to finish; then the runs stand still, with all that is recorded,",

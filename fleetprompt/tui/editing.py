@@ -41,10 +41,15 @@ async def edit(app: FleetConsole, path: Path) -> None:
     try:
         # Nothing may be painted over the editor, and ctrl-c means it and not us.
         with app.batch_update(), app.suspend(), _uninterrupted():
-            code = await _run(command)
+            # An error must not leave this block: the terminal would stay with the editor that is not there.
+            try:
+                code, failed = await _run(command), None
+            except (OSError, ValueError) as error:
+                code, failed = 0, error
     except SuspendNotSupported as error:
         raise FleetError("this terminal cannot be left to an editor", hint=f"edit {path} elsewhere") from error
-    except (OSError, ValueError) as error:
+    if failed is not None:
+        error = failed
         said = getattr(error, "strerror", None) or str(error)
         hint = "check $VISUAL and $EDITOR"
         raise FleetError(f"the editor cannot be started: {said.lower()}", where=command[0], hint=hint) from error

@@ -15,7 +15,7 @@ from textual.widgets import Input
 from fleetprompt.client.protocol import Console
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
-from fleetprompt.tui.screens.dialog import Ask, Confirm
+from fleetprompt.tui.screens.dialog import Ask, Confirm, ConfirmWithReason
 from fleetprompt.tui.screens.resolve import Doubts
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.run_lines import FactLines
@@ -267,8 +267,8 @@ async def test_a_run_is_cancelled_with_a_reason_after_a_question(project: Projec
     async with shown(project, run) as seen:
         await seen.until(lambda: seen.status("gate") == "waiting")
         await seen.press("x")
-        assert isinstance(seen.app.screen, Ask)
-        await seen.press(*"why", "enter")
+        assert isinstance(seen.app.screen, ConfirmWithReason)
+        await seen.press("r", *"why", "enter")
         await seen.until(lambda: seen.screen.runview is not None and seen.screen.runview.run.ended)
         assert (await project.console.run(run)).status == "cancelled"
         await seen.press("x")

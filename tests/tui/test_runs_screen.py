@@ -60,7 +60,10 @@ async def test_a_run_that_is_started_appears_and_can_be_cancelled_with_a_reason(
         await until(pilot, lambda: runs_of(app).count == 1)
         await pilot.press("x")
         assert app.screen is not app.console_screens()[0]
-        await pilot.press(*"wrong one", "enter")
+        await pilot.press("enter")
+        assert app.screen is app.console_screens()[0]
+        assert (await app.client.run(run)).status != "cancelled"
+        await pilot.press("x", "r", *"wrong one", "enter")
         await until(pilot, lambda: any("cancelled" in message.text for message in app.fleet.messages))
         head = await app.client.run(run)
         assert head.status == "cancelled"
@@ -184,3 +187,30 @@ async def test_the_beginning_of_a_field_is_no_text_to_search_for_until_enter(tmp
         await pilot.press("enter")
         await until(pilot, lambda: bar.text == "statu" and runs_of(app).loaded)
         assert runs_of(app).count == 0
+
+
+async def test_a_view_is_saved_by_the_palette_and_called_up_by_its_digit(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        bar = app.screen.query_one(FilterBar)
+        bar.set("status:failed")
+        await until(pilot, lambda: runs_of(app).filter == "status:failed" and runs_of(app).loaded)
+        await pilot.press("colon", *"save bad ones")
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.views.named("bad ones") is not None)
+        await pilot.press("0")
+        await until(pilot, lambda: bar.text == "")
+        await pilot.press("1")
+        await until(pilot, lambda: bar.text == "status:failed")
+        await pilot.press("colon", *"forget bad ones")
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.views.named("bad ones") is None)
+
+
+async def test_nothing_is_changed_by_a_word_that_is_only_in_its_description(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        await pilot.press("colon", *"run early")
+        await pilot.pause(0.3)
+        values = [item.value for item in app.screen._shown]  # type: ignore[attr-defined]
+        assert "do run.cancel" not in values

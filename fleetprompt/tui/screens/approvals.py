@@ -369,13 +369,18 @@ class ApprovalsScreen(ConsoleScreen):
                 continue
         return found
 
+    def _whole(self) -> bool:
+        """All that is decided about can be seen, or was read to its end."""
+        pane = self.query_one(TextPane)
+        return pane.size.height > 0 and pane.size.width > 0 and not pane.below
+
     async def do_approval_approve(self) -> None:
         if not self.settled("approve"):
             return
         if marked := await self._several():
             await deciding.approve(self.app, marked)
         elif self.look is not None:
-            await deciding.approve(self.app, [self.look.approval], seen=True)
+            await deciding.approve(self.app, [self.look.approval], seen=self._whole())
 
     async def do_approval_reject(self) -> None:
         if not self.settled("reject"):
@@ -383,15 +388,15 @@ class ApprovalsScreen(ConsoleScreen):
         if marked := await self._several():
             await deciding.reject(self.app, marked)
         elif self.look is not None:
-            await deciding.reject(self.app, [self.look.approval], seen=True)
+            await deciding.reject(self.app, [self.look.approval], seen=self._whole())
 
     async def do_approval_edit(self) -> None:
         if self.settled("edit") and self.look is not None:
-            await deciding.edit(self.app, self.look.approval, seen=True)
+            await deciding.edit(self.app, self.look.approval, seen=self._whole())
 
     async def do_approval_comment(self) -> None:
         if self.settled("comment") and self.look is not None:
-            await deciding.comment(self.app, self.look.approval, seen=True)
+            await deciding.comment(self.app, self.look.approval, seen=self._whole())
 
 
 def _nothing(filter_: str) -> tuple[Part, ...]:

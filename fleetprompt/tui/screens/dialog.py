@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 
 from fleetprompt.tui.errors import Tells
 from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.widgets.fields import SafeInput
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -128,7 +129,7 @@ class Ask(Dialog[str]):
             if self._lines:
                 with VerticalScroll(classes="said", can_focus=False):
                     yield Static(self.lines(self._lines))
-            yield Input(self._value, placeholder=self._placeholder, select_on_focus=False, compact=True)
+            yield SafeInput(self._value, placeholder=self._placeholder, select_on_focus=False, compact=True)
             keys: list[Part] = [("↵", "accent"), (f" {self._does}    ", ""), ("esc", "accent"), (" leave it", "")]
             yield Static(self.text(keys), classes="keys")
 
@@ -143,3 +144,49 @@ class Ask(Dialog[str]):
             self.query_one(Input).placeholder = f"{self._placeholder or 'a text'} — needed"
             return
         self.dismiss(text)
+
+
+class ConfirmWithReason(Dialog[str]):
+    """Something that cannot be taken back, and may be given a reason: `y` does it, `r` asks for the reason first, and
+    everything else does not do it. The answer is the reason, empty for none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y,Y", "yes", "yes", show=False),
+        Binding("r,R", "reason", "reason", show=False),
+        Binding("n,N,q,enter", "leave", "no", show=False),
+    ]
+
+    def __init__(self, title: str, lines: Sequence[Sequence[Part]], does: str) -> None:
+        """`does` says what `y` does, as a verb."""
+        super().__init__()
+        self._title = title
+        self._lines = lines
+        self._does = does
+
+    def compose(self) -> ComposeResult:
+        box = Vertical(classes="box -danger")
+        box.border_title = Text(self._title).markup
+        with box:
+            with VerticalScroll(classes="said", can_focus=False):
+                yield Static(self.lines(self._lines))
+            field = SafeInput(placeholder="reason; enter does it", select_on_focus=False, compact=True)
+            field.display = False
+            yield field
+            keys: list[Part] = [("y", "failed"), (f" {self._does}    ", ""), ("r", "failed")]
+            keys += [(" with a reason    ", ""), ("n", "accent"), (" leave it", "")]
+            yield Static(self.text(keys), classes="keys")
+
+    def action_yes(self) -> None:
+        """Do it."""
+        self.dismiss("")
+
+    def action_reason(self) -> None:
+        """Ask why first."""
+        field = self.query_one(SafeInput)
+        field.display = True
+        field.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Do it, for this reason."""
+        event.stop()
+        self.dismiss(event.value.strip())

@@ -23,6 +23,10 @@ from fleetprompt.tui.state.lines import Part
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
 
+TYPED = ("save", "forget")
+"""Commands that need a name."""
+PLACES = ("runs", "run", "approvals", "signals", "signal", "workflows", "workflow", "wf", "ap", "sig")
+"""Places that may be followed by what is to be shown there."""
 RUNS = 8
 """Runs that the palette offers for what was typed."""
 
@@ -65,8 +69,9 @@ def palette(app: FleetConsole, actions: Sequence[Action]) -> Picker:
         Item(
             f"do {action.id}",
             ((keymap.shown(action), "accent"), (action.verb, ""), (action.doc, "dim")),
-            f"{action.verb} {action.label} {action.doc}".lower(),
-            action.verb,
+            # What changes something is found by its name alone: nobody means it by a word of its description.
+            f"{action.verb} {action.label} {'' if action.changes else action.doc}".lower(),
+            "" if action.changes else action.verb,
         )
         for action in actions
         if action.verb
@@ -75,7 +80,9 @@ def palette(app: FleetConsole, actions: Sequence[Action]) -> Picker:
     async def more(text: str) -> list[Item]:
         found: list[Item] = []
         word, _, rest = text.strip().partition(" ")
-        if rest or text.strip() in ("runs", "approvals", "signals", "workflows"):
+        if word in TYPED:
+            return [Item(text.strip(), (("→", "accent"), (word, ""), (inert(rest) or "NAME", "dim")), "")]
+        if (rest and word in PLACES) or text.strip() in ("runs", "approvals", "signals", "workflows"):
             found.append(Item(f"go {text.strip()}", (("→", "accent"), (word, ""), (inert(rest), "dim")), ""))
         wanted = rest if word == "run" and rest else text.strip()
         if app.client is not None and len(wanted) >= 3 and " " not in wanted:

@@ -15,6 +15,7 @@ from textual.widgets import Input, Static
 
 from fleetprompt.tui.screens.dialog import Dialog
 from fleetprompt.tui.state.lines import Cell, Column, Part, Rows
+from fleetprompt.tui.widgets.fields import SafeInput
 from fleetprompt.tui.widgets.lines import Lines
 
 
@@ -32,7 +33,7 @@ class Item(Struct, frozen=True):
     """A line between groups, which cannot be chosen."""
 
 
-class PickerInput(Input):
+class PickerInput(SafeInput):
     """A text above a list: keys that move go to the list."""
 
     class Pressed(Message):

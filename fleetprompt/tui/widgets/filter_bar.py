@@ -24,6 +24,7 @@ from fleetprompt.engine.core.query_complete import Completion, complete
 from fleetprompt.engine.core.query_fields import FieldSet
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.widgets.bars import Pill
+from fleetprompt.tui.widgets.fields import SafeInput
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -47,7 +48,7 @@ class _Underlined(Highlighter):
             text.stylize(bad, problem.start, max(problem.end, problem.start + 1))
 
 
-class FilterInput(Input):
+class FilterInput(SafeInput):
     """One line of text; its bar knows what the special keys mean."""
 
     class Pressed(Message):

@@ -19,6 +19,7 @@ from textual.widgets import Input, Static, TextArea
 from fleetprompt.client.wording import sign
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.state.form import Form
+from fleetprompt.tui.widgets.fields import SafeInput, SafeTextArea
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -58,9 +59,9 @@ class FieldBox(Vertical):
         if form.choices(name):
             yield Choice(form, name)
         elif form.large(name):
-            yield TextArea(form.text(name), compact=True, tab_behavior="focus", highlight_cursor_line=False)
+            yield SafeTextArea(form.text(name), compact=True, tab_behavior="focus", highlight_cursor_line=False)
         else:
-            yield Input(form.text(name), select_on_focus=False, compact=True)
+            yield SafeInput(form.text(name), select_on_focus=False, compact=True)
 
     def take_focus(self) -> None:
         """Type here."""

@@ -108,6 +108,9 @@ class Beside(Vertical):
     def choose(self, tab: str) -> None:
         """Show another part."""
         self._chosen = True
+        if tab == "log" and not self.query(LogLines):
+            # The run is not there yet.
+            return
         for each, _ in TABS:
             self.set_class(each == tab, f"-{each}")
         self.query_one(Tabs).show(tab)
