@@ -183,7 +183,7 @@ def test_the_menu_of_places(looks: Looks) -> None:
 
 
 def test_the_question_before_a_run_is_cancelled(looks: Looks) -> None:
-    looks("x", "text:wrong one")
+    looks("x", "r", "text:wrong one")
 
 
 def test_the_question_before_many_are_cancelled(looks: Looks) -> None:
