@@ -331,6 +331,7 @@ class FleetConsole(Tells, App[int]):
                 if isinstance(result, Awaitable):
                     await result
                 return
+        self.say("info", f"{action.label}: there is nothing to do that with here")
 
     def may_change(self, what: str) -> bool:
         """Whether something may be changed; if not, the operator is told why."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
@@ -16,7 +16,10 @@ from fleetprompt.engine.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
+    from fleetprompt.tui.screens.base import ConsoleScreen
     from fleetprompt.tui.screens.signals import SignalsScreen
+
+S = TypeVar("S", bound="ConsoleScreen")
 
 
 class Link(Struct, frozen=True):
@@ -42,6 +45,17 @@ class Link(Struct, frozen=True):
         return f"{self.screen} {self.rest}".strip()
 
 
+async def _shown(app: FleetConsole, kind: type[S]) -> S:
+    """The screen of a kind: the one that is open already, with what was opened from it closed, or a new one."""
+    found = next((screen for screen in app.screen_stack if isinstance(screen, kind)), None)
+    if found is None:
+        found = kind()
+        await app.push_screen(found)
+    while app.screen is not found:
+        await app.pop_screen()
+    return found
+
+
 async def _runs(app: FleetConsole, rest: str) -> None:
     from fleetprompt.tui.screens.runs import RunsScreen
 
@@ -56,10 +70,7 @@ async def _approvals(app: FleetConsole, rest: str) -> None:
     """What waits, filtered, or one approval by its id."""
     from fleetprompt.tui.screens.approvals import ApprovalsScreen
 
-    screen = app.screen
-    if not isinstance(screen, ApprovalsScreen):
-        screen = ApprovalsScreen()
-        await app.push_screen(screen)
+    screen = await _shown(app, ApprovalsScreen)
     if app.client is None or not rest:
         return
     if rest.startswith("ap-") and " " not in rest:
@@ -73,10 +84,7 @@ async def _workflows(app: FleetConsole, rest: str) -> None:
     """The list, with the cursor on a workflow, or filtered."""
     from fleetprompt.tui.screens.workflows import WorkflowsScreen
 
-    screen = app.screen
-    if not isinstance(screen, WorkflowsScreen):
-        screen = WorkflowsScreen()
-        await app.push_screen(screen)
+    screen = await _shown(app, WorkflowsScreen)
     if rest:
         await screen.seek(rest)
 
@@ -96,20 +104,14 @@ async def _signal(app: FleetConsole, rest: str) -> None:
 async def _stream(app: FleetConsole) -> SignalsScreen:
     from fleetprompt.tui.screens.signals import SignalsScreen
 
-    screen = app.screen
-    if not isinstance(screen, SignalsScreen):
-        screen = SignalsScreen()
-        await app.push_screen(screen)
-    return screen
+    return await _shown(app, SignalsScreen)
 
 
 def _screen(module: str, name: str) -> Callable[[FleetConsole, str], Awaitable[None]]:
     """Open a screen that needs nothing, or the one that is open already."""
 
     async def show(app: FleetConsole, rest: str) -> None:
-        screen = getattr(import_module(f"fleetprompt.tui.screens.{module}"), name)
-        if not isinstance(app.screen, screen):
-            await app.push_screen(screen())
+        await _shown(app, getattr(import_module(f"fleetprompt.tui.screens.{module}"), name))
 
     return show
 

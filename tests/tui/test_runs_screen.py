@@ -214,3 +214,28 @@ async def test_nothing_is_changed_by_a_word_that_is_only_in_its_description(tmp_
         await pilot.pause(0.3)
         values = [item.value for item in app.screen._shown]  # type: ignore[attr-defined]
         assert "do run.cancel" not in values
+
+
+async def test_a_filter_that_cannot_be_understood_is_not_thrown_away_and_says_why(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        await pilot.press("slash")
+        bar = app.screen.query_one(FilterBar)
+        app.screen.query_one(FilterInput).value = "cost>abc"
+        await pilot.press("enter")
+        assert bar.editing
+        assert "abc" in app.fleet.messages[-1].text
+        assert "esc leaves it" in app.fleet.messages[-1].text
+
+
+async def test_a_key_that_has_nothing_to_do_says_so(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, _):
+        await app.perform("cost.by")
+        assert app.fleet.messages[-1].text == "by: there is nothing to do that with here"
+
+
+async def test_a_screen_that_is_open_is_gone_back_to_and_not_opened_twice(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        for letter, name in (("c", "cost"), ("h", "health"), ("c", "cost")):
+            await pilot.press("g", letter)
+            await until(pilot, lambda name=name: getattr(app.screen, "NAME", "") == name)
+        assert [screen.NAME for screen in app.console_screens()] == ["runs", "cost"]

@@ -383,6 +383,12 @@ class RunsScreen(ConsoleScreen):
             return False
         return True
 
+    async def do_run_log(self) -> None:
+        """Its log is what a run shows first, if it has said anything."""
+        head = self.head()
+        if head is not None:
+            await self.app.go_to(f"run {head.id}")
+
     async def do_run_cancel(self) -> None:
         await self._command(CANCEL)
 

@@ -257,9 +257,18 @@ class FilterBar(Vertical):
             case "escape":
                 self.close(keep=False)
             case "enter":
-                self.close(keep=True)
+                self._enter()
             case _:
                 pass
+
+    def _enter(self) -> None:
+        """Filter, or say why that cannot be done."""
+        problems = parse(self.query_one(FilterInput).value.strip(), self.fields).problems
+        if problems:
+            hint = f" — {problems[0].hint}" if problems[0].hint else ""
+            self.app.say("warning", f"{problems[0].message}{hint}; esc leaves it")
+        else:
+            self.close(keep=True)
 
     def _recall(self, step: int) -> None:
         back = self._back + step
