@@ -149,6 +149,56 @@ MEASURES: tuple[Measure, ...] = (
             Figure("held_mb", "… lines held", "MB", "≤ 8.4"),
         ),
     ),
+    Measure(
+        "console",
+        (Subject(FLOOR, "bench.console:floor"), Subject(OURS, "bench.console:measure")),
+        (
+            Figure("frame_s", "console, 100,000 runs, engine embedded: exec to the frame", "s", "≤ 0.5"),
+            Figure("rows_s", "… to the rows", "s", "≤ 1"),
+            Figure("import_s", "… `import textual.app` alone", "s"),
+            Figure("down_p50_ms", "… cursor down, key to the painted row: p50", "ms"),
+            Figure("down_p95_ms", "… p95", "ms", "≤ 35"),
+            Figure("page_p50_ms", "… page down: p50", "ms"),
+            Figure("page_p95_ms", "… p95", "ms", "≤ 25"),
+            Figure("refilter_p50_ms", "… last key of a filter to the last row, without the rest: p50", "ms"),
+            Figure("refilter_p95_ms", "… p95", "ms", "≤ 120"),
+            Figure("idle_percent", "… at rest, share of a core", "%", "≤ 0.5"),
+            Figure("memory_mb", "… resident memory, opened", "MB", "≤ 120"),
+            Figure("memory_after_mb", "… after all these keys", "MB"),
+        ),
+    ),
+    Measure(
+        "console-busy",
+        (Subject(OURS, "bench.console_busy:keys"),),
+        (
+            Figure("facts_per_s", "console, 500 facts/s on the rows shown: facts", "1/s", higher=True),
+            Figure("down_p50_ms", "… cursor up and down on these rows: p50", "ms"),
+            Figure("down_p95_ms", "… p95", "ms", "≤ 35"),
+            Figure("page_p50_ms", "… page down: p50", "ms"),
+            Figure("page_p95_ms", "… p95", "ms", "≤ 25"),
+            Figure("cpu_percent", "… the whole process, share of a core", "%"),
+            Figure("painted_kb_per_s", "… painted", "kB/s"),
+        ),
+    ),
+    Measure(
+        "console-log",
+        (Subject(FLOOR, "bench.console_follow:alone"), Subject(OURS, "bench.console_follow:measure")),
+        (
+            Figure("open_s", "console, a log of 1,000,000 lines: key to its last lines", "s", "≤ 0.3"),
+            Figure("follow_percent", "… following 1,000 lines/s, beyond what it takes to write them", "%", "≤ 20"),
+            Figure("process_percent", "… the whole process (floor: the engine alone)", "%"),
+        ),
+    ),
+    Measure(
+        "console-throughput",
+        (Subject(FLOOR, "bench.console_busy:alone"), Subject(OURS, "bench.console_busy:throughput")),
+        (
+            Figure("saturated_kept_percent", "1,000 runs of 30 steps, console open, of headless", "%", "≥ 75", True),
+            Figure("saturated_steps_per_s", "… steps (floor: headless)", "1/s", higher=True),
+            Figure("paced_kept_percent", "500 facts/s, console open, of headless", "%", "≥ 95", True),
+            Figure("paced_facts_per_s", "… facts (floor: headless)", "1/s", higher=True),
+        ),
+    ),
     Measure("profile", (Subject(OURS, "bench.profile:measure"),), (), always=False),
 )
 

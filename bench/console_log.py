@@ -52,9 +52,10 @@ def _line(n: int, at: float) -> LogLine:
     return LogLine(at=at, level=_LEVELS[n * 7 % 10], text=text, path=f"crawl[{n // 1000 % STEPS}].fetch")
 
 
-async def _fill(store: SqlStore, lines: int) -> None:
+async def fill(store: SqlStore, lines: int, run: str = RUN) -> None:
+    """Write a log as 40 steps would have left it."""
     for first in range(0, lines, 1000):
-        store.logs.write(RUN, [_line(n, 1.8e9 + n / 1000) for n in range(first, first + 1000)])
+        store.logs.write(run, [_line(n, 1.8e9 + n / 1000) for n in range(first, first + 1000)])
         if first % 20_000 == 0:
             await store.logs.flush()
     await store.logs.flush()
@@ -127,7 +128,7 @@ async def _measured(task: Task) -> Figures:
     store = SqlStore(folder / "logs.db", log_cap=1 << 40)
     await store.open()
     if new:
-        await _fill(store, LINES // 10 if task.quick else LINES)
+        await fill(store, LINES // 10 if task.quick else LINES)
     view = LogView(Source(store), RUN)
     view.resize(*SCREEN)
     figures: Figures = {"open_ms": await _ms(view.open)}

@@ -24,6 +24,8 @@ from bench.task import ROOT, Figures, Task
 
 LONGEST = 600.0
 """Seconds that one measurement of one subject may take."""
+PAST = "bench-past-"
+"""How the folders of stores begin that several measures use."""
 QUIET = {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false", "PYTHONWARNINGS": "ignore"}
 
 
@@ -78,7 +80,8 @@ class Session:
 
     def close(self) -> None:
         """Remove what the measures shared."""
-        shutil.rmtree(self.folder / "bench-bytecode", ignore_errors=True)
+        for left in (self.folder / "bench-bytecode", *self.folder.glob(f"{PAST}*")):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _subjects(self, measure: Measure) -> list[Subject]:
         wanted = [subject.needs for subject in measure.subjects if subject.needs]

@@ -17,6 +17,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -78,10 +79,16 @@ class Terminal:
         self.painted = b""
         """Everything since the last `forget`."""
         self.bytes = 0
+        self._read_at = self.began
 
     def resize(self, rows: int, columns: int) -> None:
         """Another size; the program is told (SIGWINCH)."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    @property
+    def age(self) -> float:
+        """Seconds from exec to the last bytes that were read."""
+        return self._read_at - self.began
 
     def forget(self) -> None:
         """What was painted until now does not count any more."""
@@ -104,18 +111,20 @@ class Terminal:
             data = b""
         if not data:
             raise Late("the program has ended")
+        self._read_at = time.perf_counter()
         self.painted += data
         self.bytes += len(data)
 
     def until(self, test: Callable[[bytes], bool], seconds: float = LONGEST) -> float:
-        """Seconds from now until what was painted passes a test. Raises `Late`."""
+        """Seconds from now until the bytes came with which what was painted passes a test. Raises `Late`."""
         began = time.perf_counter()
         while not test(self.painted):
             left = seconds - (time.perf_counter() - began)
             if left <= 0 or not select.select([self._master], [], [], left)[0]:
                 raise Late(f"not painted in {seconds} s")
             self._take()
-        return time.perf_counter() - began
+        # The test may take its time: what counts is when the bytes came.
+        return max(0.0, self._read_at - began)
 
     def until_text(self, text: str, seconds: float = LONGEST) -> float:
         """Seconds from now until a text was painted, whatever its colours. Raises `Late`."""
@@ -147,19 +156,20 @@ class Terminal:
         """Resident memory in MB."""
         return self.usage.memory_info().rss / 1e6
 
+    def _leave(self, seconds: float) -> None:
+        with suppress(Late):
+            self.press("ctrl+q")
+            self.read(0.3)
+            self.press("y")
+            end = time.perf_counter() + seconds
+            while self.process.poll() is None and time.perf_counter() < end:
+                self.read(0.05)
+
     def close(self) -> int:
         """End the program as an operator does, or else by force; its exit code."""
         if self.process.poll() is None:
             try:
-                self.press("ctrl+q")
-                self.read(0.3)
-                self.press("y")
-                end = time.perf_counter() + 15
-                while self.process.poll() is None and time.perf_counter() < end:
-                    try:
-                        self.read(0.05)
-                    except Late:
-                        break
+                self._leave(15.0)
                 self.process.wait(5)
             except (OSError, subprocess.TimeoutExpired):
                 os.killpg(self.process.pid, signal.SIGKILL)
