@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 EngineChoice = Literal["embedded", "process", "none"]
 WHAT = "fleet console"
+GARBAGE = (5_000, 3, 50)
+"""Thresholds of the search for garbage, see `gc.set_threshold`. A portion takes some milliseconds."""
 
 
 def open_in_terminal(
@@ -86,11 +89,17 @@ async def _open(front: Front, engine: EngineChoice) -> Console:
     # The loop goes on meanwhile: keys are heard, and the frame answers.
     opening = await asyncio.to_thread(import_module, "fleetprompt.client.opening")
     await asyncio.to_thread(opening.load)
+    await asyncio.to_thread(import_module, "fleetprompt.tui.widgets.run_preview")
     from fleetprompt.client.opening import make_state, open_console
 
     make_state(front.project.state)
     modes: dict[EngineChoice, Mode] = {"embedded": "prefer", "process": "process", "none": "attach"}
-    return await open_console(front.place, modes[engine], what=WHAT, recover=True)
+    console = await open_console(front.place, modes[engine], what=WHAT, recover=True)
+    # What is there now stays to the end: to look for garbage among it takes as long as three frames, and keys wait.
+    # For the same reason the garbage that views leave behind is taken away in small portions.
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
+    return console
 
 
 async def _start_engine(front: Front, console: Console) -> Console:

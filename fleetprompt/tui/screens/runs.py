@@ -16,7 +16,6 @@ from fleetprompt.engine.ports import Order
 from fleetprompt.tui import deciding
 from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, RETRY, Command, command_runs
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
-from fleetprompt.tui.screens.resolve import resolve
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.runs import SORTS, RunList, ordered_by
 from fleetprompt.tui.state.views import View
@@ -24,11 +23,11 @@ from fleetprompt.tui.widgets.bars import spread
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
-from fleetprompt.tui.widgets.run_preview import RunPreview
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import RunHead
+    from fleetprompt.tui.widgets.run_preview import RunPreview
 
 REST = 0.15
 """Seconds the cursor rests on a run before it is shown below the list."""
@@ -62,25 +61,27 @@ class RunsScreen(ConsoleScreen):
         """The run at the cursor was changed by what came, not by the operator."""
         self._by_hand = 0
         self._had_cursor = False
+        self.lines: RunLines | None = None
+        """The list, once the store is open."""
+        self.preview: RunPreview | None = None
+        """What the run at the cursor does, once the store is open."""
 
     def body(self) -> ComposeResult:
         yield FilterBar(RUN_FIELDS, self._about, self._values)
         yield Heading()
 
-    @property
-    def lines(self) -> RunLines | None:
-        """The list, once the store is open."""
-        found = self.query(RunLines)
-        return found.first() if found else None
-
     async def opened(self, console: Console) -> None:
         """Show the list."""
+        # It needs half of the engine's core, and the frame is not to wait for that.
+        from fleetprompt.tui.widgets.run_preview import RunPreview
+
         self.runs = RunList(console, self.app.now, self._question)
-        lines = RunLines(self.runs)
+        lines, preview = RunLines(self.runs), RunPreview()
         lines.pinned = True
-        self.query_one(Heading).watch_lines(lines)
-        await self.mount(lines, after=self.query_one(Heading))
-        await self.mount(RunPreview(), after=lines)
+        heading = self.query_one(Heading)
+        heading.watch_lines(lines)
+        await self.mount(lines, preview, after=heading)
+        self.lines, self.preview = lines, preview
         lines.focus()
         await self._load()
 
@@ -165,12 +166,6 @@ class RunsScreen(ConsoleScreen):
         self._preview_soon()
 
     # ------------------------------------------------------------ the run at the cursor
-
-    @property
-    def preview(self) -> RunPreview | None:
-        """What the run at the cursor does, once the store is open."""
-        found = self.query(RunPreview)
-        return found.first() if found else None
 
     def _preview_soon(self) -> None:
         """Show it when the cursor rests: moving on must not wait for that."""
@@ -403,6 +398,8 @@ class RunsScreen(ConsoleScreen):
 
     async def do_run_resolve(self) -> None:
         """Answer for what is in doubt in the run, or in those that are marked."""
+        from fleetprompt.tui.screens.resolve import resolve
+
         if self.settled("answer"):
             await resolve(self.app, await self.chosen())
 

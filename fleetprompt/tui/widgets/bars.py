@@ -165,10 +165,18 @@ class Pill(Bar):
     def __init__(self, parts: Callable[[int], Sequence[Part]], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._parts = parts
+        self._said: Sequence[Part] | None = None
+        """What was drawn last."""
 
     def parts(self, width: int) -> Sequence[Part]:
         """Whatever the screen says."""
-        return self._parts(width)
+        self._said = self._parts(width)
+        return self._said
+
+    def redraw(self) -> None:
+        """Draw it again if it says something else by now: a frame costs what a key waits for."""
+        if self._said is None or self._parts(self.size.width - 2) != self._said:
+            self.refresh()
 
 
 def spread(left: Sequence[Part], right: Sequence[Part], width: int) -> list[Part]:

@@ -144,7 +144,7 @@ class FilterBar(Vertical):
 
     def redraw(self) -> None:
         """What is said about the list is different now."""
-        self.query_one(Pill).refresh()
+        self.query_one(Pill).redraw()
 
     def _apply(self, text: str) -> None:
         text = text.strip()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
+from textual.cache import LRUCache
 from textual.events import Blur, Click, Focus, Key, MouseScrollDown, MouseScrollUp, Resize
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -30,6 +31,18 @@ if TYPE_CHECKING:
 GUTTER = 2
 """Cells before the columns: the mark of a line, or its letter while one jumps."""
 LETTERS = "asdfghjklqwertyuiopzxcvbnm" + string.ascii_uppercase
+
+
+DRAWN = 200
+"""Lines that are kept as they were drawn."""
+
+
+class _Line(NamedTuple):
+    """All that the looks of a line depend on, in a list that is drawn one way."""
+
+    cells: tuple[Cell, ...] | None
+    gutter: str
+    behind: Style
 
 
 class Lines(ScrollView, can_focus=True):
@@ -78,6 +91,10 @@ class Lines(ScrollView, can_focus=True):
         self._jumping = False
         self._shown = (0, 0)
         self._bare = False
+        self._ground = Style.null()
+        self._drawn: LRUCache[_Line, Strip] = LRUCache(DRAWN)
+        """Lines as they were drawn: most of those that are drawn again look as before, here or a line further up."""
+        self._drawn_with: tuple[object, ...] = ()
         self.moved_by_hand = 0
         """How often the operator has chosen a line."""
 
@@ -179,27 +196,53 @@ class Lines(ScrollView, can_focus=True):
 
     # ------------------------------------------------------------ drawing
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines of a part, for the compositor."""
+        # To ask for it takes half as long as to draw a line, and it is the same for all of them.
+        self._ground = self.rich_style
+        if self.styles.gutter:
+            return super().render_lines(crop)
+        # Without a border Textual has nothing to add. It would make new strips of these, and with them throw away
+        # what it knows of those that were painted before.
+        _, background = self.background_colors
+        strips = [self.render_line(y) for y in crop.line_range]
+        for line_filter in self.get_line_filters():
+            strips = [strip.apply_filter(line_filter, background) for strip in strips]
+        if crop.column_span != (0, self.size.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
     def render_line(self, y: int) -> Strip:
         """A line as the compositor wants it."""
         width = self.size.width
         index = y + self.scroll_offset.y
-        palette = self.palette
-        ground = self.rich_style
+        ground = self._ground
         if index >= self.source.count:
             if self.source.count == 0 and y == min(1, self.size.height - 1) and self.empty:
-                said = [Segment("  ", ground), *(Segment(t, ground + palette.style(s)) for t, s in self.empty)]
+                style = self.palette.style
+                said = [Segment("  ", ground), *(Segment(text, ground + style(name)) for text, name in self.empty)]
                 return Strip(said).adjust_cell_length(width, ground)
             return Strip.blank(width, ground)
-        behind = self._behind(index)
-        base = ground + behind
-        # Reversed video over coloured cells would be a row of coloured blocks.
-        self._bare = bool(behind.reverse)
         cells = self.source.cells(index)
-        segments = [self._gutter(index, base)]
-        if cells is None:
-            segments.append(Segment("·".ljust(max(0, width - GUTTER)), base + palette.style("faint")))
+        line = _Line(None if cells is None else tuple(cells), self._gutter(index), self._behind(index))
+        drawn = (ground, width, self.palette, self.source.columns, self._places)
+        if drawn != self._drawn_with:
+            self._drawn.clear()
+            self._drawn_with = drawn
+        strip = self._drawn.get(line)
+        if strip is None:
+            strip = self._drawn[line] = self._draw(line, width)
+        return strip
+
+    def _draw(self, line: _Line, width: int) -> Strip:
+        base = self._ground + line.behind
+        # Reversed video over coloured cells would be a row of coloured blocks.
+        self._bare = bool(line.behind.reverse)
+        segments = [Segment(line.gutter, base + self.palette.style("accent") if line.gutter.strip() else base)]
+        if line.cells is None:
+            segments.append(Segment("·".ljust(max(0, width - GUTTER)), base + self.palette.style("faint")))
         else:
-            self._draw_cells(segments, cells, base)
+            self._draw_cells(segments, line.cells, base)
         return Strip(segments).adjust_cell_length(width, base)
 
     def _behind(self, index: int) -> Style:
@@ -209,14 +252,13 @@ class Lines(ScrollView, can_focus=True):
             return self.palette.range
         return Style.null()
 
-    def _gutter(self, index: int, base: Style) -> Segment:
+    def _gutter(self, index: int) -> str:
         if self._jumping:
             at = index - self.scroll_offset.y
-            letter = LETTERS[at] if at < len(LETTERS) else " "
-            return Segment(f"{letter} ", base + self.palette.style("accent"))
+            return f"{LETTERS[at]} " if at < len(LETTERS) else "  "
         if self.selection.marks and self.source.key(index) in self.selection.marks:
-            return Segment(sign("▌") + " ", base + self.palette.style("accent"))
-        return Segment("  ", base)
+            return sign("▌") + " "
+        return "  "
 
     def _draw_cells(self, segments: list[Segment], cells: Sequence[Cell], base: Style) -> None:
         columns = self.source.columns
