@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
@@ -124,7 +125,9 @@ async def _close(front: Front, door: Door) -> None:
     try:
         health = await behind.health() if behind.where == "embedded" else None
         if health is not None and health.effects:
-            front.terminal.say(f"{count(health.effects, 'step')} in flight: a moment to finish…")
+            # Where the terminal was closed there is nobody to be told.
+            with suppress(OSError):
+                front.terminal.say(f"{count(health.effects, 'step')} in flight: a moment to finish…")
     finally:
         await door.close()
 

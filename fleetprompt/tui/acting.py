@@ -118,7 +118,8 @@ def _named(heads: Sequence[RunHead], now: float) -> list[Sequence[Part]]:
 def _left_out(number: int, command: Command) -> list[Sequence[Part]]:
     if not number:
         return []
-    return [((f"{count(number, 'more run')} cannot be {command.done} and stay as they are", "dim"),)]
+    stay = "stays as it is" if number == 1 else "stay as they are"
+    return [((f"{count(number, 'more run')} cannot be {command.done} and {stay}", "dim"),)]
 
 
 async def _send(app: FleetConsole, command: Command, heads: Sequence[RunHead], data: dict[str, Any]) -> None:

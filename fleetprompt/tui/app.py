@@ -8,11 +8,13 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
 
 from textual.app import App
 from textual.css.query import NoMatches
 from textual.events import Key
+from textual.widget import AwaitMount
 from textual.worker import WorkerFailed
 
 from fleetprompt.client.door import Again, Door, Open
@@ -20,10 +22,12 @@ from fleetprompt.client.wording import Times, count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.actions import BY_ID, Keymap, method
+from fleetprompt.tui.driver import TerminalDriver
 from fleetprompt.tui.errors import FATAL, Tells, explained
 from fleetprompt.tui.keys import bindings
 from fleetprompt.tui.links import Link, follow
 from fleetprompt.tui.screens.base import ConsoleScreen
+from fleetprompt.tui.screens.dialog import Dialog
 from fleetprompt.tui.screens.runs import RunsScreen
 from fleetprompt.tui.settings import ConsoleSettings
 from fleetprompt.tui.state.fleet import Fleet, Level
@@ -75,7 +79,7 @@ class FleetConsole(Tells, App[int]):
     ) -> None:
         settings = settings or ConsoleSettings()
         few = few_colors()
-        super().__init__(ansi_color=True if few else None)
+        super().__init__(driver_class=TerminalDriver, ansi_color=True if few else None)
         self.who = who
         self.groups = groups
         """Groups of operators that the settings put `who` into; empty where that is not known."""
@@ -98,6 +102,9 @@ class FleetConsole(Tells, App[int]):
         self._here = "runs"
         self._before = ""
         self._counted = 0.0
+        self._late: WeakSet[Key] = WeakSet()
+        """Keys that were given to a menu after all."""
+        self._opening_screen: AwaitMount | None = None
         self._counting = False
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -114,6 +121,8 @@ class FleetConsole(Tells, App[int]):
         """The frame is painted before anything is read."""
         self.set_keymap({id_: ",".join(keys) for id_, keys in self.keymap.chosen.items()})
         self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
+        # After `fg` the terminal is empty, and Textual would paint only what has changed since.
+        self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         for problem in (*self.settings.problems, *self.keymap.problems()):
             self.say("warning", f"{self.settings.file or 'keymap'}: {problem}")
         self.set_interval(1.0, self._tick)
@@ -330,8 +339,20 @@ class FleetConsole(Tells, App[int]):
                 result = does()
                 if isinstance(result, Awaitable):
                     await result
-                return
-        self.say("info", f"{action.label}: there is nothing to do that with here")
+                break
+        else:
+            self.say("info", f"{action.label}: there is nothing to do that with here")
+        # The next key is for the screen that this one has opened.
+        if self._opening_screen is not None:
+            opening, self._opening_screen = self._opening_screen, None
+            await opening
+
+    def push_screen(self, *screen: Any, **options: Any) -> Any:
+        """Open a screen, as Textual does; whatever has been pressed is done once it stands."""
+        opening = super().push_screen(*screen, **options)
+        if isinstance(opening, AwaitMount):
+            self._opening_screen = opening
+        return opening
 
     def may_change(self, what: str) -> bool:
         """Whether something may be changed; if not, the operator is told why."""
@@ -508,9 +529,20 @@ class FleetConsole(Tells, App[int]):
             for widget in screen.walk_children():
                 widget.refresh()
 
+    def _give(self, event: Key) -> None:
+        """Give a key to what has the focus by now."""
+        if self.screen_stack:
+            (self.focused or self.screen).post_message(event)
+
     async def on_key(self, event: Key) -> None:
-        """A digit chooses a view."""
+        """A digit chooses a view. What was typed before a menu stood there was meant for it: `g r` at one go."""
+        if not self.screen_stack:
+            return
         screen = self.screen
+        if isinstance(screen, Dialog) and screen.AHEAD and event not in self._late:
+            self._late.add(event)
+            self.call_later(self._give, event)
+            return
         if isinstance(screen, ConsoleScreen) and event.character and event.character in "0123456789":
             event.stop()
             await screen.view(int(event.character))

@@ -180,3 +180,20 @@ async def test_hostile_names_are_inert(tmp_path: Path) -> None:
         said = " ".join(text(cell) for cell in cells)
         assert said.isprintable()
         assert "[red]" in said
+
+
+async def test_rows_whose_changes_were_missed_are_shown_and_read_again(tmp_path: Path) -> None:
+    async with reading(tmp_path) as client:
+        await put(client, begun(1), begun(2))
+        runs = await listed(client)
+        await put(client, moved(2, 1, "completed"))
+        await runs.load()
+        assert not await runs.fetch()
+        runs.distrust()
+        await runs.load()
+        assert names(runs) == ["02", "01"]
+        assert await runs.fetch()
+        head = runs.head(runs.key(0))
+        assert head is not None
+        assert head.status == "completed"
+        assert not await runs.fetch()

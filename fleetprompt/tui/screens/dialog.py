@@ -45,6 +45,8 @@ class Dialog(Tells, ModalScreen[T]):
         Binding("pagedown", "read(10)", "a page on", show=False),
     ]
     AUTO_FOCUS = ""
+    AHEAD: ClassVar[bool] = False
+    """Keys count that were pressed before it stood on the screen. Only where nothing is decided."""
     app: FleetConsole
 
     def action_leave(self) -> None:
@@ -185,6 +187,8 @@ class ConfirmWithReason(Dialog[str]):
         field = self.query_one(SafeInput)
         field.display = True
         field.focus()
+        keys: list[Part] = [("↵", "failed"), (f" {self._does}    ", ""), ("esc", "accent"), (" leave it", "")]
+        self.query_one(".keys", Static).update(self.text(keys))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Do it, for this reason."""

@@ -132,6 +132,7 @@ class GoMenu(Dialog[str]):
 
     DEFAULT_CSS = "GoMenu > .box { width: 56; }"
     KNOWN: ClassVar = LETTERS
+    AHEAD = True
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="box")

@@ -72,6 +72,8 @@ def rank(words: str, typed: str, name: str = "") -> int | None:
 class Picker(Dialog[str]):
     """Choose one of many."""
 
+    AHEAD = True
+
     DEFAULT_CSS = """
     Picker > .box { width: 92; height: 80%; }
     Picker Lines { background: $surface; margin-top: 1; }

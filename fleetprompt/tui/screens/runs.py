@@ -218,10 +218,12 @@ class RunsScreen(ConsoleScreen):
 
     async def _reload_now(self) -> None:
         self._reloading = False
-        await self._load()
+        await self.reload()
 
     async def reload(self) -> None:
-        """Read the order again."""
+        """Read the order again, and the rows."""
+        if self.runs is not None:
+            self.runs.distrust()
         await self._load()
 
     def tick(self) -> None:

@@ -90,7 +90,8 @@ class RunList:
         self._hidden = 0
         """How many of the newest runs are not shown yet."""
         self._rows: OrderedDict[int, RunHead | None] = OrderedDict()
-        self._wanted: list[int] = []
+        self._old: set[int] = set()
+        """Rows that may have changed since they were read."""
         self._span = (0, 0)
 
     # ------------------------------------------------------------ what is shown
@@ -174,6 +175,10 @@ class RunList:
         self._hidden = hidden if hidden < len(found) else 0
         self.loaded = True
 
+    def distrust(self) -> None:
+        """Changes were missed: rows are shown as they are known, and read again when they are looked at."""
+        self._old = set(self._rows)
+
     def show(self, first: int, last: int) -> None:
         """These lines are looked at: they are wanted, and a page before and behind them."""
         self._span = (first, last)
@@ -182,17 +187,20 @@ class RunList:
         """Numbers of the runs that are looked at, or soon will be, and whose rows are not there."""
         first, last = self._span
         near = range(max(0, first), min(last, self.count))
-        wanted = [seq for seq in map(self._at, near) if seq not in self._rows]
+        wanted = [seq for seq in map(self._at, near) if self._is_missing(seq)]
         if wanted or self._runs_out(first, last):
             start, stop = max(0, first - PAGE), min(last + PAGE, self.count)
             around = (self._at(index) for index in range(start, stop) if index not in near)
-            wanted += [seq for seq in around if seq not in self._rows]
+            wanted += [seq for seq in around if self._is_missing(seq)]
         return wanted
+
+    def _is_missing(self, seq: int) -> bool:
+        return seq not in self._rows or seq in self._old
 
     def _runs_out(self, first: int, last: int) -> bool:
         """Half a page on from here something is missing."""
         edges = (max(0, first - PAGE // 2), min(last + PAGE // 2, self.count) - 1)
-        return any(0 <= edge < self.count and self._at(edge) not in self._rows for edge in edges)
+        return any(0 <= edge < self.count and self._is_missing(self._at(edge)) for edge in edges)
 
     async def fetch(self) -> bool:
         """Read the rows that are wanted; whether there were any. What can be seen comes first."""
@@ -208,6 +216,7 @@ class RunList:
     def _keep(self, seq: int, head: RunHead | None) -> None:
         self._rows[seq] = head
         self._rows.move_to_end(seq)
+        self._old.discard(seq)
         while len(self._rows) > ROWS:
             self._rows.popitem(last=False)
 
