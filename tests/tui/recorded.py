@@ -23,7 +23,7 @@ from fleetprompt.engine.core.facts import AnyFact, RunCreated
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import evolve
-from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.core.signal import VOTE, Result, Signal
 from fleetprompt.engine.core.state import Outbox, Run
 from fleetprompt.engine.ports import Append, LogLine, Store, Take, Wait, Workflow
 from fleetprompt.engine.runtime.head import head_of
@@ -90,11 +90,13 @@ def read(name: str) -> list[Entry]:
     return [_lines.decode(line) for line in (FOLDER / f"{name}.jsonl").read_bytes().splitlines()]
 
 
-def before(entries: Iterable[Entry], fact: str) -> list[Entry]:
-    """What there was before the first fact of this type."""
+def before(entries: Iterable[Entry], type_: str) -> list[Entry]:
+    """What there was before the first fact, or the first signal, of this type."""
     found: list[Entry] = []
     for entry in entries:
-        if isinstance(entry, Told) and entry.fact["type"] == fact:
+        if isinstance(entry, Told) and entry.fact["type"] == type_:
+            break
+        if isinstance(entry, Sent) and entry.signal.type == type_:
             break
         found.append(entry)
     return found
@@ -130,7 +132,7 @@ class Tape:
 
     def __init__(self, name: str, *, ago: float = 60.0, slower: float = 1.0, until: str = "") -> None:
         """Its last fact is `ago` seconds old, and everything took `slower` times as long as it did when it was
-        recorded. With `until` it ends before the first fact of that type."""
+        recorded. With `until` it ends before the first fact or signal of that type."""
         self.entries = before(read(name), until) if until else read(name)
         self._last = max(entry.fact["at"] for entry in self.entries if isinstance(entry, Told))
         self._ago = ago
@@ -238,5 +240,5 @@ def shop() -> list[Tape]:
         Tape("chain", ago=500),
         Tape("hostile", ago=300),
         Tape("fleet", ago=45, slower=150),
-        Tape("incident", ago=20, until="ApprovalVoted"),
+        Tape("incident", ago=20, until=VOTE),
     ]

@@ -92,6 +92,9 @@ async def test_a_signal_is_written_published_and_seen_with_what_it_started(tmp_p
         await pilot.pause()
         await pilot.press("ctrl+s")
         await until(pilot, lambda: told(app, "published: build.done — run"))
+        # It is told before the list has it.
+        rows = screen.stream
+        await until(pilot, lambda: rows is not None and any(row.signal.type == "build.done" for row in rows._rows))
         assert app.client is not None
         found, _, results = await app.client.signal(
             str(next(row.signal.id for row in screen.stream._rows if row.signal.type == "build.done"))

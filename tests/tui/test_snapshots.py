@@ -183,6 +183,10 @@ def test_the_menu_of_places(looks: Looks) -> None:
 
 
 def test_the_question_before_a_run_is_cancelled(looks: Looks) -> None:
+    looks("x")
+
+
+def test_the_reason_why_a_run_is_cancelled(looks: Looks) -> None:
     looks("x", "r", "text:wrong one")
 
 
@@ -277,3 +281,24 @@ def test_the_question_before_an_approval_is_rejected(looks: Looks) -> None:
 
 def test_the_question_before_many_are_approved(looks: Looks) -> None:
     looks("g", "a", "space", "space", "a", size="wide")
+
+
+# ---------------------------------------------------------------- workflows
+
+
+@pytest.mark.parametrize("size", ["usual", "wide"])
+def test_workflows(looks: Looks, size: str) -> None:
+    looks("g", "w", size=size)
+
+
+# ---------------------------------------------------------------- signals and cost
+
+
+@pytest.mark.parametrize("size", ["usual", "wide"])
+def test_signals(looks: Looks, size: str) -> None:
+    looks("g", "s", size=size)
+
+
+@pytest.mark.parametrize("size", ["usual", "wide"])
+def test_cost(looks: Looks, size: str) -> None:
+    looks("g", "c", size=size)
