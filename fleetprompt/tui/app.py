@@ -412,7 +412,7 @@ class FleetConsole(Tells, App[int]):
         elif verb in ("save", "forget") and screen is not None:
             self._keep_view(screen, verb, rest.strip())
         elif verb in ("q", "quit"):
-            self.do_console_quit()
+            await self.do_console_quit()
         elif command:
             await self.go_to(command)
 
@@ -489,9 +489,9 @@ class FleetConsole(Tells, App[int]):
     def do_console_suspend(self) -> None:
         self.action_suspend_process()
 
-    def do_console_quit(self) -> None:
+    async def do_console_quit(self) -> None:
         """Leave; where runs would stop with the engine of this console, it is asked about first."""
-        running = self.fleet.counts.get("running", 0)
+        running = await self._at_work()
         if not running or not self.door.ends_engine:
             self.exit(0)
             return
@@ -508,6 +508,15 @@ class FleetConsole(Tells, App[int]):
             (("until an engine runs again: `fleet`, or `fleet recover`.", "dim"),),
         ]
         self.push_screen(Confirm("Leave?", lines, "leave", danger=False), self._leave)
+
+    async def _at_work(self) -> int:
+        """How many runs do something now: not a moment ago, as the top of the screen may say."""
+        if self.client is None:
+            return 0
+        try:
+            return await self.client.count("status:running")
+        except FleetError:
+            return self.fleet.counts.get("running", 0)
 
     def _leave(self, yes: bool | None) -> None:
         if yes:
