@@ -114,10 +114,13 @@ class Journal:
         sql = "SELECT count(*) FROM runs WHERE workflow = ? AND finished_at IS NOT NULL"
         return int(self._one(sql, name)[0])
 
-    def steps_per_second(self, after: float) -> float:
-        """Steps that ended since a moment, by the first and the last of their times."""
-        sql = "SELECT count(*), min(at), max(at) FROM journal WHERE type = 'StepSucceeded' AND at > ?"
-        steps, first, last = self._one(sql, after)
+    def steps_per_second(self, name: str, after: float) -> float:
+        """Steps of a workflow that ended since a moment, by the first and the last of their times."""
+        sql = (
+            "SELECT count(*), min(at), max(at) FROM journal JOIN runs ON runs.id = journal.run"
+            " WHERE workflow = ? AND type = 'StepSucceeded' AND at > ?"
+        )
+        steps, first, last = self._one(sql, name, after)
         return steps / (last - first)
 
 
@@ -170,7 +173,7 @@ def _rates(task: Task, opened: Opened) -> Figures:
         let(at - time.time())
         while journal.finished(chain.name) < chain.runs:
             let(0.5)
-        found: Figures = {"saturated_steps_per_s": journal.steps_per_second(at)}
+        found: Figures = {"saturated_steps_per_s": journal.steps_per_second(chain.name, at)}
     seconds = 4.0 if task.quick else 12.0
     at = start(task, Work("ticks", TICKING, ticks=int((SETTLE + seconds) / EVERY) + 20))
     with opened(task.path) as let:

@@ -69,6 +69,8 @@ steps:
 LOT = 2_000
 SPAN = 14 * 86_400.0
 """Seconds over which the runs are spread."""
+SINCE = 300.0
+"""Seconds since the youngest began: what is over has ended before the fleet is opened."""
 
 
 class Past:
@@ -83,7 +85,7 @@ class Past:
     def entries(self) -> Iterator[Append]:
         """Every run as one append."""
         for at in range(self._count):
-            age = SPAN * (1 - at / self._count) ** 2 + 1
+            age = SPAN * (1 - at / self._count) ** 2 + SINCE
             yield self._entry(self._now - age, at >= self._count - 60)
 
     def _entry(self, began: float, recent: bool) -> Append:
