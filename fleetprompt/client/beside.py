@@ -110,6 +110,14 @@ class EngineBeside:
         """Of the process that was started last; 0 before the first."""
         return self._transport.get_pid() if self._transport is not None else 0
 
+    @property
+    def last_words(self) -> str:
+        """How the process that was started last has ended; empty while it runs, and before the first."""
+        transport, ears = self._transport, self._ears
+        if transport is None or ears is None or (code := transport.get_returncode()) is None:
+            return ""
+        return Ended(transport.get_pid(), code, self._asked, ears.lines()).why
+
     async def start(self) -> Ready:
         """Start it, also again after it has ended, and wait until it listens.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from fleetprompt.engine.core.errors import StoreUnavailable
+
 if TYPE_CHECKING:
+    from fleetprompt.client.beside import BesideConsole
     from fleetprompt.client.protocol import Console
 
 Open = Callable[[], Awaitable["Console"]]
@@ -20,6 +23,7 @@ class Door:
         """`again` brings an engine back; None where that is not for this process to do."""
         self._open = open_
         self._again = again
+        self._starting = False
         self.behind: Console | None = None
 
     @property
@@ -28,7 +32,7 @@ class Door:
         return cast("Console", self)
 
     async def open(self) -> None:
-        """Open the console. Raises `FleetError`."""
+        """Open the console, also again after it was closed. Raises `FleetError`."""
         self.behind = await self._open()
 
     @property
@@ -37,19 +41,56 @@ class Door:
         return self._again is not None
 
     @property
+    def _beside(self) -> BesideConsole | None:
+        """The console behind it, where its engine is a process that is ours."""
+        return cast("BesideConsole", self.behind) if hasattr(self.behind, "begin") else None
+
+    @property
     def ends_engine(self) -> bool:
         """Whether an engine ends when this is closed: one in this process, or in a process beside it."""
         behind = self.behind
         if behind is None or behind.where == "none":
             return False
-        beside = getattr(behind, "engine", None)
-        return behind.where == "embedded" or bool(getattr(beside, "alive", False))
+        beside = self._beside
+        return behind.where == "embedded" or (beside is not None and beside.engine.alive)
+
+    @property
+    def starting(self) -> bool:
+        """Whether an engine is being started that is not there yet."""
+        return self._starting and self.behind is not None and self.behind.where == "none"
+
+    @property
+    def last_words(self) -> str:
+        """How the engine beside this process ended; empty where none was, or where it has not."""
+        beside = self._beside
+        return beside.engine.last_words if beside is not None else ""
+
+    @property
+    def is_to_begin(self) -> bool:
+        """Whether the engine of what was opened is yet to be started: `begin` does it."""
+        beside = self._beside
+        return beside is not None and not beside.engine.pid
+
+    async def begin(self) -> None:
+        """Start the engine of what was opened. Raises `FleetError`, with the last words of one that has ended."""
+        beside = self._beside
+        if beside is None:
+            return
+        self._starting = True
+        try:
+            await beside.begin()
+        finally:
+            self._starting = False
 
     async def start_engine(self) -> bool:
         """Have an engine where none runs; whether there is one now. Raises `FleetError`."""
         if self.behind is None or self._again is None:
             return False
-        self.behind = await self._again(self.behind)
+        self._starting = True
+        try:
+            self.behind = await self._again(self.behind)
+        finally:
+            self._starting = False
         return self.behind.where != "none"
 
     async def close(self) -> None:
@@ -59,4 +100,6 @@ class Door:
             await behind.close()
 
     def __getattr__(self, name: str) -> Any:
+        if self.behind is None:
+            raise StoreUnavailable("the store is not open", hint="read it again once it is back")
         return getattr(self.behind, name)

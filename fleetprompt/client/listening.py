@@ -13,6 +13,7 @@ import msgspec
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.ports import Change, Store, Stored
 from fleetprompt.engine.runtime.changes import Listener
+from fleetprompt.engine.runtime.wire import ask_holds
 
 LOOK_SECONDS = 0.5
 """How often the store is looked at while no engine tells anything."""
@@ -20,6 +21,8 @@ GOING_SECONDS = 0.05
 """How long a process that dies may take to give its lock back after its socket."""
 ANSWER_SECONDS = 2.0
 """How long an engine may take to say its first word."""
+SILENCE_SECONDS = 3.0
+"""Silence after which an engine is asked whether it still answers: it may have nothing to tell, or be stopped."""
 MOST_READS = 10
 """Reads of the journal after which it is quicker to read the lists again."""
 LONGEST_LINE = 1024 * 1024
@@ -55,7 +58,12 @@ class Listening:
         self._seq = 0
         self._lost = True
         """What was told so far is not all there was."""
-        self._engine = False
+        self._silent = False
+        """An engine is there and does not answer."""
+        self._unwell = False
+        """The store cannot be read."""
+        self._said = (False, False, False)
+        """What was told last of these three."""
         self._writer: asyncio.StreamWriter | None = None
 
     def hang_up(self) -> None:
@@ -97,33 +105,52 @@ class Listening:
                 line = await reader.readline()
             if not line:
                 return
+            self._silent = False
             # It tells everything from here on; what was before is in the store.
             if (change := await self._look()) is not None:
                 yield change
-            while line := await reader.readline():
+            while line := await self._line(reader):
                 change = _decode(line)
                 self._seq = max(self._seq, change.seq)
                 yield change
-        except (OSError, ValueError, msgspec.DecodeError):  # `TimeoutError` is an `OSError`
+        except TimeoutError:
+            self._silent = True
+        except (OSError, ValueError, msgspec.DecodeError):
             return
         finally:
             self._writer = None
             if writer is not None:
                 writer.close()
 
+    async def _line(self, reader: asyncio.StreamReader) -> bytes:
+        """The next line; empty when the engine has hung up. Raises `TimeoutError` when it has fallen silent."""
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    return await reader.readline()
+            except TimeoutError:
+                socket = self._situation.socket
+                if socket is not None and await ask_holds(socket) is None and self._situation.driven:
+                    raise
+
     async def _look(self) -> Change | None:
-        """What can be seen to have changed: in the store, and in who drives the runs."""
+        """What can be seen to have changed: in the store, whether it can be read, and in who drives the runs."""
         gathered = Listener()
         try:
             found = await self._read(gathered)
+            self._unwell = False
         except StoreUnavailable:
-            found, self._lost = False, True
+            found, self._lost, self._unwell = False, True, True
         engine = self._situation.driven
-        if not found and engine == self._engine:
+        self._silent = self._silent and engine
+        now = engine, self._silent, self._unwell
+        if not found and now == self._said:
             return None
-        self._engine = engine
+        if self._unwell != self._said[2]:
+            gathered.mark(troubles=True, lost=True)
+        self._said = now
         gathered.reached(self._seq)
-        return gathered.take(engine=engine)
+        return gathered.take(engine=engine, silent=self._silent)
 
     async def _read(self, gathered: Listener) -> bool:
         """Gather what was written since the last time; whether anything was."""

@@ -184,7 +184,8 @@ class Console(Protocol):
         """What changes, at most once in so many seconds, and nothing while nothing happens.
 
         The first change comes at once and is `lost`: who reads after it misses nothing. That an engine has gone or come
-        is a change, too (`engine`). It ends when the console is closed.
+        (`engine`), has fallen silent or answers again (`silent`) and that the store cannot be read any more, or again
+        (`troubles`: see `health`) are changes, too. It ends when the console is closed.
         """
         ...
 

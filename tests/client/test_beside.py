@@ -186,3 +186,22 @@ async def test_a_start_that_is_given_up_leaves_no_process_behind(place: Place) -
     await asyncio.wait([starting])
     assert starting.cancelled()
     assert (await process.ended()).code == 0
+
+
+async def test_listeners_are_told_of_an_engine_that_is_stopped_and_when_it_goes_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "SILENCE_SECONDS", 0.1)
+    console = await in_process(place)
+    heard = Heard(console)
+    await heard.until(lambda change: change.engine)
+    os.kill(console.engine.pid, signal.SIGSTOP)
+    try:
+        silent = await heard.until(lambda change: change.silent)
+        assert (silent.engine, (await console.health()).state) == (True, "silent")
+    finally:
+        os.kill(console.engine.pid, signal.SIGCONT)
+    assert (await heard.until(lambda change: not change.silent)).engine
+    assert (await console.health()).state == "running"
+    await heard.end()
+    await console.close()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
-from client_kit import ME, attached, embedded, place_at
+from client_kit import ME, Heard, attached, embedded, place_at, start_of, until
 
+from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.diagnosis import diagnose
 from fleetprompt.client.opening import Place, make_state, open_console, open_store
-from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.core.errors import StoreLost, StoreUnavailable
+from fleetprompt.engine.core.plan import Block, Plan
 from fleetprompt.engine.runtime.lock import EngineLock
 
 
@@ -72,3 +75,75 @@ async def test_a_diagnosis_tells_of_a_lost_store(used: Place) -> None:
         assert (found.status, "start anew" in found.remedy) == ("fail", True)
         file.unlink(missing_ok=True)
         file.with_name("fleet.db-wal").write_bytes(b"something")
+
+
+@pytest.mark.parametrize("fault", ["deleted", "replaced", "cut off"])
+@pytest.mark.parametrize("driven", [True, False])
+async def test_a_store_that_is_lost_while_it_is_open_is_told_once_and_nothing_more_is_promised(
+    tmp_path: Path, fault: str, driven: bool
+) -> None:
+    (tmp_path / "waits.yaml").write_text("name: waits\nsteps: [{id: w, type: wait, signal: go}]\n")
+    place = place_at(tmp_path)
+    console = await (embedded if driven else attached)(place)
+    await console.start(start_of(tmp_path / "waits.yaml"))
+    heard = Heard(console)
+    await heard.until(lambda change: change.lost)
+    assert (await console.health()).store.error == ""
+    kept = tmp_path / "kept.db"
+    shutil.copy(place.file, kept)  # type: ignore[arg-type]
+    lose(place, fault)
+    await heard.until(lambda change: change.troubles)
+    store = (await console.health()).store
+    assert store.lost
+    assert "while it was open" in store.error
+    assert "put the store or a backup back" in store.hint
+    with pytest.raises(StoreLost):
+        await console.store.catalog.put(Plan(name="other", root=Block("", ())), source="")
+    await looked_again(console)
+    assert not [change for change in heard.changes if change.troubles]
+    await heard.end()
+    await console.close()
+
+
+async def test_a_store_that_is_moved_away_and_back_goes_on(tmp_path: Path) -> None:
+    place = place_at(tmp_path)
+    console = await embedded(place)
+    heard = Heard(console)
+    await heard.until(lambda change: change.lost)
+    assert place.file is not None
+    place.file.rename(tmp_path / "away.db")
+    await heard.until(lambda change: change.troubles)
+    assert (await console.health()).store.lost
+    (tmp_path / "away.db").rename(place.file)
+    await heard.until(lambda change: change.lost)
+    assert not (await console.health()).store.lost
+    await console.store.catalog.put(Plan(name="other", root=Block("", ())), source="")
+    await heard.end()
+    await console.close()
+
+
+async def looked_again(console: EmbeddedConsole | AttachedConsole) -> None:
+    """Until the store was looked at twice more."""
+    looks = 0
+    changed = console.store.changed
+
+    async def counted(token: int) -> int:
+        nonlocal looks
+        looks += 1
+        return await changed(token)
+
+    console.store.changed = counted  # type: ignore[method-assign]
+    await until(lambda: looks > 2)
+
+
+def lose(place: Place, fault: str) -> None:
+    """What is done to the file of a store that is open."""
+    file = place.file
+    assert file is not None
+    if fault == "deleted":
+        file.unlink()
+    elif fault == "replaced":
+        shutil.copy(file, file.with_name("copy"))
+        file.with_name("copy").replace(file)
+    else:
+        os.truncate(file, 0)

@@ -77,3 +77,7 @@ class StoreUnavailable(FleetError):
     """The store cannot be read or written."""
 
     code: Code = "INTERNAL"
+
+
+class StoreLost(StoreUnavailable):
+    """The store that is open is not what its path leads to any more."""

@@ -27,6 +27,8 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """More has changed than is listed: whatever was read before may be stale. Always so in the first change."""
     engine: bool = True
     """An engine drives the runs. It is a change of its own when one goes or comes."""
+    silent: bool = False
+    """Its process is there and does not answer. It is a change of its own when it falls silent or answers again."""
 
 
 class Trouble(Struct, frozen=True):
@@ -64,6 +66,12 @@ class StoreHealth(Struct, frozen=True):
     """The highest `seq` of the journal."""
     unrouted: int = 0
     """Signals that nobody has routed yet; at most 1,000 are counted."""
+    error: str = ""
+    """Why it cannot be read; the figures are then those of nothing."""
+    hint: str = ""
+    """What can be done about that."""
+    lost: bool = False
+    """It is not what was opened any more, and has to be opened anew."""
 
 
 class EngineHealth(Struct, frozen=True, kw_only=True):

@@ -68,7 +68,7 @@ class Listener:
         """Until something has changed."""
         await self._event.wait()
 
-    def take(self, *, engine: bool = True) -> Change:
+    def take(self, *, engine: bool = True, silent: bool = False) -> Change:
         """What has changed; from here on it gathers anew."""
         change = Change(
             runs=frozenset(self._runs),
@@ -79,6 +79,7 @@ class Listener:
             seq=self._seq,
             lost=self._lost,
             engine=engine,
+            silent=silent,
         )
         self._runs.clear()
         self._kinds.clear()

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.core.errors import StoreLost, StoreUnavailable
 from fleetprompt.engine.ports import EngineHealth, PoolHealth, Store, StoreHealth, Trouble
 
 if TYPE_CHECKING:
@@ -70,11 +70,12 @@ class Vitals:
 
 
 async def store_health(store: Store) -> StoreHealth:
-    """The store in figures; where it is alone, while it cannot be read."""
+    """The store in figures; while it cannot be read, where it is and why."""
     try:
+        await store.changed(0)
         data, log = await store.size()
         position = await store.journal.position()
         unrouted = len(await store.signals.unrouted(MOST_SIGNALS))
-    except StoreUnavailable:
-        return StoreHealth(store.where)
+    except StoreUnavailable as error:
+        return StoreHealth(store.where, error=error.message, hint=error.hint, lost=isinstance(error, StoreLost))
     return StoreHealth(store.where, data, log, position, unrouted)

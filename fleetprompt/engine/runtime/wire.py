@@ -88,7 +88,7 @@ class Wire:
 
     async def _poll(self) -> None:
         """See what other processes have written, also when nobody nudges."""
-        token, elapsed = None, asyncio.get_running_loop().time
+        token, elapsed, told = None, asyncio.get_running_loop().time, ""
         while True:
             try:
                 now = await self._engine.store.changed(token or 0)
@@ -98,10 +98,16 @@ class Wire:
                         # Nobody says what was written: it may be that runs were pruned.
                         self._engine.feed.mark(lost=True)
                     token = now
+                if told:
+                    told = ""
+                    self._engine.feed.mark(lost=True)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                self._engine.trouble("looking for signals", error)
+                # Once, not twice a second for as long as it lasts.
+                if str(error) != told:
+                    told = str(error)
+                    self._engine.trouble("looking for signals", error)
             due = elapsed() + POLL_SECONDS
             await asyncio.sleep(POLL_SECONDS)
             self._engine.vitals.was_late(elapsed() - due)

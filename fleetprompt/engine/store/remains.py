@@ -1,4 +1,5 @@
-"""What may be left of a SQLite file whose parts were cut off or deleted. SQLite itself would silently start anew.
+"""What may be left of a SQLite file whose parts were cut off or deleted. SQLite itself would silently start anew, and
+go on writing to an open file whose path leads elsewhere by now: to what is gone once it is closed.
 
 A store is the file and, while it is in use or after a crash, a log (`-wal`) that holds what was committed last and an
 index of that log (`-shm`). SQLite writes the first page of a new file before there is a log, makes the log before its
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.core.errors import StoreLost, StoreUnavailable
+
+BACK = "put the store or a backup back, then open it anew; nothing that is done meanwhile is kept"
 
 
 def require_whole(path: Path) -> None:
@@ -49,3 +52,30 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
+
+
+class OpenFiles:
+    """The file and the log of a store that is open, as their paths led to them first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = _beside(path, "-wal")
+        self._identities: dict[Path, tuple[int, int]] = {}
+
+    def require(self) -> None:
+        """Raise `StoreLost` where they are others by now, gone or empty. Only once SQLite has opened both."""
+        for path, called in ((self._path, "the store"), (self._log, f"its log {self._log.name}")):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                raise self._lost(called, "is gone: it was moved or deleted while it was open") from None
+            except OSError as error:
+                raise StoreUnavailable(f"{called} cannot be looked at: {error.strerror}", where=str(path)) from error
+            identity = found.st_dev, found.st_ino
+            if self._identities.setdefault(path, identity) != identity:
+                raise self._lost(called, "was replaced while it was open")
+            if path == self._path and not found.st_size:
+                raise self._lost(called, "is empty: it was cut off while it was open")
+
+    def _lost(self, called: str, what: str) -> StoreLost:
+        return StoreLost(f"{called} {what}", where=str(self._path), hint=BACK)

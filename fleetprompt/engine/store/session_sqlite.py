@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from fleetprompt.engine.store import dialect as sqlite
+from fleetprompt.engine.store.remains import OpenFiles
 
 ROOM = 32 * 1024 * 1024
 """Bytes that the log is made long enough for: as much as is written between two checkpoints of a busy store."""
@@ -30,6 +31,7 @@ class SqliteSession:
         # Several short waits, so that a lock that is given back is not missed for long.
         self.raw = sqlite.connect(path, min(patience, sqlite.PATIENCE))
         self._sync = True
+        self.files = OpenFiles(Path(path))
         engine = sa.create_engine(
             "sqlite://", creator=lambda: self.raw, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
         )

@@ -256,10 +256,16 @@ class SqliteWriter:
         return results
 
     def _begin(self, *, sync: bool = True) -> SqliteSession:
+        session = self._opened()
+        session.set_sync(sync)
+        session.raw.execute(sqlite.BEGIN)
+        # What is committed to a file that nobody finds any more would be told to be durable.
+        session.files.require()
+        return session
+
+    def _opened(self) -> SqliteSession:
         if self._session is None:
             self._session = SqliteSession(self.path, self.patience)
-        self._session.set_sync(sync)
-        self._session.raw.execute(sqlite.BEGIN)
         return self._session
 
     def _slice(self, job: ChoreJob) -> None:
@@ -282,9 +288,10 @@ class SqliteWriter:
 
     def _look(self) -> Any:
         try:
-            if self._session is None:
-                self._session = SqliteSession(self.path, self.patience)
-            return self._session.version()
+            session = self._opened()
+            version = session.version()
+            session.files.require()
+            return version
         except Exception as error:
             return self._failure(error)
 
