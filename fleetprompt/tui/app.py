@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
@@ -21,32 +18,27 @@ from fleetprompt.client.door import Again, Door, Open
 from fleetprompt.client.wording import Times, count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.tui.actions import BY_ID, Keymap, method
+from fleetprompt.tui.actions import BY_ID, method
+from fleetprompt.tui.commands import Commands
 from fleetprompt.tui.driver import TerminalDriver
 from fleetprompt.tui.errors import FATAL, Tells, explained
+from fleetprompt.tui.keymap import Keymap
 from fleetprompt.tui.keys import bindings
-from fleetprompt.tui.links import Link, follow
+from fleetprompt.tui.leaving import Leaving
+from fleetprompt.tui.listening import Listening
+from fleetprompt.tui.navigation import Navigation
 from fleetprompt.tui.screens.base import ConsoleScreen
 from fleetprompt.tui.screens.dialog import Dialog
 from fleetprompt.tui.screens.runs import RunsScreen
 from fleetprompt.tui.settings import ConsoleSettings
 from fleetprompt.tui.state.fleet import Fleet, Level
-from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.views import Views
-from fleetprompt.tui.widgets.palette import ANSI_DARK, DARK, LIGHT, Palette
+from fleetprompt.tui.widgets.palette import ANSI_DARK, DARK, LIGHT, Palette, few_colors
 
 if TYPE_CHECKING:
-    from fleetprompt.client.protocol import Change, Console, TakenUp
+    from fleetprompt.client.protocol import Console, TakenUp
     from fleetprompt.client.workflow_files import WorkflowFiles
 
-BEAT = 0.05
-"""Seconds between two looks at what has changed."""
-REMOTE_BEAT = 0.1
-"""The same where every byte goes over a network."""
-SHARE = 5
-"""The console leaves the loop to the engine for so many times what its own work has taken."""
-COUNT_SECONDS = 1.0
-"""How often runs are counted, at most."""
 MOST_COPIED = 74_994
 """Bytes of an OSC 52 sequence that terminals take."""
 
@@ -98,14 +90,13 @@ class FleetConsole(Tells, App[int]):
         self.door = Door(opening, again)
         self._first = first
         self._link = link
-        self._engine = True
-        self._here = "runs"
-        self._before = ""
-        self._counted = 0.0
+        self.listening = Listening(self)
+        self.navigation = Navigation(self)
+        self._parts = (self, self.navigation, Commands(self), Leaving(self))
+        """What does the actions of the whole console."""
         self._late: WeakSet[Key] = WeakSet()
         """Keys that were given to a menu after all."""
         self._opening_screen: AwaitMount | None = None
-        self._counting = False
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = ANSI_DARK if few else LIGHT.name if settings.light else DARK.name
@@ -144,12 +135,11 @@ class FleetConsole(Tells, App[int]):
                 screen.failed(error)
             return
         self.client = self.door.as_console
-        self._note_engine()
-        self._engine = self.fleet.live
+        self.listening.note_engine(self.client)
         self.refresh_bars()
         for screen in self.console_screens():
             await screen.opened(self.client)
-        self.run_worker(self._listen(self.client), name="listen", group="listen", exclusive=True)
+        self.listening.begin(self.client)
         self._tell_taken_up(self.client.taken_up)
         await self._go_first(self.client)
 
@@ -182,10 +172,9 @@ class FleetConsole(Tells, App[int]):
         except FleetError as error:
             self.say("error", explained(error))
             return
-        self._engine = started
-        self._note_engine()
+        self.listening.note_engine(client)
         self.say("info" if started else "warning", "an engine runs" if started else "no engine could be started")
-        self.run_worker(self._listen(client), name="listen", group="listen", exclusive=True)
+        self.listening.begin(client)
         self._tell_taken_up(client.taken_up)
         for screen in self.console_screens():
             await screen.reload()
@@ -204,85 +193,21 @@ class FleetConsole(Tells, App[int]):
         """Our screens, the home first."""
         return [screen for screen in self.screen_stack if isinstance(screen, ConsoleScreen)]
 
-    def _note_engine(self) -> None:
-        console = self.client
-        if console is not None:
-            self.fleet.engine = console.where
-            self.fleet.holder = console.holder
+    # ------------------------------------------------------------ the frame
 
-    # ------------------------------------------------------------ what changes
-
-    @property
-    def beat(self) -> float:
-        """Seconds between two looks at what has changed."""
-        return REMOTE_BEAT if os.environ.get("SSH_CONNECTION") or os.environ.get("FLEET_SSH_PEER") else BEAT
-
-    async def _listen(self, console: Console) -> None:
-        await self._count(console)
-        loop = asyncio.get_running_loop()
-        async with aclosing(console.changes(self.beat)) as changes:  # pyright: ignore[reportArgumentType] it is a generator
-            async for change in changes:
-                began = loop.time()
-                try:
-                    await self._take(console, change)
-                except FleetError as error:
-                    self.say("error", explained(error))
-                # The engine has the loop for most of the time, however much there is to show.
-                await asyncio.sleep((loop.time() - began) * SHARE)
-
-    async def _take(self, console: Console, change: Change) -> None:
-        if change.engine != self._engine:
-            self._engine = change.engine
-            self._note_engine()
-            self.refresh_bars()
-            if console.where == "attached":
-                self.say("info", "the engine is back")
-            elif console.where == "none":
-                key = self.keymap.shown(BY_ID["console.engine"])
-                can = f" ({key} starts one here)" if self.door.can_start_engine else ""
-                self.say("warning", f"the engine is gone: nothing is carried out until one runs{can}")
-        for screen in self.console_screens():
-            if screen.is_current or screen is self._underneath():
-                await screen.changed(change)
-            else:
-                screen.stale = True
-        self._count_soon(console)
-
-    def _underneath(self) -> ConsoleScreen | None:
+    def underneath(self) -> ConsoleScreen | None:
         """The screen that can be seen around a dialog."""
         screens = self.console_screens()
         return screens[-1] if screens else None
 
-    def _count_soon(self, console: Console) -> None:
-        if not self._counting:
-            self._counting = True
-            wait = max(0.0, self._counted + COUNT_SECONDS - self.now())
-            self.set_timer(max(0.01, min(COUNT_SECONDS, wait)), lambda: self._count_now(console))
-
-    def _count_now(self, console: Console) -> None:
-        self.run_worker(self._count(console), name="count", group="count", exclusive=True)
-
-    async def _count(self, console: Console) -> None:
-        from fleetprompt.tui.counting import count_fleet
-
-        self._counting = False
-        self._counted = self.now()
-        try:
-            changed = await count_fleet(self.fleet, console, self.now(), self.times)
-        except FleetError as error:
-            self.say("error", explained(error))
-            return
-        if changed:
-            self.refresh_bars()
-
     def _tick(self) -> None:
-        screen = self._underneath()
+        screen = self.underneath()
         if screen is not None and self.client is not None:
             screen.tick()
 
     def refresh_bars(self) -> None:
         """Draw the frame of the screen again."""
-        screen = self._underneath()
+        screen = self.underneath()
         if screen is not None:
             screen.refresh_bars()
 
@@ -333,7 +258,7 @@ class FleetConsole(Tells, App[int]):
         if action.changes and not self.may_change(action.label):
             return
         name = method(id_)
-        for place in (self.screen.focused, self.screen, self):
+        for place in (self.screen.focused, self.screen, *self._parts):
             does = getattr(place, name, None)
             if does is not None:
                 result = does()
@@ -369,108 +294,8 @@ class FleetConsole(Tells, App[int]):
         await self.perform(id_)
 
     async def go_to(self, text: str) -> None:
-        """Follow a deep link, as the palette takes it; the way is gone after whoever asks has finished."""
-        # A screen that is left cannot wait for its own end.
-        self.run_worker(self._follow(text), name="go", group="go")
-
-    async def _follow(self, text: str) -> None:
-        try:
-            link = Link.parse(text)
-            self._before, self._here = self._here, str(link)
-            await follow(self, link)
-        except FleetError as error:
-            self.say("error", explained(error))
-
-    def do_console_menu(self) -> None:
-        """Everything that can be done here, searchable."""
-        from fleetprompt.tui.screens.menus import menu
-
-        screen = self._underneath()
-        if screen is not None:
-            picker = menu(screen.actions(), self.keymap, read_only=self.read_only)
-            self.push_screen(picker, self._chosen)
-
-    async def _chosen(self, id_: str | None) -> None:
-        if id_:
-            await self.perform(id_)
-
-    def do_console_palette(self) -> None:
-        """Commands and places, by name."""
-        from fleetprompt.tui.screens.menus import palette
-
-        screen = self._underneath()
-        if screen is not None:
-            self.push_screen(palette(self, screen.actions()), self._commanded)
-
-    async def _commanded(self, command: str | None) -> None:
-        verb, _, rest = (command or "").partition(" ")
-        screen = self._underneath()
-        if verb == "do":
-            await self.perform(rest)
-        elif verb == "go":
-            await self.go_to(rest)
-        elif verb in ("save", "forget") and screen is not None:
-            self._keep_view(screen, verb, rest.strip())
-        elif verb in ("q", "quit"):
-            await self.do_console_quit()
-        elif command:
-            await self.go_to(command)
-
-    def _keep_view(self, screen: ConsoleScreen, verb: str, name: str) -> None:
-        try:
-            if verb == "save":
-                screen.save_view(name)
-            else:
-                self.views.forget(name)
-                self.say("info", f"forgotten: {name}")
-        except FleetError as error:
-            self.say("error", explained(error))
-
-    def do_go_menu(self) -> None:
-        """Where to go, by one more letter."""
-        from fleetprompt.tui.screens.menus import GoMenu
-
-        self.push_screen(GoMenu(), self._chosen)
-
-    async def do_go_runs(self) -> None:
-        await self.go_to("runs")
-
-    async def do_go_approvals(self) -> None:
-        await self.go_to("approvals")
-
-    async def do_go_signals(self) -> None:
-        await self.go_to("signals")
-
-    async def do_go_workflows(self) -> None:
-        await self.go_to("workflows")
-
-    async def do_go_cost(self) -> None:
-        await self.go_to("cost")
-
-    async def do_go_health(self) -> None:
-        await self.go_to("health")
-
-    async def do_go_messages(self) -> None:
-        await self.go_to("messages")
-
-    async def do_go_help(self) -> None:
-        await self.go_to("help")
-
-    async def do_go_last(self) -> None:
-        """To the place before this one."""
-        if self._before:
-            await self.go_to(self._before)
-
-    async def do_go_back(self) -> None:
-        """Back to where one came from; at home there is nothing to leave."""
-        screen = self.screen
-        if isinstance(screen, ConsoleScreen) and screen.step_back():
-            return
-        if len(self.screen_stack) > 1:
-            self.run_worker(self._leave_screen(), name="go", group="go")
-
-    async def _leave_screen(self) -> None:
-        await self.pop_screen()
+        """Follow a deep link, as the palette takes it."""
+        self.navigation.go_to(text)
 
     def do_console_theme(self) -> None:
         if self.native_ansi_color:
@@ -484,43 +309,10 @@ class FleetConsole(Tells, App[int]):
             return
         for screen in self.console_screens():
             await screen.reload()
-        self._count_now(self.client)
+        self.listening.count_now(self.client)
 
     def do_console_suspend(self) -> None:
         self.action_suspend_process()
-
-    async def do_console_quit(self) -> None:
-        """Leave; where runs would stop with the engine of this console, it is asked about first."""
-        running = await self._at_work()
-        if not running or not self.door.ends_engine:
-            self.exit(0)
-            return
-        from fleetprompt.tui.screens.dialog import Confirm
-
-        lines: list[Sequence[Part]] = [
-            ((f"{count(running, 'run')} at work now, by the engine of this console.", ""),),
-            (
-                (
-                    "Steps have a moment to finish; then the runs stand still, with all that is recorded,",
-                    "dim",
-                ),
-            ),
-            (("until an engine runs again: `fleet`, or `fleet recover`.", "dim"),),
-        ]
-        self.push_screen(Confirm("Leave?", lines, "leave", danger=False), self._leave)
-
-    async def _at_work(self) -> int:
-        """How many runs do something now: not a moment ago, as the top of the screen may say."""
-        if self.client is None:
-            return 0
-        try:
-            return await self.client.count("status:running")
-        except FleetError:
-            return self.fleet.counts.get("running", 0)
-
-    def _leave(self, yes: bool | None) -> None:
-        if yes:
-            self.exit(0)
 
     # ------------------------------------------------------------ looks
 
@@ -555,13 +347,3 @@ class FleetConsole(Tells, App[int]):
         if isinstance(screen, ConsoleScreen) and event.character and event.character in "0123456789":
             event.stop()
             await screen.view(int(event.character))
-
-
-def few_colors() -> bool:
-    """Nothing can be blended: the terminal has its sixteen colours, or none are wanted (https://no-color.org)."""
-    if os.environ.get("NO_COLOR"):
-        return True
-    if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
-        return False
-    term = os.environ.get("TERM", "")
-    return "256" not in term and "direct" not in term and "kitty" not in term

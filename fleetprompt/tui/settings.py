@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.toml import TomlFile
-from fleetprompt.tui.actions import SIGNS, Keymap
+from fleetprompt.tui.keymap import SIGNS, Keymap
 
 FILE = "console.toml"
 THEMES = ("dark", "light")

@@ -114,7 +114,7 @@ async def posed(pilot: Pilot[Any]) -> None:
     app.clock.at = NOW
     await settled(pilot)
     if app.client is not None:
-        app._count_now(app.client)
+        app.listening.count_now(app.client)
         await settled(pilot)
         for screen in app.console_screens():
             screen.tick()

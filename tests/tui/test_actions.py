@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fleetprompt.tui.actions import ACTIONS, BY_ID, Keymap, at, method, sign
+from fleetprompt.tui.actions import ACTIONS, BY_ID, at, method
+from fleetprompt.tui.keymap import Keymap, sign
 
 
 def test_ids_are_unique_and_keys_do_not_clash() -> None:

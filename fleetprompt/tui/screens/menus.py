@@ -15,7 +15,8 @@ from fleetprompt.client.wording import short
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Page
-from fleetprompt.tui.actions import BY_ID, Action, Keymap
+from fleetprompt.tui.actions import BY_ID, Action
+from fleetprompt.tui.keymap import Keymap, sign
 from fleetprompt.tui.screens.dialog import Dialog
 from fleetprompt.tui.screens.picker import MENU_COLUMNS, Item, Picker
 from fleetprompt.tui.state.lines import Part
@@ -57,8 +58,6 @@ def _action_item(action: Action, keymap: Keymap, *, read_only: bool) -> Item:
 
 
 def _others(action: Action, keymap: Keymap) -> list[str]:
-    from fleetprompt.tui.actions import sign
-
     return [sign(key) for key in keymap.keys(action)[1:2]]
 
 

@@ -6,6 +6,7 @@ there are no colours to tint with, it is reversed after all.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from rich.style import Style
@@ -171,3 +172,13 @@ class Palette:
         if self.plain:
             return Style(underline=True)
         return self._known.setdefault("range", self._tinted(RANGE_TINT, bold=False))
+
+
+def few_colors() -> bool:
+    """Nothing can be blended: the terminal has its sixteen colours, or none are wanted (https://no-color.org)."""
+    if os.environ.get("NO_COLOR"):
+        return True
+    if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        return False
+    term = os.environ.get("TERM", "")
+    return "256" not in term and "direct" not in term and "kitty" not in term
