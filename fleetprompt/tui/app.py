@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from fleetprompt.client.protocol import Console, TakenUp
     from fleetprompt.client.workflow_files import WorkflowFiles
 
+TOLD_AT_ONCE = 3
+"""Problems with settings that are told on opening; the rest stands among the messages."""
+DIGITS = frozenset("0123456789")
+"""Keys that call up views where they mean nothing else."""
 MOST_COPIED = 74_994
 """Bytes of an OSC 52 sequence that terminals take."""
 
@@ -110,12 +114,12 @@ class FleetConsole(Tells, App[int]):
 
     def on_mount(self) -> None:
         """The frame is painted before anything is read."""
-        self.set_keymap({id_: ",".join(keys) for id_, keys in self.keymap.chosen.items()})
+        self.set_keymap(self.keymap.changed())
         self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
         # After `fg` the terminal is empty, and Textual would paint only what has changed since.
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
-        for problem in (*self.settings.problems, *self.keymap.problems()):
-            self.say("warning", f"{self.settings.file or 'keymap'}: {problem}")
+        for at, problem in enumerate((*self.settings.problems, *self.keymap.problems())):
+            self.say("warning", f"{self.settings.file or 'keymap'}: {problem}", quiet=at >= TOLD_AT_ONCE)
         self.set_interval(1.0, self._tick)
         self.call_after_refresh(self.open)
 
@@ -344,6 +348,7 @@ class FleetConsole(Tells, App[int]):
             self._late.add(event)
             self.call_later(self._give, event)
             return
-        if isinstance(screen, ConsoleScreen) and event.character and event.character in "0123456789":
+        digit = event.key in DIGITS and event.key not in screen.active_bindings
+        if digit and isinstance(screen, ConsoleScreen):
             event.stop()
-            await screen.view(int(event.character))
+            await screen.view(int(event.key))

@@ -16,7 +16,8 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Page
 from fleetprompt.tui.actions import BY_ID, Action
-from fleetprompt.tui.keymap import Keymap, sign
+from fleetprompt.tui.key_names import sign
+from fleetprompt.tui.keymap import Keymap
 from fleetprompt.tui.screens.dialog import Dialog
 from fleetprompt.tui.screens.picker import MENU_COLUMNS, Item, Picker
 from fleetprompt.tui.state.lines import Part
