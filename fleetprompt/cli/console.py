@@ -52,8 +52,15 @@ async def _show(
     from fleetprompt.tui.settings import load_settings
     from fleetprompt.tui.state.views import FILE, Views
 
+    opened = False
+
     async def open_() -> Console:
-        return await _open(front, "none" if read_only else engine)
+        nonlocal opened
+        if opened:
+            _require_store(front)
+        console = await _open(front, "none" if read_only else engine)
+        opened = True
+        return console
 
     async def again(console: Console) -> Console:
         return await _start_engine(front, console)
@@ -91,11 +98,15 @@ async def _open(front: Front, engine: EngineChoice) -> Console:
     opening = await asyncio.to_thread(import_module, "fleetprompt.client.opening")
     await asyncio.to_thread(opening.load)
     await asyncio.to_thread(import_module, "fleetprompt.tui.widgets.run_preview")
-    from fleetprompt.client.opening import make_state, open_console
+    from fleetprompt.client.opening import make_state, open_beside, open_console
 
     make_state(front.project.state)
-    modes: dict[EngineChoice, Mode] = {"embedded": "prefer", "process": "process", "none": "attach"}
-    console = await open_console(front.place, modes[engine], what=WHAT, recover=True)
+    if engine == "process":
+        # What is in the store is shown while its engine starts.
+        console = await open_beside(front.place, recover=True)
+    else:
+        mode: Mode = "prefer" if engine == "embedded" else "attach"
+        console = await open_console(front.place, mode, what=WHAT, recover=True)
     # What is there now stays to the end: to look for garbage among it takes as long as three frames, and keys wait.
     # For the same reason the garbage that views leave behind is taken away in small portions.
     gc.freeze()
@@ -130,6 +141,15 @@ async def _close(front: Front, door: Door) -> None:
                 front.terminal.say(f"{count(health.effects, 'step')} in flight: a moment to finish…")
     finally:
         await door.close()
+
+
+def _require_store(front: Front) -> None:
+    """Refuse to begin a new store in the place of one that was open. Raises `StoreUnavailable`."""
+    from fleetprompt.engine.core.errors import StoreUnavailable
+
+    file = front.place.file
+    if file is not None and not file.exists():
+        raise StoreUnavailable("the store is gone", where=str(file), hint="put it or a backup back, then read again")
 
 
 def _require_project(front: Front) -> None:

@@ -99,6 +99,8 @@ class EngineBeside:
         self._transport: asyncio.SubprocessTransport | None = None
         self._ears: _Ears | None = None
         self._asked = False
+        self._ready = False
+        """The process that was started last has become the engine."""
 
     @property
     def alive(self) -> bool:
@@ -112,9 +114,9 @@ class EngineBeside:
 
     @property
     def last_words(self) -> str:
-        """How the process that was started last has ended; empty while it runs, and before the first."""
+        """How the engine that was started last has ended; empty while it runs, and where none has ever been ready."""
         transport, ears = self._transport, self._ears
-        if transport is None or ears is None or (code := transport.get_returncode()) is None:
+        if not self._ready or transport is None or ears is None or (code := transport.get_returncode()) is None:
             return ""
         return Ended(transport.get_pid(), code, self._asked, ears.lines()).why
 
@@ -125,7 +127,7 @@ class EngineBeside:
         """
         if self.alive:
             raise FleetError(f"the engine beside this process runs already (pid {self.pid})")
-        self._asked = False
+        self._asked = self._ready = False
         self._transport, self._ears = await asyncio.get_running_loop().subprocess_exec(
             _Ears, *self._command(), start_new_session=True, cwd=self._place.root
         )
@@ -135,6 +137,7 @@ class EngineBeside:
             self._hang_up()
             raise
         if announced is not None and announced.ready is not None:
+            self._ready = True
             return announced.ready
         ended = await self.ended()
         refusal = announced.error if announced is not None else None

@@ -21,22 +21,24 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.actions import BY_ID, method
 from fleetprompt.tui.commands import Commands
 from fleetprompt.tui.driver import TerminalDriver
-from fleetprompt.tui.errors import FATAL, Tells, explained
+from fleetprompt.tui.errors import FATAL, Tells
 from fleetprompt.tui.keymap import Keymap
 from fleetprompt.tui.keys import bindings
 from fleetprompt.tui.leaving import Leaving
 from fleetprompt.tui.listening import Listening
 from fleetprompt.tui.navigation import Navigation
+from fleetprompt.tui.opening import Opening
 from fleetprompt.tui.screens.base import ConsoleScreen
 from fleetprompt.tui.screens.dialog import Dialog
 from fleetprompt.tui.screens.runs import RunsScreen
 from fleetprompt.tui.settings import ConsoleSettings
+from fleetprompt.tui.standing import Standing
 from fleetprompt.tui.state.fleet import Fleet, Level
 from fleetprompt.tui.state.views import Views
 from fleetprompt.tui.widgets.palette import ANSI_DARK, DARK, LIGHT, Palette, few_colors
 
 if TYPE_CHECKING:
-    from fleetprompt.client.protocol import Console, TakenUp
+    from fleetprompt.client.protocol import Console
     from fleetprompt.client.workflow_files import WorkflowFiles
 
 TOLD_AT_ONCE = 3
@@ -92,11 +94,11 @@ class FleetConsole(Tells, App[int]):
         """The workflow files of the project; None where they are out of reach."""
         self.client: Console | None = None
         self.door = Door(opening, again)
-        self._first = first
-        self._link = link
+        self.opening = Opening(self, self.door, link, first)
+        self.standing = Standing(self)
         self.listening = Listening(self)
         self.navigation = Navigation(self)
-        self._parts = (self, self.navigation, Commands(self), Leaving(self))
+        self._parts = (self, self.opening, self.navigation, Commands(self), Leaving(self))
         """What does the actions of the whole console."""
         self._late: WeakSet[Key] = WeakSet()
         """Keys that were given to a menu after all."""
@@ -121,77 +123,7 @@ class FleetConsole(Tells, App[int]):
         for at, problem in enumerate((*self.settings.problems, *self.keymap.problems())):
             self.say("warning", f"{self.settings.file or 'keymap'}: {problem}", quiet=at >= TOLD_AT_ONCE)
         self.set_interval(1.0, self._tick)
-        self.call_after_refresh(self.open)
-
-    def open(self) -> None:
-        """Open the store, and the engine where it is ours."""
-        self.fleet.engine = "opening"
-        self.run_worker(self._open(), name="open", group="open", exclusive=True)
-
-    async def _open(self) -> None:
-        try:
-            await self.door.open()
-        except FleetError as error:
-            self.fleet.engine = "failed"
-            self.refresh_bars()
-            self.say("error", explained(error))
-            for screen in self.console_screens():
-                screen.failed(error)
-            return
-        self.client = self.door.as_console
-        self.listening.note_engine(self.client)
-        self.refresh_bars()
-        for screen in self.console_screens():
-            await screen.opened(self.client)
-        self.listening.begin(self.client)
-        self._tell_taken_up(self.client.taken_up)
-        await self._go_first(self.client)
-
-    async def _go_first(self, console: Console) -> None:
-        """Do what is to be done first, and go where one wanted to be."""
-        first, self._first = self._first, None
-        try:
-            if first is not None:
-                self._link = await first(console)
-        except FleetError as error:
-            self.say("error", explained(error))
-        if self._link:
-            link, self._link = self._link, ""
-            await self.go_to(link)
-
-    def do_console_engine(self) -> None:
-        """Have an engine where none runs."""
-        if self.client is None or self.fleet.live:
-            self.say("info", "an engine runs already" if self.fleet.live else "the store is not open")
-        elif not self.door.can_start_engine:
-            self.say("warning", "this console is not to run an engine")
-        else:
-            self.run_worker(self._start_engine(), name="engine", group="engine", exclusive=True)
-
-    async def _start_engine(self) -> None:
-        client = self.client
-        assert client is not None
-        try:
-            started = await self.door.start_engine()
-        except FleetError as error:
-            self.say("error", explained(error))
-            return
-        self.listening.note_engine(client)
-        self.say("info" if started else "warning", "an engine runs" if started else "no engine could be started")
-        self.listening.begin(client)
-        self._tell_taken_up(client.taken_up)
-        for screen in self.console_screens():
-            await screen.reload()
-        self.refresh_bars()
-
-    def _tell_taken_up(self, found: TakenUp) -> None:
-        """What the engine of this console goes on with."""
-        if found.runs:
-            self.say("info", f"taken up again: {count(len(found.runs), 'interrupted run')}")
-        if found.in_doubt:
-            self.say("warning", f"{count(found.in_doubt, 'step')} in doubt: somebody must say what happened (d)")
-        if found.corrupt:
-            self.say("error", f"{count(len(found.corrupt), 'run')} cannot be read and stand still: see health (g h)")
+        self.call_after_refresh(self.opening.open)
 
     def console_screens(self) -> list[ConsoleScreen]:
         """Our screens, the home first."""
@@ -208,6 +140,7 @@ class FleetConsole(Tells, App[int]):
         screen = self.underneath()
         if screen is not None and self.client is not None:
             screen.tick()
+            self.standing.tick()
 
     def refresh_bars(self) -> None:
         """Draw the frame of the screen again."""
@@ -237,7 +170,7 @@ class FleetConsole(Tells, App[int]):
         """Whatever nobody has caught, in a worker or in a node of Textual."""
         cause = error.error if isinstance(error, WorkerFailed) else error
         if isinstance(cause, FleetError):
-            self.say("error", explained(cause))
+            self.standing.tell(cause)
         elif isinstance(error, WorkerFailed) and isinstance(cause, NoMatches):
             # A screen was left while something was read for it: what was to be shown has nowhere to go.
             logging.getLogger(__name__).debug("left: %s", cause)
@@ -287,7 +220,7 @@ class FleetConsole(Tells, App[int]):
         """Whether something may be changed; if not, the operator is told why."""
         if self.read_only:
             self.say("warning", f"{what}: this console is read-only")
-        elif self.client is None:
+        elif self.client is None or self.door.behind is None:
             self.say("warning", f"{what}: the store is not open")
         else:
             return True
@@ -306,14 +239,6 @@ class FleetConsole(Tells, App[int]):
             self.say("info", "this terminal has its own colours")
             return
         self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
-
-    async def do_console_reload(self) -> None:
-        if self.client is None:
-            self.open()
-            return
-        for screen in self.console_screens():
-            await screen.reload()
-        self.listening.count_now(self.client)
 
     def do_console_suspend(self) -> None:
         self.action_suspend_process()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.actions import BY_ID
-from fleetprompt.tui.errors import explained
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
@@ -36,20 +35,28 @@ class Listening:
 
     def __init__(self, app: FleetConsole) -> None:
         self._app = app
-        self._engine = True
-        """An engine ran when it was last looked."""
+        self._engine = (True, False)
+        """Whether an engine ran when it was last looked, and whether it was silent."""
+        self._missed = False
+        """It was told that there is none."""
         self._counted = 0.0
         self._counting = False
 
     def begin(self, console: Console) -> None:
         """Listen from now on, in place of whatever was listened to before."""
-        self._engine = self._app.fleet.live
+        self._engine = (console.where != "none", False)
         self._app.run_worker(self._listen(console), name="listen", group="listen", exclusive=True)
+
+    def end(self) -> None:
+        """Listen no more."""
+        self._app.workers.cancel_group(self._app, "listen")
 
     def note_engine(self, console: Console) -> None:
         """Where the engine is now."""
-        self._app.fleet.engine = console.where
-        self._app.fleet.holder = console.holder
+        fleet = self._app.fleet
+        silent = self._engine == (True, True) and console.where == "attached"
+        fleet.engine = "starting" if self._app.door.starting else "silent" if silent else console.where
+        fleet.holder = console.holder
 
     async def _listen(self, console: Console) -> None:
         await self._count(console)
@@ -60,17 +67,19 @@ class Listening:
                 try:
                     await self._take(console, change)
                 except FleetError as error:
-                    self._app.say("error", explained(error))
+                    self._app.standing.tell(error)
                 # The engine has the loop for most of the time, however much there is to show.
                 await asyncio.sleep((loop.time() - began) * SHARE)
 
     async def _take(self, console: Console, change: Change) -> None:
         app = self._app
-        if change.engine != self._engine:
-            self._engine = change.engine
+        if (change.engine, change.silent) != self._engine:
+            self._engine = (change.engine, change.silent)
             self.note_engine(console)
             app.refresh_bars()
-            self._tell_engine(console)
+            self._tell_engine()
+        if change.troubles:
+            await app.standing.look()
         for screen in app.console_screens():
             if screen.is_current or screen is app.underneath():
                 await screen.changed(change)
@@ -78,14 +87,22 @@ class Listening:
                 screen.stale = True
         self._count_soon(console)
 
-    def _tell_engine(self, console: Console) -> None:
+    def _tell_engine(self) -> None:
         app = self._app
-        if console.where == "attached":
+        driven, silent = self._engine
+        if silent:
+            self._missed = True
+            who = app.fleet.holder
+            app.say("warning", f"the engine does not answer ({who}): what is asked for is recorded until it does")
+        elif driven and self._missed:
+            self._missed = False
             app.say("info", "the engine is back")
-        elif console.where == "none":
+        elif not driven:
+            self._missed = True
             key = app.keymap.shown(BY_ID["console.engine"])
             can = f" ({key} starts one here)" if app.door.can_start_engine else ""
-            app.say("warning", f"the engine is gone: nothing is carried out until one runs{can}")
+            ended = f" ({app.door.last_words})" if app.door.last_words else ""
+            app.say("warning", f"the engine is gone{ended}: nothing is carried out until one runs{can}")
 
     # ------------------------------------------------------------ counting
 
@@ -100,15 +117,17 @@ class Listening:
         self._app.run_worker(self._count(console), name="count", group="count", exclusive=True)
 
     async def _count(self, console: Console) -> None:
+        try:
+            await self.count(console)
+        except FleetError as error:
+            self._app.standing.tell(error)
+
+    async def count(self, console: Console) -> None:
+        """Count what the top of every screen shows. Raises `FleetError`."""
         from fleetprompt.tui.counting import count_fleet
 
         app = self._app
         self._counting = False
         self._counted = app.now()
-        try:
-            changed = await count_fleet(app.fleet, console, app.now(), app.times)
-        except FleetError as error:
-            app.say("error", explained(error))
-            return
-        if changed:
+        if await count_fleet(app.fleet, console, app.now(), app.times):
             app.refresh_bars()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -81,3 +83,16 @@ async def until(test: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.005)
     raise AssertionError("it did not come about")
+
+
+def lose(place: Place, fault: str) -> None:
+    """What is done to the file of a store that is open."""
+    file = place.file
+    assert file is not None
+    if fault == "deleted":
+        file.unlink()
+    elif fault == "replaced":
+        shutil.copy(file, file.with_name("copy"))
+        file.with_name("copy").replace(file)
+    else:
+        os.truncate(file, 0)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
-from client_kit import ME, Heard, attached, embedded, place_at, start_of, until
+from client_kit import ME, Heard, attached, embedded, lose, place_at, start_of, until
 
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.diagnosis import diagnose
@@ -89,8 +88,6 @@ async def test_a_store_that_is_lost_while_it_is_open_is_told_once_and_nothing_mo
     heard = Heard(console)
     await heard.until(lambda change: change.lost)
     assert (await console.health()).store.error == ""
-    kept = tmp_path / "kept.db"
-    shutil.copy(place.file, kept)  # type: ignore[arg-type]
     lose(place, fault)
     await heard.until(lambda change: change.troubles)
     store = (await console.health()).store
@@ -134,16 +131,3 @@ async def looked_again(console: EmbeddedConsole | AttachedConsole) -> None:
 
     console.store.changed = counted  # type: ignore[method-assign]
     await until(lambda: looks > 2)
-
-
-def lose(place: Place, fault: str) -> None:
-    """What is done to the file of a store that is open."""
-    file = place.file
-    assert file is not None
-    if fault == "deleted":
-        file.unlink()
-    elif fault == "replaced":
-        shutil.copy(file, file.with_name("copy"))
-        file.with_name("copy").replace(file)
-    else:
-        os.truncate(file, 0)

@@ -41,5 +41,6 @@ async def test_what_a_worker_could_not_read_is_told_and_the_list_goes_on(
             raise StoreUnavailable("the store is locked")
 
         app.run_worker(locked())
-        await until(pilot, lambda: "the store is locked" in [m.text for m in app.fleet.messages])
+        told = "INTERNAL: the store is locked (^r reads again)"
+        await until(pilot, lambda: told in [m.text for m in app.fleet.messages])
         assert runs_of(app).loaded

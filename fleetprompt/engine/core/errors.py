@@ -80,4 +80,4 @@ class StoreUnavailable(FleetError):
 
 
 class StoreLost(StoreUnavailable):
-    """The store that is open is not what its path leads to any more."""
+    """The store is damaged, or what is open is not what its path leads to any more."""

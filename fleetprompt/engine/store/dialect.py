@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.core.errors import StoreLost, StoreUnavailable
 from fleetprompt.engine.core.query_regex import found
 from fleetprompt.engine.store.tables import PARTIAL
 
@@ -152,7 +152,8 @@ class SqliteDialect(Dialect):
             return None
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         message, hint = _MEANINGS.get(code, (f"the database failed: {error}", "run `fleet db check`"))
-        return StoreUnavailable(message, where=where, hint=hint)
+        kind = StoreLost if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else StoreUnavailable
+        return kind(message, where=where, hint=hint)
 
     def is_conflict(self, error: Exception) -> bool:
         return isinstance(error, (sqlite3.IntegrityError, IntegrityError))

@@ -40,7 +40,8 @@ class ConsoleScreen(Tells, Screen[None]):
         self.stale = False
         """Something has changed while another screen was shown."""
         self.error: FleetError | None = None
-        """Why there is nothing to show."""
+        """Why there is nothing to show, or only what is old."""
+        self._began = False
 
     # ------------------------------------------------------------ the frame
 
@@ -91,7 +92,15 @@ class ConsoleScreen(Tells, Screen[None]):
 
     async def on_mount(self) -> None:
         if self.app.client is not None:
-            await self.opened(self.app.client)
+            await self.begin(self.app.client)
+
+    async def begin(self, console: Console) -> None:
+        """The store is open, for the first time or again."""
+        if self._began:
+            await self.reload()
+            return
+        self._began = True
+        await self.opened(console)
 
     async def opened(self, console: Console) -> None:
         """The store is open: read what is to be shown."""

@@ -35,16 +35,22 @@ class HealthScreen(ConsoleScreen):
         await self._look()
 
     async def _look(self) -> None:
-        lines = self.query_one(Lines)
         try:
             self.health.take(await self.client.health())
+            self.error = None
         except FleetError as error:
-            lines.empty = ((error.message, "error"),)
-        lines.renew()
+            self.failed(error)
+        self.query_one(Lines).renew()
+
+    def failed(self, error: FleetError) -> None:
+        """Say why above what was known last."""
+        super().failed(error)
+        self.health.fail(error, self.app.now())
+        self.query_one(Lines).renew()
 
     async def changed(self, change: Change) -> None:
-        """An engine that goes or comes is seen at once."""
-        if change.troubles or change.engine != self.app.fleet.live:
+        """What goes wrong, and an engine that goes or comes, is seen at once."""
+        if change.troubles or (change.engine and not change.silent) != self.health.drives():
             await self._look()
 
     async def reload(self) -> None:

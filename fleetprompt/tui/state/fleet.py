@@ -8,6 +8,8 @@ from typing import Literal
 from msgspec import Struct
 
 Level = Literal["info", "warning", "error"]
+Engine = Literal["opening", "starting", "embedded", "attached", "silent", "none", "failed"]
+"""Where the engine is; `failed`: the store could not be opened."""
 MESSAGES = 500
 """Messages that are kept."""
 
@@ -36,8 +38,12 @@ class Fleet:
         self.tokens = 0
         self.activity: tuple[int, ...] = ()
         """Runs that began in each of the last minutes, the latest last."""
-        self.engine: Literal["opening", "embedded", "attached", "none", "failed"] = "opening"
+        self.engine: Engine = "opening"
         self.holder = ""
+        self.trouble = ""
+        """Why the store that is open cannot be read; empty while it can."""
+        self.lost = False
+        """It has to be opened anew."""
         self.messages: deque[Message] = deque(maxlen=MESSAGES)
         self.unread = 0
         """Messages that came since the messages were looked at."""

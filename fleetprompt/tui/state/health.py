@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from fleetprompt.client.wording import Times, count, duration, short, sign, size
+from fleetprompt.client.wording import Times, ago, count, duration, short, sign, size
+from fleetprompt.engine.core.errors import FleetError, StoreLost, StoreUnavailable
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.ports import EngineHealth
+from fleetprompt.engine.ports import EngineHealth, StoreHealth
 from fleetprompt.tui.state.fleet import sparkline
-from fleetprompt.tui.state.lines import Cell, Column, Key, Part, Rows
+from fleetprompt.tui.state.lines import Cell, Column, Part, Rows
 
 COLUMNS = (Column(title="", width=20), Column(title="", width=20, grow=1))
 KEPT = 60
@@ -28,6 +29,10 @@ class HealthView:
         self.rows = Rows(COLUMNS)
         self._times = times
         self._health: EngineHealth | None = None
+        self._error: FleetError | None = None
+        """Why nothing is known of now."""
+        self._figures: tuple[float, StoreHealth] | None = None
+        """The store as it could be read last, and when that was."""
         self._looks: deque[tuple[float, int, int]] = deque(maxlen=KEPT + 1)
 
     def take(self, health: EngineHealth) -> None:
@@ -35,10 +40,41 @@ class HealthView:
         before = self._health
         if before is not None and (before.pid, before.what) != (health.pid, health.what):
             self._looks.clear()
-        self._health = health
+        self._health, self._error = health, None
         if health.state == "running":
             self._looks.append((health.at, health.commits, health.facts))
-        self.rows.set(self._lines(health))
+        if not health.store.error:
+            self._figures = health.at, health.store
+        self._show(health.at)
+
+    def fail(self, error: FleetError, at: float) -> None:
+        """Another look, which was in vain."""
+        self._error = error
+        self._show(at)
+
+    def drives(self) -> bool:
+        """Whether there was an engine that answered."""
+        return self._health is not None and self._health.state == "running"
+
+    def _show(self, at: float) -> None:
+        said = [*self._trouble(at), *(self._said(self._health) if self._health is not None else ())]
+        self.rows.set((number, _cells(name, cell)) for number, (name, cell) in enumerate(said))
+
+    def _trouble(self, at: float) -> Iterator[tuple[str, Cell | None]]:
+        """What is wrong with the store, above everything else."""
+        error, store = self._error, self._health.store if self._health is not None else None
+        if error is None and store is not None and store.error:
+            error = (StoreLost if store.lost else StoreUnavailable)(store.error, where=store.where, hint=store.hint)
+        if error is None:
+            return
+        yield "STORE CANNOT BE READ", None
+        yield f"  {error.code}", (inert(error.message), "error")
+        if error.where:
+            yield "  where", (inert(error.where), "")
+        yield "  what to do", (inert(error.hint or "see .fleet/engine.log, and `fleet doctor`"), "accent")
+        if self._figures is not None:
+            yield "  figures", (f"of the store: as they were {ago(at - self._figures[0])}", "warning")
+        yield "", ("", "")
 
     def rates(self) -> tuple[list[float], list[float]]:
         """Commits and facts per second, from look to look."""
@@ -50,20 +86,19 @@ class HealthView:
             facts.append(max(0, further - fact) / seconds)
         return commits, facts
 
-    def _lines(self, health: EngineHealth) -> Iterator[tuple[Key, Sequence[Cell]]]:
-        for number, (name, cell) in enumerate(self._said(health)):
-            yield number, ((name, "title" if not cell else "dim"), cell or ("", ""))
-
     def _said(self, health: EngineHealth) -> Iterator[tuple[str, Cell | None]]:
         yield "ENGINE", None
-        yield "  state", _state(health)
-        if health.pid:
+        if self._error is not None:
+            yield "  state", ((f"{sign('○')} not known", "warning"), ("  the store is not open", "dim"))
+        else:
+            yield "  state", _state(health)
+        if health.pid and self._error is None:
             where = f" on {inert(health.host)}" if health.host else ""
             yield "  process", (f"{health.pid} ({inert(health.what)}){where}", "")
-        if health.state == "running":
+        if health.state == "running" and self._error is None:
             yield from self._running(health)
         yield "", ("", "")
-        yield from _store(health)
+        yield from _store(self._figures[1] if self._figures is not None else health.store)
         if health.holds:
             yield "", ("", "")
             yield "HELD RUNS", None
@@ -102,6 +137,10 @@ class HealthView:
             )
 
 
+def _cells(name: str, cell: Cell | None) -> Sequence[Cell]:
+    return ((name, "title" if not cell else "dim"), cell or ("", ""))
+
+
 def _state(health: EngineHealth) -> Cell:
     match health.state:
         case "running":
@@ -116,8 +155,7 @@ def _state(health: EngineHealth) -> Cell:
             return ((f"{sign('○')} none", "warning"), ("  nothing is carried out until one runs: `fleet`", "dim"))
 
 
-def _store(health: EngineHealth) -> Iterator[tuple[str, Cell | None]]:
-    store = health.store
+def _store(store: StoreHealth) -> Iterator[tuple[str, Cell | None]]:
     yield "STORE", None
     yield "  where", (inert(store.where), "")
     if store.bytes:

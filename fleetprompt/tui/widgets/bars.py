@@ -103,12 +103,17 @@ class TopBar(Bar):
 def _engine(fleet: Fleet, read_only: bool) -> tuple[Part, ...]:
     said: dict[str, Part] = {
         "opening": (f"{sign('○')} opening", "dim"),
+        "starting": (f"{sign('○')} engine starting", "dim"),
         "embedded": (f"{sign('●')} live", "completed"),
         "attached": (f"{sign('●')} attached", "completed"),
+        "silent": (f"{sign('◆')} engine silent", "warning"),
         "none": (f"{sign('○')} no engine", "warning"),
         "failed": (f"{sign('✗')} no store", "error"),
     }
-    return (said[fleet.engine], (" read-only", "warning")) if read_only else (said[fleet.engine],)
+    shown = said[fleet.engine]
+    if fleet.trouble and fleet.engine not in ("opening", "failed"):
+        shown = (f"{sign('✗')} store {'lost' if fleet.lost else 'unreadable'}", "error")
+    return (shown, (" read-only", "warning")) if read_only else (shown,)
 
 
 def short_count(number: int) -> str:
