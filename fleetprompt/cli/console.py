@@ -82,6 +82,7 @@ async def _show(
     try:
         code = await app.run_async()
     finally:
+        await app.ended()
         await _close(front, app.door)
     return code or 0
 

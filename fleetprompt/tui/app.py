@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
@@ -12,7 +13,7 @@ from textual.app import App
 from textual.css.query import NoMatches
 from textual.events import Key
 from textual.widget import AwaitMount
-from textual.worker import WorkerFailed
+from textual.worker import WorkerError, WorkerFailed
 
 from fleetprompt.client.door import Again, Door, Open
 from fleetprompt.client.wording import Times, count
@@ -242,6 +243,15 @@ class FleetConsole(Tells, App[int]):
 
     def do_console_suspend(self) -> None:
         self.action_suspend_process()
+
+    async def ended(self) -> None:
+        """Once the console is left: until all that it was at has been called off and has put away what it had open."""
+        # Textual calls it off, and does not wait: what is called off once more, at the end of the loop, ends half done.
+        for worker in self.workers:
+            if not worker.is_cancelled:
+                worker.cancel()
+            with suppress(WorkerError):
+                await worker.wait()
 
     # ------------------------------------------------------------ looks
 

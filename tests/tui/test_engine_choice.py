@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,26 @@ async def test_who_may_only_look_starts_no_engine(tmp_path: Path) -> None:
         assert said(app, "read-only")
         assert app.fleet.engine == "none"
     await app.door.close()
+
+
+async def test_what_a_console_was_opening_is_put_away_before_it_is_gone() -> None:
+    begun, put_away, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def open_() -> Console:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await put_away.wait()
+            done.set()
+        raise AssertionError
+
+    app = FleetConsole(open_, who="ana")
+    async with app.run_test():
+        await begun.wait()
+    ended = asyncio.create_task(app.ended())
+    await asyncio.sleep(0)
+    assert not ended.done()
+    put_away.set()
+    await ended
+    assert done.is_set()

@@ -6,6 +6,7 @@ What cannot be understood is underlined, and the last good result stays.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.highlighter import Highlighter
@@ -169,7 +170,7 @@ class FilterBar(Vertical):
         """Filter while one types, a moment after the last key."""
         event.stop()
         if self.editing:
-            self.run_worker(self._typed(event.value), group="typed", exclusive=True)
+            self.run_worker(partial(self._typed, event.value), group="typed", exclusive=True)
 
     async def _typed(self, text: str) -> None:
         import asyncio
