@@ -257,9 +257,15 @@ _MEANINGS = {
 PATIENCE = 3.0
 """Seconds that a statement waits for another process."""
 
-_PRAGMAS = ("busy_timeout = 3000", "temp_store = MEMORY", "cache_size = -4096")
-_READER_PRAGMAS = ("query_only = ON",)
+_PRAGMAS = ("busy_timeout = 3000", "temp_store = MEMORY")
+_READER_PRAGMAS = (
+    "query_only = ON",
+    # What is read once more is in the cache of the system, which all connections share: a larger one of their own
+    # makes no list faster, and each would keep it.
+    "cache_size = -1024",
+)
 _WRITER_PRAGMAS = (
+    "cache_size = -4096",
     "foreign_keys = OFF",
     "auto_vacuum = INCREMENTAL",  # of a new file; in others it changes nothing
     "journal_mode = WAL",
