@@ -225,6 +225,14 @@ class Console(Protocol):
     # approvals
     async def approvals(self, filter_: str, page: Page) -> tuple[list[Approval], str]: ...
     async def approval(self, text: str) -> tuple[Approval, list[Vote]]: ...
+    async def approval_ids(self, filter_: str) -> list[str]:
+        """The ids of all matching approvals, the oldest first."""
+        ...
+
+    async def approvals_of(self, ids: Sequence[str]) -> list[tuple[Approval, list[Vote]]]:
+        """The approvals of these ids, the oldest first, each with its votes; those that are gone are left out."""
+        ...
+
     async def vote(
         self,
         approval: str,
@@ -247,6 +255,14 @@ class Console(Protocol):
         ...
 
     async def signals(self, filter_: str, page: Page) -> tuple[list[Signal], str]: ...
+    async def signal_ids(self, filter_: str) -> list[str]:
+        """The ids of all matching signals, the newest first."""
+        ...
+
+    async def signals_of(self, ids: Sequence[str]) -> list[Signal]:
+        """The signals of these ids, the oldest first; those that are gone are left out."""
+        ...
+
     async def signal(self, id_: str) -> tuple[Signal, bool, list[Result]]: ...
     async def outcome(self, id_: str) -> tuple[bool, list[Result]]:
         """Whether a signal is routed and what came of it; waits for that a moment where there is an engine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -121,6 +122,24 @@ class Reading(LogReading, Listing, Figures):
         if found is None:
             raise NotFound(f"there is no approval {text}", hint="`fleet approvals` lists them")
         return found, await self.store.approvals.votes(found.id)
+
+    async def approval_ids(self, filter_: str) -> list[str]:
+        """The ids of all matching approvals, the oldest first."""
+        query = parse(filter_, APPROVAL_FIELDS)
+        return await self.store.approvals.ids(query.require(), now=self.clock.now(), tenant=self.tenant)
+
+    async def approvals_of(self, ids: Sequence[str]) -> list[tuple[Approval, list[Vote]]]:
+        """The approvals of these ids, the oldest first, each with its votes; those that are gone are left out."""
+        return await self.store.approvals.several(ids, self.tenant)
+
+    async def signal_ids(self, filter_: str) -> list[str]:
+        """The ids of all matching signals, the newest first."""
+        query = parse(filter_, SIGNAL_FIELDS)
+        return await self.store.signals.ids(query.require(), now=self.clock.now(), tenant=self.tenant)
+
+    async def signals_of(self, ids: Sequence[str]) -> list[Signal]:
+        """The signals of these ids, the oldest first; those that are gone are left out."""
+        return await self.store.signals.several(ids, self.tenant)
 
     async def signals(self, filter_: str, page: Page) -> tuple[list[Signal], str]:
         """Matching signals and the next cursor."""

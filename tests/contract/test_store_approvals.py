@@ -228,3 +228,23 @@ async def test_the_inbox(store: Store) -> None:
     assert await store.approvals.find("r-2") == ["apr-2"]
     assert await store.approvals.find("apr-") == [f"apr-{i}" for i in (4, 3, 2, 1, 0)]
     assert await store.approvals.find("b") == []
+
+
+async def test_several_approvals_come_with_their_votes_and_the_ids_of_all_that_match(store: Store) -> None:
+    for number in range(5):
+        await put(store, start(f"r{number}"), entry(f"r{number}", 2, ask(id_=f"apr-{number}")))
+    await put(store, entry("r3", 3, _decided("approved", "apr-3")))
+    for who in ("bo", "ana"):
+        await store.signals.publish(vote(by=who, approval="apr-1"))
+    ids = await store.approvals.ids(parse("status:pending", APPROVAL_FIELDS), now=NOW)
+    assert ids == ["apr-0", "apr-1", "apr-2", "apr-4"]
+    assert await store.approvals.ids(parse("/pr-[14]/", APPROVAL_FIELDS), now=NOW) == ["apr-1", "apr-4"]
+    assert await store.approvals.ids(parse("", APPROVAL_FIELDS), now=NOW, tenant="b") == []
+    found = await store.approvals.several(["apr-4", "gone", "apr-1", "apr-3"])
+    assert [approval.id for approval, _ in found] == ["apr-1", "apr-3", "apr-4"]
+    for approval, votes in found:
+        assert approval == await store.approvals.get(approval.id)
+        assert votes == await store.approvals.votes(approval.id)
+    assert len(found[0][1]) == 2
+    assert await store.approvals.several(["apr-1"], "b") == []
+    assert await store.approvals.several([]) == []

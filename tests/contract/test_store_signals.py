@@ -188,3 +188,15 @@ async def test_filters_see_what_became_of_a_signal(store: Store) -> None:
     assert await _ids(store, "type:deploy.*") == ["nobody"]
     assert await _ids(store, "k1") == ["nobody"]
     assert await _ids(store, "-age>30s") == []
+
+
+async def test_several_signals_and_the_ids_of_all_that_match(store: Store) -> None:
+    for number in range(5):
+        await store.signals.publish(signal("deploy.done" if number % 2 else "build.done", id=f"s{number}"))
+    await store.signals.publish(signal(id="foreign", tenant="b"))
+    assert await store.signals.ids(parse("", SIGNAL_FIELDS), now=NOW) == ["s4", "s3", "s2", "s1", "s0"]
+    assert await store.signals.ids(parse("type:deploy.done", SIGNAL_FIELDS), now=NOW) == ["s3", "s1"]
+    assert await store.signals.ids(parse("/s[12]/", SIGNAL_FIELDS), now=NOW) == ["s2", "s1"]
+    found = await store.signals.several(["s3", "gone", "s0", "foreign"])
+    assert found == [await store.signals.get("s0"), await store.signals.get("s3")]
+    assert await store.signals.several([]) == []

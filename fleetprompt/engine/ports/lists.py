@@ -146,6 +146,14 @@ class Signals(Protocol):
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[list[Signal], str]: ...
 
+    async def ids(self, query: Query, *, now: float, tenant: str = "default") -> builtins.list[str]:
+        """The ids of all matching signals, the newest first. Raises `InvalidInput` for a bad filter."""
+        ...
+
+    async def several(self, ids: Sequence[str], tenant: str = "default") -> builtins.list[Signal]:
+        """The signals of these ids, the oldest first; those that the tenant does not have are left out."""
+        ...
+
     async def lineage(self, signal: str, tenant: str = "default") -> Lineage | None:
         """Where a signal came from and what came of it; None for one that the tenant does not have."""
         ...
@@ -205,3 +213,12 @@ class Approvals(Protocol):
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[list[Approval], str]: ...
+
+    async def ids(self, query: Query, *, now: float, tenant: str = "default") -> builtins.list[str]:
+        """The ids of all matching approvals, the oldest first. Raises `InvalidInput` for a bad filter."""
+        ...
+
+    async def several(self, ids: Sequence[str], tenant: str = "default") -> builtins.list[tuple[Approval, list[Vote]]]:
+        """The approvals of these ids, the oldest first, each with its votes of all levels; those that the tenant does
+        not have are left out."""
+        ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any
 
@@ -131,6 +132,24 @@ class SqlApprovals:
         of_tenant = sa.select(approvals).where(approvals.c.tenant == tenant)
         found, cursor = await self._listing.page(of_tenant, query, page, now)
         return [_approval(row) for row in found], cursor
+
+    async def ids(self, query: Query, *, now: float, tenant: str = "default") -> builtins.list[str]:
+        """The ids of all matching approvals, the oldest first. Raises `InvalidInput` for a bad filter."""
+        of_tenant = sa.select(approvals).where(approvals.c.tenant == tenant)
+        return await self._listing.every(of_tenant, query, now, oldest_first=True)
+
+    async def several(
+        self, ids: Sequence[str], tenant: str = "default"
+    ) -> builtins.list[tuple[Approval, builtins.list[Vote]]]:
+        """The approvals of these ids, the oldest first, each with its votes of all levels."""
+        wanted = sa.select(approvals).where(approvals.c.tenant == tenant, approvals.c.id.in_(ids))
+        rows = await self._reader.rows(wanted.order_by(approvals.c.requested_at, approvals.c.id))
+        found = {row.id: (_approval(row), list[Vote]()) for row in rows}
+        cast = sa.select(votes.c.approval, votes.c.data).where(votes.c.tenant == tenant, votes.c.approval.in_(ids))
+        for row in await self._reader.rows(cast.order_by(votes.c.level, votes.c.at, votes.c.by)):
+            if row.approval in found:
+                found[row.approval][1].append(_read_vote(row.data))
+        return [*found.values()]
 
 
 def _row(approval: Approval) -> dict[str, Any]:

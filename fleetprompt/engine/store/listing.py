@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import tzinfo
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -37,6 +38,18 @@ class Listing:
         else:
             rows = [*await self._reader.rows(select_page(statement, self._order, page))]
         return cut(rows, page.limit, self._position)
+
+    async def every(self, statement: Rows, query: Query, now: float, *, oldest_first: bool = False) -> list[Any]:
+        """Of all matching rows what breaks ties in their order, in that order. Raises `InvalidInput`."""
+        where, tests = self._filter(now).where(query)
+        statement = statement.where(*where)
+        if tests:
+            test, whole = self._filter(now).passes(tests), Page(oldest_first=oldest_first)
+            rows = await self._reader.run(lambda c: self._search(c, statement, whole, test, None))
+            return [self._position(row)[1] for row in rows]
+        order = [column.asc() if oldest_first else column.desc() for column in self._order]
+        found = await self._reader.rows(statement.with_only_columns(self._order[1]).order_by(*order))
+        return [row[0] for row in found]
 
     async def count(self, statement: Rows, query: Query, now: float) -> int:
         """How many rows match. Raises `InvalidInput` for a bad filter."""

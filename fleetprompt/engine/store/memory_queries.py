@@ -164,14 +164,23 @@ class MemorySignals:
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[builtins.list[Signal], str]:
-        state = self._state
+        return _page(self._of(tenant), self._row, _sent, query, page, now, self._zone)
 
-        def row(signal: Signal) -> Row:
-            results = state.results.get(signal.id, {}).values()
-            return projection.signal_row(signal, results, routed=signal.id not in state.unrouted)
+    async def ids(self, query: Query, *, now: float, tenant: str = "default") -> builtins.list[str]:
+        holds = matcher(query.require(), now, self._zone)
+        found = sorted((each for each in self._of(tenant) if holds(self._row(each))), key=_sent, reverse=True)
+        return [signal.id for signal in found]
 
-        of_tenant = (signal for signal in state.signals.values() if signal.tenant == tenant)
-        return _page(of_tenant, row, lambda signal: (signal.sequence, signal.id), query, page, now, self._zone)
+    async def several(self, ids: Sequence[str], tenant: str = "default") -> builtins.list[Signal]:
+        wanted = set(ids)
+        return _oldest(signal for signal in self._of(tenant) if signal.id in wanted)
+
+    def _of(self, tenant: str) -> Iterable[Signal]:
+        return (signal for signal in self._state.signals.values() if signal.tenant == tenant)
+
+    def _row(self, signal: Signal) -> Row:
+        results = self._state.results.get(signal.id, {}).values()
+        return projection.signal_row(signal, results, routed=signal.id not in self._state.unrouted)
 
     async def lineage(self, signal: str, tenant: str = "default") -> Lineage | None:
         found = self._state.signals.get(signal)
@@ -241,6 +250,18 @@ class MemoryApprovals:
     ) -> tuple[builtins.list[Approval], str]:
         return _page(self._of(tenant), projection.approval_row, _asked, query, page, now, self._zone)
 
+    async def ids(self, query: Query, *, now: float, tenant: str = "default") -> builtins.list[str]:
+        holds = matcher(query.require(), now, self._zone)
+        found = (approval for approval in self._of(tenant) if holds(projection.approval_row(approval)))
+        return [approval.id for approval in sorted(found, key=_asked)]
+
+    async def several(
+        self, ids: Sequence[str], tenant: str = "default"
+    ) -> builtins.list[tuple[Approval, builtins.list[Vote]]]:
+        wanted = set(ids)
+        found = sorted((each for each in self._of(tenant) if each.id in wanted), key=_asked)
+        return [(approval, await self.votes(approval.id)) for approval in found]
+
     def _of(self, tenant: str) -> Iterable[Approval]:
         return (approval for approval in self._state.approvals.values() if approval.tenant == tenant)
 
@@ -251,3 +272,7 @@ def _created(head: RunHead) -> paging.Position:
 
 def _asked(approval: Approval) -> paging.Position:
     return approval.requested_at, approval.id
+
+
+def _sent(signal: Signal) -> paging.Position:
+    return signal.sequence, signal.id

@@ -121,6 +121,16 @@ class SqlSignals:
         rows, cursor = await self._listing.page(of_tenant, query, page, now)
         return [_read(row.seq, row.data) for row in rows], cursor
 
+    async def ids(self, query: Query, *, now: float, tenant: str = "default") -> builtins.list[str]:
+        """The ids of all matching signals, the newest first. Raises `InvalidInput` for a bad filter."""
+        of_tenant = sa.select(signals.c.seq, signals.c.data, signals.c.id).where(signals.c.tenant == tenant)
+        return await self._listing.every(of_tenant, query, now)
+
+    async def several(self, ids: Sequence[str], tenant: str = "default") -> builtins.list[Signal]:
+        """The signals of these ids, the oldest first."""
+        wanted = sa.select(signals.c.seq, signals.c.data).where(signals.c.tenant == tenant, signals.c.id.in_(ids))
+        return [_read(row.seq, row.data) for row in await self._reader.rows(wanted.order_by(signals.c.seq))]
+
     async def lineage(self, signal: str, tenant: str = "default") -> Lineage | None:
         """Where a signal came from and what came of it; None for one that the tenant does not have."""
         found = await self.get(signal)
