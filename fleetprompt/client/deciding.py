@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct
 
 from fleetprompt.engine.core.gate import entitled
 from fleetprompt.engine.core.query import Compare, OneOf, parse
@@ -12,6 +16,50 @@ from fleetprompt.engine.ports import Approval, Vote
 PENDING = "status:pending"
 DIGEST = 12
 """Characters of a digest that are shown."""
+LONGEST = 200
+"""Characters of a message that are kept in brief."""
+
+
+class Brief(Struct, frozen=True):
+    """An approval in brief: what a decision about it names, and by what it is known to be the one that was shown."""
+
+    id: str
+    level: int
+    digest: str
+    run: str
+    path: str
+    workflow: str
+    quorum: int
+    message: str
+    """Its first line."""
+    print: bytes
+    """Differs for whatever is not byte for byte the same."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What is decided about once."""
+        return self.id, self.level
+
+
+def fingerprint(approval: Approval) -> bytes:
+    """Tells an approval from what it becomes when anything of it changes."""
+    return blake2b(msgspec.json.encode(approval), digest_size=16).digest()
+
+
+def brief(approval: Approval) -> Brief:
+    """An approval in brief."""
+    lines = approval.message.strip().splitlines()
+    return Brief(
+        id=approval.id,
+        level=approval.level,
+        digest=approval.digest,
+        run=approval.run,
+        path=approval.path,
+        workflow=approval.workflow,
+        quorum=approval.quorum,
+        message=lines[0][:LONGEST] if lines else "",
+        print=fingerprint(approval),
+    )
 
 
 def asks_for_status(text: str) -> bool:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from fleetprompt.client.protocol import why_queued
+from fleetprompt.client.protocol import Console, why_queued
 from fleetprompt.client.wording import GLYPHS, count, duration, short, sign
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import RunHead
+from fleetprompt.tui.sending import Answer, send_each, tell
 from fleetprompt.tui.state.lines import Part
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
+    from fleetprompt.tui.screens.gathering import Told
 
 LISTED = 8
-"""Runs that a question names one by one."""
+"""Runs, and reasons, that a question names one by one."""
 FINAL = ("completed", "failed", "cancelled", "timeout")
 
 
@@ -28,76 +32,108 @@ class Command(Struct, frozen=True):
 
     type: str
     verb: str
+    doing: str
     done: str
     """The verb of what has happened: `cancelled`."""
-    asks: bool = False
-    """Work would be lost: it is asked about even for a single run."""
-    reason: bool = False
-    """A reason may be given."""
-
-    def fits(self, head: RunHead) -> bool:
-        """Whether it makes sense for a run as it is."""
-        over = head.status in FINAL
-        match self.type:
-            case types.RETRY:
-                return over
-            case types.PAUSE:
-                return not over and head.waiting_on != "paused"
-            case types.RESUME:
-                return not over
-            case _:
-                return not over
+    loses: bool = False
+    """Work would be lost: it is asked about even for a single run, and a reason may be given."""
 
 
-CANCEL = Command(types.CANCEL, "cancel", "cancelled", asks=True, reason=True)
-PAUSE = Command(types.PAUSE, "pause", "paused")
-RESUME = Command(types.RESUME, "resume", "resumed")
-RETRY = Command(types.RETRY, "retry", "retried", asks=True)
+CANCEL = Command(types.CANCEL, "cancel", "cancelling", "cancelled", loses=True)
+PAUSE = Command(types.PAUSE, "pause", "pausing", "paused")
+RESUME = Command(types.RESUME, "resume", "resuming", "resumed")
 
 
-async def command_runs(
-    app: FleetConsole, command: Command, heads: Sequence[RunHead], data: dict[str, Any] | None = None
-) -> None:
+class Sorted(Struct):
+    """Runs that a command makes sense for, and why it does not for the others."""
+
+    fitting: list[RunHead] = field(default_factory=list[RunHead])
+    left: list[tuple[RunHead, str]] = field(default_factory=list[tuple[RunHead, str]])
+
+    def take(self, head: RunHead, why_not: str) -> None:
+        """Another run."""
+        if why_not:
+            self.left.append((head, why_not))
+        else:
+            self.fitting.append(head)
+
+
+async def command_runs(app: FleetConsole, command: Command, heads: Sequence[RunHead]) -> None:
     """Send a command to runs: at once to a single one that loses nothing, else after the operator has said yes."""
+    from fleetprompt.tui.screens.gathering import gathered
+
+    console = app.client
+    if console is None or not app.may_change(command.verb):
+        return
+    read = partial(_sorted, console, command, heads)
+    await gathered(app, "looking which runs it fits", len(heads), read, partial(_ask, app, command))
+
+
+async def _sorted(console: Console, command: Command, heads: Sequence[RunHead], told: Told) -> Sorted:
+    found = Sorted()
+    for at, head in enumerate(heads):
+        why_not = unfit(command, head)
+        if not why_not and command is RESUME and head.waiting_on != "paused":
+            # A paused run does not say so as long as something that was begun before goes on.
+            why_not = "" if (await console.state(head.id)).paused else "it is not paused"
+            told(at + 1)
+        found.take(head, why_not)
+    return found
+
+
+def unfit(command: Command, head: RunHead) -> str:
+    """Why a command makes no sense for a run, as far as its row tells."""
+    if head.status in FINAL:
+        return f"it is {head.status} already"
+    if command is PAUSE and head.waiting_on == "paused":
+        return "it is paused already"
+    if command is RESUME and head.status == "waiting" and head.waiting_on != "paused":
+        return "it is not paused"
+    return ""
+
+
+def _ask(app: FleetConsole, command: Command, found: Sorted) -> None:
     from fleetprompt.tui.screens.dialog import Confirm, ConfirmWithReason
 
-    fitting = [head for head in heads if command.fits(head)]
+    fitting = found.fitting
     if not fitting:
-        app.say("warning", _unfit(command, heads))
+        app.say("warning", nothing_to(command.verb, found.left))
         return
-    if not command.asks and len(fitting) == 1:
-        await _send(app, command, fitting, data or {})
+    if not command.loses and len(fitting) == 1:
+        _send(app, command, fitting, "")
         return
-    lines = [*_named(fitting, app.now()), *_left_out(len(heads) - len(fitting), command)]
-    title = f"{command.verb} {count(len(fitting), 'run')}?"
-    if command.reason:
+    lines = [*named(fitting, app.now()), *left_out(found.left, command.done)]
+    what = f"{command.verb} {count(len(fitting), 'run')}"
+    if command.loses:
 
-        async def with_reason(reason: str | None) -> None:
+        def with_reason(reason: str | None) -> None:
             if reason is not None:
-                await _send(app, command, fitting, {**(data or {}), "reason": reason})
+                _send(app, command, fitting, reason)
 
-        said = "cancelled work is not undone by itself; compensations run"
-        lines.append(((said, "dim"),))
-        does = f"{command.verb} {count(len(fitting), 'run')}"
-        app.push_screen(ConfirmWithReason(title, lines, does), with_reason)
+        lines.append((("cancelled work is not undone by itself; compensations run", "dim"),))
+        app.push_screen(ConfirmWithReason(f"{what}?", lines, what), with_reason)
         return
 
-    async def answered(yes: bool | None) -> None:
+    def answered(yes: bool | None) -> None:
         if yes:
-            await _send(app, command, fitting, data or {})
+            _send(app, command, fitting, "")
 
-    app.push_screen(Confirm(title, lines, command.verb, danger=command.asks), answered)
-
-
-def _unfit(command: Command, heads: Sequence[RunHead]) -> str:
-    if not heads:
-        return f"there is no run to {command.verb}"
-    if len(heads) == 1:
-        return f"run {short(heads[0].id)} is {heads[0].status}: there is nothing to {command.verb}"
-    return f"of {count(len(heads), 'run')} none can be {command.done}"
+    app.push_screen(Confirm(f"{what}?", lines, what, danger=False), answered)
 
 
-def _named(heads: Sequence[RunHead], now: float) -> list[Sequence[Part]]:
+def nothing_to(verb: str, left: Sequence[tuple[RunHead, str]]) -> str:
+    """What is said where a command fits no run."""
+    if not left:
+        return f"there is no run to {verb}"
+    head, why_not = left[0]
+    if len(left) == 1:
+        return f"there is nothing to {verb} in run {short(head.id)}: {why_not}"
+    reasons = Counter(why for _, why in left).most_common(LISTED)
+    return f"of {count(len(left), 'run')} none fits: " + "; ".join(f"{number:,}: {why}" for why, number in reasons)
+
+
+def named(heads: Sequence[RunHead], now: float) -> list[Sequence[Part]]:
+    """The first of the runs, and how many more there are."""
     lines: list[Sequence[Part]] = []
     for head in heads[:LISTED]:
         since = duration(now - head.started_at) if head.started_at is not None else ""
@@ -111,47 +147,41 @@ def _named(heads: Sequence[RunHead], now: float) -> list[Sequence[Part]]:
             )
         )
     if len(heads) > LISTED:
-        lines.append(((f"… and {len(heads) - LISTED:,} more", "dim"),))
+        lines.append(((f"… and {count(len(heads) - LISTED, 'more run')}", "dim"),))
     return lines
 
 
-def _left_out(number: int, command: Command) -> list[Sequence[Part]]:
-    if not number:
+def left_out(left: Sequence[tuple[RunHead, str]], done: str) -> list[Sequence[Part]]:
+    """Runs that a command does not fit, and why."""
+    if not left:
         return []
-    stay = "stays as it is" if number == 1 else "stay as they are"
-    return [((f"{count(number, 'more run')} cannot be {command.done} and {stay}", "dim"),)]
+    stay = "stays as it is" if len(left) == 1 else "stay as they are"
+    reasons = Counter(why for _, why in left).most_common()
+    said = f"{count(len(left), 'more run')} cannot be {done} and {stay}:"
+    if len(reasons) == 1:
+        return [((f"{said} {inert(reasons[0][0])}", "dim"),)]
+    lines: list[Sequence[Part]] = [((said, "dim"),)]
+    lines += [((f"  {number:,}: {inert(why)}", "dim"),) for why, number in reasons[:LISTED]]
+    if len(reasons) > LISTED:
+        lines.append(((f"  {sum(number for _, number in reasons[LISTED:]):,}: other reasons", "dim"),))
+    return lines
 
 
-async def _send(app: FleetConsole, command: Command, heads: Sequence[RunHead], data: dict[str, Any]) -> None:
-    console = app.client
-    if console is None or not app.may_change(command.verb):
-        return
-    app.run_worker(_send_all(app, command, heads, data), group="commands")
+def _send(app: FleetConsole, command: Command, heads: Sequence[RunHead], reason: str) -> None:
+    if app.may_change(command.verb):
+        app.run_worker(partial(_send_all, app, command, heads, reason), group="commands")
 
 
-async def _send_all(app: FleetConsole, command: Command, heads: Sequence[RunHead], data: dict[str, Any]) -> None:
+async def _send_all(app: FleetConsole, command: Command, heads: Sequence[RunHead], reason: str) -> None:
     console = app.client
     assert console is not None
-    done = 0
-    queued = ""
-    refused: list[str] = []
-    for head in heads:
-        try:
-            result = await console.command(command.type, head.id, by=app.who, data=data)
-        except FleetError as error:
-            refused.append(f"{short(head.id)}: {error.message}")
-            continue
+
+    async def send(head: RunHead) -> Answer:
+        data = {"reason": reason} if reason else {}
+        result = await console.command(command.type, head.id, by=app.who, data=data)
         if result.status == "refused":
-            refused.append(f"{short(head.id)}: {result.reason}")
-            continue
-        queued = why_queued(result) or queued
-        done += 1
-    if done:
-        named = f"run {short(heads[0].id)}" if len(heads) == 1 else count(done, "run")
-        app.say("warning" if queued else "info", f"{command.done}: {named}{' — ' + queued if queued else ''}")
-    for text in refused[:3]:
-        app.say("error", f"not {command.done}: {text}")
-    if len(refused) > 3:
-        app.say("error", f"not {command.done}: {len(refused) - 3} more; see the messages (g m)")
-        for text in refused[3:]:
-            app.say("error", f"not {command.done}: {text}", quiet=True)
+            raise Refused(result.reason)
+        return Answer(f"run {short(head.id)}", queued=why_queued(result))
+
+    sent = await send_each(app, heads, send, lambda head: f"run {short(head.id)}", doing=command.doing, thing="run")
+    tell(app, command.done, "run", sent)

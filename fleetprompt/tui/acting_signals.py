@@ -7,24 +7,27 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import uuid_utils
+from msgspec import Struct, field
+from msgspec.structs import replace
 
-from fleetprompt.client.protocol import QUEUED
-from fleetprompt.client.wording import ago, count, glyph, short
+from fleetprompt.client.protocol import QUEUED, Console
+from fleetprompt.client.wording import ago, count, short
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.signal import RESERVED, Result, Signal
 from fleetprompt.tui.acting import LISTED
 from fleetprompt.tui.screens.dialog import Confirm
+from fleetprompt.tui.screens.gathering import Told, gathered
 from fleetprompt.tui.screens.publish import PublishDialog
+from fleetprompt.tui.sending import Answer, send_each, tell
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.publish import Written
-from fleetprompt.tui.state.signals import SignalRow
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
 
-TOLD = 3
-"""Refusals that are shown at once; all of them are among the messages."""
+PORTION = 200
+"""Signals that are read at once."""
 
 
 def publish(app: FleetConsole, types: Sequence[str]) -> None:
@@ -71,54 +74,80 @@ def came_of(routed: bool, results: Sequence[Result]) -> str:
     return "; ".join(said) or ("nobody listened" if routed else QUEUED)
 
 
-def replay(app: FleetConsole, rows: Sequence[SignalRow]) -> None:
+class Replayed(Struct):
+    """Signals of which copies can be published, the oldest first, and how many cannot."""
+
+    fitting: list[Signal] = field(default_factory=list[Signal])
+    """Without what they carry."""
+    own: str = ""
+    """The type of one that is the engine's own."""
+    owned: int = 0
+    gone: int = 0
+
+
+async def replay(app: FleetConsole, ids: Sequence[str]) -> None:
     """Publish copies of signals, after the operator has said yes: what they did is done again."""
-    fitting = [row for row in rows if not row.signal.type.startswith(RESERVED)]
+    console = app.client
+    if console is None or not app.may_change("replay"):
+        return
+    await gathered(app, "reading what is marked", len(ids), partial(_found, console, ids), partial(_ask_replay, app))
+
+
+async def _found(console: Console, ids: Sequence[str], told: Told) -> Replayed:
+    found = Replayed()
+    for at in range(0, len(ids), PORTION):
+        portion = ids[at : at + PORTION]
+        read = await console.signals_of(portion)
+        found.gone += len(portion) - len(read)
+        for signal in read:
+            if signal.type.startswith(RESERVED):
+                found.own, found.owned = signal.type, found.owned + 1
+            else:
+                found.fitting.append(replace(signal, data=None))
+        told(at + len(portion))
+    found.fitting.sort(key=lambda signal: signal.sequence)
+    return found
+
+
+def _ask_replay(app: FleetConsole, found: Replayed) -> None:
+    fitting = found.fitting
     if not fitting:
-        what = f"{rows[0].signal.type} is" if len(rows) == 1 else "these are"
-        app.say(
-            "warning", f"{what} the engine's own: there is nothing to replay" if rows else "there is no signal here"
-        )
+        what = f"{found.own} is" if found.owned == 1 else "these are"
+        own = f"{what} the engine's own: there is nothing to replay"
+        app.say("warning", own if found.owned else "there is no signal here")
         return
     lines: list[Sequence[Part]] = [
         (
-            (f"{glyph(row.status)} ", row.status),
-            (inert(row.signal.type[:60]), "strong"),
-            (f"  {inert(row.signal.source[:40])}  {ago(app.now() - row.signal.at)}", "dim"),
+            (inert(signal.type[:60]), "strong"),
+            (f"  {inert(signal.source[:40])}  {ago(app.now() - signal.at)}", "dim"),
         )
-        for row in fitting[:LISTED]
+        for signal in fitting[:LISTED]
     ]
     if len(fitting) > LISTED:
-        lines.append(((f"… and {len(fitting) - LISTED:,} more", "dim"),))
-    if len(rows) > len(fitting):
-        own = count(len(rows) - len(fitting), "signal")
-        lines.append(((f"{own} of the engine's own cannot be replayed", "dim"),))
+        lines.append(((f"… and {count(len(fitting) - LISTED, 'more signal')}", "dim"),))
+    if found.owned:
+        lines.append(((f"{count(found.owned, 'signal')} of the engine's own cannot be replayed", "dim"),))
+    if found.gone:
+        lines.append(((f"{count(found.gone, 'signal')} no longer in the store", "dim"),))
     lines.append((("a copy is published as a new signal, without its key: what listens does it again", "dim"),))
 
     def answered(yes: bool | None) -> None:
         if yes and app.may_change("replay"):
-            app.run_worker(partial(_replay, app, fitting), group="commands", exit_on_error=False)
+            app.run_worker(partial(_replay, app, fitting), group="commands")
 
     app.push_screen(Confirm(f"replay {count(len(fitting), 'signal')}?", lines, "replay", danger=False), answered)
 
 
-async def _replay(app: FleetConsole, rows: Sequence[SignalRow]) -> None:
+async def _replay(app: FleetConsole, signals: Sequence[Signal]) -> None:
     console = app.client
     assert console is not None
-    done = 0
-    last = ""
-    refused: list[str] = []
-    # The oldest first, as they came.
-    for row in sorted(rows, key=lambda row: row.signal.sequence):
-        try:
-            published = await console.replay(row.signal.id, by=app.who)
-        except FleetError as error:
-            refused.append(f"{row.signal.type}: {error.message}")
-            continue
-        done += 1
-        last = came_of(published.routed, published.results)
-    if done:
-        said = f"{rows[0].signal.type} — {last}" if len(rows) == 1 else count(done, "signal")
-        app.say("info", f"replayed: {said}")
-    for at, text in enumerate(refused):
-        app.say("error", f"not replayed: {text}", quiet=at >= TOLD)
+
+    async def send(signal: Signal) -> Answer:
+        published = await console.replay(signal.id, by=app.who)
+        return Answer(f"{inert(signal.type)} — {came_of(published.routed, published.results)}")
+
+    # One after another, in the order in which they came.
+    sent = await send_each(
+        app, signals, send, lambda signal: inert(signal.type), doing="replaying", thing="signal", at_once=1
+    )
+    tell(app, "replayed", "signal", sent)

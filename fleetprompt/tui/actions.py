@@ -174,11 +174,19 @@ ACTIONS: tuple[Action, ...] = (
             "e",
             "run approvals",
             "edit",
-            "edit the values of the form, and approve with them",
+            "edit the values of the form, and approve what is shown or marked with them",
             4,
             "edit values",
         ),
-        _change("approval.comment", "c", "run approvals", "comment", "approve with a comment", 5, "comment"),
+        _change(
+            "approval.comment",
+            "c",
+            "run approvals",
+            "comment",
+            "approve what is shown, or what is marked, with a comment",
+            5,
+            "comment",
+        ),
         _action("approval.run", "", "approvals", "run", "open the run that asks", verb="open run"),
         _action(
             "approval.read", "tab", "approvals", "read", "into what is decided about, to scroll in it, and back", 11
@@ -209,11 +217,11 @@ ACTIONS: tuple[Action, ...] = (
         _change(
             "run.retry_from",
             "B",
-            "run",
-            "from here",
-            "do the run again from the step at the cursor",
+            "runs run",
+            "retry from",
+            "do the run again from the step at the cursor, or every marked run from a step that is named",
             11,
-            "retry from here",
+            "retry from a step",
         ),
         _action(
             "run.timeline",
@@ -314,6 +322,14 @@ ACTIONS: tuple[Action, ...] = (
         _action("console.reload", "ctrl+r", "console", "reload", "read everything again", verb="reload"),
         _change(
             "console.engine", "ctrl+e", "console", "engine", "run an engine here, where none runs", verb="start engine"
+        ),
+        _action(
+            "console.stop",
+            "",
+            "console",
+            "stop sending",
+            "send nothing more of what is being sent, such as commands to many runs; esc does so, too",
+            verb="stop sending",
         ),
         _action("console.suspend", "ctrl+z", "console", "suspend", "back to the shell for a while; `fg` returns"),
         _action("console.quit", "q ctrl+q", "console", "quit", "leave the console", 100, "quit"),

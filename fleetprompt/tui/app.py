@@ -36,6 +36,7 @@ from fleetprompt.tui.settings import ConsoleSettings
 from fleetprompt.tui.standing import Standing
 from fleetprompt.tui.state.fleet import Fleet, Level
 from fleetprompt.tui.state.views import Views
+from fleetprompt.tui.state.work import Work
 from fleetprompt.tui.widgets.palette import ANSI_DARK, DARK, LIGHT, Palette, few_colors
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class FleetConsole(Tells, App[int]):
         """Groups of operators that the settings put `who` into; empty where that is not known."""
         self.voting: set[tuple[str, int]] = set()
         """Approvals (id and level) about which a decision is on its way."""
+        self.work = Work(self.refresh_bars)
+        """What is being sent."""
         self.times = times or Times()
         self.settings = settings
         self.keymap: Keymap = settings.keymap
@@ -142,6 +145,11 @@ class FleetConsole(Tells, App[int]):
         if screen is not None and self.client is not None:
             screen.tick()
             self.standing.tick()
+
+    def tell_voting(self) -> None:
+        """Decisions are on their way, or not any more: show that."""
+        for screen in self.console_screens():
+            screen.voting_changed()
 
     def refresh_bars(self) -> None:
         """Draw the frame of the screen again."""

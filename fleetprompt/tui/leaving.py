@@ -1,4 +1,4 @@
-"""Leaving the console: it is asked about where runs would stand still without it."""
+"""Leaving the console: it is asked about where runs would stand still without it, or something is not sent yet."""
 
 from __future__ import annotations
 
@@ -20,19 +20,29 @@ class Leaving:
         self._app = app
 
     async def do_console_quit(self) -> None:
-        """Leave; where runs would stop with the engine of this console, it is asked about first."""
-        running = await self._at_work()
-        if not running or not self._app.door.ends_engine:
+        """Leave; where runs would stop with the engine of this console, or something is being sent, it is asked about
+        first."""
+        sending = [batch.words for batch in self._app.work.batches]
+        running = await self._at_work() if self._app.door.ends_engine else 0
+        if not running and not sending:
             self._app.exit(0)
             return
         from fleetprompt.tui.screens.dialog import Confirm
 
-        lines: list[Sequence[Part]] = [
+        lines: list[Sequence[Part]] = [((f"This console is {words}.", "warning"),) for words in sending]
+        if sending:
+            lines.append((("What it has sent is carried out; the rest is not sent any more.", "dim"),))
+        if running:
+            lines += self._left_at_work(running)
+        self._app.push_screen(Confirm("Leave?", lines, "leave", danger=bool(sending)), self._leave)
+
+    @staticmethod
+    def _left_at_work(running: int) -> list[Sequence[Part]]:
+        return [
             ((f"{count(running, 'run')} at work now, by the engine of this console.", ""),),
             (("Steps have a moment to finish; then the runs stand still, with all that is recorded,", "dim"),),
             (("until an engine runs again: `fleet`, or `fleet recover`.", "dim"),),
         ]
-        self._app.push_screen(Confirm("Leave?", lines, "leave", danger=False), self._leave)
 
     async def _at_work(self) -> int:
         """How many runs do something now: not a moment ago, as the top of the screen may say."""

@@ -8,6 +8,7 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.errors import explained
 from fleetprompt.tui.links import Link, follow
 from fleetprompt.tui.screens.base import ConsoleScreen
+from fleetprompt.tui.sending import stop_sending
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -64,12 +65,19 @@ class Navigation:
             self.go_to(self._before)
 
     def do_go_back(self) -> None:
-        """Back to where one came from; at home there is nothing to leave."""
+        """Back to where one came from; at home there is nothing to leave. While much is sent it stops that first."""
+        if stop_sending(self._app):
+            return
         screen = self._app.screen
         if isinstance(screen, ConsoleScreen) and screen.step_back():
             return
         if len(self._app.screen_stack) > 1:
             self._app.run_worker(self._leave_screen(), name="go", group="go")
+
+    def do_console_stop(self) -> None:
+        """Send nothing more of what is being sent."""
+        if not stop_sending(self._app):
+            self._app.say("info", "nothing is being sent that could be stopped")
 
     async def _leave_screen(self) -> None:
         await self._app.pop_screen()

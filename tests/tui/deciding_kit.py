@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from fleetprompt.client.protocol import Console
 from fleetprompt.engine.ports import Approval, Page
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.approvals import ApprovalsScreen
+from fleetprompt.tui.screens.dialog import Ask, Confirm
+from fleetprompt.tui.screens.form import FormDialog
+from fleetprompt.tui.screens.shown import ConfirmShown
 from tests.client.client_kit import place_at, start_of
 
 GATED = """
@@ -62,7 +67,7 @@ async def console(
     clock = HandClock()
     app = FleetConsole(lambda: open_console(place_at(root), mode), who=who, now=clock, link=link)
     async with app.run_test(size=size) as pilot:
-        await until(pilot, lambda: app.client is not None and not app._link)
+        await until(pilot, lambda: app.client is not None and not app.opening._link)
         if link.startswith("approvals"):
             await until(pilot, lambda: inbox(app).loaded)
         clock.at += 10
@@ -146,3 +151,29 @@ async def ended(client: Console, *runs: str) -> list[str]:
             return [head.status for head in heads]
         await asyncio.sleep(0.02)
     raise AssertionError("they did not end")
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Another process writes to the store, and takes its time."""
+    connection = sqlite3.connect(root / ".fleet" / "fleet.db", isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+def dialog(app: FleetConsole) -> str:
+    """What a question says."""
+    screen: Any = app.screen
+    lines: Any = screen._lines if isinstance(screen, (Confirm, Ask, FormDialog)) else []
+    if isinstance(screen, ConfirmShown):
+        lines = chain.from_iterable(screen.blocks)
+    return "\n".join("".join(part for part, _ in line) for line in lines)
+
+
+def title(app: FleetConsole) -> str:
+    """What is asked."""
+    return str(app.screen.query(".box").first().border_title)

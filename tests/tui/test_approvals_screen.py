@@ -23,12 +23,14 @@ from deciding_kit import (
     until,
 )
 
+from fleetprompt.client.deciding import brief
 from fleetprompt.client.opening import open_console
 from fleetprompt.tui import deciding
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.approvals import ApprovalLines, ApprovalsScreen
 from fleetprompt.tui.screens.dialog import Ask, Confirm
 from fleetprompt.tui.screens.form import FormDialog
+from fleetprompt.tui.voting import Vote, send
 from fleetprompt.tui.widgets.form import Choice, FieldBox
 from tests.client.client_kit import place_at
 
@@ -116,7 +118,7 @@ async def test_marked_approvals_are_decided_together_after_a_question_that_lists
         assert len(await pending(client_of(app))) == 4
         await pilot.press("y")
         assert await ended(client_of(app), *runs) == ["completed"] * 3
-        await until(pilot, lambda: said(app, "approved: 3 of 3 approvals"))
+        await until(pilot, lambda: said(app, "approved: 3 approvals"))
         await until(pilot, lambda: len(approvals(app).query_one(ApprovalLines).selection.marks) <= 2)
         assert (await client_of(app).run(form)).finished_at is None
 
@@ -125,9 +127,9 @@ async def test_of_several_those_that_are_refused_are_named(tmp_path: Path) -> No
     async with console(tmp_path) as (app, pilot, clock):
         await asking(app, pilot, clock, tmp_path, GATED, 2)
         listed = await pending(client_of(app))
-        votes = [deciding.Vote(each, "approved") for each in listed]
+        votes = [Vote(brief(each), "approved") for each in listed]
         await client_of(app).vote(listed[0].id, "rejected", by="bo")
-        deciding.send(app, votes)
+        send(app, votes)
         await until(pilot, lambda: said(app, "approved: touch of gated") or said(app, "approved: 1 of 2"))
         assert said(app, "it is already rejected")
 
@@ -162,6 +164,7 @@ async def test_a_decision_without_an_engine_is_recorded_once_and_told(tmp_path: 
         (run,) = await asking(app, pilot, clock, tmp_path, GATED)
     async with console(tmp_path, mode="attach") as (app, pilot, clock):
         await until(pilot, lambda: approvals(app).look is not None)
+        clock.at += 10
         await pilot.press("a")
         await until(pilot, lambda: said(app, "recorded; it will be carried out when an engine runs"))
         await until(pilot, lambda: bool(approvals(app).look.votes))  # type: ignore[union-attr]
@@ -226,23 +229,26 @@ async def test_a_vote_about_what_has_changed_is_refused_by_the_console(tmp_path:
             {"level": 1},
             {"input": {"argv": ["true"]}},
         ):
-            await deciding.approve(app, [msgspec.structs.replace(approval, **changed)], seen=True)
+            await deciding.approve(app, msgspec.structs.replace(approval, **changed), seen=True)
         assert len([m for m in app.fleet.messages if "has changed since it was shown" in m.text]) == 4
-        deciding.send(app, [deciding.Vote(msgspec.structs.replace(approval, digest="0" * 64), "approved")])
+        send(app, [Vote(brief(msgspec.structs.replace(approval, digest="0" * 64)), "approved")])
         await until(pilot, lambda: said(app, "not approved: touch of gated"))
         assert (await client_of(app).approval(approval.id))[1] == []
 
 
-async def test_a_second_press_while_the_first_is_on_its_way_is_ignored(tmp_path: Path) -> None:
+async def test_a_second_press_while_the_first_is_on_its_way_says_so_and_sends_nothing(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot, clock):
         (run,) = await asking(app, pilot, clock, tmp_path, TWO)
         approval = shown(app)
-        deciding.send(app, [deciding.Vote(approval, "approved")])
+        send(app, [Vote(brief(approval), "approved")])
         await approvals(app).do_approval_approve()
-        deciding.send(app, [deciding.Vote(approval, "approved")])
+        send(app, [Vote(brief(approval), "approved")])
         await until(pilot, lambda: said(app, "1 of 2"))
         await until(pilot, lambda: not app.voting)
-        assert [m.level for m in app.fleet.messages] == ["info"]
+        told = [message.text for message in app.fleet.messages]
+        assert told[:2] == ["approve: a decision about it is on its way already"] * 2
+        assert told[2].startswith("approved: gate of two")
+        assert len(told) == 3
         assert (await client_of(app).run(run)).finished_at is None
 
 

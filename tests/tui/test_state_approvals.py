@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +256,7 @@ def approval(**fields: Any) -> Approval:
 def lines(votes: tuple[Vote, ...] = (), missing: bool = False, **fields: Any) -> list[tuple[tuple[str, str], ...]]:
     it = approval(**fields)
     look = Look(it, votes, it.input, missing)
-    return preview(look, standing(it, votes, "ana", ()), Times(), NOW)
+    return [*chain.from_iterable(preview(look, standing(it, votes, "ana", ()), Times(), NOW))]
 
 
 def text(votes: tuple[Vote, ...] = (), **fields: Any) -> str:
@@ -374,7 +375,7 @@ async def test_an_input_that_is_kept_apart_is_read_and_one_that_is_gone_is_told(
         gone = await look_at(client, "ap-000002")  # type: ignore[arg-type]
         assert gone.missing
         assert "no longer in the store" in "".join(
-            part for line in preview(gone, Standing(), Times(), NOW) for part, _ in line
+            part for line in chain.from_iterable(preview(gone, Standing(), Times(), NOW)) for part, _ in line
         )
 
 
@@ -387,5 +388,5 @@ async def test_votes_that_no_engine_has_carried_out_are_seen(tmp_path: Path) -> 
         look = await look_at(client, "ap-000001")  # type: ignore[arg-type]
         inbox.note(look)
         assert inbox.standing(look.approval).voted == "approved"
-        shown = preview(look, inbox.standing(look.approval), Times(), NOW)
+        shown = [*chain.from_iterable(preview(look, inbox.standing(look.approval), Times(), NOW))]
         assert any("an engine has to carry it out" in part for line in shown for part, _ in line)

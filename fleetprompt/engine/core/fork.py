@@ -99,6 +99,15 @@ def start_of(run: Run, start: str = "") -> Step | Refusal | None:
     return step
 
 
+def repeated(run: Run, start: str = "") -> tuple[str, ...] | Refusal:
+    """The steps that a retry would do again, in the order in which they were done; or why it cannot be."""
+    named = start_of(run, start)
+    if isinstance(named, Refusal):
+        return named
+    again = _Again(run, named, _wrong(run))
+    return tuple(path for path in run.steps if path in again.paths or path in again.doubts)
+
+
 def _wrong(run: Run) -> list[Step]:
     """What went wrong: steps, and composites for which nothing inside them is to blame."""
     found: list[Step] = []

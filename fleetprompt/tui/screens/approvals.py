@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.events import Resize
+from textual.timer import Timer
 
+from fleetprompt.client.deciding import fingerprint
 from fleetprompt.client.wording import count, glyph
 from fleetprompt.engine.core.errors import FleetError, NotFound
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
-from fleetprompt.tui import deciding
+from fleetprompt.tui import deciding, deciding_many
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
-from fleetprompt.tui.state.approval_preview import Line, closing, matter, opening
-from fleetprompt.tui.state.approvals import Inbox, Look, Steady, look_at
+from fleetprompt.tui.state.approval_preview import Line, closing, matter, question, same_matter, terms
+from fleetprompt.tui.state.approvals import KINDS, Inbox, Look, Steady, look_at
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.widgets.bars import spread
 from fleetprompt.tui.widgets.filter_bar import FilterBar
@@ -28,17 +32,36 @@ if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import Approval
     from fleetprompt.tui.actions import Action
+    from fleetprompt.tui.app import FleetConsole
 
-SEVERAL = ("approval.approve", "approval.reject")
-VOTES = (*SEVERAL, "approval.edit", "approval.comment")
+VOTES = ("approval.approve", "approval.reject", "approval.edit", "approval.comment")
+LEAST_SECONDS = 0.2
+"""How often it is looked whether what is marked still waits, at most."""
+SHARE = 10
+"""And not again for so many times what looking has taken."""
 BESIDE = 140
 """Columns from which list and preview stand side by side."""
 
 
+class One(Protocol):
+    """Decides about an approval that was shown."""
+
+    async def __call__(self, app: FleetConsole, approval: Approval, *, seen: bool = False) -> None: ...
+
+
+class Many(Protocol):
+    """Decides about approvals by their ids, of which these fingerprints were shown."""
+
+    async def __call__(self, app: FleetConsole, ids: Sequence[str], *, shown: Mapping[str, bytes]) -> None: ...
+
+
 class ApprovalLines(Lines):
-    """The list of approvals."""
+    """The list of approvals. All that match can be marked, also those that were not read yet."""
 
     source: Inbox
+
+    async def do_list_mark_all(self) -> None:
+        self.mark(await self.source.everything())
 
 
 class ApprovalsScreen(ConsoleScreen):
@@ -62,8 +85,11 @@ class ApprovalsScreen(ConsoleScreen):
         """What is shown below the list."""
         self._wanted = ""
         """The approval that the cursor is to stand on."""
-        self._opening: list[Line] = []
-        self._matter: list[Line] = []
+        self._terms: list[Line] = []
+        self._question: Iterable[Line] = ()
+        self._matter: Iterable[Line] = ()
+        self._due: Timer | None = None
+        self._took = 0.0
         self._steady = Steady()
         self._by_hand = 0
 
@@ -91,7 +117,7 @@ class ApprovalsScreen(ConsoleScreen):
     async def opened(self, console: Console) -> None:
         """Show the list."""
         app = self.app
-        self.inbox = Inbox(console, app.now, who=app.who, groups=app.groups)
+        self.inbox = Inbox(console, app.now, who=app.who, groups=app.groups, voting=app.voting)
         lines = ApprovalLines(self.inbox)
         self.query_one(Heading).watch_lines(lines)
         await self.query_one(".listed").mount(lines)
@@ -111,7 +137,7 @@ class ApprovalsScreen(ConsoleScreen):
         look, inbox, lines = self.look, self.inbox, self.lines
         if look is None or inbox is None or lines is None:
             return False
-        if id_ in SEVERAL and lines.selection.marks:
+        if lines.selection.marks:
             return True
         possible = look.approval.status == "pending" and inbox.standing(look.approval).may
         return possible and (id_ != "approval.edit" or bool(look.approval.form))
@@ -158,6 +184,7 @@ class ApprovalsScreen(ConsoleScreen):
         lines.renew()
         self._go_to_wanted()
         self.query_one(FilterBar).redraw()
+        self._prune_soon()
         await self._look(by_hand=False)
         await self._fetch()
 
@@ -179,7 +206,7 @@ class ApprovalsScreen(ConsoleScreen):
     def on_lines_shown(self) -> None:
         """Other lines are looked at: get what is missing of them."""
         if self.inbox is not None and self.inbox.loaded and self.inbox.missing():
-            self.run_worker(self._fetch(), group="rows", exclusive=True)
+            self.run_worker(self._fetch, group="rows", exclusive=True)
 
     async def on_lines_moved(self) -> None:
         """Another approval: show it."""
@@ -216,7 +243,8 @@ class ApprovalsScreen(ConsoleScreen):
         if look is not None:
             inbox.note(look)
             lines.repaint_keys([look.approval.id])
-        self._matter = matter(look) if look is not None else []
+        if look is not None and not (before is not None and same_matter(before, look)):
+            self._question, self._matter = question(look), matter(look)
         same_one = before is not None and look is not None and before.approval.id == look.approval.id
         self._draw(keep=same_one)
         self.refresh_bars()
@@ -228,10 +256,40 @@ class ApprovalsScreen(ConsoleScreen):
             return
         approval = look.approval
         times, now = self.app.times, self.app.now()
-        self._opening = opening(look, inbox.standing(approval), times, now)
-        pane.show(self._opening, self._matter, closing(look, times, now), keep=keep)
+        self._terms = self._terms_of(look, inbox)
+        pane.show(self._question, self._terms, self._matter, closing(look, times, now), keep=keep)
         status = "waiting" if approval.status == "pending" else approval.status
         pane.entitle(f"{glyph(status)} {approval.id}", pressing=approval.status == "pending")
+
+    def _terms_of(self, look: Look, inbox: Inbox) -> list[Line]:
+        approval = look.approval
+        state, deciding = inbox.standing(approval), inbox.is_deciding(approval)
+        return terms(look, state, self.app.times, self.app.now(), deciding=deciding)
+
+    def voting_changed(self) -> None:
+        """What is decided about says so until the answer is there."""
+        lines = self.lines
+        if lines is not None:
+            lines.refresh()
+            self._draw(keep=True)
+
+    # ------------------------------------------------------------ marks
+
+    def _prune_soon(self) -> None:
+        """Take marks away from what waits no more: it may have been decided elsewhere."""
+        lines = self.lines
+        if self._due is None and lines is not None and lines.selection.marks:
+            self._due = self.set_timer(max(LEAST_SECONDS, self._took * SHARE), self._prune)
+
+    async def _prune(self) -> None:
+        self._due = None
+        inbox, lines = self.inbox, self.lines
+        if inbox is None or lines is None:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        lines.unmark(await inbox.outlived(lines.selection.marks))
+        self._took = loop.time() - began
 
     async def changed(self, change: Change) -> None:
         """Approvals have come, gone, or moved on."""
@@ -240,9 +298,9 @@ class ApprovalsScreen(ConsoleScreen):
             return
         # What the cursor is on stays there, also where the list has not been told yet that it has moved.
         inbox.kept = lines.key
+        if change.lost or KINDS & change.kinds:
+            self._prune_soon()
         if await inbox.apply(change):
-            for key in [key for key in lines.selection.marks if inbox.find(key) is None]:
-                del lines.selection.marks[key]
             lines.renew()
             self._go_to_wanted()
             self.query_one(FilterBar).redraw()
@@ -263,10 +321,8 @@ class ApprovalsScreen(ConsoleScreen):
             return
         seen = lines.visible_range
         lines.repaint(inbox.moved_on(seen.start, seen.stop))
-        if look is not None:
-            now = opening(look, inbox.standing(look.approval), self.app.times, self.app.now())
-            if now != self._opening:
-                self._draw(keep=True)
+        if look is not None and self._terms_of(look, inbox) != self._terms:
+            self._draw(keep=True)
 
     # ------------------------------------------------------------ filter
 
@@ -355,48 +411,53 @@ class ApprovalsScreen(ConsoleScreen):
             return True
         return False
 
-    async def _several(self) -> list[Approval]:
-        """The marked approvals as they are listed; those that are not listed any more as they are now."""
+    async def _marked(self) -> tuple[list[str], dict[str, bytes]] | None:
+        """What is marked and still waits, and what of it was shown; None, and the operator is told, where marks were
+        all that was meant and nothing is left of it. Without marks it is empty."""
         inbox, lines = self.inbox, self.lines
-        if inbox is None or lines is None:
-            return []
-        found: list[Approval] = []
-        for key in lines.selection.marks:
-            listed = inbox.approval(str(key))
-            try:
-                found.append(listed or (await self.client.approval(str(key)))[0])
-            except NotFound:
-                continue
-        return found
+        if inbox is None or lines is None or not lines.selection.marks:
+            return [], {}
+        await self._prune()
+        marks = [str(key) for key in lines.selection.marks]
+        if not marks:
+            self.app.say("warning", "nothing that was marked waits any more")
+            return None
+        listed = (inbox.approval(key) for key in marks)
+        return marks, {row.id: fingerprint(row) for row in listed if row is not None}
 
     def _whole(self) -> bool:
         """All that is decided about can be seen, or was read to its end."""
-        pane = self.query_one(TextPane)
-        return pane.size.height > 0 and pane.size.width > 0 and not pane.below
+        pane = self.pane
+        return pane.size.height > 0 and pane.size.width > 0 and pane.whole and not pane.below
 
     async def do_approval_approve(self) -> None:
-        if not self.settled("approve"):
-            return
-        if marked := await self._several():
-            await deciding.approve(self.app, marked)
-        elif self.look is not None:
-            await deciding.approve(self.app, [self.look.approval], seen=self._whole())
+        await self._decide("approve", deciding.approve, partial(deciding_many.decide, decision="approved"))
 
     async def do_approval_reject(self) -> None:
-        if not self.settled("reject"):
-            return
-        if marked := await self._several():
-            await deciding.reject(self.app, marked)
-        elif self.look is not None:
-            await deciding.reject(self.app, [self.look.approval], seen=self._whole())
+        await self._decide("reject", deciding.reject, partial(deciding_many.decide, decision="rejected"))
 
     async def do_approval_edit(self) -> None:
-        if self.settled("edit") and self.look is not None:
-            await deciding.edit(self.app, self.look.approval, seen=self._whole())
+        await self._decide("edit", deciding.edit, deciding_many.edit)
 
     async def do_approval_comment(self) -> None:
-        if self.settled("comment") and self.look is not None:
-            await deciding.comment(self.app, self.look.approval, seen=self._whole())
+        await self._decide("comment", deciding.comment, deciding_many.comment)
+
+    async def _decide(self, what: str, one: One, many: Many) -> None:
+        """Decide about what is marked, or else about what is shown."""
+        inbox = self.inbox
+        if inbox is None or not self.settled(what):
+            return
+        marked = await self._marked()
+        if marked is None:
+            return
+        ids, shown = marked
+        listed = inbox.approval(ids[0]) if len(ids) == 1 else None
+        if listed is not None:
+            await one(self.app, listed)
+        elif ids:
+            await many(self.app, ids, shown=shown)
+        elif self.look is not None:
+            await one(self.app, self.look.approval, seen=self._whole())
 
 
 def _nothing(filter_: str) -> tuple[Part, ...]:

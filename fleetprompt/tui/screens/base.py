@@ -124,6 +124,9 @@ class ConsoleScreen(Tells, Screen[None]):
             self.stale = False
             await self.reload()
 
+    def voting_changed(self) -> None:
+        """Decisions about approvals are on their way, or not any more."""
+
     def step_back(self) -> bool:
         """Close what is open on this screen; False when one may leave it."""
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -16,19 +17,21 @@ from fleetprompt.client.protocol import Console, why_queued
 from fleetprompt.client.values import preview
 from fleetprompt.client.wording import count, duration, glyph, short
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.facts import Answer
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
 from fleetprompt.engine.ports import RunHead
+from fleetprompt.tui import sending
 from fleetprompt.tui.screens.dialog import Ask, Confirm, Dialog
+from fleetprompt.tui.screens.gathering import Told, gathered
 from fleetprompt.tui.state.lines import Part
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
 
-MOST = 200
-"""Runs that are looked through for steps in doubt in one go."""
+LISTED = 20
+"""Steps that a question names one by one."""
 ANSWERS: tuple[tuple[str, Answer, str], ...] = (
     ("h", "happened", "it happened: say what came out, and go on"),
     ("u", "run", "it did not happen: run it"),
@@ -39,7 +42,7 @@ DONE: dict[Answer, str] = {"happened": "it happened", "run": "run again", "skip"
 WARNINGS: dict[Answer, str] = {
     "run": "what has happened after all happens twice",
     "skip": "what waits for their ports is skipped, too",
-    "abort": "the runs fail; compensations run",
+    "abort": "every run of them fails, and its compensations run",
 }
 
 
@@ -74,12 +77,13 @@ def doubt_of(head: RunHead, step: Step) -> Doubt:
     )
 
 
-async def doubts_of(console: Console, heads: Sequence[RunHead]) -> list[Doubt]:
+async def doubts_of(console: Console, heads: Sequence[RunHead], told: Told = lambda far: None) -> list[Doubt]:
     """Every step in doubt of these runs. Raises `FleetError` for a run that cannot be read."""
     found: list[Doubt] = []
-    for head in [head for head in heads if head.finished_at is None][:MOST]:
+    for at, head in enumerate(heads):
         run = await console.state(head.id)
         found += [doubt_of(head, step) for step in run.steps.values() if step.status == "in_doubt"]
+        told(at + 1)
     return found
 
 
@@ -103,8 +107,12 @@ class Doubts(Dialog[tuple[Answer, str]]):
         box.border_title = f"did they happen? {len(self._doubts):,} steps" if many else "did it happen?"
         with box:
             with VerticalScroll(classes="said", can_focus=False):
-                yield Static(self.lines([line for doubt in self._doubts for line in _known(doubt, self._now)]))
+                yield Static(self.lines(self._known()))
             yield Static(self.lines(self._keys()), id="answers")
+
+    def _known(self) -> list[Sequence[Part]]:
+        lines = [line for doubt in self._doubts[:LISTED] for line in _known(doubt, self._now)]
+        return [*lines, *_more(self._doubts)]
 
     def _keys(self) -> list[Sequence[Part]]:
         keys: list[Sequence[Part]] = [()]
@@ -146,19 +154,25 @@ def _known(doubt: Doubt, now: float) -> list[Sequence[Part]]:
     ]
 
 
+def _more(doubts: Sequence[Doubt]) -> list[Sequence[Part]]:
+    more = len(doubts) - LISTED
+    return [((f"… and {count(more, 'more step')}; the answer is for all of them", "warning"),)] if more > 0 else []
+
+
 async def resolve(app: FleetConsole, heads: Sequence[RunHead]) -> None:
     """Answer for every step of these runs that is in doubt, all of them alike."""
     if app.client is None or not app.may_change("answer"):
         return
-    try:
-        doubts = await doubts_of(app.client, heads)
-    except FleetError as error:
-        app.say("error", f"answer: {error.message}")
-        return
-    if doubts:
-        ask_answer(app, doubts)
-    else:
-        app.say("warning", f"answer: no step of {'these runs' if len(heads) > 1 else 'this run'} is in doubt")
+
+    def found(doubts: list[Doubt]) -> None:
+        if doubts:
+            ask_answer(app, doubts)
+        else:
+            app.say("warning", f"answer: no step of {'these runs' if len(heads) > 1 else 'this run'} is in doubt")
+
+    going_on = [head for head in heads if head.finished_at is None]
+    read = partial(doubts_of, app.client, going_on)
+    await gathered(app, "looking for steps in doubt", len(going_on), read, found)
 
 
 def ask_answer(app: FleetConsole, doubts: Sequence[Doubt]) -> None:
@@ -191,7 +205,8 @@ def ask_answer(app: FleetConsole, doubts: Sequence[Doubt]) -> None:
             if yes:
                 send(answer)
 
-        lines: list[Sequence[Part]] = [((f"{inert(doubt.path)} of {short(doubt.head.id)}", ""),) for doubt in doubts]
+        lines: list[Sequence[Part]] = [((_named(doubt), ""),) for doubt in doubts[:LISTED]]
+        lines += _more(doubts)
         lines.append(((WARNINGS[answer], "warning"),))
         verb = {"run": "run again", "skip": "skip", "abort": "abort the run for"}[answer]
         app.push_screen(Confirm(f"{verb} {named}?", lines, verb.removesuffix(" for")), agreed)
@@ -215,21 +230,17 @@ async def _send_all(app: FleetConsole, doubts: Sequence[Doubt], answer: Answer, 
     console = app.client
     if console is None or not app.may_change("answer"):
         return
-    done: list[str] = []
-    queued = ""
-    for doubt in doubts:
+
+    async def send(doubt: Doubt) -> sending.Answer:
         data = {"path": doubt.path, "answer": answer, "attempt": doubt.attempt, "output": output, "comment": comment}
-        named = f"{inert(doubt.path)} of {short(doubt.head.id)}"
-        try:
-            result = await console.command(types.RESOLVE, doubt.head.id, by=app.who, data=data)
-        except FleetError as error:
-            app.say("error", f"not answered: {named}: {error.message}")
-            continue
+        result = await console.command(types.RESOLVE, doubt.head.id, by=app.who, data=data)
         if result.status == "refused":
-            app.say("error", f"not answered: {named}: {result.reason}")
-            continue
-        queued = why_queued(result) or queued
-        done.append(named)
-    if done:
-        named = done[0] if len(done) == 1 else count(len(done), "step")
-        app.say("warning" if queued else "info", f"{DONE[answer]}: {named}{' — ' + queued if queued else ''}")
+            raise Refused(result.reason)
+        return sending.Answer(_named(doubt), queued=why_queued(result))
+
+    sent = await sending.send_each(app, doubts, send, _named, doing="answering for", thing="step")
+    sending.tell(app, f"answered ({DONE[answer]})", "step", sent, refused="answered")
+
+
+def _named(doubt: Doubt) -> str:
+    return f"{inert(doubt.path)} of {short(doubt.head.id)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
@@ -14,12 +13,11 @@ from fleetprompt.client.wording import short
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui import deciding
-from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, RETRY, Command, command_runs
+from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, Command, command_runs
 from fleetprompt.tui.actions import Action, method
+from fleetprompt.tui.retrying import retry, retry_from
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
-from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.resolve import ask_answer, doubt_of
-from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_lines import TreeLines
 from fleetprompt.tui.state.run_verbs import Name, Verb, verbs
@@ -371,11 +369,11 @@ class RunScreen(ConsoleScreen):
 
     async def do_approval_approve(self) -> None:
         if (approval := await self._asked("approve")) is not None:
-            await deciding.approve(self.app, [approval])
+            await deciding.approve(self.app, approval)
 
     async def do_approval_reject(self) -> None:
         if (approval := await self._asked("reject")) is not None:
-            await deciding.reject(self.app, [approval])
+            await deciding.reject(self.app, approval)
 
     async def do_approval_edit(self) -> None:
         if (approval := await self._asked("edit")) is not None:
@@ -395,26 +393,25 @@ class RunScreen(ConsoleScreen):
         await self._command("resume", RESUME)
 
     async def do_run_retry(self) -> None:
-        await self._command("retry", RETRY)
+        """The run again: what went wrong, or from a step that is asked for."""
+        view = self.runview
+        if view is not None:
+            await retry(self.app, [await self.client.run(view.current_fold.id)], self._show_retried)
 
     async def do_run_retry_from(self) -> None:
         """The run again, from the step at the cursor."""
         view = self.runview
         verb = self._may("retry_from")
-        if view is None or verb is None:
-            return
-        head = await self.client.run(view.current_fold.id)
+        if view is not None and verb is not None:
+            head = await self.client.run(view.current_fold.id)
+            await retry_from(self.app, head, verb.target, self._show_retried)
 
-        async def answered(yes: bool | None) -> None:
-            if yes:
-                await command_runs(self.app, replace(RETRY, asks=False), [head], {"from": verb.target})
-
-        lines: list[Sequence[Part]] = [
-            (("run ", ""), (short(head.id), "id"), (f"  {inert(head.workflow)}", "strong")),
-            (("from ", ""), (inert(verb.target), "link")),
-            (("what came before stands; this step and what depends on it are done again", "dim"),),
-        ]
-        self.app.push_screen(Confirm("do it again from here?", lines, "retry"), answered)
+    async def _show_retried(self, run: str) -> str:
+        """Go to the new run, unless the operator is somewhere else by now."""
+        if not self.is_current:
+            return f"`:run {short(run)}` opens it"
+        await self.app.go_to(f"run {run}")
+        return "it is shown now, esc goes back"
 
     async def do_run_resolve(self) -> None:
         """Answer for the step at the cursor; where it is not in doubt, for the first that is."""

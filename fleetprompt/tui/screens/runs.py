@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.timer import Timer
 
-from fleetprompt.client.wording import count
+from fleetprompt.client.wording import count, short
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_fields import RUN_FIELDS
 from fleetprompt.engine.ports import Order
-from fleetprompt.tui import deciding
-from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, RETRY, Command, command_runs
+from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, Command, command_runs
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.runs import SORTS, RunList, ordered_by
@@ -396,7 +395,35 @@ class RunsScreen(ConsoleScreen):
         await self._command(RESUME)
 
     async def do_run_retry(self) -> None:
-        await self._command(RETRY)
+        """Do again what went wrong."""
+        from fleetprompt.tui.retrying import retry
+
+        if self.settled("retry"):
+            await retry(self.app, await self.chosen(), self._show_retried)
+
+    async def do_run_retry_from(self) -> None:
+        """Do the run again, or those that are marked, from a step; that of the cursor is offered."""
+        from fleetprompt.tui.retrying import ask_from
+
+        if self.settled("retry"):
+            head = self.head()
+            path = (head.error_step or head.step) if head is not None else ""
+            ask_from(self.app, await self.chosen(), path, self._show_retried)
+
+    async def _show_retried(self, run: str) -> str:
+        """Put the cursor on a new run, where the filter shows it."""
+        runs, lines = self.runs, self.lines
+        if runs is not None and lines is not None and self.is_current:
+            seq = (await self.client.run(run)).seq
+            await runs.apply([run])
+            if runs.find(seq) is None:
+                runs.show_new()
+            lines.renew()
+            at = runs.find(seq)
+            if at is not None:
+                lines.go(at, by_hand=False)
+                return "enter opens it"
+        return f"`:run {short(run)}` opens it"
 
     async def do_run_resolve(self) -> None:
         """Answer for what is in doubt in the run, or in those that are marked."""
@@ -407,12 +434,17 @@ class RunsScreen(ConsoleScreen):
 
     async def do_approval_approve(self) -> None:
         """Show what the run asks for, or those that are marked, and approve it then."""
+        from fleetprompt.tui.deciding_many import decide_runs
+
         if self.settled("approve"):
-            await deciding.approve(self.app, await deciding.pending_of(self.client, await self.chosen()))
+            await decide_runs(self.app, await self.chosen(), "approved")
 
     async def do_approval_reject(self) -> None:
+        """Reject it, with a reason."""
+        from fleetprompt.tui.deciding_many import decide_runs
+
         if self.settled("reject"):
-            await deciding.reject(self.app, await deciding.pending_of(self.client, await self.chosen()))
+            await decide_runs(self.app, await self.chosen(), "rejected")
 
 
 def _nothing(filter_: str) -> tuple[Part, ...]:

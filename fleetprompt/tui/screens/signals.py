@@ -28,7 +28,7 @@ from fleetprompt.tui.state.lineage import Place, lineage_rows
 from fleetprompt.tui.state.lines import Part, Rows
 from fleetprompt.tui.state.run_text import TEXT, ValueLines
 from fleetprompt.tui.state.run_values import Held
-from fleetprompt.tui.state.signals import SignalList, SignalRow, only
+from fleetprompt.tui.state.signals import SignalList, only
 from fleetprompt.tui.widgets.bars import spread
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
@@ -51,6 +51,10 @@ class SignalLines(Lines):
     """The stream. Of a line is copied what its signal carries, and not what little the line shows of it."""
 
     source: SignalList
+
+    async def do_list_mark_all(self) -> None:
+        """All that match, also those that were not read yet."""
+        self.mark(await self.source.everything())
 
     class Copied(Message):
         """What the signal at the cursor carries is to be copied."""
@@ -373,21 +377,14 @@ class SignalsScreen(ConsoleScreen):
 
     # ------------------------------------------------------------ doing
 
-    def chosen(self) -> list[SignalRow]:
-        """The signals that are marked, or the one at the cursor."""
-        if self.stream is None or self.lines is None:
-            return []
-        found = (self.stream.row(key) for key in self.lines.chosen())
-        return [row for row in found if row is not None]
-
     def do_signal_publish(self) -> None:
         """Write a signal; known types are offered."""
         publish(self.app, [type_ for type_, _ in self.stream.types()] if self.stream is not None else [])
 
-    def do_signal_replay(self) -> None:
-        """Publish copies."""
+    async def do_signal_replay(self) -> None:
+        """Publish copies of what is marked, or of what is at the cursor."""
         if self._steady.settled(self.app.now(), QUIET):
-            replay(self.app, self.chosen())
+            await replay(self.app, [str(key) for key in self.lines.chosen()] if self.lines is not None else [])
         else:
             self.app.say("warning", "replay: another signal has just come under the cursor; look again")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from msgspec import UNSET
@@ -16,11 +17,18 @@ from fleetprompt.client.wording import Times, ago, glyph, rough, short, sign
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
-from fleetprompt.tui.state.approvals import Look, Standing
+from fleetprompt.tui.state.approvals import DECIDING, Look, Standing
 from fleetprompt.tui.state.json_text import JsonText, TextLine
-from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.lines import CONTINUED, Part
 
 Line = tuple[Part, ...]
+PIECE = 400
+"""Characters of a text that are made inert at a time."""
+LINES = 200
+CHARACTERS = 20_000
+"""Lines and characters of which a question shows no more."""
+DEEPEST = 40
+"""Spaces before what is nested from which on it is shown as plain JSON."""
 FLAT = 60
 """Characters of a small value that stands beside its name."""
 BRIEF = 68
@@ -35,16 +43,46 @@ ENDS = {
 }
 
 
-def preview(look: Look, state: Standing, times: Times, now: float) -> list[Line]:
-    """Everything a person needs in order to decide."""
-    return [*opening(look, state, times, now), *matter(look), *closing(look, times, now)]
+class Block:
+    """Lines that are made when somebody reads on, the same ones whenever they are read."""
+
+    def __init__(self, make: Callable[[], Iterator[Line]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Line]:
+        return self._make()
 
 
-def opening(look: Look, state: Standing, times: Times, now: float) -> list[Line]:
-    """What is asked, by what, of whom and until when."""
+def preview(look: Look, state: Standing, times: Times, now: float) -> list[Iterable[Line]]:
+    """Everything a person needs in order to decide, in blocks."""
+    return [question(look), terms(look, state, times, now), matter(look), closing(look, times, now)]
+
+
+def bounded(blocks: Sequence[Iterable[Line]]) -> list[Line]:
+    """The beginning of it where there is no room for more than that; how much is missing is said."""
+    lines: list[Line] = []
+    length = 0
+    for line in chain.from_iterable(blocks):
+        if len(lines) >= LINES or length > CHARACTERS:
+            lines.append((("… there is more: tab in the list of approvals reads all of it", "warning"),))
+            break
+        length += sum(len(text) for text, _ in line)
+        if lines and line[:1] == (CONTINUED,):
+            lines[-1] = (*lines[-1], *line[1:])
+        else:
+            lines.append(line)
+    return lines
+
+
+def question(look: Look) -> Block:
+    """What is asked."""
+    return Block(lambda: (line for text in look.approval.message.splitlines() for line in _long((), text, "strong")))
+
+
+def terms(look: Look, state: Standing, times: Times, now: float, *, deciding: bool = False) -> list[Line]:
+    """By what it is asked, of whom and until when."""
     approval = look.approval
-    lines: list[Line] = [((inert(line), "strong"),) for line in approval.message.splitlines()]
-    return [*lines, (), *_terms(approval, times, now), *_say(approval, state), ()]
+    return [(), *_terms(approval, times, now), *_say(approval, state, deciding=deciding), ()]
 
 
 def closing(look: Look, times: Times, now: float) -> list[Line]:
@@ -95,13 +133,15 @@ def _terms(approval: Approval, times: Times, now: float) -> Iterator[Line]:
         yield (("expires ", "dim"), ("never", ""))
 
 
-def _say(approval: Approval, state: Standing) -> Iterator[Line]:
+def _say(approval: Approval, state: Standing, *, deciding: bool) -> Iterator[Line]:
     who = ", ".join(approval.approvers) if approval.approvers else "every operator"
     words = f"   {state.words}" if state.words else ""
     yield (("for ", "dim"), (inert(who), ""), (words, "accent"))
     if approval.status != "pending":
         return
-    if state.voted:
+    if deciding:
+        yield ((DECIDING, "warning"), ("  your decision is on its way", "dim"))
+    elif state.voted:
         enough = len(state.agreed) >= state.quorum or state.voted == "rejected"
         when = "; an engine has to carry it out" if enough else ""
         yield ((f"you have {state.voted} it already{when}", "warning"),)
@@ -123,9 +163,29 @@ def briefly(approval: Approval) -> str:
     return on_one_line(about, BRIEF)
 
 
-def matter(look: Look) -> list[Line]:
+def matter(look: Look) -> Block:
     """What is shown and what will be executed: it does not change while one looks at it."""
-    return list(_matter(look))
+    return Block(lambda: _matter(look))
+
+
+def same_matter(one: Look, other: Look) -> bool:
+    """Whether two looks are at the same question about the same thing."""
+    return _decided_about(one) == _decided_about(other)
+
+
+def _decided_about(look: Look) -> tuple[Any, ...]:
+    approval = look.approval
+    blob = approval.blob.digest if approval.blob is not None else ""
+    return (
+        approval.id,
+        approval.digest,
+        approval.level,
+        approval.message,
+        approval.show,
+        approval.input,
+        blob,
+        look.missing,
+    )
 
 
 def _matter(look: Look) -> Iterator[Line]:
@@ -177,6 +237,8 @@ def _put(value: Any, names: Sequence[str], text: str) -> Any:
 def _value(value: Any, space: str) -> Iterator[Line]:
     if isinstance(value, str):
         yield from _text(value, space)
+    elif len(space) > DEEPEST:
+        yield from _json(value, space)
     elif isinstance(value, dict) and value:
         # What fits on a line comes first, where it is seen; the order of a mapping means nothing.
         for key, item in sorted(value.items(), key=lambda entry: _many_lines(entry[1])):
@@ -194,10 +256,13 @@ def _member(key: str, item: Any, space: str) -> Iterator[Line]:
     name: Line = ((space, ""), (inert(key), "key"), (": ", "punctuation"))
     if key == "argv" and isinstance(item, list) and item and all(isinstance(part, str) for part in item):
         first, *rest = shlex.join(item).split("\n")
-        yield (*name, ("$ ", "punctuation"), (inert(first), "code"))
-        yield from (((f"{space}  ", ""), (inert(line), "code")) for line in rest)
+        yield from _long((*name, ("$ ", "punctuation")), first, "code")
+        for line in rest:
+            yield from _long(((f"{space}  ", ""),), line, "code")
     elif isinstance(item, str) and "\n" not in item:
-        yield (*name, (inert(item), "code") if key in COMMANDS and _plain(item) else _scalar(item))
+        plain = _plain(item)
+        style = "code" if key in COMMANDS and plain else "string"
+        yield from _long(name, item if plain else one_line_json(item), style)
     elif not isinstance(item, (str, dict, list)) or not item:
         yield (*name, _scalar(item))
     elif not _many_lines(item) and len(one_line_json(item)) <= FLAT:
@@ -233,7 +298,14 @@ def _text(text: str, space: str) -> Iterator[Line]:
     lines = text.split("\n")
     style = _diff_style if is_diff(lines) else _code_style
     for line in lines:
-        yield ((space, ""), (inert(line), style(line)))
+        yield from _long(((space, ""),), line, style(line))
+
+
+def _long(before: Line, text: str, style: str) -> Iterator[Line]:
+    """A line that ends with a text of any length: what is long is made inert piece by piece, as it is read."""
+    yield (*before, (inert(text[:PIECE]), style))
+    for at in range(PIECE, len(text), PIECE):
+        yield (CONTINUED, (inert(text[at : at + PIECE]), style))
 
 
 def is_diff(lines: Sequence[str]) -> bool:
@@ -256,7 +328,7 @@ def _json(value: Any, space: str) -> Iterator[Line]:
     text = JsonText(value)
     for number in range(len(text)):
         line = text.line(number)
-        yield ((space, ""), *_parts(line))
+        yield (CONTINUED if line.continued else (space, ""), *_parts(line))
 
 
 def _on_one_line(text: JsonText) -> Line:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fleetprompt.client.deciding import asks_for_status, counted, may_decide, unsure, waiting
+from fleetprompt.client.deciding import PENDING, asks_for_status, counted, may_decide, unsure, waiting
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.wording import glyph, rough, short
 from fleetprompt.engine.core.errors import NotFound
@@ -27,6 +27,8 @@ NEAR = 50
 """Lines before the end at which the next page is read."""
 SOON = 300.0
 """Seconds before it expires from which an approval presses."""
+DECIDING = "deciding…"
+"""What is said of an approval about which a decision is on its way."""
 KINDS = frozenset(kind.__struct_config__.tag for kind in (ApprovalRequested, ApprovalVoted, ApprovalDecided))
 """Tags of the facts that change approvals."""
 
@@ -137,11 +139,19 @@ class Inbox:
     columns: Sequence[Column] = COLUMNS
 
     def __init__(
-        self, console: Console, now: Callable[[], float], *, who: str = "", groups: Collection[str] = ()
+        self,
+        console: Console,
+        now: Callable[[], float],
+        *,
+        who: str = "",
+        groups: Collection[str] = (),
+        voting: Collection[tuple[str, int]] = (),
     ) -> None:
+        """`voting`: approvals (id and level) about which a decision is on its way, as they are at any time."""
         self.console = console
         self.who = who
         self.groups = groups
+        self._voting = voting
         self.filter = ""
         """As it was typed; where it asks for no status, what waits is found."""
         self.loaded = False
@@ -155,6 +165,8 @@ class Inbox:
         self._strays: set[str] = set()
         """Listed though they do not match any more."""
         self._votes: dict[str, tuple[Vote, ...]] = {}
+        self._old: set[str] = set()
+        """Approvals whose votes may be others by now."""
         self._told: dict[str, tuple[str, Cell]] = {}
         self._cursor = ""
         self._span = (0, 0)
@@ -232,7 +244,28 @@ class Inbox:
         return found
 
     def _times(self, approval: Approval) -> tuple[str, Cell]:
-        return rough(self._now() - approval.requested_at), _left(approval, self._now())
+        left = (DECIDING, "warning") if self.is_deciding(approval) else _left(approval, self._now())
+        return rough(self._now() - approval.requested_at), left
+
+    def is_deciding(self, approval: Approval) -> bool:
+        """Whether a decision about it is on its way."""
+        return approval.status == "pending" and (approval.id, approval.level) in self._voting
+
+    async def everything(self) -> list[str]:
+        """The ids of all approvals that match, however few of them were read."""
+        return await self.console.approval_ids(waiting(self.filter))
+
+    async def outlived(self, marks: Collection[Key]) -> list[Key]:
+        """Of these approvals those that wait no more; those that did not wait when they were listed are left out."""
+        if not marks:
+            return []
+        pending = set(await self.console.approval_ids(PENDING))
+        return [key for key in marks if key not in pending and not self._is_past(str(key))]
+
+    def _is_past(self, key: str) -> bool:
+        """It is listed because it was decided."""
+        listed = self.approval(key)
+        return listed is not None and listed.status != "pending" and key not in self._strays
 
     def values(self, name: str) -> list[tuple[str, int]]:
         """What is listed in a field, the most frequent first."""
@@ -267,7 +300,8 @@ class Inbox:
                 break
         self._cursor, self.more = cursor, bool(cursor)
         self._strays.clear()
-        self._votes.clear()
+        # What is known is shown until it is read again.
+        self._old = set(self._votes)
         rows = await self._with_kept(rows)
         self._set(rows)
         self.loaded = True
@@ -293,8 +327,15 @@ class Inbox:
             approval, votes = await self.console.approval(known.id)
         except NotFound:
             return None
-        self._votes[known.id] = tuple(votes)
+        self._know(known.id, votes)
         return approval
+
+    def _know(self, approval: str, votes: Iterable[Vote]) -> None:
+        self._votes[approval] = tuple(votes)
+        self._old.discard(approval)
+
+    def _is_unknown(self, row: Approval) -> bool:
+        return row.quorum > 1 and (row.id not in self._votes or row.id in self._old)
 
     async def fetch(self) -> bool:
         """Get what is missing of the lines that are looked at; whether anything was."""
@@ -306,14 +347,14 @@ class Inbox:
             self._set([*self._rows, *(row for row in rows if row.id not in self._index)])
             found = True
         for row in self._rows[max(0, first) : last]:
-            if row.quorum > 1 and row.id not in self._votes:
+            if self._is_unknown(row):
                 found = await self._again(row) is not None or found
         return found
 
     def missing(self) -> bool:
         """Whether something of the lines that are looked at is not known yet."""
         first, last = self._span
-        unknown = any(row.quorum > 1 and row.id not in self._votes for row in self._rows[max(0, first) : last])
+        unknown = any(map(self._is_unknown, self._rows[max(0, first) : last]))
         return unknown or (self.more and last + NEAR >= len(self._rows))
 
     async def apply(self, change: Change) -> bool:
@@ -363,7 +404,7 @@ class Inbox:
         at = self._index.get(look.approval.id)
         if at is not None:
             self._rows[at] = look.approval
-            self._votes[look.approval.id] = look.votes
+            self._know(look.approval.id, look.votes)
 
     def keep(self, key: Key | None) -> bool:
         """The cursor stands there now: what was listed only for it is let go. Whether anything was."""

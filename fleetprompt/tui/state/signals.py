@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
@@ -21,8 +22,13 @@ RENEWED = 300
 """Signals from the top that are read again at a change; those below stay as they were read."""
 ASKED = 500
 """Signals of which it is asked at once what came of them."""
+CORRELATION = 12
+"""Characters of a correlation id that is not one of ours: its beginning and its end tell it apart."""
 LONGEST = 200
 """Characters of a text in a column."""
+
+_OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What ids of runs and signals look like that the engine has made."""
 
 COLUMNS = (
     Column(title="", width=1),
@@ -30,7 +36,7 @@ COLUMNS = (
     Column(title="TYPE", width=16, grow=3, most=40),
     Column(title="SOURCE", width=10, grow=2, most=28, drop=4),
     Column(title="ABOUT", width=10, grow=2, most=30, drop=3),
-    Column(title="CORREL.", width=8, drop=5),
+    Column(title="CORREL.", width=CORRELATION, drop=5),
     Column(title="WHAT IT DID", width=14, grow=4, drop=1),
 )
 
@@ -154,6 +160,10 @@ class SignalList:
         self._set(rows)
         self.loaded = True
 
+    async def everything(self) -> list[str]:
+        """The ids of all signals that match, however few of them were read."""
+        return await self.console.signal_ids(self.filter)
+
     async def fetch_more(self) -> bool:
         """Read the next page, if there is one; whether there was."""
         if not self.more:
@@ -246,7 +256,7 @@ def cells(row: SignalRow, times: Times, now: float) -> Sequence[Cell]:
         (_short(signal.type), "dim" if own else "strong"),
         (sender(signal.source), "dim"),
         _about(signal),
-        (inert(signal.correlation[-8:]), "id"),
+        (_correlation(signal.correlation), "id"),
         did(row),
     )
 
@@ -255,6 +265,13 @@ def sender(source: str) -> str:
     """Who sent it; a run by the end of its id, as everywhere."""
     kind, _, rest = source.partition("/")
     return f"run {inert(short(rest.partition('/')[0]))}" if kind == "run" and rest else _short(source)
+
+
+def _correlation(text: str) -> str:
+    """One that the engine gave by its end, as everywhere; any other as a whole, or its beginning and its end."""
+    if _OURS.fullmatch(text):
+        return short(text)
+    return inert(text if len(text) <= CORRELATION else f"{text[:5]}…{text[-6:]}")
 
 
 def _about(signal: Signal) -> Cell:

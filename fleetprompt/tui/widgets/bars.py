@@ -15,6 +15,7 @@ from textual.widget import Widget
 from fleetprompt.client.wording import GLYPHS, money, sign
 from fleetprompt.tui.state.fleet import Fleet, sparkline
 from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.work import Work
 
 if TYPE_CHECKING:
     from fleetprompt.tui.actions import Action
@@ -79,6 +80,7 @@ class TopBar(Bar):
             (7, ((sparkline(fleet.activity, 20), "link"),)),
             (5, (("today ", "dim"), (money(fleet.spent), ""))),
             (0, ((trail, "accent"),)),
+            (-1, _work(self.app.work)),
         ]
         return fitted([piece for piece in pieces if any(text.strip() for text, _ in piece[1])], width)
 
@@ -114,6 +116,11 @@ def _engine(fleet: Fleet, read_only: bool) -> tuple[Part, ...]:
     if fleet.trouble and fleet.engine not in ("opening", "failed"):
         shown = (f"{sign('✗')} store {'lost' if fleet.lost else 'unreadable'}", "error")
     return (shown, (" read-only", "warning")) if read_only else (shown,)
+
+
+def _work(work: Work) -> tuple[Part, ...]:
+    """What is being sent, where that takes a while."""
+    return ((work.words, "warning"), (" · esc stops", "dim")) if work.words else (("", ""),)
 
 
 def short_count(number: int) -> str:

@@ -7,7 +7,7 @@ single lines when it is told which have changed.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Collection, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -319,9 +319,11 @@ class Lines(ScrollView, can_focus=True):
         elif index >= top + height:
             self.scroll_to(y=index - height + 1, animate=False, immediate=True)
 
-    def action_do(self, id_: str) -> None:
-        """Do one of the things of every list."""
-        getattr(self, "do_" + id_.replace(".", "_"))()
+    async def action_do(self, id_: str) -> None:
+        """Do one of the things of every list; the next key waits for it."""
+        result = getattr(self, "do_" + id_.replace(".", "_"))()
+        if isinstance(result, Awaitable):
+            await result
 
     def do_list_up(self) -> None:
         self.go(self.cursor - 1)
@@ -362,11 +364,24 @@ class Lines(ScrollView, can_focus=True):
         self.post_message(self.Marked(self))
         self.refresh()
 
-    def do_list_mark_all(self) -> None:
+    def do_list_mark_all(self) -> Awaitable[None] | None:
+        """Mark everything that matches; a list that was not read as a whole has to ask what that is."""
         keys = (self.source.key(index) for index in range(self.source.count))
-        self.selection.mark(key for key in keys if key is not None)
+        self.mark(key for key in keys if key is not None)
+
+    def mark(self, keys: Iterable[Hashable]) -> None:
+        """Mark these."""
+        self.selection.mark(keys)
         self.post_message(self.Marked(self))
         self.refresh()
+
+    def unmark(self, keys: Collection[Hashable]) -> None:
+        """Take the marks of these away."""
+        for key in keys:
+            self.selection.marks.pop(key, None)
+        if keys:
+            self.post_message(self.Marked(self))
+            self.refresh()
 
     def do_list_unmark_all(self) -> None:
         if self.selection.clear():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from time import perf_counter
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.cells import cell_len, get_character_cell_size
+from rich.cells import get_character_cell_size
 from rich.segment import Segment
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -13,9 +16,10 @@ from textual.events import Resize
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.timer import Timer
 
 from fleetprompt.client.wording import count, sign
-from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.lines import CONTINUED, Part
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -26,6 +30,29 @@ LEAST = 8
 """Cells of text, however small the pane is."""
 Row = tuple[bool, tuple[Part, ...]]
 """Whether it goes on with the row above, and what it says."""
+
+
+FIRST = 500
+"""Rows that are made at once; what comes after them is made bit by bit, between other things."""
+BIT_SECONDS = 0.005
+REST_SECONDS = 0.01
+
+
+class _Laid:
+    """A block of lines, as far as it was laid out at a width."""
+
+    def __init__(self, block: Iterable[Sequence[Part]], width: int) -> None:
+        self.block = block
+        self.rows: list[Row] = []
+        self.whole = False
+        self._left = wrapped_lines(block, width)
+
+    def lay(self, rows: int) -> int:
+        """Lay out at most so many more rows; how many there were."""
+        more = list(islice(self._left, rows))
+        self.rows += more
+        self.whole = len(more) < rows
+        return len(more)
 
 
 class TextPane(ScrollView, can_focus=True):
@@ -51,16 +78,17 @@ class TextPane(ScrollView, can_focus=True):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._blocks: list[Sequence[Sequence[Part]]] = []
-        self._wrapped: list[tuple[Sequence[Sequence[Part]], list[Row]]] = []
-        """Blocks and their rows at the present width: one that is shown again is not wrapped again."""
-        self._rows: list[Row] = []
+        self._blocks: list[Iterable[Sequence[Part]]] = []
+        self._laid: list[_Laid] = []
+        """Blocks and their rows at the present width: one that is shown again is not laid out again."""
         self._width = 0
+        self._later: Timer | None = None
 
-    def show(self, *blocks: Sequence[Sequence[Part]], keep: bool = False) -> None:
-        """Show these blocks of lines, from the top unless `keep`. What is in a block must not change."""
+    def show(self, *blocks: Iterable[Sequence[Part]], keep: bool = False) -> None:
+        """Show these blocks of lines, from the top unless `keep`. What is in a block must not change; one that is not
+        a list is read bit by bit."""
         self._blocks = list(blocks)
-        self._wrap()
+        self._lay()
         if not keep:
             self.scroll_to(y=0, animate=False, immediate=True)
 
@@ -72,28 +100,66 @@ class TextPane(ScrollView, can_focus=True):
     @property
     def below(self) -> int:
         """How many rows there are below what can be seen."""
-        return max(0, len(self._rows) - self.scroll_offset.y - self.size.height)
+        return max(0, self._count - self.scroll_offset.y - self.size.height)
+
+    @property
+    def whole(self) -> bool:
+        """Everything is laid out: nothing comes after what can be scrolled to."""
+        return all(laid.whole for laid in self._laid)
+
+    @property
+    def _count(self) -> int:
+        return sum(len(laid.rows) for laid in self._laid)
+
+    def _row(self, at: int) -> Row | None:
+        for laid in self._laid:
+            if at < len(laid.rows):
+                return laid.rows[at]
+            at -= len(laid.rows)
+        return None
 
     def on_resize(self, event: Resize) -> None:
-        self._wrap()
+        self._lay()
 
-    def _wrap(self) -> None:
+    def _lay(self) -> None:
         # Without the scrollbar, which would stand over the last character.
         width = max(LEAST, self.scrollable_content_region.width - GUTTER)
-        known = {id(block): rows for block, rows in self._wrapped} if width == self._width else {}
+        known = {id(laid.block): laid for laid in self._laid} if width == self._width else {}
         self._width = width
-        self._wrapped = [
-            (block, known[id(block)] if id(block) in known else [row for line in block for row in wrapped(line, width)])
-            for block in self._blocks
-        ]
-        self._rows = [row for _, rows in self._wrapped for row in rows]
-        self.virtual_size = Size(self.size.width, len(self._rows))
+        self._laid = [known.get(id(block)) or _Laid(block, width) for block in self._blocks]
+        left = FIRST
+        for laid in self._laid:
+            # What is short is there already, and has to be seen behind what is not.
+            if isinstance(laid.block, Sequence) and not laid.whole:
+                laid.lay(sys.maxsize)
+            elif not laid.whole and not laid.rows:
+                left -= laid.lay(max(1, left))
+        self._told()
+        self._lay_later()
+
+    def _lay_later(self) -> None:
+        if self._later is None and not self.whole:
+            self._later = self.set_timer(REST_SECONDS, self._lay_on)
+
+    def _lay_on(self) -> None:
+        """Lay out some more, for so long that nobody waits for it."""
+        self._later = None
+        until = perf_counter() + BIT_SECONDS
+        for laid in self._laid:
+            while not laid.whole and perf_counter() < until:
+                laid.lay(8)
+        self._told()
+        self._lay_later()
+
+    def _told(self) -> None:
+        self.virtual_size = Size(self.size.width, self._count)
         self.refresh()
         self._tell_below()
 
     def _tell_below(self) -> None:
         below = self.below
-        self.border_subtitle = f"{count(below, 'more line')}" if below else ""
+        more = "" if self.whole else ", and what is still being read"
+        self.border_subtitle = f"{count(below, 'more line')}{more}" if below or more else ""
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -103,9 +169,10 @@ class TextPane(ScrollView, can_focus=True):
         """A row as the compositor wants it."""
         ground = self.rich_style
         at = y + self.scroll_offset.y
-        if at >= len(self._rows):
+        row = self._row(at)
+        if row is None:
             return Strip.blank(self.size.width, ground)
-        goes_on, parts = self._rows[at]
+        goes_on, parts = row
         style = self.app.palette.style
         segments = [Segment(sign("·") + " " if goes_on else "  ", ground + style("faint"))]
         segments += [Segment(text, ground + style(name)) for text, name in parts]
@@ -121,35 +188,49 @@ class TextPane(ScrollView, can_focus=True):
 
     def action_scroll_to_row(self, row: int) -> None:
         """To the top, or to the bottom."""
-        self.scroll_to(y=row if row >= 0 else len(self._rows), animate=False, immediate=True)
+        self.scroll_to(y=row if row >= 0 else self._count, animate=False, immediate=True)
 
 
 def wrapped(line: Sequence[Part], width: int) -> Iterator[Row]:
     """A line as rows of at most so many cells; nothing is left out."""
+    return wrapped_lines((line,), width)
+
+
+def wrapped_lines(lines: Iterable[Sequence[Part]], width: int) -> Iterator[Row]:
+    """Lines as rows of at most so many cells. Takes no longer for a row far inside a long line than for the first."""
     row: list[Part] = []
     room = width
-    goes_on = False
-    for text, style in line:
-        rest = text
-        while rest:
-            length = len(rest) if rest.isascii() else cell_len(rest)
-            if length <= room:
-                row.append((rest, style))
-                room -= length
-                break
-            at = room if rest.isascii() else _fitting(rest, room)
-            if at:
-                row.append((rest[:at], style))
-            rest = rest[at:]
+    goes_on = began = False
+    for line in lines:
+        if began and line[:1] != (CONTINUED,) and line[:1] != [CONTINUED]:
             yield goes_on, tuple(row)
-            row, room, goes_on = [], width, True
-    yield goes_on, tuple(row)
+            row, room, goes_on = [], width, False
+        began = True
+        for text, style in line:
+            plain = text.isascii()
+            at = 0
+            while at < len(text):
+                end, taken = _fitting(text, at, room, plain=plain)
+                if end > at:
+                    row.append((text[at:end], style))
+                    room -= taken
+                    at = end
+                if at < len(text):
+                    yield goes_on, tuple(row)
+                    row, room, goes_on = [], width, True
+    if began:
+        yield goes_on, tuple(row)
 
 
-def _fitting(text: str, width: int) -> int:
-    """How many characters of a text fit into so many cells; a wide one is never cut in two."""
-    for at, character in enumerate(text):
-        width -= get_character_cell_size(character)
-        if width < 0:
-            return at
-    return len(text)
+def _fitting(text: str, at: int, width: int, *, plain: bool) -> tuple[int, int]:
+    """Up to where a text fits into so many cells, and how many that takes; a wide character is never cut in two."""
+    if plain:
+        end = min(len(text), at + width)
+        return end, end - at
+    taken = 0
+    for end in range(at, len(text)):
+        size = get_character_cell_size(text[end])
+        if taken + size > width:
+            return end, taken
+        taken += size
+    return len(text), taken

@@ -1,0 +1,79 @@
+"""What this console is sending, one thing after another: how far it is, and that it is to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fleetprompt.client.wording import count
+
+FEW = 20
+"""Things that are sent so quickly that nobody wants to watch it."""
+
+
+class Batch:
+    """Things of one kind that are sent."""
+
+    def __init__(self, doing: str, thing: str, total: int) -> None:
+        """`doing` is said while it goes on: `cancelling`; `thing` is one of them: `run`."""
+        self.doing = doing
+        self.thing = thing
+        self.total = total
+        self.sent = 0
+        """How many have been sent and answered."""
+        self.stopped = False
+        """What is not sent yet is not sent."""
+
+    @property
+    def words(self) -> str:
+        """`cancelling 120 of 3,000 runs`."""
+        return f"{self.doing} {self.sent:,} of {count(self.total, self.thing)}"
+
+    @property
+    def left(self) -> int:
+        """How many are not sent, or not answered yet."""
+        return self.total - self.sent
+
+
+class Work:
+    """The batches that are on their way, the oldest first. `changed` is called when there is something else to say."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.batches: list[Batch] = []
+        self._changed = changed
+
+    def begin(self, doing: str, thing: str, total: int) -> Batch:
+        """Another batch."""
+        batch = Batch(doing, thing, total)
+        self.batches.append(batch)
+        self._changed()
+        return batch
+
+    def go_on(self, batch: Batch, sent: int) -> None:
+        """So many more have been answered."""
+        batch.sent += sent
+        if batch.total > FEW:
+            self._changed()
+
+    def end(self, batch: Batch) -> None:
+        """It is over."""
+        self.batches.remove(batch)
+        self._changed()
+
+    @property
+    def long(self) -> list[Batch]:
+        """Those that take a while."""
+        return [batch for batch in self.batches if batch.total > FEW]
+
+    @property
+    def words(self) -> str:
+        """What is said in the frame while it takes a while; empty otherwise."""
+        return ", ".join(f"{'stopping: ' if batch.stopped else ''}{batch.words}" for batch in self.long)
+
+    def stop(self) -> list[Batch]:
+        """Send nothing more of what takes a while; what that is about."""
+        stopped = [batch for batch in self.long if not batch.stopped]
+        for batch in stopped:
+            batch.stopped = True
+        if stopped:
+            self._changed()
+        return stopped

@@ -1,0 +1,106 @@
+"""Votes on their way: each is sent once, about exactly what was shown, and what came of it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
+
+from fleetprompt.client.deciding import DIGEST, Brief, fingerprint
+from fleetprompt.client.protocol import why_queued
+from fleetprompt.client.wording import short
+from fleetprompt.engine.core.errors import NotFound, Refused
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.tui.sending import Answer, send_each, tell
+from fleetprompt.tui.state.approvals import standing
+
+if TYPE_CHECKING:
+    from fleetprompt.tui.app import FleetConsole
+
+Decision = Literal["approved", "rejected"]
+VERBS: dict[Decision, str] = {"approved": "approve", "rejected": "reject"}
+DOING: dict[Decision, str] = {"approved": "approving", "rejected": "rejecting"}
+CHANGED = "it has changed since it was shown; look at it again"
+ON_ITS_WAY = "a decision about it is on its way already"
+
+
+class Vote(Struct, frozen=True):
+    """A decision about an approval as it was shown."""
+
+    approval: Brief
+    decision: Decision
+    comment: str = ""
+    values: dict[str, Any] = {}
+
+
+def named(approval: Brief) -> str:
+    """An approval in a sentence."""
+    return f"{inert(approval.path)} of {inert(approval.workflow)} {short(approval.run)}"
+
+
+def send(app: FleetConsole, votes: Sequence[Vote]) -> None:
+    """Send votes, each by itself, and tell what came of them. What is on its way already is not sent again."""
+    fresh = [vote for vote in votes if vote.approval.key not in app.voting]
+    if len(fresh) < len(votes):
+        app.say("info", f"{VERBS[votes[0].decision]}: {ON_ITS_WAY}")
+    if fresh and app.may_change(VERBS[fresh[0].decision]):
+        app.voting.update(vote.approval.key for vote in fresh)
+        app.tell_voting()
+        app.run_worker(partial(_send_all, app, fresh), group="votes")
+
+
+async def _send_all(app: FleetConsole, votes: Sequence[Vote]) -> None:
+    decision = votes[0].decision
+    try:
+        sent = await send_each(
+            app, votes, partial(_send, app), lambda vote: named(vote.approval), doing=DOING[decision], thing="approval"
+        )
+    finally:
+        app.voting.difference_update(vote.approval.key for vote in votes)
+        app.tell_voting()
+    tell(app, decision, "approval", sent)
+
+
+async def _send(app: FleetConsole, vote: Vote) -> Answer:
+    """What came of a vote that counts. Raises `FleetError`."""
+    console, approval = app.client, vote.approval
+    assert console is not None
+    try:
+        found = await console.approvals_of([approval.id])
+        if not found:
+            raise NotFound("it is gone")
+        ((now, _),) = found
+        if now.status != "pending":
+            raise Refused(f"it is already {now.status}")
+        if fingerprint(now) != approval.print:
+            raise Refused(CHANGED)
+        result = await console.vote(
+            approval.id,
+            vote.decision,
+            by=app.who,
+            comment=vote.comment,
+            values=vote.values,
+            digest=approval.digest,
+            level=approval.level,
+            via="console",
+        )
+        if result.status == "refused":
+            raise Refused(result.reason)
+        said = f"{named(approval)}, digest {approval.digest[:DIGEST]}"
+        if approval.quorum > 1:
+            said += await _how_far(app, approval)
+    finally:
+        app.voting.discard(approval.key)
+    return Answer(said, queued=why_queued(result))
+
+
+async def _how_far(app: FleetConsole, approval: Brief) -> str:
+    """Who has approved so far, where others have to."""
+    console = app.client
+    assert console is not None
+    for after, votes in await console.approvals_of([approval.id]):
+        if after.status == "pending":
+            return f" — {standing(after, votes, app.who, app.groups).words}"
+    return ""
