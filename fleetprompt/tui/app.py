@@ -126,6 +126,8 @@ class FleetConsole(Tells, App[int]):
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         for at, problem in enumerate((*self.settings.problems, *self.keymap.problems())):
             self.say("warning", f"{self.settings.file or 'keymap'}: {problem}", quiet=at >= TOLD_AT_ONCE)
+        if self.views.problem:
+            self.say("warning", self.views.problem)
         self.set_interval(1.0, self._tick)
         self.call_after_refresh(self.opening.open)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.errors import explained
+from fleetprompt.tui.links import ALIASES, SCREENS
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -46,7 +47,8 @@ class Commands:
             self._app.push_screen(palette(self._app, screen.actions()), self._commanded)
 
     async def _commanded(self, command: str | None) -> None:
-        verb, _, rest = (command or "").partition(" ")
+        command = (command or "").lstrip(":")
+        verb, _, rest = command.partition(" ")
         screen = self._app.underneath()
         if verb == "do":
             await self._app.perform(rest)
@@ -56,15 +58,31 @@ class Commands:
             self._keep_view(screen, verb, rest.strip())
         elif verb in ("q", "quit"):
             await self._app.perform("console.quit")
-        elif command:
+        elif command and screen is not None:
+            await self._typed(screen, command)
+
+    async def _typed(self, screen: ConsoleScreen, command: str) -> None:
+        """A place to go to, or nothing that is known."""
+        word = command.partition(" ")[0]
+        if word in (*SCREENS, *ALIASES):
             await self._app.go_to(command)
+            return
+        from fleetprompt.engine.definition.problems import did_you_mean
+
+        known = [*(action.verb for action in screen.actions() if action.verb), *SCREENS, *ALIASES, "save", "forget"]
+        hint = did_you_mean(command, known) or did_you_mean(word, known) or "? lists what can be done here"
+        self._app.say("error", f"there is no command and no place `{word}` — {hint}")
 
     def _keep_view(self, screen: ConsoleScreen, verb: str, name: str) -> None:
+        views = self._app.views
+        aside = views.aside
         try:
             if verb == "save":
                 screen.save_view(name)
             else:
-                self._app.views.forget(name)
+                views.forget(name)
                 self._app.say("info", f"forgotten: {name}")
         except FleetError as error:
             self._app.say("error", explained(error))
+        if views.aside != aside:
+            self._app.say("warning", f"the saved views that could not be read are in {views.aside} now")

@@ -2,23 +2,28 @@
 
 runs status:failed          run 8f3a1c22 deploy[2].restart        approvals
 signals type:order.*        workflows nightly                     cost
+view needs you
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
-from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.errors import FleetError, InvalidInput
 
 if TYPE_CHECKING:
+    from textual.screen import Screen
+
     from fleetprompt.tui.app import FleetConsole
     from fleetprompt.tui.screens.base import ConsoleScreen
     from fleetprompt.tui.screens.signals import SignalsScreen
 
+MOST_OPEN = 12
+"""Screens that are open at once. Who goes from run to run for longer leaves the last one for the next."""
 S = TypeVar("S", bound="ConsoleScreen")
 
 
@@ -33,7 +38,7 @@ class Link(Struct, frozen=True):
     def parse(cls, text: str) -> Link:
         """Read a link. Raises `InvalidInput` for a place that does not exist."""
         screen, _, rest = text.strip().lstrip(":").partition(" ")
-        name = _ALIASES.get(screen, screen)
+        name = ALIASES.get(screen, screen)
         if name not in SCREENS:
             from fleetprompt.engine.definition.problems import did_you_mean
 
@@ -51,19 +56,41 @@ async def _shown(app: FleetConsole, kind: type[S]) -> S:
     if found is None:
         found = kind()
         await app.push_screen(found)
-    while app.screen is not found:
-        await app.pop_screen()
+    await return_to(app, found)
     return found
+
+
+async def return_to(app: FleetConsole, screen: Screen[Any]) -> None:
+    """Close what is open above a screen."""
+    while app.screen is not screen:
+        await app.pop_screen()
 
 
 async def _runs(app: FleetConsole, rest: str) -> None:
     from fleetprompt.tui.screens.runs import RunsScreen
 
-    while len(app.screen_stack) > 1:
-        await app.pop_screen()
-    home = app.screen
+    home = app.screen_stack[0]
+    await return_to(app, home)
     if rest and isinstance(home, RunsScreen):
         await home.apply_filter(rest)
+
+
+async def _view(app: FleetConsole, rest: str) -> None:
+    """Runs, as they were saved under a name."""
+    from fleetprompt.tui.screens.runs import RunsScreen
+
+    view = app.views.named(rest)
+    if view is None:
+        from fleetprompt.engine.definition.problems import did_you_mean
+
+        names = [view.name for view in app.views.all()]
+        raise InvalidInput(
+            f"there is no view `{rest}`", hint=did_you_mean(rest, names) or f"views are {', '.join(names)}"
+        )
+    home = app.screen_stack[0]
+    await return_to(app, home)
+    if isinstance(home, RunsScreen):
+        await home.show_view(view)
 
 
 async def _approvals(app: FleetConsole, rest: str) -> None:
@@ -117,15 +144,33 @@ def _screen(module: str, name: str) -> Callable[[FleetConsole, str], Awaitable[N
 
 
 async def _run(app: FleetConsole, rest: str) -> None:
+    """A run: on the screen that shows it already, or on a new one; with the cursor on a step."""
     from fleetprompt.tui.screens.run import RunScreen
 
-    run, _, path = rest.partition(" ")
-    await app.push_screen(RunScreen(run or "last", path.strip()))
+    wanted, _, path = rest.partition(" ")
+    run = await _found(app, wanted or "last")
+    found = next((screen for screen in app.screen_stack if isinstance(screen, RunScreen) and screen.run == run), None)
+    if found is not None:
+        await return_to(app, found)
+        found.seek(path.strip())
+        return
+    if len(app.screen_stack) >= MOST_OPEN:
+        await app.pop_screen()
+    await app.push_screen(RunScreen(run, path.strip()))
+
+
+async def _found(app: FleetConsole, wanted: str) -> str:
+    """The id of a run; where there is none, its screen says so."""
+    try:
+        return await app.client.find(wanted) if app.client is not None else wanted
+    except FleetError:
+        return wanted
 
 
 SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
     "runs": _runs,
     "run": _run,
+    "view": _view,
     "cost": _screen("cost", "CostScreen"),
     "health": _screen("health", "HealthScreen"),
     "approvals": _approvals,
@@ -135,7 +180,14 @@ SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
     "messages": _screen("messages", "MessagesScreen"),
     "help": _screen("help", "HelpScreen"),
 }
-_ALIASES = {"wf": "workflows", "ap": "approvals", "sig": "signals", "home": "runs", "msg": "messages"}
+ALIASES = {
+    "wf": "workflows",
+    "workflow": "workflows",
+    "ap": "approvals",
+    "sig": "signals",
+    "home": "runs",
+    "msg": "messages",
+}
 
 
 async def follow(app: FleetConsole, link: Link) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.errors import explained
-from fleetprompt.tui.links import Link, follow
+from fleetprompt.tui.links import Link, follow, return_to
 from fleetprompt.tui.screens.base import ConsoleScreen
 from fleetprompt.tui.sending import stop_sending
 
@@ -19,21 +23,34 @@ class Navigation:
 
     def __init__(self, app: FleetConsole) -> None:
         self._app = app
-        self._here = "runs"
-        self._before = ""
+        self._before: Callable[[], ConsoleScreen | None] = lambda: None
+        """Where the operator was before, as long as it is open."""
+        self._link = ""
+        """How to come there again."""
+        self._turn = asyncio.Lock()
 
     def go_to(self, text: str) -> None:
         """Follow a deep link; the way is gone after whoever asks has finished."""
+        self._go(partial(self._follow, text))
+
+    def _go(self, way: Callable[[], Awaitable[None]]) -> None:
         # A screen that is left cannot wait for its own end.
-        self._app.run_worker(self._follow(text), name="go", group="go")
+        self._app.run_worker(partial(self._gone, way), name="go", group="go")
+
+    async def _gone(self, way: Callable[[], Awaitable[None]]) -> None:
+        """Go, one way after the other, and remember where that was from."""
+        async with self._turn:
+            came = self._app.underneath()
+            link = came.link() if came is not None else ""
+            try:
+                await way()
+            except FleetError as error:
+                self._app.say("error", explained(error))
+            if came is not None and came is not self._app.underneath():
+                self._before, self._link = ref(came), link
 
     async def _follow(self, text: str) -> None:
-        try:
-            link = Link.parse(text)
-            self._before, self._here = self._here, str(link)
-            await follow(self._app, link)
-        except FleetError as error:
-            self._app.say("error", explained(error))
+        await follow(self._app, Link.parse(text))
 
     def do_go_runs(self) -> None:
         self.go_to("runs")
@@ -61,8 +78,16 @@ class Navigation:
 
     def do_go_last(self) -> None:
         """To the place before this one."""
-        if self._before:
-            self.go_to(self._before)
+        self._go(self._go_last)
+
+    async def _go_last(self) -> None:
+        before = self._before()
+        if before is not None and before in self._app.screen_stack:
+            await return_to(self._app, before)
+        elif self._link:
+            await self._follow(self._link)
+        else:
+            self._app.say("info", "there is no place before this one")
 
     def do_go_back(self) -> None:
         """Back to where one came from; at home there is nothing to leave. While much is sent it stops that first."""
@@ -72,7 +97,7 @@ class Navigation:
         if isinstance(screen, ConsoleScreen) and screen.step_back():
             return
         if len(self._app.screen_stack) > 1:
-            self._app.run_worker(self._leave_screen(), name="go", group="go")
+            self._go(self._leave_screen)
 
     def do_console_stop(self) -> None:
         """Send nothing more of what is being sent."""

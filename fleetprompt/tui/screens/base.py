@@ -12,7 +12,9 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.actions import Action, Where, at
 from fleetprompt.tui.errors import Tells
 from fleetprompt.tui.keys import bindings
+from fleetprompt.tui.links import SCREENS
 from fleetprompt.tui.widgets.bars import FootBar, TopBar
+from fleetprompt.tui.widgets.filter_bar import FilterBar
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
@@ -63,6 +65,12 @@ class ConsoleScreen(Tells, Screen[None]):
     def crumb(self) -> str:
         """This screen in the trail."""
         return self.NAME
+
+    def link(self) -> str:
+        """How to come here again, once it is closed; empty where that is not possible."""
+        bars = self.query(FilterBar)
+        text = bars.first().text if bars else ""
+        return f"{self.NAME} {text}".strip() if self.NAME in SCREENS else ""
 
     def places(self) -> Sequence[Where]:
         """Where the keys of this moment belong."""

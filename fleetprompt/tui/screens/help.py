@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from typing import ClassVar
 
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -12,9 +15,10 @@ from textual.widgets import Static
 
 from fleetprompt.client.wording import GLYPHS, sign
 from fleetprompt.engine.core.query_fields import RUN_FIELDS
-from fleetprompt.tui.actions import ACTIONS
+from fleetprompt.tui.actions import ACTIONS, Action
 from fleetprompt.tui.screens.base import ConsoleScreen
 from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.widgets.definitions import Definitions
 
 SIGNS = (
     ("pending", "is about to start"),
@@ -38,6 +42,7 @@ FILTERS = (
 PALETTE = (
     (":runs status:failed", "a screen, and what to show there"),
     (":run 8f3a", "one run, by a part of its id"),
+    (":view NAME", "a view that was saved"),
     (":save NAME", "keep filter and order as a view; 1 to 9 call it up, 0 shows everything"),
     (":forget NAME", "let go of a view"),
 )
@@ -52,39 +57,52 @@ class HelpScreen(ConsoleScreen):
 
     def body(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static(Text("\n").join(self._line(parts) for parts in self._page()))
+            yield Static(Group(*self._page()))
 
     async def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
 
-    def _line(self, parts: Iterable[Part]) -> Text:
+    def _text(self, *parts: Part) -> Text:
         text = Text()
         for said, style in parts:
             text.append(said, self.app.palette.style(style))
         return text
 
-    def _page(self) -> Iterable[tuple[Part, ...]]:
-        yield (("What a sign means", "strong"),)
-        for status, meaning in SIGNS:
-            yield (f"  {sign(GLYPHS[status])} ", status), (f"{status.replace('_', ' '):<12}", ""), (meaning, "dim")
-        yield ()
-        yield (("Filters", "strong"), ("  the same in `fleet runs`; tab completes fields and values", "dim"))
-        for example, meaning in FILTERS:
-            yield (f"  {example:<26}", "accent"), (meaning, "dim")
-        yield ((f"  fields: {', '.join(field.name for field in RUN_FIELDS.fields)}", "dim"),)
-        yield ()
-        yield (("Commands", "strong"), ("  everything in the menus can be typed, too", "dim"))
-        for example, meaning in PALETTE:
-            yield (f"  {example:<26}", "accent"), (meaning, "dim")
-        group = ""
-        for action in ACTIONS:
-            if action.group != group:
-                group = action.group
-                yield ()
-                yield ((group, "strong"),)
-            keys = " ".join(filter(None, (self.app.keymap.shown(action),)))
-            where = "" if "console" in action.where or "list" in action.where else f"  ({', '.join(action.where)})"
-            yield (f"  {keys:>6} ", "accent"), (f"{action.label:<14}", ""), (action.doc, "dim"), (where, "faint")
-        yield ()
-        yield (("Your own keys", "strong"), ("  [keys] in ~/.config/fleetprompt/console.toml, by the ids below", "dim"))
-        yield ((", ".join(action.id for action in ACTIONS), "dim"),)
+    def _title(self, title: str, about: str = "") -> Text:
+        return self._text((title, "strong"), (f"  {about}" if about else "", "dim"))
+
+    def _terms(self, rows: Iterable[tuple[str, str]]) -> Definitions:
+        shown = [(Text(), self._text((term, "accent")), self._text((meaning, "dim"))) for term, meaning in rows]
+        return Definitions(shown, 2, 26)
+
+    def _page(self) -> Iterable[RenderableType]:
+        yield self._title("What a sign means")
+        signs = [
+            (
+                self._text((f"  {sign(GLYPHS[status])}", status)),
+                Text(status.replace("_", " ")),
+                self._text((said, "dim")),
+            )
+            for status, said in SIGNS
+        ]
+        yield Definitions(signs, 4, 12)
+        yield Text()
+        yield self._title("Filters", "the same in `fleet runs`; tab completes fields and values")
+        yield self._terms(FILTERS)
+        fields = ", ".join(field.name for field in RUN_FIELDS.fields)
+        yield Padding(self._text((f"fields: {fields}", "dim")), (0, 0, 0, 2))
+        yield Text()
+        yield self._title("Commands", "everything in the menus can be typed, too")
+        yield self._terms(PALETTE)
+        for group, actions in groupby(ACTIONS, key=lambda action: action.group):
+            yield Text()
+            yield self._title(group)
+            yield Definitions([self._action(action) for action in actions], 9, 14)
+        yield Text()
+        yield self._title("Your own keys", "[keys] in ~/.config/fleetprompt/console.toml, by the ids below")
+        yield Padding(self._text((", ".join(action.id for action in ACTIONS), "dim")), (0, 0, 0, 2))
+
+    def _action(self, action: Action) -> tuple[Text, Text, Text]:
+        where = "" if {"console", "list"} & {*action.where} else f"  ({', '.join(action.where)})"
+        key = self._text((f"  {self.app.keymap.shown(action):>6} ", "accent"))
+        return key, Text(action.label), self._text((action.doc, "dim"), (where, "faint"))

@@ -18,19 +18,24 @@ from fleetprompt.engine.ports import Page
 from fleetprompt.tui.actions import BY_ID, Action
 from fleetprompt.tui.key_names import sign
 from fleetprompt.tui.keymap import Keymap
+from fleetprompt.tui.links import ALIASES, SCREENS
 from fleetprompt.tui.screens.dialog import Dialog
 from fleetprompt.tui.screens.picker import MENU_COLUMNS, Item, Picker
 from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.widgets.definitions import Definitions
 
 if TYPE_CHECKING:
+    from fleetprompt.engine.ports import RunHead
     from fleetprompt.tui.app import FleetConsole
 
-TYPED = ("save", "forget")
-"""Commands that need a name."""
-PLACES = ("runs", "run", "approvals", "signals", "signal", "workflows", "workflow", "wf", "ap", "sig")
-"""Places that may be followed by what is to be shown there."""
+NAMED = ("save", "forget")
+"""Commands that need the name of a view."""
+PLACES = tuple(place for place in (*SCREENS, *ALIASES) if place != "view")
+"""Places that may be followed by what is to be shown there; views stand in the list."""
 RUNS = 8
 """Runs that the palette offers for what was typed."""
+LEAST = 3
+"""Characters of which runs are found."""
 
 
 def menu(actions: Sequence[Action], keymap: Keymap, *, read_only: bool) -> Picker:
@@ -63,7 +68,7 @@ def _others(action: Action, keymap: Keymap) -> list[str]:
 
 
 def palette(app: FleetConsole, actions: Sequence[Action]) -> Picker:
-    """Commands by name, places by link, runs by a part of their id; what is typed is a link, too."""
+    """Commands and views by name, places by link, runs by a part of their id or workflow."""
     keymap = app.keymap
     items = [
         Item(
@@ -77,32 +82,27 @@ def palette(app: FleetConsole, actions: Sequence[Action]) -> Picker:
         if action.verb
     ]
 
+    items += [
+        Item(
+            f"go view {view.name}",
+            ((str(digit), "accent"), (inert(view.name), ""), (f"view: {inert(view.filter) or 'every run'}", "dim")),
+            f"view {view.name}".lower(),
+            view.name.lower(),
+        )
+        for digit, view in enumerate(app.views.all(), 1)
+    ]
+
     async def more(text: str) -> list[Item]:
-        found: list[Item] = []
         word, _, rest = text.strip().partition(" ")
-        if word in TYPED:
-            return [Item(text.strip(), (("→", "accent"), (word, ""), (inert(rest) or "NAME", "dim")), "")]
+        if word in NAMED:
+            saved = [view.name for view in app.views.saved if view.name.startswith(rest) and view.name != rest]
+            return [_named(word, rest), *(_named(word, name) for name in saved)]
+        found: list[Item] = []
         if (rest and word in PLACES) or text.strip() in ("runs", "approvals", "signals", "workflows"):
             found.append(Item(f"go {text.strip()}", (("→", "accent"), (word, ""), (inert(rest), "dim")), ""))
-        wanted = rest if word == "run" and rest else text.strip()
-        if app.client is not None and len(wanted) >= 3 and " " not in wanted:
-            try:
-                heads, _ = await app.client.runs(f"run:*{wanted}*", Page(limit=RUNS))
-            except FleetError:
-                heads = []
-            found += [
-                Item(
-                    f"go run {head.id}",
-                    (
-                        ("→", "accent"),
-                        (f"run {short(head.id)}", "id"),
-                        (f"{inert(head.workflow)}  {head.status}", "dim"),
-                    ),
-                    "",
-                )
-                for head in heads
-            ]
-        return found
+        if word == "run" and rest and rest != "last":
+            return [*await _runs(app, rest), *found]
+        return [*found, *await _runs(app, text.strip())]
 
     return Picker(
         "Command",
@@ -112,6 +112,38 @@ def palette(app: FleetConsole, actions: Sequence[Action]) -> Picker:
         more=more,
         free=True,
     )
+
+
+def _named(command: str, name: str) -> Item:
+    """A command that is given a name."""
+    shown = (inert(name), "") if name else ("NAME", "dim")
+    return Item(f"{command} {name}".strip(), (("→", "accent"), (command, ""), shown), "")
+
+
+async def _runs(app: FleetConsole, typed: str) -> list[Item]:
+    """Runs whose id has what was typed in it, then the newest of workflows that have."""
+    if app.client is None or len(typed) < LEAST or " " in typed:
+        return []
+    heads: dict[str, RunHead] = {}
+    try:
+        for field in ("run", "wf"):
+            found, _ = await app.client.runs(f"{field}:*{typed}*", Page(limit=RUNS))
+            heads |= {head.id: head for head in found if head.id not in heads}
+    except FleetError:
+        # What was typed is no part of a filter.
+        return []
+    return [
+        Item(
+            f"go run {head.id}",
+            (
+                ("→", "accent"),
+                (f"run {short(head.id)}", "id"),
+                (f"{inert(head.workflow)}  {head.status}", "dim"),
+            ),
+            "",
+        )
+        for head in [*heads.values()][:RUNS]
+    ]
 
 
 LETTERS = {
@@ -138,12 +170,11 @@ class GoMenu(Dialog[str]):
         box = Vertical(classes="box")
         box.border_title = "Go to"
         with box:
-            lines = []
-            for letter, id_ in LETTERS.items():
-                action = BY_ID[id_]
-                key = "?" if letter == "question_mark" else letter
-                lines.append(self.text(((f" {key}  ", "accent"), (f"{action.label:<12}", ""), (action.doc, "dim"))))
-            yield Static(Text("\n").join(lines))
+            yield Static(Definitions([self._row(letter, BY_ID[id_]) for letter, id_ in LETTERS.items()], 4, 12))
+
+    def _row(self, letter: str, action: Action) -> tuple[Text, Text, Text]:
+        key = self.text(((f" {sign(letter)}", "accent"),))
+        return key, Text(action.label), self.text(((action.doc, "dim"),))
 
     def on_key(self, event: Key) -> None:
         """A letter goes there, everything else closes the menu."""

@@ -102,6 +102,10 @@ class Picker(Dialog[str]):
         self._foot = foot
         self._rows = Rows(columns)
         self._shown: list[Item] = []
+        self._searched = ""
+        """What the list that is shown was found for."""
+        self._entered = False
+        """Enter was pressed before that was what was typed."""
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="box")
@@ -131,13 +135,19 @@ class Picker(Dialog[str]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show what fits."""
         event.stop()
+        self._entered = False
         self.run_worker(partial(self._search, event.value), group="search", exclusive=True)
 
     async def _search(self, text: str) -> None:
+        self._show(await self._fitting(text))
+        self._searched = text
+        if self._entered:
+            self._choose(text)
+
+    async def _fitting(self, text: str) -> list[Item]:
         typed = " ".join(text.lower().split())
         if not typed:
-            self._show(list(self._items))
-            return
+            return list(self._items)
         fitting: list[tuple[int, int]] = []
         for at, item in enumerate(self._items):
             fits = None if item.heading else rank(item.words, typed, item.name)
@@ -146,7 +156,7 @@ class Picker(Dialog[str]):
         found = [self._items[at] for _, at in sorted(fitting)]
         if self._more is not None:
             found += await self._more(text)
-        self._show(found)
+        return found
 
     def on_picker_input_pressed(self, event: PickerInput.Pressed) -> None:
         """Move in the list."""
@@ -161,9 +171,11 @@ class Picker(Dialog[str]):
             lines.go(at)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter chooses."""
+        """Enter chooses, of what fits all that was typed."""
         event.stop()
-        self._choose(event.value)
+        self._entered = event.value != self._searched
+        if not self._entered:
+            self._choose(event.value)
 
     def on_lines_opened(self) -> None:
         """A second click chooses."""

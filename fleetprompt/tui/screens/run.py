@@ -94,7 +94,24 @@ class RunScreen(ConsoleScreen):
 
     def crumb(self) -> str:
         """The run in the trail."""
-        return short(self.runview.id if self.runview is not None else self._run)
+        return short(self.run)
+
+    @property
+    def run(self) -> str:
+        """Its id; until it is loaded, what was asked for."""
+        return self.runview.id if self.runview is not None else self._run
+
+    def link(self) -> str:
+        """This run."""
+        return f"run {self.run}"
+
+    def seek(self, path: str) -> None:
+        """Put the cursor on a step."""
+        self._path = path or self._path
+        view, steps = self.runview, self.steps
+        if path and view is not None and steps is not None and view.tree.reveal_path(path):
+            steps.follow()
+            steps.focus()
 
     @property
     def steps(self) -> TreeView | None:

@@ -319,14 +319,16 @@ class RunsScreen(ConsoleScreen):
         await self.show_view(view)
 
     async def show_view(self, view: View) -> None:
-        """Another filter and order."""
-        runs = self.runs
-        if runs is not None and runs.order != view.order:
-            runs.order = view.order
-            self.query_one(Heading).sorted_by(view.order.by, view.order.descending)
-            if self.query_one(FilterBar).text == view.filter:
-                await self._sort(view.order)
-        self.query_one(FilterBar).set(view.filter)
+        """Another filter and order; neither where the filter cannot be understood."""
+        runs, bar = self.runs, self.query_one(FilterBar)
+        same = bar.text == view.filter
+        if not bar.set(view.filter) or runs is None or runs.order == view.order:
+            return
+        # A filter that has changed is applied after this, and the list is read once.
+        runs.order = view.order
+        self.query_one(Heading).sorted_by(view.order.by, view.order.descending)
+        if same:
+            await self._sort(view.order)
 
     def save_view(self, name: str) -> None:
         """Keep filter and order. Raises `InvalidInput`."""

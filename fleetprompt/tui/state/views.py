@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.query import MAX_QUERY
 from fleetprompt.engine.ports import Order
 from fleetprompt.tui.state.runs import ordered_by
 
 FILE = "views.json"
 MOST = 9
+MOST_BYTES = 1_000_000
+"""A longer file is none of ours."""
+LONGEST_NAME = 40
+Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
 
 
 class View(Struct, frozen=True, omit_defaults=True):
     """One view of the list of runs."""
 
-    name: str
-    filter: str = ""
-    by: str = "created"
+    name: Name
+    filter: Annotated[str, Meta(max_length=MAX_QUERY)] = ""
+    by: Annotated[str, Meta(max_length=20)] = "created"
     descending: bool = True
 
     @property
@@ -47,11 +54,24 @@ class Views:
         self.saved: list[View] = []
         self.problem = ""
         """Why the saved views could not be read."""
-        if path is not None and path.is_file():
-            try:
-                self.saved = msgspec.json.decode(path.read_bytes(), type=list[View])[:MOST]
-            except (OSError, msgspec.DecodeError) as error:
-                self.problem = f"{path}: the saved views cannot be read: {error}"
+        self.aside = ""
+        """Where the file is that could not be read, once another has taken its place."""
+        self._kept_here = False
+        """The file could not be written: what it says is older than what is known here."""
+        self._read()
+
+    def _read(self) -> None:
+        """Take up what the file says: another console may have written it."""
+        if self._path is None or self._kept_here:
+            return
+        self.problem = ""
+        try:
+            self.saved = _decoded(self._path)
+        except FileNotFoundError:
+            self.saved = []
+        except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
+            said = (error.strerror or "").lower() if isinstance(error, OSError) else str(error)
+            self.problem = f"the saved views cannot be read: {said or type(error).__name__} ({self._path})"
 
     def all(self) -> list[View]:
         """Every view that has a digit, from 1 on."""
@@ -71,31 +91,66 @@ class Views:
 
     def save(self, view: View) -> int:
         """Keep a view, in place of one of the same name; its digit. Raises `InvalidInput`."""
-        if not view.name.strip() or len(view.name) > 40:
-            raise InvalidInput("a view needs a name of at most 40 characters", hint=":save NAME")
+        if not view.name.strip() or len(view.name) > LONGEST_NAME or not view.name.isprintable():
+            raise InvalidInput(f"a view needs a name of at most {LONGEST_NAME} characters", hint=":save NAME")
+        if not view.filter.isprintable():
+            raise InvalidInput("the filter holds characters that cannot be kept", hint="type it again")
+        self._read()
         at = next((at for at, each in enumerate(self.saved) if each.name == view.name), len(self.saved))
         if at >= MOST:
             raise InvalidInput(f"there are {MOST} saved views, one for each digit", hint=":forget NAME makes room")
-        self.saved[at:] = [view, *self.saved[at + 1 :]]
-        self._write()
+        self._write([*self.saved[:at], view, *self.saved[at + 1 :]])
         return at + 1
 
     def forget(self, name: str) -> None:
         """Let go of a saved view. Raises `InvalidInput`."""
+        self._read()
         kept = [view for view in self.saved if view.name != name]
         if len(kept) == len(self.saved):
-            raise InvalidInput(f"there is no saved view `{name}`")
-        self.saved = kept
-        self._write()
+            names = ", ".join(view.name for view in self.saved)
+            hint = f"saved are {names}" if names else "none is saved"
+            raise InvalidInput(f"there is no saved view `{name}`", hint=hint)
+        self._write(kept)
 
-    def _write(self) -> None:
+    def _write(self, views: list[View]) -> None:
+        self.saved = views
         if self._path is None:
             return
-        data = msgspec.json.format(msgspec.json.encode(self.saved), indent=2)
+        data = msgspec.json.format(msgspec.json.encode(views), indent=2)
         new = self._path.with_suffix(f".{os.getpid()}.new")
         try:
             new.write_bytes(data + b"\n")
+            if self.problem:
+                self._put_aside(self._path)
             new.replace(self._path)
+            self._kept_here = False
         except OSError as error:
+            self._kept_here = True
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
             why = (error.strerror or "unknown error").lower()
             raise InvalidInput(f"the view is kept for this console only: {why}", where=str(self._path)) from None
+
+    def _put_aside(self, path: Path) -> None:
+        """Somebody may still mend what could not be read."""
+        number = 1
+        while os.path.lexists(kept := path.with_name(f"{path.name}.broken-{number}")):
+            number += 1
+        path.rename(kept)
+        self.aside = str(kept)
+        self.problem = ""
+
+
+def _decoded(path: Path) -> list[View]:
+    """The views of a file. Raises `OSError`, `ValueError`, and what a decoder raises."""
+    if not path.is_file() and path.exists():
+        raise ValueError("this is not a file")
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError("it is too long")
+    views = msgspec.json.decode(data, type=list[View])
+    names = [view.name for view in views]
+    if len(views) > MOST or len({*names}) < len(names) or not all(name.isprintable() for name in names):
+        raise ValueError(f"views have names of printable characters, each once, and are {MOST} at most")
+    return views

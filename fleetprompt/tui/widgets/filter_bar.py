@@ -20,7 +20,7 @@ from textual.widgets.option_list import Option
 
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.core.query import parse
+from fleetprompt.engine.core.query import QueryProblem, parse
 from fleetprompt.engine.core.query_complete import Completion, complete
 from fleetprompt.engine.core.query_fields import FieldSet
 from fleetprompt.tui.state.lines import Part
@@ -135,13 +135,18 @@ class FilterBar(Vertical):
         box.cursor_position = len(box.value)
         box.focus()
 
-    def set(self, text: str) -> None:
-        """Show this filter from now on, if it can be understood; else begin to edit it."""
-        if parse(text, self.fields).problems:
+    def set(self, text: str) -> bool:
+        """Show this filter from now on, if it can be understood; else say why not, and begin to edit it."""
+        problems = parse(text, self.fields).problems
+        if problems:
             self.edit()
-            self.query_one(FilterInput).value = text
-            return
+            box = self.query_one(FilterInput)
+            box.value = text
+            box.cursor_position = len(text)
+            self._refuse(problems)
+            return False
         self._apply(text)
+        return True
 
     def redraw(self) -> None:
         """What is said about the list is different now."""
@@ -266,10 +271,13 @@ class FilterBar(Vertical):
         """Filter, or say why that cannot be done."""
         problems = parse(self.query_one(FilterInput).value.strip(), self.fields).problems
         if problems:
-            hint = f" — {problems[0].hint}" if problems[0].hint else ""
-            self.app.say("warning", f"{problems[0].message}{hint}; esc leaves it")
+            self._refuse(problems)
         else:
             self.close(keep=True)
+
+    def _refuse(self, problems: Sequence[QueryProblem]) -> None:
+        hint = f" — {problems[0].hint}" if problems[0].hint else ""
+        self.app.say("warning", f"{problems[0].message}{hint}; esc leaves it")
 
     def _recall(self, step: int) -> None:
         back = self._back + step
