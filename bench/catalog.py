@@ -160,7 +160,7 @@ MEASURES: tuple[Measure, ...] = (
             Figure("down_p95_ms", "… p95", "ms", "≤ 35"),
             Figure("page_p50_ms", "… page down: p50", "ms"),
             Figure("page_p95_ms", "… p95", "ms", "≤ 25"),
-            Figure("refilter_p50_ms", "… last key of a filter to the last row, without the rest: p50", "ms"),
+            Figure("refilter_p50_ms", "… last key of a filter to the last row: p50", "ms"),
             Figure("refilter_p95_ms", "… p95", "ms", "≤ 120"),
             Figure("idle_percent", "… at rest, share of a core", "%", "≤ 0.5"),
             Figure("memory_mb", "… resident memory, opened", "MB", "≤ 120"),

@@ -29,7 +29,7 @@ from bench.task import ROOT, Figures, Task, spread
 from bench.terminal import ESCAPES, Terminal
 from fleetprompt.client.opening import open_console
 from fleetprompt.client.wording import short
-from fleetprompt.tui.widgets.filter_bar import OFFERED, REST
+from fleetprompt.tui.widgets.filter_bar import OFFERED
 from fleetprompt.tui.widgets.palette import DARK, TINT
 
 RUNS, FEW_RUNS = 100_000, 10_000
@@ -200,9 +200,9 @@ class Keys:
         self.at = 0
 
     def refilter(self, filter_: str, ids: Sequence[str]) -> float:
-        """Seconds from the last key of a filter that is typed to the last row of its result, without the rest.
+        """Seconds from the last key of a filter that is typed to the last row of its result.
 
-        That rest is what the console waits for another key. Rows under the offered completions cannot be seen.
+        Rows under the offered completions cannot be seen.
         """
         self.terminal.press("/")
         self.terminal.read(0.3)
@@ -216,7 +216,7 @@ class Keys:
         self.terminal.read(0.3)
         self.terminal.press("escape")
         self.terminal.read(0.4)
-        return took - REST
+        return took
 
 
 def _first_paint(folder: Path, ids: Sequence[str]) -> tuple[float, float]:

@@ -192,7 +192,11 @@ class RunsScreen(ConsoleScreen):
     async def changed(self, change: Change) -> None:
         """Runs have changed: renew their rows, or the whole order."""
         runs, lines = self.runs, self.lines
-        if runs is None or lines is None or not runs.loaded or not (change.runs or change.lost):
+        if runs is None or lines is None or not (change.runs or change.lost):
+            return
+        if not runs.loaded:
+            # What is being read now may be from just before.
+            self._reload_soon()
             return
         preview = self.preview
         if preview is not None and preview.shown:
@@ -237,9 +241,9 @@ class RunsScreen(ConsoleScreen):
 
     # ------------------------------------------------------------ filter and order
 
-    async def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        """Another filter: the cursor goes to the top."""
-        await self.apply_filter(event.text)
+    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+        """Another filter: the cursor goes to the top. What was read for the one before is given up."""
+        self.run_worker(self.apply_filter(event.text), group="filter", exclusive=True)
 
     async def apply_filter(self, text: str) -> None:
         """Show the runs that match."""

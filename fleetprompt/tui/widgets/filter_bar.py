@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 Values = Callable[[str], Awaitable[Sequence[tuple[str, int]]]]
 """Live values of a field, with how many rows have each."""
-REST = 0.08
-"""Seconds after the last key until the list is filtered."""
+REST = 0.02
+"""Seconds after a key until the list is filtered: keys that come at one go are one filter. What was asked for a key
+before is given up."""
 OFFERED = 8
 
 
