@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 Where = Literal[
-    "console", "list", "runs", "run", "approvals", "signals", "workflows", "cost", "health", "messages", "log", "tree"
+    "console", "list", "runs", "run", "approvals", "signals", "workflows", "cost", "health", "messages", "log"
 ]
 
 
@@ -119,7 +119,7 @@ ACTIONS: tuple[Action, ...] = (
         _action(
             "list.show_new",
             "full_stop",
-            "runs signals approvals",
+            "runs signals",
             "show new",
             "show what has come since",
             verb="show new",

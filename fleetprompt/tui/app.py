@@ -102,7 +102,7 @@ class FleetConsole(Tells, App[int]):
         self.standing = Standing(self)
         self.listening = Listening(self)
         self.navigation = Navigation(self)
-        self._parts = (self, self.opening, self.navigation, Commands(self), Leaving(self))
+        self.parts = (self, self.opening, self.navigation, Commands(self), Leaving(self))
         """What does the actions of the whole console."""
         self._late: WeakSet[Key] = WeakSet()
         """Keys that were given to a menu after all."""
@@ -206,7 +206,7 @@ class FleetConsole(Tells, App[int]):
         if action.changes and not self.may_change(action.label):
             return
         name = method(id_)
-        for place in (self.screen.focused, self.screen, *self._parts):
+        for place in (self.screen.focused, self.screen, *self.parts):
             does = getattr(place, name, None)
             if does is not None:
                 result = does()

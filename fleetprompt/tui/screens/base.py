@@ -29,6 +29,8 @@ class ConsoleScreen(Tells, Screen[None]):
 
     PLACES: ClassVar[tuple[Where, ...]] = ()
     NAME: ClassVar[str] = ""
+    LISTS: ClassVar[bool] = True
+    """There is a list on it, and all that lists can do."""
     AUTO_FOCUS = ""
     """Each screen says what has the focus: the first that could have it may be a filter that nobody sees."""
     app: FleetConsole
@@ -78,7 +80,9 @@ class ConsoleScreen(Tells, Screen[None]):
 
     def actions(self) -> list[Action]:
         """Everything that can be done now."""
-        return at([*self.places(), "list", "console"])
+        lists: list[Where] = ["list"] if self.LISTS else []
+        found = at([*self.places(), *lists, "console"])
+        return found if hasattr(self, "on_lines_opened") else [each for each in found if each.id != "list.open"]
 
     def footer(self) -> Sequence[Action]:
         """What the footer offers."""

@@ -53,6 +53,7 @@ class HelpScreen(ConsoleScreen):
 
     PLACES: ClassVar = ()
     NAME: ClassVar = "help"
+    LISTS: ClassVar = False
     DEFAULT_CSS = "HelpScreen VerticalScroll { padding: 1 2; } HelpScreen Static { height: auto; }"
 
     def body(self) -> ComposeResult:
