@@ -18,7 +18,7 @@ from fleetprompt.client.protocol import Console
 from fleetprompt.engine.ports import Approval, Page
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.approvals import ApprovalsScreen
-from fleetprompt.tui.screens.dialog import Ask, Confirm
+from fleetprompt.tui.screens.dialog import Ask, Confirm, ConfirmWithReason
 from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.screens.shown import ConfirmShown
 from tests.client.client_kit import place_at, start_of
@@ -168,7 +168,7 @@ def locked(root: Path) -> Iterator[None]:
 def dialog(app: FleetConsole) -> str:
     """What a question says."""
     screen: Any = app.screen
-    lines: Any = screen._lines if isinstance(screen, (Confirm, Ask, FormDialog)) else []
+    lines: Any = screen._lines if isinstance(screen, (Confirm, ConfirmWithReason, Ask, FormDialog)) else []
     if isinstance(screen, ConfirmShown):
         lines = chain.from_iterable(screen.blocks)
     return "\n".join("".join(part for part, _ in line) for line in lines)

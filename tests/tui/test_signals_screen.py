@@ -14,11 +14,13 @@ from fleetprompt.client.files import load_file
 from fleetprompt.client.opening import open_console
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.screens.base import QUIET
 from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.publish import PublishDialog
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.screens.signals import SignalsScreen
 from fleetprompt.tui.state.lineage import Place
+from fleetprompt.tui.state.signals import PAGE
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from tests.client.client_kit import place_at
 from tests.tui.test_runs_screen import until
@@ -256,3 +258,32 @@ async def test_who_may_only_look_publishes_nothing(tmp_path: Path) -> None:
             "publish: this console is read-only",
             "replay: this console is read-only",
         ]
+
+
+async def test_all_that_match_are_marked_and_replayed_also_those_that_were_not_read(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, screen):
+        assert app.client is not None
+        for number in range(PAGE + 30):
+            await send(app, f"s{number}", data={"n": number})
+        await app.client.set_workflow("none", "paused", by="ana")
+        await send(app, "other", "deploy.done")
+        await screen.reload()
+        await pilot.press("asterisk")
+        lines = screen.lines
+        assert lines is not None
+        assert len(lines.selection.marks) == PAGE + 32
+        await pilot.press("U")
+        await screen.apply_filter("-type:deploy.*")
+        await until(pilot, lambda: screen._steady.settled(app.now(), QUIET))
+        await pilot.press("asterisk", "R")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert isinstance(app.screen, Confirm)
+        assert app.screen._title == f"replay {PAGE + 30} signals?"
+        said = "\n".join("".join(text for text, _ in line) for line in app.screen._lines)
+        assert "build.done" in said
+        assert f"… and {PAGE + 22} more signals" in said
+        assert "1 signal of the engine's own cannot be replayed" in said
+        await pilot.press("y")
+        await until(pilot, lambda: told(app, f"replayed: {PAGE + 30} signals"))
+        copies = await app.client.signals_of(await app.client.signal_ids("type:build.done"))
+        assert [copy.causation for copy in copies[PAGE + 30 :]] == [f"s{number}" for number in range(PAGE + 30)]

@@ -17,7 +17,7 @@ from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Kin, Lineage
 from fleetprompt.tui.state.lineage import Place, lineage_rows
 from fleetprompt.tui.state.publish import Draft
-from fleetprompt.tui.state.signals import PAGE, SignalList, cells, only
+from fleetprompt.tui.state.signals import PAGE, SignalList, SignalRow, cells, only
 from tests.client.client_kit import attached, place_at
 
 NOW = 1_800_000_000.0
@@ -232,3 +232,18 @@ def test_a_signal_without_kin_says_so() -> None:
         "order.placed  test",
         "nothing led to it, and nothing came of it",
     ]
+
+
+def test_correlations_are_told_apart_by_their_ends_and_ours_as_everywhere() -> None:
+    ours = "0196a1b2-0000-7000-8000-00001d0622ef"
+    given = {
+        ours: "1d0622ef",
+        "": "",
+        "order-4711": "order-4711",
+        "order-2026-000123": "order…000123",
+        "refund-2026-000123": "refun…000123",
+        "order-2026-000124": "order…000124",
+    }
+    for id_, shown in given.items():
+        row = SignalRow(sent(1, correlation=id_))
+        assert text(cells(row, TIMES, NOW))[5] == shown
