@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deciding_kit import FORM, GATED, client_of, console, dialog, ended, pending, said, start, until
+from deciding_kit import FORM, GATED, client_of, console, dialog, ended, locked, pending, said, start, until
 
 from fleetprompt.engine.core.facts import StepResolved
 from fleetprompt.tui.app import FleetConsole
@@ -90,6 +90,28 @@ async def test_what_a_run_asks_is_decided_on_its_screen_too(tmp_path: Path) -> N
         await pilot.press("4", "ctrl+s")
         assert await ended(client_of(app), run) == ["completed"]
         assert (await client_of(app).state(run)).output == {"count": 4, "size": "small"}
+
+
+async def test_a_decision_on_its_way_is_seen_on_the_screen_of_its_run(tmp_path: Path) -> None:
+    async with console(tmp_path, link="runs") as (app, pilot, clock):
+        run = await start(app, tmp_path, GATED)
+        while not await pending(client_of(app)):
+            await pilot.pause(0.02)
+        await app.go_to(f"run {run}")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and asks(app.screen))
+        clock.at += 10
+        box = app.screen.query(AskBox).first()
+
+        def text() -> str:
+            return str(box.render())
+
+        assert "approve" in text()
+        with locked(tmp_path):
+            await pilot.press("a", "y")
+            await until(pilot, lambda: "deciding…" in text())
+            await pilot.press("r")
+            await until(pilot, lambda: said(app, "reject: a decision about it is on its way already"))
+        assert await ended(client_of(app), run) == ["completed"]
 
 
 async def in_doubt(app: FleetConsole, pilot: Any, root: Path, number: int) -> list[str]:

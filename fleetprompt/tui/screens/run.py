@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -126,7 +127,7 @@ class RunScreen(ConsoleScreen):
 
     async def opened(self, console: Console) -> None:
         """Load the run while the frame is shown."""
-        self.run_worker(self._load(console), group="load", exclusive=True)
+        self.run_worker(partial(self._load, console), group="load", exclusive=True)
 
     async def _load(self, console: Console) -> None:
         bar = self.query_one(RunBar)
@@ -194,6 +195,11 @@ class RunScreen(ConsoleScreen):
             self._rest_then_show()
         self.refresh_bars()
 
+    def voting_changed(self) -> None:
+        """What is asked says that it is being decided."""
+        if self.runview is not None:
+            self.beside.show_asked(self.app.now())
+
     def tick(self) -> None:
         """Times go on."""
         tree, lines = self.steps, self._tree
@@ -250,7 +256,7 @@ class RunScreen(ConsoleScreen):
 
     def on_tree_view_wanted(self) -> None:
         """A child run's row was opened."""
-        self.run_worker(self._catch_up(()), group="children", exclusive=True)
+        self.run_worker(partial(self._catch_up, ()), group="children", exclusive=True)
 
     def step_back(self) -> bool:
         """Esc closes what was opened last, and goes back to the steps before it leaves the run."""

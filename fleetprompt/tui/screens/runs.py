@@ -148,7 +148,7 @@ class RunsScreen(ConsoleScreen):
 
     def _fetch_soon(self) -> None:
         if self.runs is not None and self.runs.missing():
-            self.run_worker(self._fetch(), group="rows", exclusive=True)
+            self.run_worker(self._fetch, group="rows", exclusive=True)
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
         """Only at the top new runs are shown at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -14,7 +15,7 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
 from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.state.approval_preview import briefly
-from fleetprompt.tui.state.approvals import Steady
+from fleetprompt.tui.state.approvals import DECIDING, Steady
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_fold import RunFold
@@ -69,7 +70,7 @@ class AskBox(Static):
         self.steady.show(f"{gate.id} {gate.digest}".encode(), now, by_hand=False)
         if (gate.id, gate.level) != self._matter_of:
             self._matter_of, self._matter = (gate.id, gate.level), ""
-            self.run_worker(self._read_matter(gate.id), group="matter", exclusive=True)
+            self.run_worker(partial(self._read_matter, gate.id), group="matter", exclusive=True)
         self._draw(step, len(fold.index.asking), now, fold.index.asking[step.path].since)
 
     async def _read_matter(self, approval: str) -> None:
@@ -101,12 +102,14 @@ class AskBox(Static):
         about.append((f"  by {inert(', '.join(gate.approvers))}" if gate.approvers else "", "dim"))
         about.append((f"  {len(gate.votes)} of {gate.quorum} so far" if gate.quorum > 1 else "", "dim"))
         about.append((f"  {rough(gate.until - now)} left" if gate.until is not None else "", "warning"))
-        lines += [about, self._keys()]
+        lines += [about, self._keys(deciding=(gate.id, gate.level) in self.app.voting)]
         style = self.app.palette.style
         self.update(Text("\n").join(Text.assemble(*((text, style(name)) for text, name in parts)) for parts in lines))
 
-    def _keys(self) -> list[Part]:
+    def _keys(self, *, deciding: bool) -> list[Part]:
         """What can be done about it."""
+        if deciding:
+            return [(DECIDING, "warning"), ("  your decision is on its way", "dim")]
         if self.app.read_only:
             return [("this console is read-only", "dim")]
         parts: list[Part] = []
