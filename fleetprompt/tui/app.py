@@ -59,7 +59,7 @@ class FleetConsole(Tells, App[int]):
     BINDINGS: ClassVar = bindings("console")
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (8, "-small"), (12, "-low"), (30, "-high")]  # noqa: RUF012
 
     def __init__(
         self,
@@ -164,8 +164,11 @@ class FleetConsole(Tells, App[int]):
     def say(self, level: Level, text: str, *, quiet: bool = False) -> None:
         """Tell the operator something; it can be read again among the messages."""
         text = inert(text.replace("\n", " "))
-        self.fleet.say(self.now(), level, text)
-        if not quiet:
+        now = self.now()
+        # What is still to be read there is not said a second time beside it.
+        again = any(now - each.at < 4 and each.text == text for each in list(self.fleet.messages)[-3:])
+        self.fleet.say(now, level, text)
+        if not quiet and not again:
             severity = {"info": "information", "warning": "warning", "error": "error"}[level]
             self.notify(text, severity=severity, markup=False, timeout=4 if level == "info" else 8)  # type: ignore[arg-type]
 

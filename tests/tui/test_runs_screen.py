@@ -133,6 +133,29 @@ async def test_who_may_only_look_changes_nothing(tmp_path: Path) -> None:
         assert (await app.client.run(run)).waiting_on != "paused"
 
 
+async def test_only_the_newest_first_is_followed(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+
+        def about() -> str:
+            return "".join(text for text, _ in app.screen.query_one(FilterBar)._parts(100))  # pyright: ignore[reportPrivateUsage]
+
+        assert "follow" in about()
+        await pilot.press("F")
+        assert "held" in about()
+        await pilot.press("F", "o")
+        await until(pilot, lambda: "by updated" in about())
+        assert "follow" not in about()
+        await pilot.press("F")
+        assert app.fleet.messages[-1].text.startswith("follow: only the newest first")
+        assert runs_of(app).follow
+
+
+async def test_a_preview_for_which_there_is_no_room_is_left_out_with_a_word(tmp_path: Path) -> None:
+    async with console(tmp_path, (100, 24)) as (app, pilot):
+        await pilot.press("v")
+        assert app.fleet.messages[-1].text.startswith("preview: there is no room for it")
+
+
 async def test_a_store_that_cannot_be_opened_is_told_and_tried_again(tmp_path: Path) -> None:
     (tmp_path / ".fleet").mkdir()
     broken = tmp_path / ".fleet" / "fleet.db"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fleetprompt.engine.core.signal import VOTE, Signal
 from fleetprompt.engine.ports import Append, Approval, Change, Vote
 from fleetprompt.tui.state.approval_preview import is_diff, preview
 from fleetprompt.tui.state.approvals import KINDS, PAGE, Inbox, Look, Standing, Steady, look_at, standing
+from fleetprompt.tui.state.lines import Exact, Part
 from fleetprompt.tui.widgets.text_pane import wrapped
 
 
@@ -204,6 +206,19 @@ def test_long_lines_go_on_below_and_nothing_is_left_out() -> None:
     assert "".join(text for _, parts in rows for text, _ in parts) == "".join(text for text, _ in line)
     assert all(sum(cell_len(text) for text, _ in parts) <= 10 for _, parts in rows)
     assert list(wrapped((), 10)) == [(False, ())]
+
+
+def test_words_stay_whole_where_they_can_but_code_is_cut_where_the_row_ends() -> None:
+    def rows(line: Sequence[Part], width: int) -> list[str]:
+        return ["".join(text for text, _ in parts) for _, parts in wrapped(line, width)]
+
+    prose: list[Part] = [("restart the ", ""), ("checkout service", "strong"), (" now", "")]
+    assert rows(prose, 12) == ["restart the ", "checkout ", "service now"]
+    assert rows(Exact(prose), 12) == ["restart the ", "checkout ser", "vice now"]
+    assert rows([("a", ""), (" " + "b" * 20, "")], 10) == ["a bbbbbbbb", "bbbbbbbbbb", "bb"], (
+        "no row is left half empty"
+    )
+    assert rows([("日本 語日本語", "")], 9) == ["日本 語日", "本語"]
 
 
 def test_who_may_decide() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.events import DescendantFocus
 from textual.screen import Screen
 
 from fleetprompt.engine.core.errors import FleetError
@@ -15,6 +16,7 @@ from fleetprompt.tui.keys import bindings
 from fleetprompt.tui.links import SCREENS
 from fleetprompt.tui.widgets.bars import FootBar, TopBar
 from fleetprompt.tui.widgets.filter_bar import FilterBar
+from fleetprompt.tui.widgets.text_pane import TextPane
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
@@ -129,6 +131,11 @@ class ConsoleScreen(Tells, Screen[None]):
 
     def tick(self) -> None:
         """A second has passed."""
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Where there is room for one part only, it is that of what is read (see `console.tcss`)."""
+        inside = any(node.id == "details" for node in event.widget.ancestors_with_self)
+        self.set_class(inside or isinstance(event.widget, TextPane), "-reading")
 
     async def on_screen_resume(self) -> None:
         self.refresh_bars()

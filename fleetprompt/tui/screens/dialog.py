@@ -49,13 +49,18 @@ class Dialog(Tells, ModalScreen[T]):
     """Keys count that were pressed before it stood on the screen. Only where nothing is decided."""
     app: FleetConsole
 
+    def on_resize(self) -> None:
+        """Where one types stays in sight."""
+        if self.focused is not None:
+            self.call_after_refresh(self.focused.scroll_visible, animate=False)
+
     def action_leave(self) -> None:
         """Esc: no answer."""
         self.dismiss(None)
 
     def action_read(self, lines: int) -> None:
         """Scroll what is said, where it is more than fits."""
-        for said in self.query(".said"):
+        for said in self.query(".said, .box"):
             said.scroll_relative(y=lines, animate=False)
 
     def text(self, parts: Sequence[Part]) -> Text:

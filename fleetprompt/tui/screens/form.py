@@ -23,9 +23,8 @@ class FormDialog(Dialog[Filled]):
     """Values that somebody fills in. Enter in the last field gives them, ctrl+s in any; wrong ones never leave it."""
 
     DEFAULT_CSS = """
-    FormDialog > .box { width: 92; height: auto; }
-    FormDialog .said { max-height: 12; }
-    FormDialog .fields { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
+    FormDialog > .box { width: 92; height: auto; overflow-y: auto; scrollbar-size-vertical: 1; }
+    FormDialog .said, FormDialog .fields { height: auto; max-height: 10000; overflow: hidden; }
     FormDialog .keys { dock: bottom; background: $surface; padding-top: 1; height: 2; margin: 0; }
     FormDialog Input.-textual-compact { padding: 0 1; }
     FormDialog .fields Input { margin-top: 0; }

@@ -26,7 +26,6 @@ class PublishDialog(Dialog[Written]):
     PublishDialog .fields Static { height: auto; margin-top: 1; }
     PublishDialog .fields Input { margin-top: 0; }
     PublishDialog TextArea { height: 7; background: $panel; padding: 0 1; }
-    PublishDialog.-low TextArea { height: 3; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "give", "publish", show=False, priority=True)]
 

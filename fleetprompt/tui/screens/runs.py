@@ -109,7 +109,8 @@ class RunsScreen(ConsoleScreen):
         right.append((count(runs.count, "run"), ""))
         if runs.order != Order():
             right.append((f" · by {runs.order.by} {'▼' if runs.order.descending else '▲'}", "dim"))
-        right.append((" · follow" if runs.follow else " · held", "dim"))
+        else:
+            right.append((" · follow" if runs.follow else " · held", "dim"))
         return spread(left, right, width)
 
     def failed(self, error: FleetError) -> None:
@@ -182,6 +183,9 @@ class RunsScreen(ConsoleScreen):
 
     def do_run_preview(self) -> None:
         """Show it, or leave the room to the list."""
+        if not self.has_class("-high"):
+            self.app.say("info", "preview: there is no room for it below 30 lines; ↵ opens the run")
+            return
         self.toggle_class("-no-preview")
         if not self.has_class("-no-preview"):
             self.call_after_refresh(self._preview_now)
@@ -300,7 +304,9 @@ class RunsScreen(ConsoleScreen):
 
     def do_list_follow(self) -> None:
         runs, lines = self.runs, self.lines
-        if runs is not None and lines is not None:
+        if runs is not None and runs.order != Order():
+            self.app.say("info", "follow: only the newest first can be followed")
+        elif runs is not None and lines is not None:
             runs.follow = not runs.follow
             lines.pinned = runs.follow
             if runs.follow:

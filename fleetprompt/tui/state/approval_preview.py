@@ -19,7 +19,7 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
 from fleetprompt.tui.state.approvals import DECIDING, Look, Standing
 from fleetprompt.tui.state.json_text import JsonText, TextLine
-from fleetprompt.tui.state.lines import CONTINUED, Part
+from fleetprompt.tui.state.lines import CONTINUED, Exact, Part
 
 Line = tuple[Part, ...]
 PIECE = 400
@@ -165,7 +165,7 @@ def briefly(approval: Approval) -> str:
 
 def matter(look: Look) -> Block:
     """What is shown and what will be executed: it does not change while one looks at it."""
-    return Block(lambda: _matter(look))
+    return Block(lambda: map(Exact, _matter(look)))
 
 
 def same_matter(one: Look, other: Look) -> bool:

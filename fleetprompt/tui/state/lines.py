@@ -11,6 +11,14 @@ Part = tuple[str, str]
 """Text, already inert, and the name of its style."""
 CONTINUED: Part = ("", "continued")
 """First part of a line that goes on with the one before, without a break."""
+
+
+class Exact(tuple[Part, ...]):
+    """A line of code or data: where it is too long it goes on below after any character, not only after a word."""
+
+    __slots__ = ()
+
+
 Cell = Part | tuple[Part, ...]
 Key = Hashable
 

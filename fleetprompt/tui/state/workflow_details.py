@@ -15,7 +15,7 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.plan import Block, Node, Plan
 from fleetprompt.engine.core.query_scan import quote
 from fleetprompt.engine.ports import RunHead
-from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.lines import Exact, Part
 from fleetprompt.tui.state.workflows import Entry
 
 FAILURES = 5
@@ -111,7 +111,7 @@ def problem_lines(problem: Problem) -> Iterator[Line]:
     for line in rest:
         mark = not line.strip(" |^") and "^" in line
         hint = line.startswith("    = ")
-        yield ((line, "error" if mark else "dim" if hint else ""),)
+        yield Exact(((line, "error" if mark else "dim" if hint else ""),))
 
 
 def _failures(failures: Iterable[RunHead], now: float) -> Iterator[Line]:

@@ -47,15 +47,15 @@ class Bar(Widget):
 
 def fitted(pieces: Sequence[Piece], width: int) -> list[Part]:
     """The pieces that fit beside each other, two cells apart."""
-    kept = list(range(len(pieces)))
-
-    def needed() -> int:
-        return sum(sum(cell_len(text) for text, _ in pieces[at][1]) + 2 for at in kept) - 2
-
-    while len(kept) > 1 and needed() > width:
-        kept.remove(max(kept, key=lambda at: (pieces[at][0], at)))
+    kept: list[int] = []
+    room = width + 2
+    for at in sorted(range(len(pieces)), key=lambda at: (pieces[at][0], at)):
+        needed = sum(cell_len(text) for text, _ in pieces[at][1]) + 2
+        if needed <= room or not kept:
+            kept.append(at)
+            room -= needed
     parts: list[Part] = []
-    for at in kept:
+    for at in sorted(kept):
         if parts:
             parts.append(("  ", ""))
         parts += pieces[at][1]
@@ -72,11 +72,16 @@ class TopBar(Bar):
     def parts(self, width: int) -> Sequence[Part]:
         """The line, with what matters least left out first."""
         fleet = self.app.fleet
-        trail = " › ".join(self._trail())
+        engine = _engine(fleet, self.app.read_only)
+        crumbs = self._trail()
+        trail = " › ".join(crumbs)
+        if len(crumbs) > 1 and cell_len(trail) + sum(cell_len(text) for text, _ in engine) + 2 > width:
+            trail = f"… › {crumbs[-1]}"
         pieces: list[Piece] = [
             (9, (("FleetPrompt", "strong"),)),
-            (2, _engine(fleet, self.app.read_only)),
-            (1, tuple(self._counts(fleet))),
+            (1, engine),
+            (3, tuple(self._counts(fleet))),
+            (2, tuple(self._approvals(fleet))),
             (7, ((sparkline(fleet.activity, 20), "link"),)),
             (5, (("today ", "dim"), (money(fleet.spent), ""))),
             (0, ((trail, "accent"),)),
@@ -94,12 +99,14 @@ class TopBar(Bar):
             ("completed", fleet.counts.get("completed", 0)),
         ):
             shown.append((f"{sign(GLYPHS[status])} {short_count(number)}  ", status if number else "dim"))
-        if fleet.approvals:
-            noun = "approval" if fleet.approvals == 1 else "approvals"
-            shown.append((f"{sign('◆')} {fleet.approvals}{'+' if fleet.approvals_more else ''} {noun}", "accent"))
-        else:
-            shown[-1] = (shown[-1][0].rstrip(), shown[-1][1])
+        shown[-1] = (shown[-1][0].rstrip(), shown[-1][1])
         return shown
+
+    def _approvals(self, fleet: Fleet) -> list[Part]:
+        if not fleet.approvals:
+            return []
+        noun = "approval" if fleet.approvals == 1 else "approvals"
+        return [(f"{sign('◆')} {fleet.approvals}{'+' if fleet.approvals_more else ''} {noun}", "accent")]
 
 
 def _engine(fleet: Fleet, read_only: bool) -> tuple[Part, ...]:

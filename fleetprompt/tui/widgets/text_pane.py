@@ -19,7 +19,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 
 from fleetprompt.client.wording import count, sign
-from fleetprompt.tui.state.lines import CONTINUED, Part
+from fleetprompt.tui.state.lines import CONTINUED, Exact, Part
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -197,20 +197,29 @@ def wrapped(line: Sequence[Part], width: int) -> Iterator[Row]:
 
 
 def wrapped_lines(lines: Iterable[Sequence[Part]], width: int) -> Iterator[Row]:
-    """Lines as rows of at most so many cells. Takes no longer for a row far inside a long line than for the first."""
+    """Lines as rows of at most so many cells. Words stay whole where they can, unless a line is `Exact`: such a one
+    takes no longer for a row far inside it than for the first."""
     row: list[Part] = []
     room = width
     goes_on = began = False
     for line in lines:
-        if began and line[:1] != (CONTINUED,) and line[:1] != [CONTINUED]:
+        continued = tuple(line[:1]) == (CONTINUED,)
+        if began and not continued:
             yield goes_on, tuple(row)
             row, room, goes_on = [], width, False
         began = True
+        # A text that goes on with another line may be long, and its row has begun.
+        ends = iter(()) if continued or isinstance(line, Exact) else _word_ends(line, width)
+        until = next(ends, None)
+        seen = 0
         for text, style in line:
             plain = text.isascii()
             at = 0
             while at < len(text):
                 end, taken = _fitting(text, at, room, plain=plain)
+                if until is not None and seen + end >= until:
+                    end = until - seen
+                    taken = room
                 if end > at:
                     row.append((text[at:end], style))
                     room -= taken
@@ -218,8 +227,22 @@ def wrapped_lines(lines: Iterable[Sequence[Part]], width: int) -> Iterator[Row]:
                 if at < len(text):
                     yield goes_on, tuple(row)
                     row, room, goes_on = [], width, True
+                    until = next(ends, None)
+            seen += len(text)
     if began:
         yield goes_on, tuple(row)
+
+
+def _word_ends(line: Sequence[Part], width: int) -> Iterator[int]:
+    """Where the rows of a line end if no word is broken that need not be."""
+    text = "".join(said for said, _ in line)
+    plain = text.isascii()
+    start = 0
+    while start < len(text):
+        end, _ = _fitting(text, start, width, plain=plain)
+        space = text.rfind(" ", start, end) + 1 if end < len(text) else 0
+        start = space if space - start > width // 2 else end
+        yield start
 
 
 def _fitting(text: str, at: int, width: int, *, plain: bool) -> tuple[int, int]:

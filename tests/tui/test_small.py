@@ -1,0 +1,148 @@
+"""Small terminals: nothing that is said covers a question or the frame, and whatever has the focus can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.errors import NoWidget
+from textual.geometry import Region
+from textual.pilot import Pilot
+from textual.widget import Widget
+from textual.widgets._toast import Toast
+
+from fleetprompt.client.opening import open_console
+from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.screens.dialog import Confirm
+from fleetprompt.tui.screens.form import FormDialog
+from fleetprompt.tui.widgets.bars import FootBar, TopBar
+from fleetprompt.tui.widgets.text_pane import TextPane
+from tests.client.client_kit import place_at, start_of
+from tests.tui.test_runs_screen import runs_of, until
+
+GATED = """
+name: gated
+steps:
+  - id: gate
+    type: approval
+    message: Pay the bill? It is a long question that needs more than one line
+    form:
+      amount: {type: integer, default: 12, description: how much of it is to be paid today}
+      note: {type: string, default: "", description: what for}
+      mode: {type: string, enum: [fast, slow], default: fast}
+"""
+SIZES = [(20, 5), (40, 10), (60, 24), (80, 24), (200, 60)]
+
+
+@asynccontextmanager
+async def asked(root: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[FleetConsole, Pilot[Any]]]:
+    """A console with an approval that waits."""
+    file = root / "gated.yaml"
+    file.write_text(GATED)
+    app = FleetConsole(lambda: open_console(place_at(root), "prefer"), who="ana")
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await until(pilot, lambda: app.client is not None and runs_of(app).loaded)
+        assert app.client is not None
+        await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1 and app.fleet.approvals == 1)
+        yield app, pilot
+    await app.door.close()
+
+
+def toasts(app: FleetConsole) -> list[Toast]:
+    """Those of which anything can be seen."""
+    return [toast for toast in app.screen.query(Toast) if shown(toast).area]
+
+
+def shown(widget: Widget) -> Region:
+    """What can be seen of a widget."""
+    try:
+        return widget.screen.find_widget(widget).visible_region
+    except NoWidget:
+        return Region()
+
+
+def can_be_seen(app: FleetConsole, widget: Widget) -> bool:
+    """Its first line stands on the screen, and nothing over it."""
+    region = shown(widget)
+    if not region.area:
+        return False
+    found, _ = app.screen.get_widget_at(region.x, region.y)
+    return widget in found.ancestors_with_self
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_is_said_covers_neither_a_question_nor_the_frame(tmp_path: Path, size: tuple[int, int]) -> None:
+    async with asked(tmp_path, size) as (app, pilot):
+        for number in range(6):
+            app.say("warning", f"something has happened, and it takes more than one line to say that: {number}")
+        await until(pilot, lambda: toasts(app))
+        bars: list[Widget] = [app.screen.query_one(TopBar), app.screen.query_one(FootBar)]
+        assert not [toast for toast in toasts(app) for bar in bars if shown(toast).overlaps(bar.region)]
+        if size[1] < 12:
+            assert sum(shown(toast).height for toast in toasts(app)) == 1
+        app.push_screen(Confirm("leave?", [(("really", ""),)], "leave"))
+        await until(pilot, lambda: isinstance(app.screen, Confirm) and toasts(app))
+        await pilot.pause()
+        box = app.screen.query_one(".box")
+        assert box.region.height >= 3
+        assert not [toast for toast in toasts(app) if shown(toast).overlaps(box.region)]
+        assert can_be_seen(app, app.screen.query_one(".keys"))
+        await pilot.press("escape")
+
+
+async def test_what_is_still_to_be_read_is_not_said_again(tmp_path: Path) -> None:
+    async with asked(tmp_path) as (app, pilot):
+        for _ in range(3):
+            app.say("info", "there is nothing to retry")
+        await until(pilot, lambda: toasts(app))
+        assert len(toasts(app)) == 1
+        assert [message.text for message in app.fleet.messages].count("there is nothing to retry") == 3
+
+
+async def test_every_field_of_a_form_can_be_seen_whatever_becomes_of_the_terminal(tmp_path: Path) -> None:
+    async with asked(tmp_path) as (app, pilot):
+        await pilot.press("g", "a")
+        await until(pilot, lambda: app.screen.NAME == "approvals" and app.screen.query(TextPane).first().display)  # type: ignore[attr-defined]
+        await pilot.pause(0.4)
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        fields: list[Widget] = []
+        while app.focused not in fields:
+            assert app.focused is not None
+            fields.append(app.focused)
+            for size in (*SIZES, *reversed(SIZES)):
+                await pilot.resize_terminal(*size)
+                await until(pilot, lambda: app.focused is not None and can_be_seen(app, app.focused))
+                assert can_be_seen(app, app.screen.query_one(".keys")), size
+            await pilot.resize_terminal(20, 5)
+            await pilot.press("tab")
+            await until(pilot, lambda: app.focused is not None and can_be_seen(app, app.focused))
+        assert len(fields) == 4
+
+
+async def test_where_there_are_few_rows_they_all_belong_to_what_is_read(tmp_path: Path) -> None:
+    async with asked(tmp_path, (20, 5)) as (app, pilot):
+        await pilot.press("g", "a")
+        await until(pilot, lambda: app.screen.NAME == "approvals" and app.screen.query("ApprovalLines"))  # type: ignore[attr-defined]
+        lines, pane = app.screen.query_one("ApprovalLines"), app.screen.query_one(TextPane)
+        await until(pilot, lambda: lines.size.height == 3 and pane.display)
+        await pilot.press("tab")
+        listed = app.screen.query_one(".listed")
+        await until(pilot, lambda: (pane.has_focus, pane.size.height, listed.size.height) == (True, 3, 0))
+        await pilot.press("escape")
+        await until(pilot, lambda: lines.size.height == 3)
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 100])
+async def test_the_frame_says_first_where_one_is_and_how_the_engine_is(tmp_path: Path, width: int) -> None:
+    async with asked(tmp_path, (width, 24)) as (app, pilot):
+        await pilot.press("g", "w")
+        await until(pilot, lambda: app.screen.NAME == "workflows")  # type: ignore[attr-defined]
+        line = "".join(segment.text for segment in app.screen.query_one(TopBar).render_line(0))
+        assert "workflows" in line
+        assert width == 20 or "● live" in line
+        assert width < 60 or "1 approval" in line
