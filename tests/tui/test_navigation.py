@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from fleetprompt.client.opening import open_console
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.links import MOST_OPEN
+from fleetprompt.tui.screens.picker import PickerInput
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.views import View, Views
 from fleetprompt.tui.widgets.filter_bar import FilterBar
@@ -105,7 +106,11 @@ async def commanded(pilot: Pilot[Any], text: str) -> None:
 
 async def test_enter_means_what_was_typed_and_not_what_was_shown_before(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot):
-        await commanded(pilot, "runs status:failed")
+        await pilot.press("colon")
+        box = app.screen.query_one(PickerInput)
+        box.value = "runs status:failed"
+        await box.action_submit()
+        await until(pilot, lambda: len(app.screen_stack) == 1)
         await until(pilot, lambda: app.screen.query_one(FilterBar).text == "status:failed")
 
 
