@@ -205,6 +205,7 @@ class FleetConsole(Tells, App[int]):
 
     async def perform(self, id_: str) -> None:
         """Do what an action says, on the screen or list that knows how."""
+        await self._stands()
         action = BY_ID[id_]
         if action.changes and not self.may_change(action.label):
             return
@@ -218,10 +219,14 @@ class FleetConsole(Tells, App[int]):
                 break
         else:
             self.say("info", f"{action.label}: there is nothing to do that with here")
-        # The next key is for the screen that this one has opened.
-        if self._opening_screen is not None:
-            opening, self._opening_screen = self._opening_screen, None
+        await self._stands()
+
+    async def _stands(self) -> None:
+        """Until the screen that was opened last can be used: the next key is for it."""
+        while (opening := self._opening_screen) is not None:
             await opening
+            if self._opening_screen is opening:
+                self._opening_screen = None
 
     def push_screen(self, *screen: Any, **options: Any) -> Any:
         """Open a screen, as Textual does; whatever has been pressed is done once it stands."""

@@ -62,7 +62,7 @@ async def _shown(app: FleetConsole, kind: type[S]) -> S:
 
 async def return_to(app: FleetConsole, screen: Screen[Any]) -> None:
     """Close what is open above a screen."""
-    while app.screen is not screen:
+    while app.screen is not screen and screen in app.screen_stack:
         await app.pop_screen()
 
 

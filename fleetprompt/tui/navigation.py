@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import ref
+
+from textual.screen import Screen
 
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.errors import explained
@@ -97,12 +99,14 @@ class Navigation:
         if isinstance(screen, ConsoleScreen) and screen.step_back():
             return
         if len(self._app.screen_stack) > 1:
-            self._go(self._leave_screen)
+            self._go(partial(self._leave, screen))
 
     def do_console_stop(self) -> None:
         """Send nothing more of what is being sent."""
         if not stop_sending(self._app):
             self._app.say("info", "nothing is being sent that could be stopped")
 
-    async def _leave_screen(self) -> None:
-        await self._app.pop_screen()
+    async def _leave(self, screen: Screen[Any]) -> None:
+        # What has been opened or left since esc was pressed is not what it meant.
+        if self._app.screen is screen and len(self._app.screen_stack) > 1:
+            await self._app.pop_screen()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
+import pytest
 from textual.events import Key
 
 from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.screens.health import HealthScreen
 from fleetprompt.tui.screens.messages import MessagesScreen
 from fleetprompt.tui.screens.picker import PickerInput
-from tests.tui.test_runs_screen import console, until
+from fleetprompt.tui.screens.runs import RunsScreen
+from tests.client.client_kit import start_of
+from tests.tui.terminal_kit import GATED
+from tests.tui.test_runs_screen import console, runs_of, until
 
 
 def press(app: FleetConsole, *keys: str) -> None:
@@ -34,3 +40,52 @@ async def test_a_key_that_a_menu_does_not_know_is_given_to_it_once(tmp_path: Pat
     async with console(tmp_path) as (app, pilot):
         press(app, "colon", "f5", "f6", "h")
         await until(pilot, lambda: [box.value for box in app.screen.query(PickerInput)] == ["h"])
+
+
+async def test_keys_that_come_while_a_menu_closes_close_nothing_else(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        press(app, "g", "h")
+        await until(pilot, lambda: isinstance(app.screen, HealthScreen))
+        press(app, "g", "m", "j", "k", "j")
+        await until(pilot, lambda: isinstance(app.screen, MessagesScreen))
+        assert [type(screen) for screen in app.screen_stack] == [RunsScreen, HealthScreen, MessagesScreen]
+
+
+async def test_esc_twice_at_one_go_leaves_no_more_than_there_is(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        press(app, "g", "m")
+        await until(pilot, lambda: isinstance(app.screen, MessagesScreen))
+        press(app, "escape", "escape", "escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        press(app, "g", "m")
+        await until(pilot, lambda: isinstance(app.screen, MessagesScreen))
+        assert not any(message.level == "error" for message in app.fleet.messages)
+
+
+KEYS = [*"abcdefghijklmnoprstvwxyzRLJ1[]", "tab", "enter", "escape", "up", "down", "space", "slash", "colon", "f5"]
+KEYS += ["question_mark", "apostrophe", "left", "right", "end"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_is_typed_however_fast_the_console_goes_on(tmp_path: Path, seed: int) -> None:
+    """What fails here is played again by its seed, and by how slow the machine was."""
+    dice = random.Random(seed)
+    file = tmp_path / "gated.yaml"
+    file.write_text(GATED)
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1)
+        for _ in range(6):
+            press(app, *dice.choices(KEYS, k=dice.randint(2, 7)))
+            await pilot.pause(dice.choice((0, 0.01, 0.1)))
+
+        # Whatever has been opened is left, also what opens a moment later.
+        for _ in range(200):
+            press(app, "escape", "g", "m")
+            await pilot.pause(0.1)
+            if isinstance(app.screen, MessagesScreen):
+                break
+        else:
+            raise AssertionError(f"it does not go on: {app.screen_stack}, {app.focused}")
+        assert not any("internal" in message.text for message in app.fleet.messages)

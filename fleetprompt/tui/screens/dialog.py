@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
@@ -48,6 +49,14 @@ class Dialog(Tells, ModalScreen[T]):
     AHEAD: ClassVar[bool] = False
     """Keys count that were pressed before it stood on the screen. Only where nothing is decided."""
     app: FleetConsole
+    _answered = False
+
+    def dismiss(self, result: T | None = None) -> AwaitComplete:
+        """Give the answer, once: what is typed while it closes would close what is beneath."""
+        if self._answered or self.app.screen is not self:
+            return AwaitComplete.nothing()
+        self._answered = True
+        return super().dismiss(result)
 
     def on_resize(self) -> None:
         """Where one types stays in sight."""

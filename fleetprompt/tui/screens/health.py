@@ -59,4 +59,4 @@ class HealthScreen(ConsoleScreen):
 
     def tick(self) -> None:
         """Look again."""
-        self.run_worker(self._look(), group="look", exclusive=True)
+        self.run_worker(self._look, group="look", exclusive=True)

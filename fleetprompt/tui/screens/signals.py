@@ -95,7 +95,7 @@ class SignalsScreen(ConsoleScreen):
         with Vertical(id="list"):
             yield Heading()
         with Container(id="details"):
-            yield TextView(Rows(TEXT), id="payload")
+            yield TextView(id="payload")
             yield Lines(Rows(TEXT), id="lineage")
 
     @property

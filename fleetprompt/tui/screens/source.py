@@ -13,8 +13,8 @@ from fleetprompt.client.workflow_files import text_of
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.screens.base import ConsoleScreen
-from fleetprompt.tui.state.lines import Part, Rows
-from fleetprompt.tui.state.run_text import TEXT, SourceLines
+from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.run_text import SourceLines
 from fleetprompt.tui.state.source import SourceText
 from fleetprompt.tui.state.workflows import Entry
 from fleetprompt.tui.widgets.bars import Pill, spread
@@ -37,7 +37,7 @@ class SourceScreen(ConsoleScreen):
 
     def body(self) -> ComposeResult:
         yield Pill(self._about)
-        view = TextView(Rows(TEXT))
+        view = TextView()
         view.empty = (("loading…", "dim"),)
         yield view
 

@@ -21,7 +21,7 @@ from fleetprompt.tui.state.log import LogView
 from fleetprompt.tui.state.log_standing import standing
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_lines import FACTS, FactLines
-from fleetprompt.tui.state.run_text import TEXT, SourceLines, ValueLines
+from fleetprompt.tui.state.run_text import SourceLines, ValueLines
 from fleetprompt.tui.state.run_values import Held, attempt_values, load, run_values, step_values
 from fleetprompt.tui.state.source import SourceText
 from fleetprompt.tui.widgets.ask_box import AskBox
@@ -73,10 +73,10 @@ class Beside(Vertical):
     def compose(self) -> ComposeResult:
         yield AskBox()
         yield Tabs(TABS, self._about)
-        yield TextView(Rows(TEXT), id="values", classes="part values")
+        yield TextView(id="values", classes="part values")
         yield Lines(Rows(FACTS), id="facts", classes="part facts")
-        yield TextView(Rows(TEXT), id="fact", classes="part facts")
-        yield TextView(Rows(TEXT), id="source", classes="part source")
+        yield TextView(id="fact", classes="part facts")
+        yield TextView(id="source", classes="part source")
         yield Input(id="find", compact=True, select_on_focus=False)
 
     async def open(self, view: RunView, clock: Callable[[float], str]) -> None:

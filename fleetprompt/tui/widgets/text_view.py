@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetprompt.tui.state.run_text import TextLines
+from fleetprompt.tui.state.run_text import TextLines, ValueLines
 from fleetprompt.tui.widgets.lines import Lines
 
 SHIFT = 20
@@ -13,6 +13,9 @@ class TextView(Lines):
     """Lines of one text."""
 
     source: TextLines
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(ValueLines(), id=id, classes=classes)
 
     def show(self, source: TextLines, *, at: int = 0) -> None:
         """Look at another text."""
