@@ -12,13 +12,14 @@ from msgspec import Struct, field
 from fleetprompt.client.protocol import Console, why_queued
 from fleetprompt.client.wording import GLYPHS, count, duration, short, sign
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import Refused
+from fleetprompt.engine.core.errors import FleetError, Refused, StoreUnavailable
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import RunHead
 from fleetprompt.tui.sending import Answer, send_each, tell
 from fleetprompt.tui.state.lines import Part
 
 if TYPE_CHECKING:
+    from fleetprompt.engine.core.state import Run
     from fleetprompt.tui.app import FleetConsole
     from fleetprompt.tui.screens.gathering import Told
 
@@ -65,8 +66,8 @@ async def command_runs(app: FleetConsole, command: Command, heads: Sequence[RunH
     console = app.client
     if console is None or not app.may_change(command.verb):
         return
-    read = partial(_sorted, console, command, heads)
-    await gathered(app, "looking which runs it fits", len(heads), read, partial(_ask, app, command))
+    sort = partial(_sorted, console, command, heads)
+    await gathered(app, "looking which runs it fits", len(heads), sort, partial(_ask, app, command))
 
 
 async def _sorted(console: Console, command: Command, heads: Sequence[RunHead], told: Told) -> Sorted:
@@ -75,10 +76,22 @@ async def _sorted(console: Console, command: Command, heads: Sequence[RunHead], 
         why_not = unfit(command, head)
         if not why_not and command is RESUME and head.waiting_on != "paused":
             # A paused run does not say so as long as something that was begun before goes on.
-            why_not = "" if (await console.state(head.id)).paused else "it is not paused"
+            run = await read(console, head)
+            why_not = run if isinstance(run, str) else "" if run.paused else "it is not paused"
             told(at + 1)
         found.take(head, why_not)
     return found
+
+
+async def read(console: Console, head: RunHead) -> Run | str:
+    """A run, or why it cannot be read: one that is damaged is no reason to leave the others. Raises
+    `StoreUnavailable`."""
+    try:
+        return await console.state(head.id)
+    except StoreUnavailable:
+        raise
+    except FleetError as error:
+        return error.message
 
 
 def unfit(command: Command, head: RunHead) -> str:

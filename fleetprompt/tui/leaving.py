@@ -31,10 +31,10 @@ class Leaving:
 
         lines: list[Sequence[Part]] = [((f"This console is {words}.", "warning"),) for words in sending]
         if sending:
-            lines.append((("What it has sent is carried out; the rest is not sent any more.", "dim"),))
+            lines.append((("What has been sent is carried out; the rest is not sent any more.", "dim"),))
         if running:
             lines += self._left_at_work(running)
-        self._app.push_screen(Confirm("Leave?", lines, "leave", danger=bool(sending)), self._leave)
+        self._app.push_screen(Confirm("quit?", lines, "quit", danger=bool(sending)), self._leave)
 
     @staticmethod
     def _left_at_work(running: int) -> list[Sequence[Part]]:

@@ -16,7 +16,7 @@ from fleetprompt.engine.core.fork import repeated
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import RunHead
-from fleetprompt.tui.acting import FINAL, LISTED, Sorted, left_out, named, nothing_to
+from fleetprompt.tui.acting import FINAL, LISTED, Sorted, left_out, named, nothing_to, read
 from fleetprompt.tui.errors import explained
 from fleetprompt.tui.screens.dialog import Ask, Confirm
 from fleetprompt.tui.screens.gathering import Told, gathered
@@ -107,8 +107,8 @@ def ask_from(app: FleetConsole, heads: Sequence[RunHead], path: str, show: Show,
         if len(heads) == 1:
             await _retry_one(app, console, heads[0], text, show)
             return
-        read = partial(_having, console, heads, text)
-        await gathered(app, "looking for the step", len(heads), read, partial(_ask_found, app, text, show))
+        look = partial(_having, console, heads, text)
+        await gathered(app, "looking for the step", len(heads), look, partial(_ask_found, app, text, show))
 
     lines: list[Sequence[Part]] = [((said, ""),)] if said else []
     lines += named(heads, app.now())
@@ -123,8 +123,9 @@ async def _having(console: Console, heads: Sequence[RunHead], path: str, told: T
     found = Sorted()
     for at, head in enumerate(heads):
         if head.status in FINAL:
-            again = repeated(await console.state(head.id), path)
-            found.take(head, again.reason if isinstance(again, Refusal) else "")
+            run = await read(console, head)
+            again = run if isinstance(run, str) else repeated(run, path)
+            found.take(head, again.reason if isinstance(again, Refusal) else again if isinstance(again, str) else "")
         else:
             found.take(head, _unfit(head))
         told(at + 1)

@@ -237,7 +237,7 @@ async def test_a_decision_on_its_way_is_seen_until_the_answer_is_there(tmp_path:
             assert said(app, "reject: a decision about it is on its way already")
             await pilot.press("q")
             await until(pilot, lambda: isinstance(app.screen, Confirm))
-            assert "This console is approving 0 of 1 approval." in dialog(app)
+            assert "This console is approving 1 approval." in dialog(app)
             await pilot.press("n")
         assert await ended(client_of(app), run) == ["completed"]
         await until(pilot, lambda: "deciding…" not in row() and "deciding…" not in preview())

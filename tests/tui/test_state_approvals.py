@@ -405,3 +405,41 @@ async def test_votes_that_no_engine_has_carried_out_are_seen(tmp_path: Path) -> 
         assert inbox.standing(look.approval).voted == "approved"
         shown = [*chain.from_iterable(preview(look, inbox.standing(look.approval), Times(), NOW))]
         assert any("an engine has to carry it out" in part for line in shown for part, _ in line)
+
+
+async def test_reading_the_list_again_makes_it_no_longer(tmp_path: Path) -> None:
+    async with reading(tmp_path) as client:
+        await asks(client, *range(PAGE + 60))
+        inbox = await loaded(client)
+        inbox.keep(inbox.key(0))
+        await put(client, decided(0))
+        for _ in range(3):
+            await inbox.load()
+            assert inbox.count == PAGE + 1, "what the cursor is on, and a page of those that wait"
+            assert inbox.more
+
+
+async def test_a_mark_outlives_neither_a_decision_nor_the_list_it_was_made_in(tmp_path: Path) -> None:
+    async with reading(tmp_path) as client:
+        await asks(client, *range(4))
+        inbox = await loaded(client)
+        keys = [inbox.key(at) for at in range(4)]
+        await put(client, decided(1))
+        assert await inbox.outlived(keys) == [keys[1]]  # type: ignore[arg-type]
+        inbox.filter = "status:approved"
+        await inbox.load()
+        assert await inbox.outlived(keys) == [], "it is listed because it was decided"  # type: ignore[arg-type]
+        assert await inbox.everything() == [keys[1]]
+
+
+async def test_what_is_large_is_not_read_again_while_it_is_the_same(tmp_path: Path) -> None:
+    async with reading(tmp_path) as client:
+        digest = "b" * 64
+        await client.store.blobs.put(digest, b'{"argv": ["ls"]}')
+        blob = Blob(digest=digest, size=16)
+        await asks(client, 1, blob=blob)
+        first = await look_at(client, "ap-000001")  # type: ignore[arg-type]
+        assert first.input == {"argv": ["ls"]}
+        again = await look_at(client, "ap-000001", first)  # type: ignore[arg-type]
+        assert again.input is first.input
+        assert not again.missing

@@ -90,6 +90,18 @@ def test_a_question_shows_the_beginning_of_what_is_long_and_says_so() -> None:
     assert "".join(text for text, _ in long) == "patch: " + "x" * 5_000
 
 
+async def test_nothing_is_approved_of_which_nothing_can_be_seen(tmp_path: Path) -> None:
+    async with console(tmp_path, size=(20, 3)) as (app, pilot, clock):
+        (run,) = await asking(app, pilot, clock, tmp_path, GATED)
+        await pilot.press("a", "y")
+        assert said(app, "make the terminal larger")
+        assert isinstance(app.screen, ConfirmShown)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: app.screen.query_one(TextPane).size.height > 1)
+        await pilot.press("y")
+        assert await ended(client_of(app), run) == ["completed"]
+
+
 async def test_what_is_not_laid_out_yet_counts_as_not_seen(tmp_path: Path) -> None:
     long = GATED.replace("[touch, done]", "[touch, done, " + ", ".join(["x"] * 20) + ', "' + "y" * 60_000 + '"]')
     async with console(tmp_path) as (app, pilot, clock):

@@ -232,7 +232,7 @@ class ApprovalsScreen(ConsoleScreen):
         before = self.look
         listed = inbox.approval(lines.key)
         try:
-            self.look = await look_at(self.client, listed.id) if listed is not None else None
+            self.look = await look_at(self.client, listed.id, before) if listed is not None else None
         except NotFound:
             self.look = None
         except FleetError as error:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -23,6 +23,7 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
 from fleetprompt.engine.ports import RunHead
 from fleetprompt.tui import sending
+from fleetprompt.tui.acting import read
 from fleetprompt.tui.screens.dialog import Ask, Confirm, Dialog
 from fleetprompt.tui.screens.gathering import Told, gathered
 from fleetprompt.tui.state.lines import Part
@@ -77,12 +78,23 @@ def doubt_of(head: RunHead, step: Step) -> Doubt:
     )
 
 
-async def doubts_of(console: Console, heads: Sequence[RunHead], told: Told = lambda far: None) -> list[Doubt]:
-    """Every step in doubt of these runs. Raises `FleetError` for a run that cannot be read."""
-    found: list[Doubt] = []
+class Found(Struct):
+    """What many runs are in doubt about."""
+
+    doubts: list[Doubt] = field(default_factory=list[Doubt])
+    unread: list[str] = field(default_factory=list[str])
+    """Runs that cannot be read, and why."""
+
+
+async def doubts_of(console: Console, heads: Sequence[RunHead], told: Told = lambda far: None) -> Found:
+    """Every step in doubt of these runs."""
+    found = Found()
     for at, head in enumerate(heads):
-        run = await console.state(head.id)
-        found += [doubt_of(head, step) for step in run.steps.values() if step.status == "in_doubt"]
+        run = await read(console, head)
+        if isinstance(run, str):
+            found.unread.append(f"run {short(head.id)}: {run}")
+        else:
+            found.doubts += [doubt_of(head, step) for step in run.steps.values() if step.status == "in_doubt"]
         told(at + 1)
     return found
 
@@ -104,7 +116,7 @@ class Doubts(Dialog[tuple[Answer, str]]):
     def compose(self) -> ComposeResult:
         box = Vertical(classes="box -asks")
         many = len(self._doubts) > 1
-        box.border_title = f"did they happen? {len(self._doubts):,} steps" if many else "did it happen?"
+        box.border_title = f"did they happen? {count(len(self._doubts), 'step')}" if many else "did it happen?"
         with box:
             with VerticalScroll(classes="said", can_focus=False):
                 yield Static(self.lines(self._known()))
@@ -164,15 +176,17 @@ async def resolve(app: FleetConsole, heads: Sequence[RunHead]) -> None:
     if app.client is None or not app.may_change("answer"):
         return
 
-    def found(doubts: list[Doubt]) -> None:
-        if doubts:
-            ask_answer(app, doubts)
-        else:
+    def found(what: Found) -> None:
+        for at, text in enumerate(what.unread):
+            app.say("error", f"answer: {text}", quiet=at >= sending.ONE_BY_ONE)
+        if what.doubts:
+            ask_answer(app, what.doubts)
+        elif not what.unread:
             app.say("warning", f"answer: no step of {'these runs' if len(heads) > 1 else 'this run'} is in doubt")
 
     going_on = [head for head in heads if head.finished_at is None]
-    read = partial(doubts_of, app.client, going_on)
-    await gathered(app, "looking for steps in doubt", len(going_on), read, found)
+    look = partial(doubts_of, app.client, going_on)
+    await gathered(app, "looking for steps in doubt", len(going_on), look, found)
 
 
 def ask_answer(app: FleetConsole, doubts: Sequence[Doubt]) -> None:

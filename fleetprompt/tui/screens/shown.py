@@ -15,10 +15,12 @@ from fleetprompt.tui.widgets.text_pane import TextPane
 
 
 class ConfirmShown(Confirm):
-    """`y` does it, also before everything has been read; how much is not seen yet stands in the frame."""
+    """`y` does it, also before everything has been read: how much is not seen yet stands below. Where nothing of it
+    can be seen it does nothing."""
 
     DEFAULT_CSS = """
     ConfirmShown > .box { width: 110; height: 90%; }
+    ConfirmShown .keys { dock: bottom; margin: 0; background: $surface; }
     ConfirmShown TextPane { height: 1fr; border: none; border-bottom: solid $foreground 30%; background: $surface; }
     """
 
@@ -41,6 +43,13 @@ class ConfirmShown(Confirm):
 
     def on_mount(self) -> None:
         self.query_one(TextPane).show(*self.blocks)
+
+    def action_yes(self) -> None:
+        """Do it, unless it was only a title that could be seen."""
+        if self.query_one(TextPane).scrollable_content_region.height > 0:
+            self.dismiss(True)
+        else:
+            self.app.say("warning", f"{self._does}: nothing of it can be seen, make the terminal larger")
 
     def action_read(self, lines: int) -> None:
         """Scroll what is shown."""

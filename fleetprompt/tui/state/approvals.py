@@ -101,11 +101,14 @@ class Look(Struct, frozen=True):
         return entered
 
 
-async def look_at(console: Console, approval: str) -> Look:
-    """Read an approval. Raises `NotFound` when there is none of that id, and `FleetError`."""
+async def look_at(console: Console, approval: str, before: Look | None = None) -> Look:
+    """Read an approval; what is large about it is taken from a look `before`, where it was the same. Raises `NotFound`
+    when there is none of that id, and `FleetError`."""
     found, votes = await console.approval(approval)
     executed = found.input
-    if found.blob is not None:
+    if before is not None and found.blob is not None and before.approval.blob == found.blob and not before.missing:
+        executed = before.input
+    elif found.blob is not None:
         executed = await console.value(found)
     return Look(found, tuple(votes), executed, found.blob is not None and executed is None)
 
@@ -290,11 +293,11 @@ class Inbox:
 
     async def load(self) -> None:
         """Read the list again, as far as it was read. Raises `InvalidInput` for a filter that has no meaning."""
-        wanted = max(PAGE, len(self._rows) if self.loaded else 0)
+        wanted = max(PAGE, len(self._rows) - len(self._strays) if self.loaded else 0)
         rows: list[Approval] = []
         cursor = ""
         while True:
-            found, cursor = await self._page(cursor)
+            found, cursor = await self._page(cursor, min(PAGE, wanted - len(rows)))
             rows += found
             if not cursor or len(rows) >= wanted:
                 break
@@ -306,8 +309,8 @@ class Inbox:
         self._set(rows)
         self.loaded = True
 
-    async def _page(self, cursor: str) -> tuple[list[Approval], str]:
-        page = Page(limit=PAGE, cursor=cursor, oldest_first=self.oldest_first)
+    async def _page(self, cursor: str, limit: int = PAGE) -> tuple[list[Approval], str]:
+        page = Page(limit=limit, cursor=cursor, oldest_first=self.oldest_first)
         return await self.console.approvals(waiting(self.filter), page)
 
     async def _with_kept(self, rows: list[Approval]) -> list[Approval]:

@@ -25,7 +25,9 @@ class Batch:
 
     @property
     def words(self) -> str:
-        """`cancelling 120 of 3,000 runs`."""
+        """`cancelling 120 of 3,000 runs`, `cancelling 1 run`."""
+        if self.total == 1:
+            return f"{self.doing} 1 {self.thing}"
         return f"{self.doing} {self.sent:,} of {count(self.total, self.thing)}"
 
     @property

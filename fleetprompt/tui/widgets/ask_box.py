@@ -14,6 +14,7 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
 from fleetprompt.tui.actions import BY_ID
+from fleetprompt.tui.screens.base import ConsoleScreen
 from fleetprompt.tui.state.approval_preview import briefly
 from fleetprompt.tui.state.approvals import DECIDING, Steady
 from fleetprompt.tui.state.lines import Part
@@ -112,6 +113,8 @@ class AskBox(Static):
             return [(DECIDING, "warning"), ("  your decision is on its way", "dim")]
         if self.app.read_only:
             return [("this console is read-only", "dim")]
+        # In the list of runs less can be done than in a run.
+        places = self.screen.places() if isinstance(self.screen, ConsoleScreen) else ()
         parts: list[Part] = []
         for id_, style in (
             ("approval.approve", "approved"),
@@ -120,5 +123,7 @@ class AskBox(Static):
             ("approval.comment", "accent"),
         ):
             action = BY_ID[id_]
+            if not set(action.where) & set(places):
+                continue
             parts += [(self.app.keymap.shown(action), style), (f" {action.label}   ", "")]
         return parts
