@@ -114,9 +114,9 @@ def _figures(figures: WorkflowStatistics | None) -> dict[str, Any]:
 
 
 def _file_object(name: str, path: str) -> dict[str, Any]:
-    """A file that was never run: the store does not know it yet."""
+    """A file that the store does not know yet."""
     empty = {"plan": None, "updated_at": None, "max_runs": None, "statistics": _figures(None)}
-    return {"name": name, "status": None, "file": path, **empty}
+    return {"name": name, "status": "draft", "file": path, **empty}
 
 
 def _files(front: Front, known: list[Workflow]) -> list[tuple[str, str]]:
@@ -150,8 +150,8 @@ def _print_table(front: Front, rows: list[dict[str, Any]], changed: dict[str, fl
     ]
     shown = [
         [
-            marked(row["status"] or "pending").append(" ").append_text(plain(row["name"])),
-            Text(row["status"] or "never run", style=STYLES.get(row["status"] or "pending", "")),
+            marked(row["status"]).append(" ").append_text(plain(row["name"])),
+            Text(row["status"], style=STYLES.get(row["status"], "")),
             *_cells(row["statistics"]),
             ago(now - changed[row["name"]]) if row["name"] in changed else "-",
             _relative(front, row["file"]),

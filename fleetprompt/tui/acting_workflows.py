@@ -16,6 +16,7 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.acting import LISTED
 from fleetprompt.tui.editing import edit
+from fleetprompt.tui.errors import explained
 from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.state.form import Filled
@@ -216,7 +217,12 @@ async def edit_file(app: FleetConsole, entry: Entry) -> FileState | None:
         return None
     before = entry.state.file
     try:
-        await edit(app, entry.state.path)
+        try:
+            await edit(app, entry.state.path)
+        except FleetError as error:
+            # An editor that ends badly may have saved the file. It is shown as it is then, and not registered.
+            app.say("error", f"{explained(error)}; nothing was registered")
+            return await asyncio.to_thread(files.look, entry.state.path, anew=True)
         state = await asyncio.to_thread(files.look, entry.state.path, anew=True)
         if state.file is None:
             wrong = "it is gone" if state.missing else count(state.errors, "error")
@@ -232,5 +238,5 @@ async def edit_file(app: FleetConsole, entry: Entry) -> FileState | None:
             app.say("info", f"registered: {state.name}, plan {digest[:DIGEST]}")
         return state
     except FleetError as error:
-        app.say("error", f"{error.message}{' — ' + error.hint if error.hint else ''}")
+        app.say("error", explained(error))
         return None

@@ -151,8 +151,8 @@ def test_workflows_are_listed_with_files_that_never_ran(lived_in: Fleet) -> None
     (lived_in.root / "workflows").mkdir()
     lived_in.write("workflows/new", "name: new\nsteps: [{id: a, type: transform, output: 1}]")
     rows = {row["name"]: row["status"] for row in lived_in("workflows", "--json").json}
-    assert rows == {"failing": "active", "gated": "active", "quick": "active", "new": None}
-    assert "never run" in lived_in.ok("workflows")
+    assert rows == {"failing": "active", "gated": "active", "quick": "active", "new": "draft"}
+    assert "draft" in lived_in.ok("workflows")
     assert [row["name"] for row in lived_in("workflows", "-wf:q*", "status:active", "--json").json] == [
         "failing",
         "gated",

@@ -235,6 +235,22 @@ async def test_a_file_is_edited_checked_and_registered_when_it_is_valid(
     assert not list(tmp_path.rglob("owned"))
 
 
+async def test_a_file_that_an_editor_saved_before_it_failed_is_shown_as_it_is_and_not_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "plain")
+    script = tmp_path / "editor.py"
+    script.write_text(f"import pathlib, sys\npathlib.Path(sys.argv[1]).write_text({BROKEN!r})\nsys.exit(1)\n")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", f"'{sys.executable}' '{script}'")
+    async with console(tmp_path, leaving=True) as (app, pilot, screen):
+        await pilot.press("E")
+        await until(pilot, lambda: told(app, "the editor ended with code 1"))
+        await until(pilot, lambda: (e := screen.entry()) is not None and bool(e.state and e.state.errors))
+        assert told(app, "nothing was registered")
+        assert await statuses(app) == {}
+
+
 @pytest.mark.parametrize(
     ("editor", "said"),
     [
