@@ -197,3 +197,14 @@ async def test_rows_whose_changes_were_missed_are_shown_and_read_again(tmp_path:
         assert head is not None
         assert head.status == "completed"
         assert not await runs.fetch()
+
+
+async def test_only_what_time_has_changed_is_drawn_again(tmp_path: Path) -> None:
+    async with reading(tmp_path) as client:
+        day, minute = NOW - 90_000, NOW + 450
+        await put(client, begun(1, created_at=day, started_at=day), begun(2, created_at=minute, started_at=minute))
+        runs = await listed(client)
+        assert [index for index, _ in runs.ticking(0, 2)] == [runs.find(2)], "one counts seconds, the other hours"
+        await put(client, moved(2, 1, "completed", finished_at=NOW + 451))
+        await runs.apply({"run-000002"})
+        assert runs.ticking(0, 2) == [] or all(columns == (5,) for _, columns in runs.ticking(0, 2))

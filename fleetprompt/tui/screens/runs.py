@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 REST = 0.15
 """Seconds the cursor rests on a run before it is shown below the list."""
+TICK = 1.5
+"""Seconds since the last tick, at most: it comes every second, or a little later."""
 RELOAD_SECONDS = 1.0
 """How often the whole order is read again, at most, where it cannot be kept up to date run by run."""
 
@@ -238,7 +240,7 @@ class RunsScreen(ConsoleScreen):
         lines = self.lines
         if self.runs is not None and lines is not None:
             seen = lines.visible_range
-            lines.repaint_cells(self.runs.ticking(seen.start, seen.stop))
+            lines.repaint_cells(self.runs.ticking(seen.start, seen.stop, TICK))
         preview = self.preview
         if preview is not None and preview.shown:
             preview.tick()

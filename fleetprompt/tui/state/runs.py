@@ -152,9 +152,11 @@ class RunList:
                 continue
             columns = [AGE] if ago(now - head.created_at) != ago(now - seconds - head.created_at) else []
             if head.finished_at is None and head.started_at is not None:
-                columns.append(DUR)
-            if head.waiting_on == "timer":
-                columns.append(NOW)
+                took = now - head.started_at
+                columns += [DUR] if duration(took) != duration(took - seconds) else []
+            if head.waiting_on == "timer" and head.wake_at is not None:
+                left = head.wake_at - now
+                columns += [NOW] if duration(left) != duration(left + seconds) else []
             if columns:
                 found.append((index, tuple(columns)))
         return found

@@ -153,7 +153,7 @@ class RunPreview(Horizontal):
         if view is None or view.run.ended:
             return
         self.look()
-        self._show_asked()
+        self.query_one(AskBox).show(view, self.app.now())
         for tree in self.query(TreeView):
             seen = tree.visible_range
             tree.repaint(tree.source.moving(seen.start, seen.stop))
