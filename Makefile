@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TESTS  ?= tests
 
-.PHONY: help demo test check lint types bench clean
+.PHONY: help demo test check lint types bench pictures clean
 help: ## show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -22,6 +22,7 @@ demo: $(READY) ## run the incident demo: real faults, an approval, a repair
 
 test: $(READY) lint types ## lint, type check, and run the whole test suite
 	$(BIN)/python -m pytest $(TESTS) -n auto --dist worksteal -q
+	@command -v tmux >/dev/null || echo 'THE CONSOLE WAS NOT TESTED IN A REAL TERMINAL: install tmux (apt-get install tmux)'
 	@test -n "$$FLEET_TEST_POSTGRES_URL" || echo 'Postgres was not tested: set FLEET_TEST_POSTGRES_URL, as .ci/run does'
 
 check: test
@@ -37,6 +38,14 @@ types: $(READY)
 bench: $(READY) ## measure: ours, the floor, and the peers that the bench extra installs
 	@UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --frozen --inexact --quiet --extra bench
 	$(BIN)/python -m bench
+
+PICTURES_NEED := rsvg-convert fc-list
+pictures: $(READY) ## make the pictures of the README; they need librsvg2-bin, fonts-firacode and fonts-dejavu-core
+	@for program in $(PICTURES_NEED); do command -v $$program >/dev/null && continue; \
+	  echo "$$program is missing: apt-get install librsvg2-bin fontconfig fonts-firacode fonts-dejavu-core" >&2; exit 1; done
+	@for font in 'Fira Code' 'DejaVu Sans Mono'; do fc-list : family | grep -q "$$font" && continue; \
+	  echo "the font $$font is missing: apt-get install fonts-firacode fonts-dejavu-core" >&2; exit 1; done
+	@UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv run --frozen --inexact --quiet --with pillow python docs/screenshots.py $(NAMES)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
