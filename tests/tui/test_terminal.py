@@ -87,6 +87,12 @@ def decided(folder: Path) -> list[str]:
     return found
 
 
+def inbox(tmux: Tmux) -> None:
+    """Open what waits for a decision, with the one bill in it."""
+    tmux.press("g", "a")
+    tmux.expect("oldest first", "Pay the bill?", "amount", "ACME")
+
+
 def approve(tmux: Tmux, *then: str) -> None:
     """Press `a` until it counts: what has just changed cannot be decided about, and who is told so looks again."""
 
@@ -111,8 +117,7 @@ def test_a_run_is_started_appears_is_approved_completes_and_the_terminal_is_as_b
     assert tmux.asked("alternate_on") == "1"
     start(folder, "gated")
     tmux.expect("gated", "needs you: Pay the bill?", "1 approval")
-    tmux.press("g", "a")
-    tmux.expect("Pay the bill?", "amount", "ACME")
+    inbox(tmux)
     approve(tmux, DECIDED)
     tmux.press("Escape")
     tmux.expect("gated", "completed")
@@ -149,14 +154,13 @@ def test_a_terminal_that_becomes_tiny_and_large_again(tmux: Tmux, folder: Path) 
     start(folder, "gated", beside=False)
     tmux.run()
     tmux.expect("live", "needs you: Pay the bill?")
-    tmux.press("g", "a")
-    tmux.expect("ACME")
+    inbox(tmux)
     for _ in range(2):
         tmux.resize(20, 5)
         until(lambda: "runs" not in tmux.screen or len(tmux.screen.splitlines()[0]) <= 20)
         tmux.press("Down", "Up")
         tmux.resize(110, 30)
-        tmux.expect("ACME", "Pay the bill?", "quit")
+        tmux.expect("ACME", "Pay the bill?", "oldest first", "quit")
     tmux.press("Escape")
     tmux.expect("gated", "needs you")
     tmux.press("q")
@@ -179,8 +183,7 @@ def test_the_shell_in_between(tmux: Tmux, folder: Path) -> None:
     tmux.press("Enter")
     tmux.expect("live", "needs you: Pay the bill?")
     assert tmux.asked("alternate_on") == "1"
-    tmux.press("g", "a")
-    tmux.expect("ACME")
+    inbox(tmux)
     approve(tmux, DECIDED)
     tmux.press("q")
     tmux.expect(PROMPT.strip())
@@ -202,6 +205,26 @@ def test_sigterm_lets_work_that_must_not_be_repeated_finish_and_gives_the_termin
     assert fleet(folder, "recover").returncode == 0
     (run,) = runs(folder)
     assert run["status"] == "completed"
+
+
+def test_who_leaves_while_something_is_read_leaves(pty: Pty, folder: Path) -> None:
+    pty.press(":gated")
+    pty.process.send_signal(signal.SIGTERM)
+    assert pty.ended() == 128 + signal.SIGTERM
+    assert engine_holder(folder / ".fleet" / "engine.lock") is None
+
+
+def test_who_leaves_before_the_store_is_open_leaves(folder: Path) -> None:
+    terminal = Pty(folder)
+    try:
+        until(lambda: terminal.read(0.01) or b"\x1b[?1049h" in terminal.raw)
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.ended() == 128 + signal.SIGTERM
+        assert b"\x1b[?1049l" in terminal.raw
+        assert not TRACES.search(terminal.text), terminal.text[-4000:]
+        assert engine_holder(folder / ".fleet" / "engine.lock") is None
+    finally:
+        terminal.close()
 
 
 def test_a_terminal_that_is_closed_ends_the_console_and_loses_no_approval(pty: Pty, folder: Path) -> None:
@@ -265,13 +288,10 @@ def test_a_store_that_is_locked_for_a_while(tmux: Tmux, folder: Path) -> None:
     tmux.expect("live", "needs you: Pay the bill?")
     with closing(sqlite3.connect(folder / ".fleet" / "fleet.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        tmux.press("g", "a")
-        tmux.expect("ACME")
-        time.sleep(0.6)
-        tmux.press("a")
-        time.sleep(4)
+        inbox(tmux)
+        approve(tmux, "your decision is on its way")
         tmux.press("Escape", "g", "h")
-        tmux.expect("health")
+        tmux.expect("› health", "STORE")
         other.execute("ROLLBACK")
     tmux.press("g", "r")
     tmux.expect("gated", "completed", "✓ 1")
@@ -290,8 +310,7 @@ def test_an_engine_that_is_killed_beside_the_console(tmux: Tmux, folder: Path) -
         other.process.kill()
         other.process.wait()
         tmux.expect("no engine")
-        tmux.press("g", "a")
-        tmux.expect("ACME")
+        inbox(tmux)
         approve(tmux, "you have approved it already", "an engine has to carry it out")
     finally:
         other.close()
@@ -314,8 +333,7 @@ def test_the_engine_process_of_a_console_that_is_killed_is_started_again(tmux: T
     assert engine["pid"] != tmux.child()
     os.kill(engine["pid"], signal.SIGKILL)
     tmux.expect("no engine", "the engine is gone")
-    tmux.press("g", "a")
-    tmux.expect("ACME")
+    inbox(tmux)
     approve(tmux, "you have approved it already")
     assert not (folder / "paid.txt").exists()
     tmux.press("C-e")
