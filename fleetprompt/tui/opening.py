@@ -86,6 +86,8 @@ class Opening:
         except FleetError as error:
             app.say("error", explained(error))
         self._note_engine(console)
+        # What was listened to so far may have missed an engine that has come and gone.
+        app.listening.begin(console)
         self._tell_taken_up(console.taken_up)
 
     def _note_engine(self, console: Console) -> None:

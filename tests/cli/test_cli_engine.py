@@ -109,10 +109,12 @@ def test_it_is_not_listed_but_helps(fleet: Fleet) -> None:
 
 
 def test_a_console_brings_one_that_ends_with_it_and_tells_when_it_is_killed(fleet: Fleet) -> None:
+    lock = fleet.root / ".fleet/engine.lock"
     for killed in (False, True):
         console = fleet.terminal("--engine", "process", columns=120)
         console.expect("there are no runs yet")
-        held_by = json.loads(fleet.until(lambda: (fleet.root / ".fleet/engine.lock").read_bytes()))
+        console.expect("attached")
+        held_by = json.loads(lock.read_bytes())
         assert held_by["what"] == "fleet engine"
         assert held_by["pid"] != console.process.pid
         if killed:

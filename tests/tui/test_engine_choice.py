@@ -8,7 +8,7 @@ from typing import Any
 
 from fleetprompt.client.beside import BesideConsole
 from fleetprompt.client.consoles import AttachedConsole
-from fleetprompt.client.opening import open_console
+from fleetprompt.client.opening import open_beside, open_console
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.reopening import take_over
 from fleetprompt.tui.app import FleetConsole
@@ -59,6 +59,18 @@ async def test_an_engine_that_is_killed_is_missed_and_brought_back(tmp_path: Pat
             return head is not None and head.status == "completed"
 
         await until(pilot, over)
+    await app.door.close()
+
+
+async def test_an_engine_that_has_come_and_gone_between_two_looks_is_missed(tmp_path: Path) -> None:
+    (tmp_path / ".fleet").mkdir()
+    app = FleetConsole(lambda: open_beside(place_at(tmp_path), recover=True), who="ana")
+    async with app.run_test(size=(110, 24)) as pilot:
+        await until(pilot, lambda: app.fleet.engine == "attached")
+        beside: Any = app.door.behind
+        beside.engine.kill()
+        await until(pilot, lambda: app.fleet.engine == "none")
+        assert said(app, "the engine is gone")
     await app.door.close()
 
 
