@@ -26,6 +26,8 @@ class Opening:
         self._door = door
         self._link = link
         self._first = first
+        self.error: FleetError | None = None
+        """Why the store could not be opened."""
 
     def open(self) -> None:
         """Open the store, and the engine where it is ours; also again, when the store that was open is lost."""
@@ -43,11 +45,13 @@ class Opening:
             await door.open()
         except FleetError as error:
             app.fleet.engine = "failed"
+            self.error = error
             app.refresh_bars()
             app.say("error", explained(error))
             for screen in app.console_screens():
                 screen.failed(error)
             return
+        self.error = None
         app.client = door.as_console
         app.standing.well()
         app.listening.note_engine(app.client)

@@ -54,6 +54,9 @@ class StillConsole(FleetConsole):
         super().__init__(opening, **({"who": ME, "times": Times(UTC), "now": self.clock.now} | options))
         self.animation_level = "none"
 
+    def _tick(self) -> None:
+        """Seconds pass when they are told to."""
+
     async def on_unmount(self) -> None:
         """The picture is taken."""
         if self.client is not None:

@@ -12,10 +12,12 @@ from textual.pilot import Pilot
 from fleetprompt.client.opening import open_console
 from fleetprompt.engine.ports import Page
 from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.screens.messages import MessagesScreen
 from fleetprompt.tui.screens.runs import RunLines, RunsScreen
 from fleetprompt.tui.widgets.ask_box import AskBox
 from fleetprompt.tui.widgets.filter_bar import FilterBar, FilterInput
 from fleetprompt.tui.widgets.run_preview import RunPreview
+from fleetprompt.tui.widgets.text_pane import TextPane
 from tests.client.client_kit import place_at, start_of
 
 SLEEPER = "name: sleeper\nsteps:\n  - {id: nap, type: delay, for: 1h}\n"
@@ -262,3 +264,19 @@ async def test_a_screen_that_is_open_is_gone_back_to_and_not_opened_twice(tmp_pa
             await pilot.press("g", letter)
             await until(pilot, lambda name=name: getattr(app.screen, "NAME", "") == name)
         assert [screen.NAME for screen in app.console_screens()] == ["runs", "cost"]
+
+
+async def test_a_message_that_is_longer_than_its_line_can_be_read_as_a_whole(tmp_path: Path) -> None:
+    async with console(tmp_path, size=(60, 20)) as (app, pilot):
+        app.say("info", "a short one")
+        app.say("error", "word " * 25 + "and the end")
+        await pilot.press("g", "m")
+        await until(pilot, lambda: isinstance(app.screen, MessagesScreen))
+        pane = app.screen.query_one(TextPane)
+
+        def read() -> str:
+            return " ".join(pane.render_line(y).text for y in range(pane.size.height))
+
+        await until(pilot, lambda: "and the end" in read())
+        await pilot.press("down")
+        await until(pilot, lambda: "a short one" in read())

@@ -107,6 +107,8 @@ class ConsoleScreen(Tells, Screen[None]):
     async def on_mount(self) -> None:
         if self.app.client is not None:
             await self.begin(self.app.client)
+        elif self.app.opening.error is not None:
+            self.failed(self.app.opening.error)
 
     async def begin(self, console: Console) -> None:
         """The store is open, for the first time or again."""

@@ -48,15 +48,19 @@ class CostScreen(ConsoleScreen):
 
     def _about(self, width: int) -> list[Part]:
         cost = self.cost
+        right: list[Part] = [(cost.said(), "strong")] if cost.loaded else []
+        if self.error is not None:
+            right = [(inert(self.error.message), "error")]
         left: list[Part] = [("by ", "dim")]
         for by in BYS:
             left += [(by, "accent" if by == cost.by else "dim"), ("  ", "")]
         left.append((" ", ""))
         for period in PERIODS:
             left += [(period.name, "accent" if period is cost.period else "dim"), ("  ", "")]
-        if self.error is not None:
-            return [*left, (inert(self.error.message), "error")]
-        return spread(left, [(cost.said(), "strong")] if cost.loaded else [], width)
+        if sum(len(text) for text, _ in (*left, *right)) > width:
+            # What is chosen and what it comes to, rather than what could be chosen.
+            left = [("by ", "dim"), (cost.by, "accent"), ("  ", ""), (cost.period.name, "accent"), ("  ", "")]
+        return [*left, *right] if self.error is not None else spread(left, right, width)
 
     async def opened(self, console: Console) -> None:
         """Add up."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 
 from fleetprompt.tui.screens.base import ConsoleScreen
-from fleetprompt.tui.state.lines import Cell, Column, Rows
+from fleetprompt.tui.state.lines import Cell, Column, Part, Rows
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
+from fleetprompt.tui.widgets.text_pane import TextPane
 
 if TYPE_CHECKING:
     from fleetprompt.tui.state.fleet import Message
@@ -27,6 +28,10 @@ class MessagesScreen(ConsoleScreen):
 
     PLACES: ClassVar = ("messages",)
     NAME: ClassVar = "messages"
+    DEFAULT_CSS = """
+    MessagesScreen TextPane { height: 30%; min-height: 4; max-height: 12; }
+    MessagesScreen.-tiny TextPane { display: none; }
+    """
 
     def body(self) -> ComposeResult:
         self._rows = Rows(COLUMNS)
@@ -36,6 +41,7 @@ class MessagesScreen(ConsoleScreen):
         heading.watch_lines(lines)
         yield heading
         yield lines
+        yield TextPane()
 
     async def on_mount(self) -> None:
         self._show()
@@ -47,16 +53,32 @@ class MessagesScreen(ConsoleScreen):
         messages = list(fleet.messages)
         self._rows.set((at, self._cells(message)) for at, message in reversed(list(enumerate(messages))))
         self.query_one(Lines).renew()
+        self._show_whole()
+
+    def on_lines_moved(self) -> None:
+        """Another message."""
+        self._show_whole()
+
+    def _show_whole(self) -> None:
+        """The message at the cursor, every character of it."""
+        key = self.query_one(Lines).key
+        messages = list(self.app.fleet.messages)
+        message = messages[key] if isinstance(key, int) and key < len(messages) else None
+        self.query_one(TextPane).show([[_text(message)]] if message is not None else [])
 
     def _cells(self, message: Message) -> Sequence[Cell]:
         level = message.level
         return (
             (self.app.times.clock(message.at), "dim"),
             (level, level),
-            (message.text, "error" if level == "error" else ""),
+            _text(message),
         )
 
     def tick(self) -> None:
         """Show what was said since."""
         if self.app.fleet.unread:
             self._show()
+
+
+def _text(message: Message) -> Part:
+    return message.text, "error" if message.level == "error" else ""

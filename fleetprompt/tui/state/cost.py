@@ -107,7 +107,7 @@ class CostView:
 
     def said(self) -> str:
         """All of it in a few words."""
-        return f"{money(self.total)} · {tokens(self.tokens)} tokens"
+        return f"{money(self.total)} · {tokens(self.tokens) if self.tokens else 'no'} tokens"
 
     def _lines(self, by: By, found: Sequence[CostRow]) -> Iterator[tuple[Key, Sequence[Cell]]]:
         most = max((row.cost_nano for row in found), default=0)

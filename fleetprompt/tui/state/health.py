@@ -16,7 +16,7 @@ from fleetprompt.tui.state.lines import Cell, Column, Part, Rows
 COLUMNS = (Column(title="", width=20), Column(title="", width=20, grow=1))
 KEPT = 60
 """Looks that are kept, one a second."""
-WIDTH = 40
+WIDTH = 28
 """Cells of a line of rates."""
 LATE = 0.05
 """Seconds by which a loop may be late before that is worth a colour."""
