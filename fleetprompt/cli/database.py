@@ -40,7 +40,7 @@ def upgrade(ctx: typer.Context) -> int:
 def check(ctx: typer.Context, json: Json = False) -> int:
     """Read the whole store and say what is wrong with it."""
     from fleetprompt.client.database import check as examine
-    from fleetprompt.client.wording import size
+    from fleetprompt.client.wording import count, size
 
     front: Front = ctx.obj
     front.require_store()
@@ -56,9 +56,9 @@ def check(ctx: typer.Context, json: Json = False) -> int:
 
     for problem in health.problems:
         front.terminal.print(marked("failed").append(" ").append_text(plain(problem)))
-    counts = ", ".join(f"{number:,} {table}" for table, number in health.counts.items() if number)
+    counts = ", ".join(f"{table} {number:,}" for table, number in health.counts.items() if number)
     line = marked("completed" if health.ok else "failed").append(f" {_name(front)}: ")
-    line.append("in order" if health.ok else f"{len(health.problems)} problems", style="bold")
+    line.append("in order" if health.ok else count(len(health.problems), "problem"), style="bold")
     line.append(f", {size(health.bytes)}, schema {health.schema}, read in {time.monotonic() - started:.1f}s")
     front.terminal.print(line, *([Text(f"  {counts}", style="dim")] if counts else []))
     return int(not health.ok)
