@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -93,7 +94,7 @@ def _unfit(setting: Setting, entries: Sequence[Entry]) -> str:
 
 def _set_soon(app: FleetConsole, setting: Setting, entries: Sequence[Entry]) -> None:
     if app.may_change(setting.verb):
-        app.run_worker(_set(app, setting, entries), group="commands")
+        app.run_worker(partial(_set, app, setting, entries), group="commands")
 
 
 async def _set(app: FleetConsole, setting: Setting, entries: Sequence[Entry]) -> None:

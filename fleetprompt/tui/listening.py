@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fleetprompt.engine.core.errors import FleetError
@@ -45,7 +46,7 @@ class Listening:
     def begin(self, console: Console) -> None:
         """Listen from now on, in place of whatever was listened to before."""
         self._engine = (console.where != "none", False)
-        self._app.run_worker(self._listen(console), name="listen", group="listen", exclusive=True)
+        self._app.run_worker(partial(self._listen, console), name="listen", group="listen", exclusive=True)
 
     def end(self) -> None:
         """Listen no more."""
@@ -114,7 +115,7 @@ class Listening:
 
     def count_now(self, console: Console) -> None:
         """Count without waiting for a change."""
-        self._app.run_worker(self._count(console), name="count", group="count", exclusive=True)
+        self._app.run_worker(partial(self._count, console), name="count", group="count", exclusive=True)
 
     async def _count(self, console: Console) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fleetprompt.client.door import Door
@@ -33,7 +34,7 @@ class Opening:
         """Open the store, and the engine where it is ours; also again, when the store that was open is lost."""
         self._app.fleet.engine = "opening"
         self._app.refresh_bars()
-        self._app.run_worker(self._open(), name="open", group="open", exclusive=True)
+        self._app.run_worker(self._open, name="open", group="open", exclusive=True)
 
     async def _open(self) -> None:
         app, door = self._app, self._door
@@ -63,7 +64,7 @@ class Opening:
             app.say("info", "the store was opened anew")
         self._tell_taken_up(app.client.taken_up)
         if door.is_to_begin:
-            app.run_worker(self._begin_engine(app.client), name="engine", group="engine", exclusive=True)
+            app.run_worker(partial(self._begin_engine, app.client), name="engine", group="engine", exclusive=True)
         await self._go_first(app.client)
 
     async def _go_first(self, console: Console) -> None:
@@ -110,7 +111,7 @@ class Opening:
         elif not self._door.can_start_engine:
             app.say("warning", "this console is not to run an engine")
         else:
-            app.run_worker(self._start_engine(app.client), name="engine", group="engine", exclusive=True)
+            app.run_worker(partial(self._start_engine, app.client), name="engine", group="engine", exclusive=True)
 
     async def _start_engine(self, console: Console) -> None:
         app = self._app

@@ -75,7 +75,7 @@ class Standing:
             self._waited -= 1
             if self._waited <= 0:
                 self._waited = self._rest = min(LONGEST_REST, self._rest * 2)
-                self._app.run_worker(self.mend(), group="mend", exclusive=True)
+                self._app.run_worker(self.mend, group="mend", exclusive=True)
 
     async def mend(self) -> bool:
         """Read again what is shown; whether that is possible."""

@@ -195,7 +195,7 @@ def ask_answer(app: FleetConsole, doubts: Sequence[Doubt]) -> None:
     comment = ""
 
     def send(answer: Answer, output: Any = None) -> None:
-        app.run_worker(_send_all(app, doubts, answer, output, comment), group="commands", exit_on_error=False)
+        app.run_worker(partial(_send_all, app, doubts, answer, output, comment), group="commands", exit_on_error=False)
 
     def ask_output(said: str, text: str) -> None:
         lines: list[Sequence[Part]] = [((said, "bad" if text else "dim"),)]

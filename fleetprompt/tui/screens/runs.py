@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -249,7 +250,7 @@ class RunsScreen(ConsoleScreen):
 
     def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
         """Another filter: the cursor goes to the top. What was read for the one before is given up."""
-        self.run_worker(self.apply_filter(event.text), group="filter", exclusive=True)
+        self.run_worker(partial(self.apply_filter, event.text), group="filter", exclusive=True)
 
     async def apply_filter(self, text: str) -> None:
         """Show the runs that match."""

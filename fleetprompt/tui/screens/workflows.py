@@ -427,7 +427,7 @@ class WorkflowsScreen(ConsoleScreen):
         entry = self.entry()
         if entry is None or not self.settled("edit"):
             return
-        self.run_worker(self._edit(entry), group="edit", exclusive=True)
+        self.run_worker(partial(self._edit, entry), group="edit", exclusive=True)
 
     async def _edit(self, entry: Entry) -> None:
         state = await edit_file(self.app, entry)

@@ -118,7 +118,7 @@ class LogLines(ScrollView, can_focus=True):
         self._update()
         if not self._reading and self.is_mounted:
             self._reading = True
-            self.run_worker(self._read(), group="log")
+            self.run_worker(self._read, group="log")
 
     async def _read(self) -> None:
         try:
