@@ -25,7 +25,7 @@ class Commands:
 
         screen = self._app.underneath()
         if screen is not None:
-            picker = menu(screen.actions(), self._app.keymap, read_only=self._app.read_only)
+            picker = menu(screen.actions(), screen.keymap, read_only=self._app.read_only)
             self._app.push_screen(picker, self._chosen)
 
     def do_go_menu(self) -> None:
@@ -44,7 +44,7 @@ class Commands:
 
         screen = self._app.underneath()
         if screen is not None:
-            self._app.push_screen(palette(self._app, screen.actions()), self._commanded)
+            self._app.push_screen(palette(self._app, screen.actions(), screen.keymap), self._commanded)
 
     async def _commanded(self, command: str | None) -> None:
         command = (command or "").lstrip(":")

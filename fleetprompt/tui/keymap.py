@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 
-from fleetprompt.tui.actions import ACTIONS, BY_ID, Action
+from fleetprompt.tui.actions import ACTIONS, BY_ID, Action, Where, at
 from fleetprompt.tui.key_names import sign
 from fleetprompt.tui.keys import never
 
@@ -33,6 +34,16 @@ class Keymap:
     def shown(self, action: Action) -> str:
         """Its first key, for people; empty when it has none."""
         return next((sign(key) for key in self.keys(action)), "")
+
+    def under(self, place: Where) -> Keymap:
+        """The keys where a place comes before all others: no action that is done elsewhere has a key of its actions."""
+        taken = {key for action in at([place]) for key in self.keys(action)}
+        found = copy(self)
+        found._keys = {
+            id_: keys if place in BY_ID[id_].where else tuple(key for key in keys if key not in taken)
+            for id_, keys in self._keys.items()
+        }
+        return found
 
     def problems(self) -> list[str]:
         """What is wrong with what the user has said: actions that do not exist, keys that meant something else."""

@@ -21,6 +21,7 @@ from fleetprompt.tui.widgets.text_pane import TextPane
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.tui.app import FleetConsole
+    from fleetprompt.tui.keymap import Keymap
 
 QUIET = 0.3
 """Seconds for which nothing is decided after what is to be decided has appeared under the operator's fingers."""
@@ -79,6 +80,11 @@ class ConsoleScreen(Tells, Screen[None]):
     def places(self) -> Sequence[Where]:
         """Where the keys of this moment belong."""
         return self.PLACES
+
+    @property
+    def keymap(self) -> Keymap:
+        """What has which key at this moment."""
+        return self.app.keymap
 
     def actions(self) -> list[Action]:
         """Everything that can be done now."""

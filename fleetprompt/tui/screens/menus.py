@@ -67,9 +67,8 @@ def _others(action: Action, keymap: Keymap) -> list[str]:
     return [sign(key) for key in keymap.keys(action)[1:2]]
 
 
-def palette(app: FleetConsole, actions: Sequence[Action]) -> Picker:
+def palette(app: FleetConsole, actions: Sequence[Action], keymap: Keymap) -> Picker:
     """Commands and views by name, places by link, runs by a part of their id or workflow."""
-    keymap = app.keymap
     items = [
         Item(
             f"do {action.id}",

@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.events import DescendantBlur, DescendantFocus
 from textual.timer import Timer
 
 from fleetprompt.client.wording import short
@@ -15,7 +17,7 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui import deciding
 from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, Command, command_runs
-from fleetprompt.tui.actions import Action, method
+from fleetprompt.tui.actions import Action, Where, at, method
 from fleetprompt.tui.retrying import retry, retry_from
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
 from fleetprompt.tui.screens.resolve import ask_answer, doubt_of
@@ -24,6 +26,7 @@ from fleetprompt.tui.state.run_lines import TreeLines
 from fleetprompt.tui.state.run_verbs import Name, Verb, verbs
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
+from fleetprompt.tui.widgets.log_view import LogLines
 from fleetprompt.tui.widgets.run_bars import RunBar
 from fleetprompt.tui.widgets.run_beside import TABS, Beside
 from fleetprompt.tui.widgets.run_tree import TreeView
@@ -31,11 +34,14 @@ from fleetprompt.tui.widgets.run_tree import TreeView
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import Approval
+    from fleetprompt.tui.keymap import Keymap
 
 LOOK = 0.25
 """Seconds between two looks for more lines of a log."""
 REST = 0.06
 """Seconds the cursor rests on a row before what is beside it is shown: moving on must not wait for that."""
+LATER = 30
+"""Places in the footer by which the log's actions go before those of its run."""
 VOTES = ("approve", "reject")
 _VERBS: dict[str, Name] = {
     "run.cancel": "cancel",
@@ -49,6 +55,11 @@ _VERBS: dict[str, Name] = {
     "approval.edit": "approve",
     "approval.comment": "approve",
 }
+
+
+def _later(action: Action) -> Action:
+    """The same, sooner left out of the footer."""
+    return replace(action, footer=action.footer and action.footer + LATER)
 
 
 class RunScreen(ConsoleScreen):
@@ -350,12 +361,45 @@ class RunScreen(ConsoleScreen):
             self._possible = key, verbs(fold.run, step, me=self.app.who, groups=self.app.groups)
         return self._possible[1]
 
+    @property
+    def _in_log(self) -> bool:
+        """The keys are for the log first."""
+        return isinstance(self.focused, LogLines)
+
+    def places(self) -> Sequence[Where]:
+        """The run, and its log while that has the keys."""
+        return ("log", *self.PLACES) if self._in_log else self.PLACES
+
+    @property
+    def keymap(self) -> Keymap:
+        """A key of the log's means nothing else while the log has the keys."""
+        return self.app.keymap.under("log") if self._in_log else self.app.keymap
+
+    def actions(self) -> list[Action]:
+        """Everything that can be done now: a log is none of the lists, and can do less."""
+        return at([*self.places(), "console"]) if self._in_log else super().actions()
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """What can be done is another thing now."""
+        self.refresh_bars()
+
+    def on_descendant_blur(self, event: DescendantBlur) -> None:
+        """The same."""
+        self.refresh_bars()
+
     def footer(self) -> Sequence[Action]:
-        """What can be done now."""
-        return [action for action in super().footer() if self._is_offered(action)]
+        """What can be done now, as long as its key means it."""
+        mine, all_ = self.keymap, self.app.keymap
+        # The bar shows the first key of each.
+        meant = [action for action in super().footer() if mine.keys(action)[:1] == all_.keys(action)[:1]]
+        offered = [action for action in meant if self._is_offered(action)]
+        if not self._in_log:
+            return offered
+        # Where there is little room, what the log can do comes before what else there is to look at.
+        return [_later(action) if action.where == self.PLACES and not action.changes else action for action in offered]
 
     def _is_offered(self, action: Action) -> bool:
-        if "console" in action.where or "list" in action.where:
+        if {"console", "list", "log"} & {*action.where}:
             return True
         if not hasattr(self, method(action.id)):
             return False
