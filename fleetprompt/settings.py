@@ -89,7 +89,8 @@ def _from_file(root: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     from fleetprompt.client.files import shown
-    from fleetprompt.engine.definition.problems import InvalidFile, Problem, ProblemCode, did_you_mean
+    from fleetprompt.engine.core.closest import did_you_mean
+    from fleetprompt.engine.definition.problems import InvalidFile, Problem, ProblemCode
     from fleetprompt.toml import TomlFile
 
     file = TomlFile(path, shown(path))

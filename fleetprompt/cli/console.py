@@ -127,7 +127,7 @@ async def _start_engine(front: Front, console: Console) -> Console:
     from fleetprompt.client.reopening import take_over
 
     if isinstance(console, BesideConsole):
-        await console.engine.restart()
+        await console.restart()
         return console
     if isinstance(console, AttachedConsole):
         return await take_over(console, front.place, what=WHAT)

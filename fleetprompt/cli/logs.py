@@ -71,8 +71,8 @@ async def _logs_of(
 async def _require_step(console: Console, run: str, path: str) -> None:
     """Raises `NotFound` for a step that the run does not have."""
     from fleetprompt.cli.show import load_tree
-    from fleetprompt.client.definitions import did_you_mean
     from fleetprompt.client.wording import short
+    from fleetprompt.engine.core.closest import did_you_mean
     from fleetprompt.engine.core.errors import NotFound
 
     steps = (await load_tree(console, await console.run(run))).run.steps

@@ -256,6 +256,11 @@ class BesideConsole(AttachedConsole):
         with suppress(EngineIsRunning):
             self.taken_up = (await self.engine.start()).taken_up
 
+    async def restart(self) -> None:
+        """Start the engine again, after it has ended or in place of one that runs. Raises `FleetError`."""
+        self.taken_up = TakenUp()
+        self.taken_up = (await self.engine.restart()).taken_up
+
     async def close(self) -> None:
         """Disconnect, and let the engine finish or park."""
         try:

@@ -19,9 +19,9 @@ from fleetprompt.client.reading import Reading
 from fleetprompt.client.replaying import Replaying
 from fleetprompt.client.starting import given_inputs, refused_inputs
 from fleetprompt.engine.core import signal as types
+from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.definition.problems import did_you_mean
 from fleetprompt.engine.ports import Change, EngineHealth, LogLine, Store, Stored, Workflow
 from fleetprompt.engine.runtime.bus import validate
 from fleetprompt.engine.runtime.clock import SystemClock

@@ -16,7 +16,6 @@ from fleetprompt.engine.definition.problems import (
     InvalidWorkflow,
     Problem,
     as_json,
-    did_you_mean,
     render,
 )
 
@@ -29,7 +28,6 @@ __all__ = [
     "as_json",
     "check_files",
     "check_text",
-    "did_you_mean",
     "find_files",
     "render",
     "schema",

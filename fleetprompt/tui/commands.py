@@ -67,7 +67,7 @@ class Commands:
         if word in (*SCREENS, *ALIASES):
             await self._app.go_to(command)
             return
-        from fleetprompt.engine.definition.problems import did_you_mean
+        from fleetprompt.engine.core.closest import did_you_mean
 
         known = [*(action.verb for action in screen.actions() if action.verb), *SCREENS, *ALIASES, "save", "forget"]
         hint = did_you_mean(command, known) or did_you_mean(word, known) or "? lists what can be done here"

@@ -114,7 +114,7 @@ def _cased(letter: str, modifiers: set[str]) -> str:
 
 
 def _meant(text: str) -> str:
-    from fleetprompt.engine.definition.problems import did_you_mean
+    from fleetprompt.engine.core.closest import did_you_mean
 
     before, _, name = text.rpartition("+")
     if before and not {part.lower() for part in before.split("+")} <= {*MODIFIERS}:

@@ -80,6 +80,6 @@ class Keymap:
 
 
 def _meant(id_: str) -> str:
-    from fleetprompt.engine.definition.problems import did_you_mean
+    from fleetprompt.engine.core.closest import did_you_mean
 
     return did_you_mean(id_, BY_ID) or "the help screen lists their ids"

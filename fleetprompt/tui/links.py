@@ -40,7 +40,7 @@ class Link(Struct, frozen=True):
         screen, _, rest = text.strip().lstrip(":").partition(" ")
         name = ALIASES.get(screen, screen)
         if name not in SCREENS:
-            from fleetprompt.engine.definition.problems import did_you_mean
+            from fleetprompt.engine.core.closest import did_you_mean
 
             hint = did_you_mean(screen, SCREENS) or f"places are {', '.join(SCREENS)}"
             raise InvalidInput(f"there is no place `{screen}`", hint=hint)
@@ -81,7 +81,7 @@ async def _view(app: FleetConsole, rest: str) -> None:
 
     view = app.views.named(rest)
     if view is None:
-        from fleetprompt.engine.definition.problems import did_you_mean
+        from fleetprompt.engine.core.closest import did_you_mean
 
         names = [view.name for view in app.views.all()]
         raise InvalidInput(

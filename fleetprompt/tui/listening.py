@@ -43,9 +43,13 @@ class Listening:
         self._counted = 0.0
         self._counting = False
 
-    def begin(self, console: Console) -> None:
-        """Listen from now on, in place of whatever was listened to before."""
-        self._engine = (console.where != "none", False)
+    def begin(self, console: Console, *, driven: bool | None = None) -> None:
+        """Listen from now on, in place of whatever was listened to before.
+
+        `driven`: there was an engine a moment ago, or there was none; by default it is looked. Whatever is otherwise by
+        now is told.
+        """
+        self._engine = (console.where != "none" if driven is None else driven, False)
         self._app.run_worker(partial(self._listen, console), name="listen", group="listen", exclusive=True)
 
     def end(self) -> None:

@@ -86,13 +86,15 @@ class Opening:
         app = self._app
         # It counts as starting from its first moment on.
         app.call_later(self._note_engine, console)
+        driven = True
         try:
             await self._door.begin()
         except FleetError as error:
+            driven = False
             app.say("error", explained(error))
         self._note_engine(console)
         # What was listened to so far may have missed an engine that has come and gone.
-        app.listening.begin(console)
+        app.listening.begin(console, driven=driven)
         self._tell_taken_up(console.taken_up)
 
     def _note_engine(self, console: Console) -> None:
@@ -124,7 +126,7 @@ class Opening:
             return
         self._note_engine(console)
         app.say("info" if started else "warning", "an engine runs" if started else "no engine could be started")
-        app.listening.begin(console)
+        app.listening.begin(console, driven=started)
         self._tell_taken_up(console.taken_up)
         for screen in app.console_screens():
             await screen.reload()

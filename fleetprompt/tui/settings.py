@@ -81,7 +81,7 @@ def _on_one_line(error: FleetError) -> str:
 
 
 def _no_setting(name: str) -> str:
-    from fleetprompt.engine.definition.problems import did_you_mean
+    from fleetprompt.engine.core.closest import did_you_mean
 
     return f"there is no setting `{name}` — {did_you_mean(name, SETTINGS) or 'settings are `theme` and `[keys]`'}"
 

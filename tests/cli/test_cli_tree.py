@@ -116,16 +116,6 @@ def test_a_small_loop_is_shown_whole_and_a_big_one_by_what_matters() -> None:
     assert len(texts(big, unfold=True)) == 401
 
 
-def test_a_tree_of_many_steps_stays_cheap() -> None:
-    import time
-
-    made = tree(continuing(loop("l", act("x"))), facts=tuple(iterations(20_000, set(range(0, 20_000, 3)), 5)))
-    started = time.perf_counter()
-    for _ in range(20):
-        made.rows(START)
-    assert (time.perf_counter() - started) / 20 < 0.02
-
-
 def test_branches_and_what_undoes_a_step_are_below_it() -> None:
     node = Node(
         id="p",

@@ -120,8 +120,8 @@ async def test_it_takes_up_what_was_interrupted(place: Place) -> None:
     assert (console.where, console.engine.alive) == ("none", False)
     await console.begin()
     assert console.taken_up.signals == ("go",)
-    await console.engine.restart()
-    assert console.engine.alive
+    await console.restart()
+    assert (console.engine.alive, console.taken_up.signals) == (True, ())
     await console.close()
 
 

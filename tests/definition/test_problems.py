@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.definition.problems import (
@@ -18,7 +19,6 @@ from fleetprompt.engine.definition.problems import (
     Problem,
     ProblemCode,
     as_json,
-    did_you_mean,
     json_pointer,
     ordered,
     render,

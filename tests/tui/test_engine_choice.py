@@ -36,7 +36,7 @@ async def test_an_engine_that_is_killed_is_missed_and_brought_back(tmp_path: Pat
 
     async def again(console: Console) -> Console:
         assert isinstance(console, BesideConsole)
-        await console.engine.restart()
+        await console.restart()
         return console
 
     app = FleetConsole(open_, who="ana", again=again)

@@ -200,7 +200,7 @@ async def test_a_damaged_page_is_told_and_a_restored_store_is_opened_anew(tmp_pa
 
 def in_process(tmp_path: Path) -> FleetConsole:
     async def again(console: Any) -> Any:
-        await console.engine.restart()
+        await console.restart()
         return console
 
     return FleetConsole(lambda: open_beside(place_at(tmp_path), recover=True), who="ana", again=again)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
+from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.program import COMMON_PORTS
 from fleetprompt.engine.definition.document import Document
 from fleetprompt.engine.definition.order import Unreachable, graph
 from fleetprompt.engine.definition.outline import Outline, Site, mapping, sequence
-from fleetprompt.engine.definition.problems import Problem, ProblemCode, did_you_mean
+from fleetprompt.engine.definition.problems import Problem, ProblemCode
 from fleetprompt.engine.definition.references import References
 from fleetprompt.engine.definition.step import MAX_STEPS, own_fields
 from fleetprompt.engine.definition.triggers import HEARD, TRIGGERS

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
+from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.condition import compile_condition
 from fleetprompt.engine.core.expr import ExpressionError, Reference, compile_expression
 from fleetprompt.engine.core.template import SecretRef, Template, compile_template
@@ -13,7 +14,7 @@ from fleetprompt.engine.definition.document import Document
 from fleetprompt.engine.definition.fields import USUAL_NAMES
 from fleetprompt.engine.definition.order import graph
 from fleetprompt.engine.definition.outline import Outline, Section, Site, mapping
-from fleetprompt.engine.definition.problems import Pointer, Problem, ProblemCode, did_you_mean, json_pointer
+from fleetprompt.engine.definition.problems import Pointer, Problem, ProblemCode, json_pointer
 from fleetprompt.engine.definition.step import StepModel
 from fleetprompt.engine.definition.texts import Place, Text, templates, texts
 

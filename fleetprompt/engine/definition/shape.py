@@ -14,8 +14,9 @@ from msgspec import Struct
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.definition.document import Document
-from fleetprompt.engine.definition.problems import Pointer, Problem, ProblemCode, did_you_mean, ordered
+from fleetprompt.engine.definition.problems import Pointer, Problem, ProblemCode, ordered
 
 Candidates = Callable[[Pointer], Iterable[str]]
 """The keys that a mapping can have; asked with the pointer of that mapping in the document."""

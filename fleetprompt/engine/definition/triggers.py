@@ -17,10 +17,11 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.plan import Trigger
 from fleetprompt.engine.definition.fields import TestField, VerbatimText, definition, either, one_or_many, wrong
 from fleetprompt.engine.definition.parts import Part
-from fleetprompt.engine.definition.problems import ProblemCode, did_you_mean
+from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.definition.scalars import DurationField, SignalPattern, WorkflowName
 
 _CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))

@@ -14,8 +14,9 @@ from typing import Any, Final, NoReturn, cast
 import yaml
 from yaml import events
 
+from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.definition.document import Document, Node
-from fleetprompt.engine.definition.problems import Problem, ProblemCode, Severity, did_you_mean
+from fleetprompt.engine.definition.problems import Problem, ProblemCode, Severity
 from fleetprompt.engine.definition.source import Source
 from fleetprompt.engine.definition.syntax import explain_syntax
 
