@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -131,3 +132,17 @@ async def looked_again(console: EmbeddedConsole | AttachedConsole) -> None:
 
     console.store.changed = counted  # type: ignore[method-assign]
     await until(lambda: looks > 2)
+
+
+async def test_connections_made_meanwhile_begin_no_file_in_the_place_of_one_that_was_moved(
+    used: Place,
+) -> None:
+    console = await embedded(used)
+    file = used.file
+    assert file is not None
+    file.rename(away := file.with_name("away.db"))
+    reads = [console.count(f"wf:{name}") for name in "abcdef"]
+    await asyncio.gather(*reads, return_exceptions=True)
+    assert not file.exists()
+    away.rename(file)
+    await console.close()

@@ -6,6 +6,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -280,9 +281,18 @@ def is_busy(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def connect(path: str, patience: float = PATIENCE) -> sqlite3.Connection:
+MODE = "rw"
+
+
+def there(path: str) -> str:
+    """A path as SQLite opens it only where a file is (https://sqlite.org/uri.html): it would begin an empty one in
+    the place of a store that was moved away."""
+    return f"{Path(path).absolute().as_uri()}?mode={MODE}"
+
+
+def connect(path: str, patience: float = PATIENCE, *, uri: bool = False) -> sqlite3.Connection:
     """The writer's connection; it opens transactions only when told to, and waits so many seconds for others."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256, uri=uri)
     for pragma in (*_PRAGMAS, *_WRITER_PRAGMAS):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
@@ -296,7 +306,7 @@ def connect_plainly(path: str) -> sqlite3.Connection:
 
 def connect_reader(path: str) -> sqlite3.Connection:
     """A connection that cannot change anything."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(there(path), isolation_level=None, check_same_thread=False, uri=True)
     for pragma in (*_PRAGMAS, *_READER_PRAGMAS):
         connection.execute(f"PRAGMA {pragma}")
     return connection
@@ -310,7 +320,7 @@ def checking_engine(path: str) -> sa.Engine:
 def reading_engine(path: str) -> AsyncEngine:
     """The pool of connections for reading: few, for each has a thread and a cache."""
     engine = create_async_engine(
-        sa.URL.create("sqlite+aiosqlite", database=path),
+        sa.URL.create("sqlite+aiosqlite", database=Path(path).absolute().as_uri(), query={"mode": MODE, "uri": "true"}),
         pool_size=3,
         max_overflow=1,
         pool_reset_on_return=None,  # there is no transaction to take back

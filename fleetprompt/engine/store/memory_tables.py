@@ -117,19 +117,11 @@ def _approval(state: State, fact: projection.ApprovalFact, entry: Append) -> Non
 def prune(state: State, before: float, logs_before: float | None, tenant: str) -> dict[str, int]:
     """Delete what is old, and count it by table."""
     counts = state.count()
-    awaited = {
-        wait.ref for (run, _), wait in state.waits.items() if wait.on == "child" and state.runs[run].tenant == tenant
-    }
-    gone = {
-        run.id
-        for run in state.runs.values()
-        if run.tenant == tenant
-        and run.status in projection.FINAL
-        and run.finished_at is not None
-        and run.finished_at < before
-        and run.id not in awaited
-    }
-    _prune_runs(state, gone)
+    gone: set[str] = set()
+    # Who waited for a run may go with the first, and the run then, too.
+    while old := _old(state, before, tenant):
+        _prune_runs(state, old)
+        gone |= old
     _prune_signals(state, gone, before, tenant)
     if logs_before is not None:
         for run, kept in state.logs.items():
@@ -138,6 +130,22 @@ def prune(state: State, before: float, logs_before: float | None, tenant: str) -
                 state.logs[run] = [entry for entry in kept if entry[1].at >= logs_before]
     left = state.count()
     return {table: counts[table] - left[table] for table in counts if counts[table] != left[table]}
+
+
+def _old(state: State, before: float, tenant: str) -> set[str]:
+    """Runs that ended before a time, and for which nobody waits."""
+    awaited = {
+        wait.ref for (run, _), wait in state.waits.items() if wait.on == "child" and state.runs[run].tenant == tenant
+    }
+    return {
+        run.id
+        for run in state.runs.values()
+        if run.tenant == tenant
+        and run.status in projection.FINAL
+        and run.finished_at is not None
+        and run.finished_at < before
+        and run.id not in awaited
+    }
 
 
 def _prune_runs(state: State, gone: set[str]) -> None:

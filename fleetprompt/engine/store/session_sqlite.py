@@ -29,7 +29,7 @@ class SqliteSession:
         self._roomy = False
         """The log needs no more room, or there is none to be had."""
         # Several short waits, so that a lock that is given back is not missed for long.
-        self.raw = sqlite.connect(path, min(patience, sqlite.PATIENCE))
+        self.raw = sqlite.connect(sqlite.there(path), min(patience, sqlite.PATIENCE), uri=True)
         self._sync = True
         self.files = OpenFiles(Path(path))
         engine = sa.create_engine(
