@@ -12,7 +12,6 @@ from fleetprompt.tui.state.lines import Cell, Column, Key, Part
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.runs import amount, tokens
 from fleetprompt.tui.state.timeline import Interval, TimeScale
-from fleetprompt.tui.state.tree_nodes import TreeNode
 from fleetprompt.tui.state.tree_rows import TreeRow, row_intervals, tree_row
 
 NAME = Column(title="STEP", width=24, grow=2, most=56)
@@ -112,11 +111,6 @@ class TreeLines:
             style = _bar_style(interval, status)
             cells[first:last] = [(sign(BARS[interval.doing]), style)] * (last - first)
         return _joined(cells)
-
-
-def _goes_on(node: TreeNode) -> bool:
-    step = node.step
-    return step is None or (step.started_at is not None and not step.settled)
 
 
 def _bar_style(interval: Interval, status: str) -> str:

@@ -17,8 +17,6 @@ from msgspec import Struct
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.wording import NANO, ago, duration, short, sign
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.core.query import Query, QueryProblem, parse
-from fleetprompt.engine.core.query_fields import RUN_FIELDS
 from fleetprompt.engine.ports import NEWEST_FIRST, Order, RunHead
 from fleetprompt.tui.state.lines import Cell, Column, Key
 
@@ -362,9 +360,3 @@ def now_cell(head: RunHead, now: float, question: str) -> Cell:
             return ((f"{said}: ", style), (question, ""))
         return ((said + left, style), (f"  {step}" if step else "", "dim"))
     return ((step, ""), (f"  {head.steps_done} done" if head.steps_done else "", "dim"))
-
-
-def query_of(text: str) -> tuple[Query, tuple[QueryProblem, ...]]:
-    """A filter, and what is wrong with it."""
-    query = parse(text, RUN_FIELDS)
-    return query, query.problems

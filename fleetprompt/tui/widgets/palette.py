@@ -43,7 +43,6 @@ LIGHT = Theme(
     dark=False,
 )
 ANSI_DARK = "ansi-dark"
-ANSI_LIGHT = "ansi-light"
 
 # Style name to theme colour ("" for that of text), then attributes: b bold, u underlined, i italic, r on a ground of
 # its colour; l, d, f ever more dimmed.
