@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from fleetprompt.client.wording import Times
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.actions import at, method
+from fleetprompt.tui.keymap import Keymap
 from fleetprompt.tui.state.log import RANGES, LogView
 from fleetprompt.tui.state.log_standing import standing
 from fleetprompt.tui.widgets.log_view import LogLines
@@ -36,6 +37,10 @@ class LogApp(App[object]):
     @property
     def palette(self) -> Palette:
         return Palette(self)
+
+    @property
+    def keymap(self) -> Keymap:
+        return Keymap({"log.levels": ["V"]})
 
     def compose(self) -> ComposeResult:
         yield LogLines(self.view)
@@ -282,3 +287,43 @@ async def test_the_wheel_moves_it_and_with_shift_to_the_side(source: Logged) -> 
         app.log_lines.post_message(MouseScrollDown(**where, delta_y=1, shift=True))
         await settled(pilot)
         assert app.texts()[0][15:18] == "xxx"
+
+
+async def test_a_log_of_which_nothing_is_shown_says_what_leaves_it_out_and_which_keys_show_it(source: Logged) -> None:
+    await source.write_many(1048)
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.log_lines.empty = (("it has said nothing", ""),)
+        await settled(pilot)
+        await pilot.press("v")
+        await settled(pilot)
+        # The keys are those that the operator has chosen.
+        assert app.texts()[:3] == ["none of 1,048 lines: problems", "V other levels, in the end all", ""]
+        await pilot.press("3")
+        await settled(pilot)
+        assert app.texts()[:4] == [
+            "none of 1,048 lines: problems, last 5m",
+            "V other levels, in the end all",
+            "0 all times",
+            "",
+        ]
+        await pilot.press("0", "v", "v", "v", "v")
+        await settled(pilot)
+        app.log_lines.search("no such text")
+        await settled(pilot)
+        await pilot.press("ampersand")
+        await settled(pilot)
+        assert app.texts()[:3] == ["none of 1,048 lines: matches only", "& also what does not match", ""]
+        await pilot.press("ampersand")
+        await settled(pilot)
+        assert app.texts()[-1].endswith("line 1047")
+
+
+async def test_a_log_without_lines_says_so_whatever_is_chosen(source: Logged) -> None:
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.log_lines.empty = (("it has said nothing", ""),)
+        await settled(pilot)
+        await pilot.press("v")
+        await settled(pilot)
+        assert app.texts()[:2] == ["it has said nothing", ""]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fleetprompt.client.values import cut
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.inert import inert
@@ -19,6 +21,20 @@ def standing(view: LogView) -> list[Part]:
     for at, part in enumerate(said):
         parts += [("  ", "")] * bool(at) + [part]
     return parts
+
+
+def left_out(view: LogView, key: Callable[[str], str]) -> list[list[Part]]:
+    """Lines that stand where no line of a log is shown though it has some: what leaves them out, and which keys show
+    them again. `key` says the key of an action."""
+    parts: list[Part] = [(f"none of {count(view.lines, 'line')}{' so far' if view.progress < 1 else ''}: ", "dim")]
+    for at, part in enumerate(_filters(view)):
+        parts += [(", ", "dim")] * bool(at) + [part]
+    ways = (
+        (view.levels, "log.levels", "other levels, in the end all"),
+        (RANGES[view.range][1] is not None, "log.tail", "all times"),
+        (view.only, "log.only", "also what does not match"),
+    )
+    return [parts, *([(key(id_), "accent"), (f" {doc}", "dim")] for on, id_, doc in ways if on)]
 
 
 def _place(view: LogView) -> Part:

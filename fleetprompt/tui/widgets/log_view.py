@@ -6,7 +6,7 @@ what is on the screen, then filtering and searching, a portion at a time.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.segment import Segment
@@ -20,9 +20,10 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.tui.actions import method
+from fleetprompt.tui.actions import BY_ID, method
 from fleetprompt.tui.keys import bindings
 from fleetprompt.tui.state.log import CHOICES, LogView
+from fleetprompt.tui.state.log_standing import left_out
 from fleetprompt.tui.state.log_text import Part, Row
 
 if TYPE_CHECKING:
@@ -169,10 +170,11 @@ class LogLines(ScrollView, can_focus=True):
         width = self.size.width
         ground = self.rich_style
         if y >= len(self._rows):
-            if y == 0 and not self._rows:
-                said = [Segment(text, ground + self.app.palette.style(name)) for text, name in self.empty]
-                return Strip(said).adjust_cell_length(width, ground)
-            return Strip.blank(width, ground)
+            said = self._instead() if not self._rows else ()
+            if y >= len(said):
+                return Strip.blank(width, ground)
+            segments = [Segment(text, ground + self.app.palette.style(name)) for text, name in said[y]]
+            return Strip(segments).adjust_cell_length(width, ground)
         number, row = self._rows[y]
         base = ground + self.app.palette.away if number == self.view.cursor else ground
         margin, body = self._strips(number, row, base)
@@ -182,6 +184,13 @@ class LogLines(ScrollView, can_focus=True):
         return Strip.join([margin, body.apply_offsets(_margin(row) + row.before, number)]).adjust_cell_length(
             width, base
         )
+
+    def _instead(self) -> Sequence[Sequence[Part]]:
+        """What is said where no line is shown."""
+        view = self.view
+        if view.lines and not view.count:
+            return left_out(view, lambda id_: self.app.keymap.shown(BY_ID[id_]))
+        return (self.empty,)
 
     def _strips(self, number: int, row: Row, base: Style) -> tuple[Strip, Strip]:
         selection = self.text_selection
