@@ -52,6 +52,11 @@ steps:
   - {id: fine, type: transform, output: "x"}
   - {id: bad, type: shell, argv: [sh, -c, "exit 3"], repeat: safe}
 """
+FORMED = """
+name: formed
+steps:
+  - {id: gate, type: approval, message: How much?, form: {amount: {type: integer, default: 12}}}
+"""
 LARGE = """
 name: large
 steps:
@@ -61,7 +66,7 @@ steps:
 
 @pytest.fixture
 async def project(tmp_path: Path) -> AsyncIterator[Project]:
-    made = await Project.open(tmp_path, doubt=DOUBT, gated=GATED, broken=BROKEN, large=LARGE)
+    made = await Project.open(tmp_path, doubt=DOUBT, gated=GATED, broken=BROKEN, formed=FORMED, large=LARGE)
     yield made
     await made.console.close()
 
@@ -419,3 +424,16 @@ async def test_there_is_no_such_run(project: Project) -> None:
         assert "there is no run nothing" in "".join(text for text, _ in seen.screen.query_one(RunBar).parts(100))
         await seen.press("down", "t", "f", "E", "x", "escape")
         assert not isinstance(seen.app.screen, RunScreen)
+
+
+@pytest.mark.parametrize(("name", "has_form"), [("gated", False), ("formed", True)])
+async def test_values_are_to_be_edited_only_where_there_is_a_form(project: Project, name: str, has_form: bool) -> None:
+    run = await project.start(name)
+    async with shown(project, run) as seen:
+        await seen.asked()
+        offered = {action.id for action in seen.screen.footer()}
+        assert "approval.comment" in offered
+        assert ("approval.edit" in offered) == has_form
+        said = str(seen.screen.query_one(AskBox).render())
+        assert "c comment" in said
+        assert ("e edit" in said) == has_form

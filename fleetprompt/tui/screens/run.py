@@ -403,6 +403,8 @@ class RunScreen(ConsoleScreen):
             return True
         if not hasattr(self, method(action.id)):
             return False
+        if action.id == "approval.edit" and not self.beside.ask_box.has_form:
+            return False
         name = _VERBS.get(action.id)
         verb = self.possible().get(name) if name is not None else None
         if verb is None or verb.possible:

@@ -58,6 +58,12 @@ class AskBox(Static):
         first = next(iter(view.fold.index.asking.values()), None)
         return (view.fold, first.step) if first is not None else None
 
+    @property
+    def has_form(self) -> bool:
+        """There are values to fill in."""
+        asked = self.asked()
+        return asked is not None and asked[1].gate is not None and bool(asked[1].gate.form)
+
     def show(self, view: RunView | None, now: float) -> None:
         """Show what a run asks for, if it does."""
         self._view = view
@@ -123,7 +129,7 @@ class AskBox(Static):
             ("approval.comment", "accent"),
         ):
             action = BY_ID[id_]
-            if not set(action.where) & set(places):
+            if not set(action.where) & set(places) or (id_ == "approval.edit" and not self.has_form):
                 continue
             parts += [(self.app.keymap.shown(action), style), (f" {action.label}   ", "")]
         return parts
