@@ -16,6 +16,7 @@ from fleetprompt.tui.screens.messages import MessagesScreen
 from fleetprompt.tui.screens.runs import RunLines, RunsScreen
 from fleetprompt.tui.widgets.ask_box import AskBox
 from fleetprompt.tui.widgets.filter_bar import FilterBar, FilterInput
+from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.run_preview import RunPreview
 from fleetprompt.tui.widgets.text_pane import TextPane
 from tests.client.client_kit import place_at, start_of
@@ -150,6 +151,20 @@ async def test_only_the_newest_first_is_followed(tmp_path: Path) -> None:
         await pilot.press("F")
         assert app.fleet.messages[-1].text.startswith("follow: only the newest first")
         assert runs_of(app).follow
+
+
+async def test_one_title_says_what_the_list_is_sorted_by(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        heading = app.screen.query_one(Heading)
+        await pilot.press("o")
+        await until(pilot, lambda: runs_of(app).order.by == "updated")
+        await pilot.press("0")
+        await until(pilot, lambda: runs_of(app).order.by == "created" and "▼" in heading.render_line(0).text)
+        assert heading.render_line(0).text.count("▼") == 1
+        assert "RUN▼" in heading.render_line(0).text
+        await pilot.press("O")
+        await until(pilot, lambda: "RUN▲" in heading.render_line(0).text)
+        assert "AGE▲" not in heading.render_line(0).text
 
 
 async def test_a_preview_for_which_there_is_no_room_is_left_out_with_a_word(tmp_path: Path) -> None:

@@ -54,11 +54,14 @@ class Heading(Widget):
         width = self.size.width
         segments = [Segment(" " * GUTTER, ground)]
         lines = self._lines
+        sort, descending = self._sort
         for place in lines.places if lines is not None else ():
             column = lines.source.columns[place.column]  # type: ignore[union-attr]
             title = column.title
-            if column.sort and column.sort == self._sort[0]:
-                title += "▼" if self._sort[1] else "▲"
+            if column.sort and column.sort == sort:
+                title += "▼" if descending else "▲"
+                # Several columns may stand for one order: the first one shows it.
+                sort = ""
             segments.append(Segment(fit(title, place.width, column.right) + " ", style))
         return Strip(segments).adjust_cell_length(width, ground)
 
