@@ -257,7 +257,7 @@ ACTIONS: tuple[Action, ...] = (
             "E",
             "workflows",
             "edit",
-            "open its file in $VISUAL or $EDITOR, and register what it says then",
+            "open its file in $VISUAL, $EDITOR or vi, and register what it says then",
             3,
             "edit file",
         ),

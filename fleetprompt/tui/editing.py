@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
 
 VARIABLES = ("VISUAL", "EDITOR")
+USUAL = ("vi", "nano")
+"""Editors that are taken where none is named, the first one that is installed."""
 
 
 def editor(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The command of the editor and its arguments. Raises `InvalidInput` where none is named."""
+    """The command of the editor and its arguments: the one that is named, else one of the usual.
+
+    Raises `InvalidInput` where there is none.
+    """
     for name in VARIABLES:
         text = environment.get(name, "").strip()
         if not text:
@@ -31,7 +37,10 @@ def editor(environment: Mapping[str, str] = os.environ) -> list[str]:
             return shlex.split(text)
         except ValueError as error:
             raise InvalidInput(f"${name} cannot be understood: {str(error).lower()}", where=text) from error
-    raise InvalidInput("no editor is named", hint="set $VISUAL or $EDITOR before the console is opened")
+    for name in USUAL:
+        if shutil.which(name, path=environment.get("PATH", os.defpath)):
+            return [name]
+    raise InvalidInput("no editor is named or installed", hint="set $VISUAL or $EDITOR, or install vi")
 
 
 async def edit(app: FleetConsole, path: Path) -> None:

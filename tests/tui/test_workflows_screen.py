@@ -16,6 +16,7 @@ from textual.widgets import Input
 from fleetprompt.client.opening import open_console
 from fleetprompt.client.workflow_files import WorkflowFiles
 from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.editing import editor
 from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.screens.run import RunScreen
@@ -254,7 +255,6 @@ async def test_a_file_that_an_editor_saved_before_it_failed_is_shown_as_it_is_an
 @pytest.mark.parametrize(
     ("editor", "said"),
     [
-        ("", "no editor is named"),
         ("vi 'x", "$EDITOR cannot be understood"),
         ("/no/such/editor", "the editor cannot be started: no such file"),
         ("false", "the editor ended with code 1"),
@@ -269,6 +269,35 @@ async def test_an_editor_that_cannot_be_had_is_told_about(
     async with console(tmp_path, leaving=True) as (app, pilot, screen):
         await pilot.press("E")
         await until(pilot, lambda: told(app, said))
+        assert app.screen is screen
+
+
+def installed(folder: Path, *names: str) -> dict[str, str]:
+    """An environment in which only these programs are there."""
+    for name in names:
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    return {"PATH": str(folder)}
+
+
+def test_where_no_editor_is_named_it_is_vi_or_else_nano(tmp_path: Path) -> None:
+    there = installed(tmp_path, "nano")
+    assert editor(there) == ["nano"]
+    there = installed(tmp_path, "vi")
+    assert editor(there) == ["vi"]
+    assert editor(there | {"EDITOR": " "}) == ["vi"]
+    assert editor(there | {"EDITOR": "ed -s"}) == ["ed", "-s"]
+    assert editor(there | {"VISUAL": "code --wait", "EDITOR": "ed"}) == ["code", "--wait"]
+
+
+async def test_where_there_is_no_editor_at_all_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "plain")
+    for name in ("VISUAL", "EDITOR"):
+        monkeypatch.delenv(name, raising=False)
+    async with console(tmp_path, leaving=True) as (app, pilot, screen):
+        monkeypatch.setenv("PATH", str(tmp_path))
+        await pilot.press("E")
+        await until(pilot, lambda: told(app, "no editor is named or installed"))
         assert app.screen is screen
 
 
