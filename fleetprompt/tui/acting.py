@@ -75,7 +75,7 @@ async def _sorted(console: Console, command: Command, heads: Sequence[RunHead], 
     for at, head in enumerate(heads):
         why_not = unfit(command, head)
         if not why_not and command is RESUME and head.waiting_on != "paused":
-            # A paused run does not say so as long as something that was begun before goes on.
+            # Rows that an earlier version wrote do not say so as long as something that was begun before goes on.
             run = await read(console, head)
             why_not = run if isinstance(run, str) else "" if run.paused else "it is not paused"
             told(at + 1)

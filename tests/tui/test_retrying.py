@@ -179,7 +179,8 @@ async def test_a_paused_run_is_resumed_also_while_something_in_it_goes_on(tmp_pa
         await until(pilot, lambda: said(app, "it is not paused"))
         await pilot.press("p")
         await until(pilot, lambda: said(app, "paused: run"))
-        assert (await client_of(app).run(busy)).waiting_on is None, "its step goes on"
+        head = await client_of(app).run(busy)
+        assert (head.status, head.waiting_on) == ("running", "paused"), "its step goes on"
         await pilot.press("asterisk", "P")
         await until(pilot, lambda: said(app, f"resumed: run {busy[-8:]}"))
         (tmp_path / "go").touch()

@@ -9,7 +9,7 @@ import pytest
 from fleetprompt.client.reading import Reading
 from fleetprompt.engine.ports import Order
 from fleetprompt.tui.state.lines import Cell
-from fleetprompt.tui.state.runs import MANY, PAGE, RunList
+from fleetprompt.tui.state.runs import MANY, PAGE, RunList, now_cell
 from tests.tui.tui_kit import NOW, begun, moved, put, reading
 
 
@@ -208,3 +208,11 @@ async def test_only_what_time_has_changed_is_drawn_again(tmp_path: Path) -> None
         await put(client, moved(2, 1, "completed", finished_at=NOW + 451))
         await runs.apply({"run-000002"})
         assert runs.ticking(0, 2) == [] or all(columns == (5,) for _, columns in runs.ticking(0, 2))
+
+
+async def test_an_active_run_says_that_it_is_paused(tmp_path: Path) -> None:
+    async with reading(tmp_path) as client:
+        await put(client, begun(1, step="build", waiting_on="paused"), begun(2, step="build"))
+        heads = [await client.run(f"run-00000{n}") for n in (1, 2)]
+        assert [head.status for head in heads] == ["running", "running"]
+        assert [text(now_cell(head, NOW, "")).split("  ") for head in heads] == [["paused", "build"], ["build"]]

@@ -65,6 +65,7 @@ class RunHead(Struct, frozen=True, kw_only=True):
     created_at: float
     updated_at: float
     waiting_on: WaitingOn | None = None
+    """What it waits for; `paused` also while what was begun before the pause goes on."""
     started_at: float | None = None
     finished_at: float | None = None
     wake_at: float | None = None

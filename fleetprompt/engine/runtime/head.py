@@ -21,7 +21,8 @@ def head_of(run: Run, host: str, now: float, before: RunHead | None = None) -> R
         status=run.status,
         n=run.n,
         updated_at=max(run.at, now),
-        waiting_on=run.waiting_on,
+        # A paused run whose steps still go on is active, and its row tells both.
+        waiting_on="paused" if run.paused and not run.ended else run.waiting_on,
         started_at=run.started_at,
         finished_at=run.finished_at,
         wake_at=None if run.ended else run.wake_at,

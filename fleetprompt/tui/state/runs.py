@@ -359,4 +359,5 @@ def now_cell(head: RunHead, now: float, question: str) -> Cell:
         if question and head.waiting_on == "approval":
             return ((f"{said}: ", style), (question, ""))
         return ((said + left, style), (f"  {step}" if step else "", "dim"))
-    return ((step, ""), (f"  {head.steps_done} done" if head.steps_done else "", "dim"))
+    paused = "paused  " if head.waiting_on == "paused" else ""
+    return ((paused, "waiting"), (step, ""), (f"  {head.steps_done} done" if head.steps_done else "", "dim"))
