@@ -54,6 +54,7 @@ async def _show(
     # Textual reads it when it is imported.
     os.environ.setdefault("TEXTUAL_FPS", FRAMES)
     from fleetprompt.client.workflow_files import WorkflowFiles
+    from fleetprompt.engine.core.inert import inert
     from fleetprompt.tui.app import FleetConsole
     from fleetprompt.tui.settings import load_settings
     from fleetprompt.tui.state.views import FILE, Views
@@ -75,6 +76,7 @@ async def _show(
         open_,
         again=None if read_only else again,
         who=front.me,
+        project=inert(front.project.root.name),
         groups=front.groups_of(front.me),
         times=front.terminal.times,
         settings=load_settings(),

@@ -66,6 +66,7 @@ class FleetConsole(Tells, App[int]):
         opening: Open,
         *,
         who: str,
+        project: str = "",
         groups: Collection[str] = (),
         times: Times | None = None,
         settings: ConsoleSettings | None = None,
@@ -81,6 +82,8 @@ class FleetConsole(Tells, App[int]):
         few = few_colors()
         super().__init__(driver_class=TerminalDriver, ansi_color=True if few else None)
         self.who = who
+        self.project = project
+        """The name of the project that is open."""
         self.groups = groups
         """Groups of operators that the settings put `who` into; empty where that is not known."""
         self.voting: set[tuple[str, int]] = set()

@@ -22,6 +22,7 @@ from tests.tui.recorded import NOW, RecordedProject
 from tests.tui.recorded_picture import picture
 
 ME = "ana"
+PROJECT = "shop"
 Engine = Literal["embedded", "attached", "none"]
 PATIENCE = 60.0
 """Seconds; a bound for a machine under load, not a measure."""
@@ -51,7 +52,9 @@ class StillConsole(FleetConsole):
 
     def __init__(self, opening: Callable[[], Awaitable[Console]], **options: Any) -> None:
         self.clock = Still(NOW - EARLIER)
-        super().__init__(opening, **({"who": ME, "times": Times(UTC), "now": self.clock.now} | options))
+        super().__init__(
+            opening, **({"who": ME, "project": PROJECT, "times": Times(UTC), "now": self.clock.now} | options)
+        )
         self.animation_level = "none"
 
     def _tick(self) -> None:

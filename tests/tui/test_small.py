@@ -146,3 +146,44 @@ async def test_the_frame_says_first_where_one_is_and_how_the_engine_is(tmp_path:
         assert "workflows" in line
         assert width == 20 or "● live" in line
         assert width < 60 or "1 approval" in line
+
+
+def top_of(app: FleetConsole, width: int) -> str:
+    """What the top says in so many columns."""
+    return "".join(text for text, _ in app.screen.query_one(TopBar).parts(width - 2))
+
+
+async def test_a_long_trail_is_shortened_before_anything_else_gives_way(tmp_path: Path) -> None:
+    async with asked(tmp_path, (80, 24)) as (app, pilot):
+        for letter, name in (("a", "approvals"), ("s", "signals"), ("w", "workflows"), ("h", "health"), ("c", "cost")):
+            await pilot.press("g", letter)
+            await until(pilot, lambda name=name: name == app.screen.NAME)  # type: ignore[attr-defined]
+        app.fleet.counts, app.fleet.approvals, app.fleet.activity = {"running": 12, "failed": 3}, 5, ()
+        line = app.screen.query_one(TopBar).render_line(0).text.strip()
+        assert line == "● live  ● 12  ◆ 0  ✗ 3  ○ 0  ✓ 0  ◆ 5 approvals  today $0.00  … › cost"
+        assert top_of(app, 65) == "● live  ● 12  ✗ 3  ◆ 5 approvals  today $0.00  … › cost"
+        assert top_of(app, 45) == "● live  ● 12  ✗ 3  ◆ 5 approvals  cost"
+        assert top_of(app, 35) == "● live  ◆ 5 approvals  cost"
+        assert top_of(app, 25) == "● live  cost"
+        assert "runs › approvals › signals › workflows › health › cost" in top_of(app, 140)
+
+
+async def test_where_there_is_room_the_top_says_which_project_it_is_and_who_acts(tmp_path: Path) -> None:
+    app = FleetConsole(
+        lambda: open_console(place_at(tmp_path), "attach"), who="ana\x1b[2J", project="shop", read_only=True
+    )
+    async with app.run_test(size=(130, 24)) as pilot:
+        await until(pilot, lambda: app.client is not None and runs_of(app).loaded)
+        bar = app.screen.query_one(TopBar)
+        assert "shop · ana\\x1b[2J  ○ no engine read-only" in bar.render_line(0).text
+        app.fleet.counts = dict.fromkeys(("running", "waiting", "failed", "pending", "completed"), 999_999)
+        app.fleet.approvals, app.fleet.spent = 1234, 12_345 * 10**9
+        line = bar.render_line(0).text
+        assert line.count("999,999") == 5
+        assert "◆ 1234 approvals" in line
+        assert "shop" not in line
+        await pilot.resize_terminal(119, 24)
+        app.fleet.counts, app.fleet.approvals = {}, 0
+        await until(pilot, lambda: bar.size.width == 119)
+        assert "shop" not in bar.render_line(0).text
+    await app.door.close()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
-from rich.style import Style
 from textual.events import Click
 from textual.strip import Strip
 from textual.widget import Widget
 
 from fleetprompt.client.wording import GLYPHS, money, sign
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.state.fleet import Fleet, sparkline
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.work import Work
@@ -21,8 +21,16 @@ if TYPE_CHECKING:
     from fleetprompt.tui.actions import Action
     from fleetprompt.tui.app import FleetConsole
 
-Piece = tuple[int, tuple[Part, ...]]
-"""How soon it is left out (the highest number first), and what it says."""
+Piece = tuple[Part, ...]
+"""What stands together or not at all."""
+IDENTITY_WIDTH = 120
+"""Columns from which on the top says whose console it is, and of which project."""
+LONGEST_NAME = 24
+"""Cells of a name at the top; the rest of it is left out."""
+ORDER = ("brand", "identity", "engine", "counts", "approvals", "activity", "spent", "trail", "work")
+"""What stands at the top, from the left."""
+LEAST_CRUMB = 4
+"""Cells of the trail below which it says nothing."""
 
 
 class Bar(Widget):
@@ -45,71 +53,104 @@ class Bar(Widget):
         return Strip(segments).adjust_cell_length(width, ground)
 
 
-def fitted(pieces: Sequence[Piece], width: int) -> list[Part]:
-    """The pieces that fit beside each other, two cells apart."""
-    kept: list[int] = []
-    room = width + 2
-    for at in sorted(range(len(pieces)), key=lambda at: (pieces[at][0], at)):
-        needed = sum(cell_len(text) for text, _ in pieces[at][1]) + 2
-        if needed <= room or not kept:
-            kept.append(at)
-            room -= needed
+def cells_of(pieces: Iterable[Piece]) -> int:
+    """How long the pieces are, two cells apart; those that say nothing do not count."""
+    lengths = [sum(cell_len(text) for text, _ in piece) for piece in pieces]
+    return sum(length + 2 for length in lengths if length) - 2
+
+
+def apart(pieces: Sequence[Piece]) -> list[Part]:
+    """The pieces beside each other, two cells apart."""
     parts: list[Part] = []
-    for at in sorted(kept):
-        if parts:
-            parts.append(("  ", ""))
-        parts += pieces[at][1]
+    for piece in pieces:
+        if any(text for text, _ in piece):
+            parts += [("  ", ""), *piece] if parts else piece
     return parts
 
 
+def shortened(text: str, width: int) -> str:
+    """As much of a text as fits."""
+    return text if cell_len(text) <= width else f"{set_cell_size(text, max(0, width - 1)).rstrip()}…"
+
+
 class TopBar(Bar):
-    """Where the engine is, how many runs there are, what was spent, and where one is."""
+    """Where the engine is, how many runs there are, what was spent, where one is, and whose console it is."""
 
     def __init__(self, trail: Callable[[], Sequence[str]]) -> None:
         super().__init__()
         self._trail = trail
 
     def parts(self, width: int) -> Sequence[Part]:
-        """The line, with what matters least left out first."""
-        fleet = self.app.fleet
-        engine = _engine(fleet, self.app.read_only)
-        crumbs = self._trail()
-        trail = " › ".join(crumbs)
-        if len(crumbs) > 1 and cell_len(trail) + sum(cell_len(text) for text, _ in engine) + 2 > width:
-            trail = f"… › {crumbs[-1]}"
-        pieces: list[Piece] = [
-            (9, (("FleetPrompt", "strong"),)),
-            (1, engine),
-            (3, tuple(self._counts(fleet))),
-            (2, tuple(self._approvals(fleet))),
-            (7, ((sparkline(fleet.activity, 20), "link"),)),
-            (5, (("today ", "dim"), (money(fleet.spent), ""))),
-            (0, ((trail, "accent"),)),
-            (-1, _work(self.app.work)),
-        ]
-        return fitted([piece for piece in pieces if any(text.strip() for text, _ in piece[1])], width)
+        """The line. The trail is shortened first; the engine and what waits for a person stay longest."""
+        row = self._row(width)
+        activity = sparkline(self.app.fleet.activity, 20)
+        spare: dict[str, Piece] = {
+            "identity": self._identity() if self.size.width >= IDENTITY_WIDTH else (),
+            "activity": ((activity, "link"),) if activity.strip() else (),
+            "brand": (("FleetPrompt", "strong"),),
+        }
+        for name, piece in spare.items():
+            wider = row | {name: piece}
+            row = wider if cells_of(wider.values()) <= width else row
+        return apart([row[name] for name in ORDER if name in row])
 
-    def _counts(self, fleet: Fleet) -> list[Part]:
-        shown: list[Part] = []
-        for status, number in (
+    def _row(self, width: int) -> dict[str, Piece]:
+        """As much as fits of what has to be said."""
+        fleet, crumbs = self.app.fleet, self._trail()
+        whole = " › ".join(crumbs)
+        last = f"… › {crumbs[-1]}" if len(crumbs) > 1 else whole
+        brief = shortened(crumbs[-1], LONGEST_NAME)
+        work: dict[str, Piece] = {"work": _work(self.app.work)}
+        engine = work | {"engine": _engine(fleet, self.app.read_only)}
+        must = engine | {"approvals": self._approvals(fleet)}
+        some = must | {"counts": self._counts(fleet, zeros=False)}
+        spent = some | {"spent": (("today ", "dim"), (money(fleet.spent), ""))}
+        counted = spent | {"counts": self._counts(fleet)}
+        for row, trail in (
+            (counted, whole),
+            (counted, last),
+            (spent, last),
+            (spent, brief),
+            (some, brief),
+            (must, brief),
+        ):
+            shown = row | {"trail": ((trail, "accent"),)}
+            if cells_of(shown.values()) <= width:
+                return shown
+        for row in (must, engine):
+            room = width - cells_of(row.values()) - 2
+            if room >= LEAST_CRUMB:
+                return row | {"trail": ((shortened(brief, room), "accent"),)}
+        return next((row for row in (must, engine) if cells_of(row.values()) <= width), work)
+
+    def _identity(self) -> Piece:
+        """The project, and who acts: decisions are made in somebody's name."""
+        names = (inert(self.app.project), inert(self.app.who))
+        return ((" · ".join(shortened(name, LONGEST_NAME) for name in names if name), "dim"),)
+
+    def _counts(self, fleet: Fleet, *, zeros: bool = True) -> Piece:
+        numbers = (
             ("running", fleet.counts.get("running", 0)),
             ("waiting", fleet.counts.get("waiting", 0)),
             ("failed", fleet.counts.get("failed", 0) + fleet.counts.get("timeout", 0)),
             ("pending", fleet.counts.get("pending", 0)),
             ("completed", fleet.counts.get("completed", 0)),
-        ):
-            shown.append((f"{sign(GLYPHS[status])} {short_count(number)}  ", status if number else "dim"))
-        shown[-1] = (shown[-1][0].rstrip(), shown[-1][1])
-        return shown
+        )
+        shown: list[Part] = []
+        for status, number in numbers:
+            if number or zeros:
+                gap = "  " if shown else ""
+                shown.append((f"{gap}{sign(GLYPHS[status])} {short_count(number)}", status if number else "dim"))
+        return tuple(shown)
 
-    def _approvals(self, fleet: Fleet) -> list[Part]:
+    def _approvals(self, fleet: Fleet) -> Piece:
         if not fleet.approvals:
-            return []
+            return ()
         noun = "approval" if fleet.approvals == 1 else "approvals"
-        return [(f"{sign('◆')} {fleet.approvals}{'+' if fleet.approvals_more else ''} {noun}", "accent")]
+        return ((f"{sign('◆')} {fleet.approvals}{'+' if fleet.approvals_more else ''} {noun}", "accent"),)
 
 
-def _engine(fleet: Fleet, read_only: bool) -> tuple[Part, ...]:
+def _engine(fleet: Fleet, read_only: bool) -> Piece:
     said: dict[str, Part] = {
         "opening": (f"{sign('○')} opening", "dim"),
         "starting": (f"{sign('○')} engine starting", "dim"),
@@ -125,9 +166,9 @@ def _engine(fleet: Fleet, read_only: bool) -> tuple[Part, ...]:
     return (shown, (" read-only", "warning")) if read_only else (shown,)
 
 
-def _work(work: Work) -> tuple[Part, ...]:
+def _work(work: Work) -> Piece:
     """What is being sent, where that takes a while."""
-    return ((work.words, "warning"), (" · esc stops", "dim")) if work.words else (("", ""),)
+    return ((work.words, "warning"), (" · esc stops", "dim")) if work.words else ()
 
 
 def short_count(number: int) -> str:
@@ -205,6 +246,3 @@ def spread(left: Sequence[Part], right: Sequence[Part], width: int) -> list[Part
     if length + other + 2 > width:
         return list(left)
     return [*left, (" " * (width - length - other), ""), *right]
-
-
-NOTHING = Style.null()
