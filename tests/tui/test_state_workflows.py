@@ -144,6 +144,21 @@ async def test_figures_come_from_the_runs_and_what_has_none_comes_last(tmp_path:
             assert shown(workflows) == names
 
 
+async def test_a_cancelled_run_is_no_failure_of_its_workflow(tmp_path: Path) -> None:
+    files = files_of(tmp_path)
+    async with reading(tmp_path) as client:
+        for name in ("alpha", "beta"):
+            await register(client, files, write(tmp_path, name))
+        ended = {"alpha": ("completed", "cancelled", "cancelled"), "beta": ("cancelled",)}
+        runs = [(workflow, status) for workflow, statuses in ended.items() for status in statuses]
+        for number, (workflow, status) in enumerate(runs, 1):
+            over = {"finished_at": NOW + number + 10, "workflow": workflow}
+            await put(client, begun(number, workflow=workflow), moved(number, 1, status, **over))
+        workflows = await listed(client, files)
+        shares = [cells[5] for at in range(workflows.count) if (cells := workflows.cells(at)) is not None]
+        assert shares == [("100 %", "completed"), ("-", "faint")]
+
+
 async def test_the_filter_knows_name_status_and_words_of_the_description(tmp_path: Path) -> None:
     files = files_of(tmp_path)
     async with reading(tmp_path) as client:

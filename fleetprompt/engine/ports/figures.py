@@ -83,14 +83,14 @@ class WorkflowStatistics(Struct, frozen=True, kw_only=True):
         return sum(self.statuses.values())
 
     @property
-    def finished(self) -> int:
-        """How many of them are over."""
-        return sum(self.statuses.get(status, 0) for status in ("completed", "failed", "timeout", "cancelled"))
-
-    @property
     def success(self) -> float | None:
-        """The part of the finished runs that completed, from 0 to 1; a cancelled one did not. None without any."""
-        return self.statuses.get("completed", 0) / self.finished if self.finished else None
+        """The part that completed of the runs that came to their end, from 0 to 1; None without any.
+
+        Those that were cancelled say nothing about the workflow and are left out.
+        """
+        completed = self.statuses.get("completed", 0)
+        ended = completed + sum(self.statuses.get(status, 0) for status in ("failed", "timeout"))
+        return completed / ended if ended else None
 
     @property
     def mean_cost_nano(self) -> int:

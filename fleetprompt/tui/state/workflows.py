@@ -148,7 +148,7 @@ class WorkflowList:
         rank = _RANKS[self.sort]
         # What has no value comes last, whichever the direction.
         valued = [entry for entry in found if rank(entry) is not None]
-        valued.sort(key=rank, reverse=self.descending)  # type: ignore[arg-type]
+        valued.sort(key=rank, reverse=self.descending)
         self.entries = valued + [entry for entry in found if rank(entry) is None]
         self._index = {entry.key: at for at, entry in enumerate(self.entries)}
 
@@ -328,7 +328,7 @@ def recent(figures: WorkflowStatistics | None, most: int) -> Cell:
 
 
 def success(figures: WorkflowStatistics | None) -> Part:
-    """The part of the finished runs that completed: `98 %`; all or none only where that is so."""
+    """The part of the runs that completed, without cancelled ones: `98 %`; all or none only where that is so."""
     rate = figures.success if figures is not None else None
     if rate is None:
         return ("-", "faint")
