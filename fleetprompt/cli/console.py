@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
 from contextlib import suppress
 from importlib import import_module
@@ -23,9 +22,6 @@ EngineChoice = Literal["embedded", "process", "none"]
 WHAT = "fleet console"
 GARBAGE = (5_000, 3, 50)
 """Thresholds of the search for garbage, see `gc.set_threshold`. A portion takes some milliseconds."""
-FRAMES = "120"
-"""Frames a second at most. A key waits for the next frame: with the 60 of Textual answers take twice as long while runs
-go on. What has not changed is painted in none of them."""
 
 
 def open_in_terminal(
@@ -51,8 +47,9 @@ async def _show(
     link: str,
     first: Callable[[Console], Awaitable[str]] | None,
 ) -> int:
-    # Textual reads it when it is imported.
-    os.environ.setdefault("TEXTUAL_FPS", FRAMES)
+    from fleetprompt.tui.painting import prepare_painting
+
+    prepare_painting()
     from fleetprompt.client.workflow_files import WorkflowFiles
     from fleetprompt.engine.core.inert import inert
     from fleetprompt.tui.app import FleetConsole

@@ -4,13 +4,13 @@ when an engine comes or goes."""
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.actions import BY_ID
+from fleetprompt.tui.painting import is_remote
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
@@ -28,7 +28,7 @@ COUNT_SECONDS = 1.0
 
 def beat() -> float:
     """Seconds between two looks at what has changed."""
-    return REMOTE_BEAT if os.environ.get("SSH_CONNECTION") or os.environ.get("FLEET_SSH_PEER") else BEAT
+    return REMOTE_BEAT if is_remote() else BEAT
 
 
 class Listening:
@@ -66,7 +66,7 @@ class Listening:
     async def _listen(self, console: Console) -> None:
         await self._count(console)
         loop = asyncio.get_running_loop()
-        async with aclosing(console.changes(beat())) as changes:  # pyright: ignore[reportArgumentType] it is a generator
+        async with aclosing(console.changes(beat())) as changes:
             async for change in changes:
                 began = loop.time()
                 try:
