@@ -85,10 +85,7 @@ def _repeat(sql: str, size: int, width: int) -> str:
     """The statement for one row as one for many; compiling it for many would take ten milliseconds."""
     head, _, rest = sql.partition("(VALUES (")
     row, _, tail = rest.partition(")")
-    rows = (
-        _NUMBERED.sub(lambda match, shift=at * width: f"${int(match[1]) + shift}", row)  # pyright: ignore[reportUnknownLambdaType]
-        for at in range(size)
-    )
+    rows = (_NUMBERED.sub(lambda match, shift=at * width: f"${int(match[1]) + shift}", row) for at in range(size))
     return f"{head}(VALUES ({'), ('.join(rows)}){tail}"
 
 

@@ -47,5 +47,5 @@ class TextView(Lines):
 
     def copied(self, key: object) -> str:
         """The line."""
-        index = self.source.find(key)  # type: ignore[arg-type]
+        index = self.source.find(key)
         return "".join(text for text, _ in self.source.parts(index)).rstrip() if index is not None else ""
