@@ -69,8 +69,7 @@ async def test_an_engine_that_has_come_and_gone_between_two_looks_is_missed(tmp_
         await until(pilot, lambda: app.fleet.engine == "attached")
         beside: Any = app.door.behind
         beside.engine.kill()
-        await until(pilot, lambda: app.fleet.engine == "none")
-        assert said(app, "the engine is gone")
+        await until(pilot, lambda: app.fleet.engine == "none" and said(app, "the engine is gone"))
     await app.door.close()
 
 
