@@ -7,11 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakSet
 
 from textual.app import App
 from textual.css.query import NoMatches
-from textual.events import Key
+from textual.events import Event, Key
 from textual.widget import AwaitMount
 from textual.worker import WorkerError, WorkerFailed
 
@@ -29,8 +28,8 @@ from fleetprompt.tui.leaving import Leaving
 from fleetprompt.tui.listening import Listening
 from fleetprompt.tui.navigation import Navigation
 from fleetprompt.tui.opening import Opening
+from fleetprompt.tui.pressing import KeyDone, Pressing
 from fleetprompt.tui.screens.base import ConsoleScreen
-from fleetprompt.tui.screens.dialog import Dialog
 from fleetprompt.tui.screens.runs import RunsScreen
 from fleetprompt.tui.settings import ConsoleSettings
 from fleetprompt.tui.standing import Standing
@@ -107,8 +106,7 @@ class FleetConsole(Tells, App[int]):
         self.navigation = Navigation(self)
         self.parts = (self, self.opening, self.navigation, Commands(self), Leaving(self))
         """What does the actions of the whole console."""
-        self._late: WeakSet[Key] = WeakSet()
-        """Keys that were given to a menu after all."""
+        self._pressing = Pressing(self)
         self._opening_screen: AwaitMount | None = None
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -290,20 +288,26 @@ class FleetConsole(Tells, App[int]):
             for widget in screen.walk_children():
                 widget.refresh()
 
-    def _give(self, event: Key) -> None:
-        """Give a key to what has the focus by now."""
-        if self.screen_stack:
-            (self.focused or self.screen).post_message(event)
+    async def on_event(self, event: Event) -> None:
+        """Keys are done one after the other."""
+        if isinstance(event, Key) and not event.is_forwarded:
+            await self._pressing.press(event)
+        else:
+            await super().on_event(event)
+
+    async def give_key(self, key: Key) -> None:
+        """Give a key to what has the focus."""
+        await super().on_event(key)
+
+    def on_key_done(self, event: KeyDone) -> None:
+        """A key has come back, or was taken on its way."""
+        self._pressing.done(event.number)
 
     async def on_key(self, event: Key) -> None:
-        """A digit chooses a view. What was typed before a menu stood there was meant for it: `g r` at one go."""
+        """A digit chooses a view."""
         if not self.screen_stack:
             return
         screen = self.screen
-        if isinstance(screen, Dialog) and screen.AHEAD and event not in self._late:
-            self._late.add(event)
-            self.call_later(self._give, event)
-            return
         digit = event.key in DIGITS and event.key not in screen.active_bindings
         if digit and isinstance(screen, ConsoleScreen):
             event.stop()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from math import inf
 from pathlib import Path
 
 import pytest
 from textual.events import Key
 
 from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.screens.dialog import Confirm, ConfirmWithReason
 from fleetprompt.tui.screens.health import HealthScreen
 from fleetprompt.tui.screens.messages import MessagesScreen
 from fleetprompt.tui.screens.picker import PickerInput
 from fleetprompt.tui.screens.runs import RunsScreen
+from fleetprompt.tui.widgets.filter_bar import FilterInput
 from tests.client.client_kit import start_of
 from tests.tui.terminal_kit import GATED
 from tests.tui.test_runs_screen import console, runs_of, until
@@ -60,6 +63,43 @@ async def test_esc_twice_at_one_go_leaves_no_more_than_there_is(tmp_path: Path) 
         press(app, "g", "m")
         await until(pilot, lambda: isinstance(app.screen, MessagesScreen))
         assert not any(message.level == "error" for message in app.fleet.messages)
+
+
+async def test_a_filter_that_is_typed_at_one_go_does_nothing_to_runs(tmp_path: Path) -> None:
+    file = tmp_path / "gated.yaml"
+    file.write_text(GATED)
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        run = await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1)
+        press(app, "slash", *"paxycd")
+        await until(pilot, lambda: [box.value for box in app.screen.query(FilterInput)] == ["paxycd"])
+        assert app.screen is app.console_screens()[0]
+        assert not app.fleet.messages
+        assert (await app.client.run(run)).waiting_on == "approval"
+
+
+async def test_no_question_is_answered_by_what_was_pressed_before_it_was_seen(tmp_path: Path) -> None:
+    file = tmp_path / "gated.yaml"
+    file.write_text(GATED)
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        run = await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1)
+        for keys, asks in ((("a", "y"), Confirm), (("x", "enter", "r", "enter"), ConfirmWithReason)):
+            press(app, *keys)
+            await until(pilot, lambda asks=asks: isinstance(app.screen, asks) and app.screen.seen_at < inf)
+            await pilot.pause(0.1)
+            assert isinstance(app.screen, asks)
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        assert (await app.client.run(run)).waiting_on == "approval"
+
+
+async def test_what_is_typed_into_a_field_keeps_its_order(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        press(app, "slash", *"abc", "left", *"d", "ctrl+u", *"9", "home", *"8")
+        await until(pilot, lambda: [box.value for box in app.screen.query(FilterInput)] == ["89c"])
 
 
 KEYS = [*"abcdefghijklmnoprstvwxyzRLJ1[]", "tab", "enter", "escape", "up", "down", "space", "slash", "colon", "f5"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from rich.text import Text
@@ -50,6 +51,14 @@ class Dialog(Tells, ModalScreen[T]):
     """Keys count that were pressed before it stood on the screen. Only where nothing is decided."""
     app: FleetConsole
     _answered = False
+    seen_at = float("inf")
+    """When it was on the screen first, by the clock of messages: keys from before do not answer it."""
+
+    def on_screen_resume(self) -> None:
+        self.call_after_refresh(self._seen)
+
+    def _seen(self) -> None:
+        self.seen_at = min(self.seen_at, monotonic())
 
     def dismiss(self, result: T | None = None) -> AwaitComplete:
         """Give the answer, once: what is typed while it closes would close what is beneath."""
