@@ -96,5 +96,5 @@ class Pressing:
 
 
 def _unseen(screen: object, key: Key) -> bool:
-    """Pressed before the question stood on the screen: it cannot be the answer to it."""
-    return isinstance(screen, Dialog) and not screen.AHEAD and key.time < screen.seen_at
+    """Pressed before the question was there: it cannot be the answer to it."""
+    return isinstance(screen, Dialog) and not screen.AHEAD and key.time < screen.asked_at

@@ -51,14 +51,11 @@ class Dialog(Tells, ModalScreen[T]):
     """Keys count that were pressed before it stood on the screen. Only where nothing is decided."""
     app: FleetConsole
     _answered = False
-    seen_at = float("inf")
-    """When it was on the screen first, by the clock of messages: keys from before do not answer it."""
 
-    def on_screen_resume(self) -> None:
-        self.call_after_refresh(self._seen)
-
-    def _seen(self) -> None:
-        self.seen_at = min(self.seen_at, monotonic())
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_at = monotonic()
+        """By the clock of messages: keys that were pressed before do not answer it."""
 
     def dismiss(self, result: T | None = None) -> AwaitComplete:
         """Give the answer, once: what is typed while it closes would close what is beneath."""
