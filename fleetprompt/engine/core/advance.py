@@ -7,6 +7,7 @@ the runtime has not loaded: load it into `run.blobs` and ask again, nothing has 
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import msgspec
@@ -49,14 +50,19 @@ _WHILE_BLOCKED = frozenset({Todo.CANCEL, Todo.CONCLUDE, Todo.DEAD})
 """What is decided although nothing new may start."""
 
 
-def advance(run: Run, now: float) -> list[AnyFact]:
-    """The facts of the next decision; empty when the run waits for the world, or is over."""
+def advance(run: Run, now: float, heard: float = inf) -> list[AnyFact]:
+    """The facts of the next decision; empty when the run waits for the world, or is over.
+
+    `heard`: what was recorded up to then has been told to the run. A timer that was due later does not fire yet: a
+    decision taken in time may be on its way.
+    """
     root = run.root
     if run.ended or root is None:
         return []
     at = max(now, run.at)
-    if run.timers and run.timers[0][0] <= at:
-        for timer in due_timers(run, at):
+    due = min(at, heard)
+    if run.timers and run.timers[0][0] <= due:
+        for timer in due_timers(run, due):
             facts = _timer(run, timer, at)
             if facts:
                 return facts

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
+from math import inf
 from typing import Any
 
 from msgspec.structs import replace
@@ -52,12 +53,15 @@ class Batch:
             self.encoded.append(data)
             evolve(run, fact)
 
-    def settle(self, run: Run, now: float, limit: int = 1000) -> None:
-        """Decide until nothing is left to decide, a large value is needed, or about `limit` facts are there."""
+    def settle(self, run: Run, now: float, limit: int = 1000, *, heard: float = inf) -> None:
+        """Decide until nothing is left to decide, a large value is needed, or about `limit` facts are there.
+
+        `heard`: up to when the run has been told what was recorded, see `advance`.
+        """
         self.needs = ""
         try:
             while len(self.facts) < limit:
-                facts = advance(run, now)
+                facts = advance(run, now, heard)
                 if not facts:
                     break
                 self.add(run, facts)

@@ -87,15 +87,19 @@ def vote(
     via: str = "",
     digest: str = "",
     level: int | None = None,
+    sent: float | None = None,
 ) -> Reply:
     """A person's decision about an approval. `digest` and `level` are those of what was shown to that person: a
-    decision about anything else than what is asked now is refused. Without them it is about what is asked now."""
+    decision about anything else than what is asked now is refused. Without them it is about what is asked now.
+    `sent` is when it was recorded (None: now): before the approval expired it is in time, however late it arrives."""
     step = _asking(run, approval)
     if step is None or step.gate is None:
         return Refusal("this run has no such approval")
     gate = step.gate
     if gate.decision or step.settled or step.on != "approval":
         return Refusal(f"the approval is already {gate.decision or 'closed'}")
+    if _too_late(gate.until, at, sent):
+        return Refusal("the approval expired before this was decided")
     away = looked_away(gate.id, gate.digest, gate.level, digest, level)
     if away:
         return Refusal(away, hint=LOOK_AGAIN)
@@ -130,6 +134,11 @@ def vote(
         voted,
         *decided(run, step, at, "approved", reason="vote", by=people, comment=comment, values=merged),
     ]
+
+
+def _too_late(until: float | None, at: float, sent: float | None) -> bool:
+    """Whether something was recorded when the time to wait for it was over, although its timer has not fired yet."""
+    return until is not None and until <= (at if sent is None else min(at, sent))
 
 
 def _asking(run: Run, approval: str) -> Step | None:
@@ -209,7 +218,7 @@ def hear(run: Run, at: float, signal: Signal) -> list[AnyFact]:
     """What a signal means to the steps of this run that wait for one; empty when it is not what they wait for."""
     facts: list[AnyFact] = []
     for step in _open_steps(run) if run.waiting["signal"] else ():
-        if step.on == "signal" and type_matches(step.ref, signal.type):
+        if step.on == "signal" and type_matches(step.ref, signal.type) and not _too_late(step.until, at, signal.at):
             facts += _hear(run, step, max(at, run.at), signal)
     return facts
 

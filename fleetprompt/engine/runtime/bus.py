@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from fleetprompt.engine.core import command
@@ -37,10 +38,14 @@ class Bus:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._routing: dict[str, asyncio.Future[None]] = {}
+        self.heard = -inf
+        """All that was recorded up to this time has reached the runs it is for: timers due by then may fire."""
+        self._routing: dict[str, asyncio.Future[bool]] = {}
         self._draining = 0
         self._stalled = False
         """Signals are left that could not be routed; a drain will try again."""
+        self._backlog: set[str] = set()
+        """Signals that a drain routes: those recorded before them have been."""
         self._done: set[str] = set()
         """Signals that were routed since a drain has read its list."""
         self._fresh: set[str] = set()
@@ -101,29 +106,49 @@ class Bus:
 
     async def drain(self) -> tuple[str, ...]:
         """Route what other processes have published, and what was left when an engine died; their ids in order."""
-        seen: dict[str, None] = {}
+        engine, seen = self._engine, dict[str, None]()
+        complete = True
         self._draining += 1
         try:
-            while fresh := [s for s in await self._engine.store.signals.unrouted() if s.id not in seen]:
+            while True:
+                before = engine.now()
+                fresh = [s for s in await engine.store.signals.unrouted() if s.id not in seen]
+                if not fresh:
+                    break
                 for signal in fresh:
                     seen[signal.id] = None
-                    if signal.id not in self._done and signal.id not in self._fresh:
-                        await self.route(signal)
+                    if signal.id in self._routing or not (signal.id in self._done or signal.id in self._fresh):
+                        self._backlog.add(signal.id)
+                        complete &= await self.route(signal)
+                        self._backlog.discard(signal.id)
+            if complete:
+                self.heard = max(self.heard, before)
         finally:
             self._draining -= 1
             if not self._draining:
                 self._done.clear()
         return tuple(seen)
 
-    async def route(self, signal: Signal) -> None:
-        """Route one stored signal, or wait until that has been done. Where the store fails, it is done later."""
+    async def catch_up(self, at: float) -> None:
+        """Until all that was recorded up to a time has reached the runs it is for, however long the store is away."""
+        while self.heard < at:
+            try:
+                await self._engine.patient("signals", self.drain)
+            except FleetError as error:
+                self._engine.trouble("signals", error)
+            if self.heard < at:
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def route(self, signal: Signal) -> bool:
+        """Route one stored signal, or wait until that has been done. False: the store fails, and it is done later."""
         running = self._routing.get(signal.id)
         if running is not None:
-            await asyncio.shield(running)
-            return
+            return await asyncio.shield(running)
         done = self._routing[signal.id] = asyncio.get_running_loop().create_future()
+        routed = False
         try:
             await self._route(signal)
+            routed = True
             if self._draining:
                 self._done.add(signal.id)
         except StoreUnavailable as error:
@@ -131,8 +156,9 @@ class Bus:
             self._drain_later()
         finally:
             del self._routing[signal.id]
-            done.set_result(None)
+            done.set_result(routed)
             self._engine.feed.mark(signals=True)
+        return routed
 
     def _drain_later(self) -> None:
         if not self._stalled:
@@ -230,6 +256,7 @@ class Bus:
                         via=str(data.get("via") or ""),
                         digest=str(data.get("digest") or ""),
                         level=data.get("level"),
+                        sent=signal.at,
                     )
                 case _:
                     return command.resolve(
@@ -348,14 +375,16 @@ class Bus:
                 output=output,
                 error=error,
             ),
+            # A parent's own deadline, due when its child ended, comes first, as if no engine had been away.
+            after=signal.at if signal.id in self._backlog else None,
         )
 
-    async def _tell_parent(self, data: dict[str, Any], ask: Ask) -> None:
+    async def _tell_parent(self, data: dict[str, Any], ask: Ask, after: float | None = None) -> None:
         driver = await self._engine.driver(str(data["parent"]))
         if driver is None:
             return
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        driver.deliver(Message(ask, answer=answer))
+        driver.deliver(Message(ask, after=after, answer=answer))
         await answer
 
 

@@ -145,7 +145,7 @@ class Driver:
         finally:
             self._asking = False
         if not self.engine.draining:
-            batch.settle(run, now)
+            batch.settle(run, now, heard=self.engine.bus.heard)
         if batch.facts or any(message.result is not None for message in taken):
             self._append()
         elif batch.needs:
@@ -161,6 +161,10 @@ class Driver:
             message = inbox[0]
             if message.received and any(other.received for other in taken):
                 break
+            if message.after is not None and not self.engine.draining:
+                batch.settle(run, now, heard=max(self.engine.bus.heard, message.after))
+                if batch.needs:
+                    raise NeedsValue(batch.needs)
             facts = self._made_of(message, now)
             inbox.popleft()
             if facts and not isinstance(facts, Refusal):
@@ -189,7 +193,11 @@ class Driver:
     def _append(self) -> None:
         run, batch, out = self.run, self._batch, self.run.outbox
         drop_stale_timers(run)
-        self._head = head_of(run, self.engine.host, self.engine.now(), self._head)
+        now, at = self.engine.now(), run.wake_at
+        if at is not None and self.engine.bus.heard < at <= now:
+            # A run that never rests must not wait for ever for its own timer.
+            self._set_timer(at)
+        self._head = head_of(run, self.engine.host, now, self._head)
         entry = entry_of(self.engine, run, batch, self._taken, self._head, self.work)
         self.work = 0.0
         if out.takes or out.releases or out.waits or out.unwaits or out.signals:
@@ -415,12 +423,14 @@ class Driver:
         self.engine.slots.request(self)
         if self.appending or self._loading:
             return
-        at = run.wake_at
-        if at != self.timer and at is not None:
-            self.engine.timers.set(run.id, at)
-        self.timer = at
+        self._set_timer(run.wake_at)
         if not self.tasks and not run.pending and not run.wants_slot and not run.wanted and not run.agenda:
             self.engine.park(self)
+
+    def _set_timer(self, at: float | None) -> None:
+        if at != self.timer and at is not None:
+            self.engine.timers.set(self.run.id, at)
+        self.timer = at
 
     def stop(self) -> None:
         """The engine is closing: start nothing, forget the tasks that are still running."""

@@ -126,7 +126,10 @@ class Engine:
         await self.close()
 
     async def open(self) -> None:
-        """Take up what was left: interrupted runs, due timers, signals nobody has routed. Raises `StoreUnavailable`."""
+        """Take up what was left: interrupted runs, signals nobody has routed, and after them timers that are overdue.
+
+        Raises `StoreUnavailable`.
+        """
         STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
         young, *older = gc.get_threshold()
         if 0 < young < YOUNG_OBJECTS:
@@ -140,6 +143,7 @@ class Engine:
             self.recovered = Recovered(others=len(heads))
         signals = await self.bus.drain()
         self.recovered = msgspec.structs.replace(self.recovered, signals=signals)
+        self.recovery.ring()
 
     async def close(self) -> None:
         """Finish or park: safe work is called off and done again later, other work gets its grace; nothing is lost."""

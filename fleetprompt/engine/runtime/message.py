@@ -19,7 +19,7 @@ Ask = Callable[[Run, float], "list[AnyFact] | Refusal"]
 class Message:
     """An entry of the inbox."""
 
-    __slots__ = ("answer", "ask", "offer", "overheard", "received", "result", "signal")
+    __slots__ = ("after", "answer", "ask", "offer", "overheard", "received", "result", "signal")
 
     def __init__(
         self,
@@ -29,6 +29,7 @@ class Message:
         received: bool = False,
         overheard: bool = False,
         offer: bool = False,
+        after: float | None = None,
         answer: asyncio.Future[Any] | None = None,
     ) -> None:
         self.ask = ask
@@ -39,6 +40,8 @@ class Message:
         """The signal is not for this run alone: it gets a result where it led to facts, and is not done with."""
         self.offer = offer
         """It holds for the moment only: not asked again when the store refuses what came of it."""
+        self.after = after
+        """It happened then, when an engine may have been away: timers that were due by then come first."""
         self.answer = answer
         """Resolved with the signal's result (None without a signal) once it is durable."""
         self.result: Result | None = None

@@ -46,6 +46,10 @@ class Recovery:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._parked: dict[str, Run] = {}
+        self._due: list[str] = []
+        """Runs whose time has come, and which may not have heard yet what was recorded before."""
+        self._ringing = True
+        """Somebody sees to those that are due; at first whoever opens the engine."""
 
     async def take_up(self) -> Recovered:
         """Fold every interrupted run and go on with it. One that cannot be read is held; the others go on."""
@@ -119,6 +123,27 @@ class Recovery:
 
     def wake(self, run_id: str) -> None:
         """The time of a run has come; empty: that of some which other engines have parked."""
+        self._due.append(run_id)
+        if not self._ringing:
+            self.ring()
+
+    def ring(self) -> None:
+        """Wake those whose time has come, after all that was recorded before then has been routed."""
+        self._ringing = True
+        self._engine.spawn(self._ring())
+
+    async def _ring(self) -> None:
+        engine = self._engine
+        try:
+            while self._due:
+                due, self._due = self._due, []
+                await engine.bus.catch_up(engine.now())
+                for run_id in due:
+                    self._wake(run_id)
+        finally:
+            self._ringing = False
+
+    def _wake(self, run_id: str) -> None:
         if not run_id:
             self._engine.spawn(self._wake_due())
             return
