@@ -76,8 +76,8 @@ def outline(value: Any, indent: int = 0) -> list[Text]:
     space = "  " * indent
     if isinstance(value, dict) and value:
         lines: list[Text] = []
-        # What fits on a line comes first, where it is seen.
-        for key, item in sorted(value.items(), key=lambda entry: not _flat(entry[1])):
+        # As the author wrote it: what matters most stands first.
+        for key, item in value.items():
             name = Text(space).append_text(plain(f"{key}:", "cyan"))
             nested = outline(item, indent + 1)
             if _flat(item):

@@ -10,7 +10,7 @@ from play import Play, act, ask, calc, call, cond, during, each, emit, fan, halt
 
 from fleetprompt.engine.core.advance import advance
 from fleetprompt.engine.core.batch import SPILL_BYTES, Batch
-from fleetprompt.engine.core.codec import encode
+from fleetprompt.engine.core.codec import digest, encode
 from fleetprompt.engine.core.expr import NeedsValue
 from fleetprompt.engine.core.facts import Blob, RunFinished, StepNoted, StepStarted, StepSucceeded
 from fleetprompt.engine.core.names import HYDRATE_BYTES
@@ -36,6 +36,14 @@ def test_a_large_output_becomes_a_blob_and_the_fact_stays_small() -> None:
     assert (fact.output, fact.blob.size) == (None, len(BIG) + 11)
     assert msgspec.json.decode(play.blobs[fact.blob.digest]) == {"text": BIG}
     assert max(map(len, play.journal)) < 1_000
+
+
+def test_a_blob_keeps_the_order_of_its_author_under_the_address_of_its_content() -> None:
+    play = Play(plan(act("a"), act("b")))
+    play.ok("a", {"text": BIG, "about": 1})
+    [fact] = play.of(StepSucceeded)
+    assert list(msgspec.json.decode(play.blobs[fact.blob.digest])) == ["text", "about"]
+    assert fact.blob.digest == digest({"about": 1, "text": BIG})
 
 
 def test_small_values_stay_in_their_facts() -> None:

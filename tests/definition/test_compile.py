@@ -22,6 +22,7 @@ from fleetprompt.engine.core.plan import (
     Trigger,
     decode_plan,
     encode_plan,
+    plan_digest,
 )
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.definition.load import load_text
@@ -302,6 +303,14 @@ def test_the_digest_covers_files_that_are_named(tmp_path: Path, monkeypatch: pyt
     assert list(first.plan.files) == ["s.json"]
     assert first.digest != load_text(text, "f.yaml", tmp_path).digest
     assert load_text(text, "f.yaml").plan.files == {}
+
+
+def test_a_plan_comes_back_in_the_order_of_its_author() -> None:
+    plan = load_text(dedent(SAME), "flow.yaml").plan
+    back = decode_plan(encode_plan(plan))
+    assert list(back.root.nodes[0].config["env"]) == ["B", "A"], "what is shown for a decision begins as it was written"
+    sorted_ = msgspec.json.encode(plan, order="deterministic")
+    assert plan_digest(decode_plan(sorted_)) == plan_digest(back) == plan_digest(plan), "its address is of the content"
 
 
 def test_a_plan_is_json() -> None:

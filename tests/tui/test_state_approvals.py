@@ -311,6 +311,12 @@ def test_what_is_shown_and_what_is_executed_are_both_there_where_they_differ() -
     assert "$ rm -rf /" in liar
 
 
+def test_what_is_shown_stands_in_the_order_of_its_author() -> None:
+    said = text(show={"request": "POST /restart", "why": "it\nhangs", "body": {"z": 1, "a": 2}, "about": "x"})
+    places = [said.index(each) for each in ("request", "why", "body", '"z"', '"a"', "about")]
+    assert places == sorted(places)
+
+
 def test_secrets_are_shown_by_name_where_they_will_be_put() -> None:
     executed = {"headers": {"auth": "", "x/y": ""}, "list": [""]}
     secrets = {
@@ -329,7 +335,7 @@ def test_code_and_diffs_stand_line_by_line_as_they_are() -> None:
     said = text(show=shown)
     assert "  +new\n   same" in said
     assert "  set -e\n      rm x\n" in said
-    assert said.index("n: 1") < said.index("patch")
+    assert said.index("patch") < said.index("n: 1")
     found = {words: styles(words, show=shown) for words in ("+new", "-old", "@@ -1", "+++ b", "set -e")}
     assert found == {"+new": {"added"}, "-old": {"removed"}, "@@ -1": {"hunk"}, "+++ b": {"strong"}, "set -e": {"code"}}
     assert not is_diff(["- a", "- b"])

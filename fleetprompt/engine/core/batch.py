@@ -10,6 +10,7 @@ from hashlib import sha256
 from math import inf
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from fleetprompt.engine.core.advance import advance
@@ -89,7 +90,8 @@ class Batch:
         if len(content) <= SPILL_BYTES // 2:
             return None
         blob = Blob(sha256(content).hexdigest(), len(content))
-        self.blobs.append((blob.digest, content))
+        # Its name is that of the canonical bytes; what is kept, and read by people, has the author's order.
+        self.blobs.append((blob.digest, msgspec.json.encode(value)))
         remember(run, blob.digest, value, len(content))
         return blob
 

@@ -197,12 +197,13 @@ class Plan(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Files the workflow names (schemas, prompts), path to digest: part of what the digest covers."""
 
 
-_encoder = msgspec.json.Encoder(order="deterministic")
+_encoder = msgspec.json.Encoder()
+_canonical = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Plan)
 
 
 def encode_plan(plan: Plan) -> bytes:
-    """The canonical bytes of a plan: equal plans give equal bytes."""
+    """A plan as it is stored: mappings keep the order in which the author wrote them, for people to read."""
     return _encoder.encode(plan)
 
 
@@ -212,5 +213,6 @@ def decode_plan(data: bytes | str) -> Plan:
 
 
 def plan_digest(plan: Plan) -> str:
-    """Content address of a plan: SHA-256 over its canonical bytes, as hex."""
-    return sha256(encode_plan(plan)).hexdigest()
+    """Content address of a plan: SHA-256 over its canonical bytes, as hex: equal plans have the same one, in whatever
+    order their mappings were written."""
+    return sha256(_canonical.encode(plan)).hexdigest()

@@ -240,8 +240,8 @@ def _value(value: Any, space: str) -> Iterator[Line]:
     elif len(space) > DEEPEST:
         yield from _json(value, space)
     elif isinstance(value, dict) and value:
-        # What fits on a line comes first, where it is seen; the order of a mapping means nothing.
-        for key, item in sorted(value.items(), key=lambda entry: _many_lines(entry[1])):
+        # As the author wrote it: what matters most stands first.
+        for key, item in value.items():
             yield from _member(str(key), item, space)
     elif isinstance(value, list) and value and any(map(_many_lines, value)):
         for item in value:
