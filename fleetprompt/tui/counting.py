@@ -18,7 +18,7 @@ MINUTES = 20
 async def count_fleet(fleet: Fleet, console: Console, now: float, times: Times) -> bool:
     """Count again; whether anything is different. Raises `FleetError`."""
     before = (fleet.counts, fleet.approvals, fleet.asking, fleet.spent, fleet.activity)
-    fleet.counts = await console.tally("")
+    first, fleet.counts = not fleet.counted, await console.tally("")
     pending, more = await console.approvals("status:pending", Page(limit=MOST, oldest_first=True))
     fleet.asking = {approval.run: _first_line(approval.message) for approval in reversed(pending)}
     fleet.approvals = len(pending)
@@ -26,7 +26,8 @@ async def count_fleet(fleet: Fleet, console: Console, now: float, times: Times) 
     fleet.spent, fleet.tokens = await console.spend(midnight(now, times))
     minute = now // 60 * 60 + 60
     fleet.activity = tuple(bucket.started for bucket in await console.activity(minute - MINUTES * 60, minute, MINUTES))
-    return before != (fleet.counts, fleet.approvals, fleet.asking, fleet.spent, fleet.activity)
+    fleet.counted = True
+    return first or before != (fleet.counts, fleet.approvals, fleet.asking, fleet.spent, fleet.activity)
 
 
 def _first_line(text: str) -> str:

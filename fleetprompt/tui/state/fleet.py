@@ -26,6 +26,8 @@ class Fleet:
     """The counts at the top of every screen, and the messages."""
 
     def __init__(self) -> None:
+        self.counted = False
+        """The numbers below have been read once; before that they say nothing."""
         self.counts: dict[str, int] = {}
         self.asking: dict[str, str] = {}
         """Run to the question of its oldest pending approval."""

@@ -106,6 +106,8 @@ class TopBar(Bar):
         some = must | {"counts": self._counts(fleet, zeros=False)}
         spent = some | {"spent": (("today ", "dim"), (money(fleet.spent), ""))}
         counted = spent | {"counts": self._counts(fleet)}
+        if not fleet.counted:
+            some = spent = counted = must
         for row, trail in (
             (counted, whole),
             (counted, last),
