@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.widgets import Static
 
-from fleetprompt.client.wording import ago, rough, sign
+from fleetprompt.client.values import cut
+from fleetprompt.client.wording import ago, count, rough, sign
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
@@ -102,7 +103,9 @@ class AskBox(Static):
         message = gate.message.strip().splitlines() or ["(it says nothing)"]
         lines: list[Sequence[Part]] = []
         for line in message[: self.LINES]:
-            lines.append(((inert(line[:LONGEST]), "" if lines else "strong"),))
+            lines.append(((inert(cut(line, LONGEST)), "" if lines else "strong"),))
+        if len(message) > self.LINES:
+            lines.append(((f"… {count(len(message) - self.LINES, 'more line')}", "warning"),))
         if self._matter:
             lines.append(((f"  {self._matter}", "link"),))
         about: list[Part] = [(inert(step.path), "link"), (f"  asked {ago(now - at)}", "dim")]
