@@ -77,7 +77,8 @@ class RunPreview(Horizontal):
         except FleetError as error:
             self._clear(((inert(error.message), "error"),))
             return
-        if self.wanted != run or not self.is_mounted:
+        if self.wanted != run or not all(part.is_mounted for part in (self, *self.query(Vertical))):
+            # Another one is wanted by now, or its screen was left before the whole of it stood.
             return
         self._said = ()
         self.runview = view
