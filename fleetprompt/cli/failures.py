@@ -90,7 +90,8 @@ def _usage(error: Any) -> int:
     from rich.text import Text
 
     terminal = Terminal()
-    message = str(error.format_message())
+    # What checks a value names itself before it says what is wrong.
+    message = str(error.format_message()).replace(": Value error, ", ": ", 1)
     first = message[:1].lower() + message[1:]
     terminal.say(Text("fleet: ", style="bold red").append(inert(first.rstrip(".")), style="bold"))
     context = getattr(error, "ctx", None)

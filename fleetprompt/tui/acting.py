@@ -123,7 +123,7 @@ def _ask(app: FleetConsole, command: Command, found: Sorted) -> None:
             if reason is not None:
                 _send(app, command, fitting, reason)
 
-        lines.append((("cancelled work is not undone by itself; compensations run", "dim"),))
+        lines.append((("compensations run, if the workflow has any; nothing else is undone", "dim"),))
         app.push_screen(ConfirmWithReason(f"{what}?", lines, what), with_reason)
         return
 
@@ -172,12 +172,17 @@ def left_out(left: Sequence[tuple[RunHead, str]], done: str) -> list[Sequence[Pa
     reasons = Counter(why for _, why in left).most_common()
     said = f"{count(len(left), 'more run')} cannot be {done} and {stay}:"
     if len(reasons) == 1:
-        return [((f"{said} {inert(reasons[0][0])}", "dim"),)]
+        return [((f"{said} {inert(_of_many(reasons[0][0], len(left)))}", "dim"),)]
     lines: list[Sequence[Part]] = [((said, "dim"),)]
-    lines += [((f"  {number:,}: {inert(why)}", "dim"),) for why, number in reasons[:LISTED]]
+    lines += [((f"  {number:,}: {inert(_of_many(why, number))}", "dim"),) for why, number in reasons[:LISTED]]
     if len(reasons) > LISTED:
         lines.append(((f"  {sum(number for _, number in reasons[LISTED:]):,}: other reasons", "dim"),))
     return lines
+
+
+def _of_many(why: str, number: int) -> str:
+    """A reason that is said of so many runs."""
+    return f"they are {why.removeprefix('it is ')}" if number > 1 and why.startswith("it is ") else why
 
 
 def _send(app: FleetConsole, command: Command, heads: Sequence[RunHead], reason: str) -> None:

@@ -67,9 +67,13 @@ class Commands:
         if word in (*SCREENS, *ALIASES):
             await self._app.go_to(command)
             return
+        verbs = [action.verb for action in screen.actions() if action.verb]
+        if alone := next((verb for verb in verbs if command.startswith(f"{verb} ")), ""):
+            self._app.say("error", f"`{alone}` takes no argument: it is done to what is selected here")
+            return
         from fleetprompt.engine.core.closest import did_you_mean
 
-        known = [*(action.verb for action in screen.actions() if action.verb), *SCREENS, *ALIASES, "save", "forget"]
+        known = [*verbs, *SCREENS, *ALIASES, "save", "forget"]
         hint = did_you_mean(command, known) or did_you_mean(word, known) or "? lists what can be done here"
         self._app.say("error", f"there is no command and no place `{word}` — {hint}")
 

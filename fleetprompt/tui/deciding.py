@@ -18,7 +18,7 @@ from fleetprompt.tui.screens.shown import ConfirmShown
 from fleetprompt.tui.state.approval_preview import Line, bounded, preview
 from fleetprompt.tui.state.approvals import Look, Standing, look_at, standing
 from fleetprompt.tui.state.form import Filled
-from fleetprompt.tui.voting import CHANGED, ON_ITS_WAY, VERBS, Decision, Vote, send
+from fleetprompt.tui.voting import CHANGED, ON_ITS_WAY, VERBS, Decision, Vote, named, send
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -155,5 +155,5 @@ def named_one(approval: Brief, message: str) -> list[Line]:
     """Which one it is that was seen."""
     return [
         *[((inert(line), "strong"),) for line in message.splitlines()],
-        ((f"{inert(approval.path)} of {inert(approval.workflow)}  digest {approval.digest[:DIGEST]}", "dim"),),
+        ((f"{named(approval)}  digest {approval.digest[:DIGEST]}", "dim"),),
     ]

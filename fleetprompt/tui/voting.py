@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from fleetprompt.client.deciding import DIGEST, Brief, fingerprint
 from fleetprompt.client.protocol import why_queued
-from fleetprompt.client.wording import short
+from fleetprompt.client.wording import short, sign
 from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.sending import Answer, send_each, tell
@@ -37,7 +37,7 @@ class Vote(Struct, frozen=True):
 
 def named(approval: Brief) -> str:
     """An approval in a sentence."""
-    return f"{inert(approval.path)} of {inert(approval.workflow)} {short(approval.run)}"
+    return f"{inert(approval.workflow)}{sign(' → ')}{inert(approval.path)} run {short(approval.run)}"
 
 
 def send(app: FleetConsole, votes: Sequence[Vote]) -> None:

@@ -50,7 +50,7 @@ async def test_approving_executes_what_was_shown(tmp_path: Path) -> None:
         await pilot.press("a")
         assert await ended(client_of(app), run) == ["completed"]
         assert (tmp_path / "done").exists()
-        await until(pilot, lambda: said(app, f"approved: touch of gated {run[-8:]}, digest {approval.digest[:12]}"))
+        await until(pilot, lambda: said(app, f"approved: gated → touch run {run[-8:]}, digest {approval.digest[:12]}"))
         await until(pilot, lambda: shown(app).status == "approved")
         _, (vote,) = await client_of(app).approval(approval.id)
         assert (vote.by, vote.decision, vote.via) == ("ana", "approved", "console")
@@ -130,7 +130,7 @@ async def test_of_several_those_that_are_refused_are_named(tmp_path: Path) -> No
         votes = [Vote(brief(each), "approved") for each in listed]
         await client_of(app).vote(listed[0].id, "rejected", by="bo")
         send(app, votes)
-        await until(pilot, lambda: said(app, "approved: touch of gated") or said(app, "approved: 1 of 2"))
+        await until(pilot, lambda: said(app, "approved: gated → touch") or said(app, "approved: 1 of 2"))
         assert said(app, "it is already rejected")
 
 
@@ -153,7 +153,7 @@ async def test_two_people_at_two_consoles_make_a_quorum(tmp_path: Path) -> None:
             later.at += 10
             assert inbox(other).standing(shown(other)).words == "1 of 2: ana approved"
             await second.press("a")
-            await until(second, lambda: said(other, "approved: gate of two"))
+            await until(second, lambda: said(other, "approved: two → gate"))
             await until(second, lambda: shown(other).status == "approved")
         assert await ended(client_of(app), run) == ["completed"]
         await until(pilot, lambda: shown(app).status == "approved")
@@ -206,7 +206,7 @@ async def test_nothing_is_decided_right_after_it_has_appeared_by_itself(tmp_path
         assert (await pending(client_of(app)))[0].status == "pending"
         clock.at += 0.31
         await pilot.press("a")
-        await until(pilot, lambda: said(app, "approved: touch of gated"))
+        await until(pilot, lambda: said(app, "approved: gated → touch"))
 
 
 async def test_what_the_operator_chose_can_be_decided_at_once(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ async def test_what_the_operator_chose_can_be_decided_at_once(tmp_path: Path) ->
         await pilot.press("j")
         await until(pilot, lambda: shown(app).id == second.id)
         await pilot.press("a")
-        await until(pilot, lambda: said(app, "approved: touch of gated"))
+        await until(pilot, lambda: said(app, "approved: gated → touch"))
 
 
 async def test_a_vote_about_what_has_changed_is_refused_by_the_console(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ async def test_a_vote_about_what_has_changed_is_refused_by_the_console(tmp_path:
             await deciding.approve(app, msgspec.structs.replace(approval, **changed), seen=True)
         assert len([m for m in app.fleet.messages if "has changed since it was shown" in m.text]) == 4
         send(app, [Vote(brief(msgspec.structs.replace(approval, digest="0" * 64)), "approved")])
-        await until(pilot, lambda: said(app, "not approved: touch of gated"))
+        await until(pilot, lambda: said(app, "not approved: gated → touch"))
         assert (await client_of(app).approval(approval.id))[1] == []
 
 
@@ -247,7 +247,7 @@ async def test_a_second_press_while_the_first_is_on_its_way_says_so_and_sends_no
         await until(pilot, lambda: not app.voting)
         told = [message.text for message in app.fleet.messages]
         assert told[:2] == ["approve: a decision about it is on its way already"] * 2
-        assert told[2].startswith("approved: gate of two")
+        assert told[2].startswith("approved: two → gate")
         assert len(told) == 3
         assert (await client_of(app).run(run)).finished_at is None
 
