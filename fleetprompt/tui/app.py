@@ -104,7 +104,8 @@ class FleetConsole(Tells, App[int]):
         self.standing = Standing(self)
         self.listening = Listening(self)
         self.navigation = Navigation(self)
-        self.parts = (self, self.opening, self.navigation, Commands(self), Leaving(self))
+        self.leaving = Leaving(self)
+        self.parts = (self, self.opening, self.navigation, Commands(self), self.leaving)
         """What does the actions of the whole console."""
         self._pressing = Pressing(self)
         self._opening_screen: AwaitMount | None = None
@@ -123,8 +124,7 @@ class FleetConsole(Tells, App[int]):
         """The frame is painted before anything is read."""
         self.set_keymap(self.keymap.changed())
         self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
-        # After `fg` the terminal is empty, and Textual would paint only what has changed since.
-        self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
+        self.app_resume_signal.subscribe(self, lambda _: self.leaving.back())
         for at, problem in enumerate((*self.settings.problems, *self.keymap.problems())):
             self.say("warning", f"{self.settings.file or 'keymap'}: {problem}", quiet=at >= TOLD_AT_ONCE)
         if self.views.problem:
@@ -259,9 +259,6 @@ class FleetConsole(Tells, App[int]):
             self.say("info", "this terminal has its own colours")
             return
         self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
-
-    def do_console_suspend(self) -> None:
-        self.action_suspend_process()
 
     async def ended(self) -> None:
         """Once the console is left: until all that it was at has been called off and has put away what it had open."""

@@ -1,4 +1,5 @@
-"""Leaving the console: it is asked about where runs would stand still without it, or something is not sent yet."""
+"""Leaving the console, for good or for a while: it is asked about where runs would stand still without it, or something
+is not sent yet."""
 
 from __future__ import annotations
 
@@ -39,10 +40,35 @@ class Leaving:
     @staticmethod
     def _left_at_work(running: int) -> list[Sequence[Part]]:
         return [
-            ((f"{count(running, 'run')} at work now, by the engine of this console.", ""),),
-            (("Steps have a moment to finish; then the runs stand still, with all that is recorded,", "dim"),),
-            (("until an engine runs again: `fleet`, or `fleet recover`.", "dim"),),
+            _at_work(running),
+            (("Steps have a moment to finish; what is recorded is kept.", "dim"),),
+            (("The runs go on once an engine runs again: `fleet`, or `fleet recover`.", "dim"),),
         ]
+
+    async def do_console_suspend(self) -> None:
+        """Back to the shell for a while; where an engine in this process would stop with it, that is asked first."""
+        behind = self._app.door.behind
+        running = await self._at_work() if behind is not None and behind.where == "embedded" else 0
+        if not running:
+            self._app.action_suspend_process()
+            return
+        from fleetprompt.tui.screens.dialog import Confirm
+
+        lines: list[Sequence[Part]] = [
+            _at_work(running),
+            (("It stops with the console: nothing is carried out until `fg`.", "warning"),),
+        ]
+        self._app.push_screen(Confirm("suspend?", lines, "suspend", danger=False), self._suspend)
+
+    def back(self) -> None:
+        """After `fg` the terminal is empty, and Textual would paint only what has changed since; and much may have
+        changed that nobody has told."""
+        self._app.screen.refresh(layout=True)
+        self._app.listening.read_again()
+
+    def _suspend(self, yes: bool | None) -> None:
+        if yes:
+            self._app.action_suspend_process()
 
     async def _at_work(self) -> int:
         """How many runs do something now: not a moment ago, as the top of the screen may say."""
@@ -56,3 +82,8 @@ class Leaving:
     def _leave(self, yes: bool | None) -> None:
         if yes:
             self._app.exit(0)
+
+
+def _at_work(running: int) -> Sequence[Part]:
+    are = "is" if running == 1 else "are"
+    return ((f"{count(running, 'run')} {are} carried out by the engine of this console now.", ""),)

@@ -102,12 +102,30 @@ class Listening:
         elif driven and self._missed:
             self._missed = False
             app.say("info", "the engine is back")
+            self.read_again()
         elif not driven:
             self._missed = True
             key = app.keymap.shown(BY_ID["console.engine"])
             can = f" ({key} starts one here)" if app.door.can_start_engine else ""
             ended = f" ({app.door.last_words})" if app.door.last_words else ""
             app.say("warning", f"the engine is gone{ended}: nothing is carried out until one runs{can}")
+
+    def read_again(self) -> None:
+        """Read everything that is shown at once: changes may have been missed."""
+        self._app.run_worker(self._read_again, name="again", group="again", exclusive=True)
+
+    async def _read_again(self) -> None:
+        app, current = self._app, self._app.underneath()
+        if app.client is None or app.door.behind is None:
+            return
+        for screen in app.console_screens():
+            screen.stale = screen is not current
+        try:
+            if current is not None:
+                await current.reload()
+            await self.count(app.client)
+        except FleetError as error:
+            app.standing.tell(error)
 
     # ------------------------------------------------------------ counting
 

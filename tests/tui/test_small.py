@@ -176,6 +176,7 @@ async def test_where_there_is_room_the_top_says_which_project_it_is_and_who_acts
         await until(pilot, lambda: app.client is not None and runs_of(app).loaded)
         bar = app.screen.query_one(TopBar)
         assert "shop · ana\\x1b[2J  ○ no engine read-only" in bar.render_line(0).text
+        app.fleet.counted = True
         app.fleet.counts = dict.fromkeys(("running", "waiting", "failed", "pending", "completed"), 999_999)
         app.fleet.approvals, app.fleet.spent = 1234, 12_345 * 10**9
         line = bar.render_line(0).text
