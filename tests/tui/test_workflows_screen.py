@@ -17,6 +17,7 @@ from fleetprompt.client.opening import open_console
 from fleetprompt.client.workflow_files import WorkflowFiles
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.editing import editor
+from fleetprompt.tui.screens.base import QUIET
 from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.screens.run import RunScreen
@@ -231,6 +232,7 @@ async def test_a_file_is_edited_checked_and_registered_when_it_is_valid(
         await until(pilot, lambda: told(app, "registered: plain"))
         assert await statuses(app) == {"plain": "active"}
         await until(pilot, lambda: (e := screen.entry()) is not None and e.workflow is not None and not e.differs)
+        await until(pilot, lambda: screen._steady.settled(app.now(), QUIET))
         await pilot.press("E")
         await until(pilot, lambda: told(app, "plain is as it was"))
     assert not list(tmp_path.rglob("owned"))
