@@ -101,6 +101,8 @@ class FilterBar(Vertical):
         self._parts = parts
         self._values = values
         self._known: dict[str, Sequence[tuple[str, int]]] = {}
+        self._asked: set[str] = set()
+        """Fields whose values are being read."""
         self._offers: list[Completion] = []
         self._history: list[str] = []
         self._back = 0
@@ -176,12 +178,12 @@ class FilterBar(Vertical):
         """Filter while one types, a moment after the last key."""
         event.stop()
         if self.editing:
+            self._offer(event.value)
             self.run_worker(partial(self._typed, event.value), group="typed", exclusive=True)
 
     async def _typed(self, text: str) -> None:
         import asyncio
 
-        await self._offer(text)
         await asyncio.sleep(REST)
         if self._names_a_field():
             # `stat` is on its way to `status:`, and no text that is searched for; enter says otherwise.
@@ -191,7 +193,8 @@ class FilterBar(Vertical):
 
     # ------------------------------------------------------------ completion
 
-    async def _offer(self, text: str) -> None:
+    def _offer(self, text: str) -> None:
+        """Offer what is known; values that are not known yet are asked for, and the filter does not wait for them."""
         box = self.query_one(FilterInput)
         asked: list[str] = []
 
@@ -201,13 +204,10 @@ class FilterBar(Vertical):
             return self._known.get(name, ())
 
         offers = complete(text, min(box.cursor_position, len(text)), self.fields, known)
-        if asked:
-            for name in asked:
-                try:
-                    self._known[name] = await self._values(name)
-                except FleetError:
-                    self._known[name] = ()
-            offers = complete(text, min(box.cursor_position, len(text)), self.fields, known)
+        for name in asked:
+            if name not in self._asked:
+                self._asked.add(name)
+                self.run_worker(partial(self._learn, name), group="values")
         self._offers = offers[:OFFERED] if text.strip() else []
         options = self.query_one(OptionList)
         options.clear_options()
@@ -219,6 +219,16 @@ class FilterBar(Vertical):
         options.styles.offset = (min(box.cursor_position, 60) + 1, 1)
         if self._offers:
             options.highlighted = 0
+
+    async def _learn(self, name: str) -> None:
+        try:
+            found = await self._values(name)
+        except FleetError:
+            found = ()
+        self._asked.discard(name)
+        self._known[name] = found
+        if self.editing:
+            self._offer(self.query_one(FilterInput).value)
 
     def _names_a_field(self) -> bool:
         return any(offer.text.endswith((":", ".", ">")) for offer in self._offers)
