@@ -274,11 +274,11 @@ async def test_all_that_match_are_marked_and_replayed_also_those_that_were_not_r
         assert len(lines.selection.marks) == PAGE + 32
         await pilot.press("U")
         await screen.apply_filter("-type:deploy.*")
-        await until(pilot, lambda: screen._steady.settled(app.now(), QUIET))
+        await until(pilot, lambda: screen.steady.settled(app.now(), QUIET))
         await pilot.press("asterisk")
         while not isinstance(app.screen, Confirm):
             # What the engine still records may have moved another signal under the cursor just now.
-            await until(pilot, lambda: screen._steady.settled(app.now(), QUIET))
+            await until(pilot, lambda: screen.steady.settled(app.now(), QUIET))
             await pilot.press("R")
             await pilot.pause(0.1)
         assert app.screen._title == f"replay {PAGE + 30} signals?"

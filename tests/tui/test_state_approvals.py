@@ -17,8 +17,9 @@ from fleetprompt.engine.core.facts import AnyFact, ApprovalDecided, ApprovalRequ
 from fleetprompt.engine.core.signal import VOTE, Signal
 from fleetprompt.engine.ports import Append, Approval, Change, Vote
 from fleetprompt.tui.state.approval_preview import is_diff, preview
-from fleetprompt.tui.state.approvals import KINDS, PAGE, Inbox, Look, Standing, Steady, look_at, standing
+from fleetprompt.tui.state.approvals import KINDS, PAGE, Inbox, Look, Standing, look_at, standing
 from fleetprompt.tui.state.lines import Exact, Part
+from fleetprompt.tui.state.steady import Steady
 from fleetprompt.tui.widgets.text_pane import wrapped
 
 

@@ -232,7 +232,7 @@ async def test_a_file_is_edited_checked_and_registered_when_it_is_valid(
         await until(pilot, lambda: told(app, "registered: plain"))
         assert await statuses(app) == {"plain": "active"}
         await until(pilot, lambda: (e := screen.entry()) is not None and e.workflow is not None and not e.differs)
-        await until(pilot, lambda: screen._steady.settled(app.now(), QUIET))
+        await until(pilot, lambda: screen.steady.settled(app.now(), QUIET))
         await pilot.press("E")
         await until(pilot, lambda: told(app, "plain is as it was"))
     assert not list(tmp_path.rglob("owned"))

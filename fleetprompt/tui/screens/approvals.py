@@ -18,11 +18,11 @@ from fleetprompt.engine.core.errors import FleetError, NotFound
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
 from fleetprompt.tui import deciding, deciding_many
-from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
+from fleetprompt.tui.screens.base import QUIET
+from fleetprompt.tui.screens.filtered import FilteredScreen
 from fleetprompt.tui.state.approval_preview import Line, closing, matter, question, same_matter, terms
-from fleetprompt.tui.state.approvals import KINDS, Inbox, Look, Steady, look_at
+from fleetprompt.tui.state.approvals import KINDS, Inbox, Look, look_at
 from fleetprompt.tui.state.lines import Part
-from fleetprompt.tui.widgets.bars import spread
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
@@ -64,11 +64,13 @@ class ApprovalLines(Lines):
         self.mark(await self.source.everything())
 
 
-class ApprovalsScreen(ConsoleScreen):
+class ApprovalsScreen(FilteredScreen[ApprovalLines]):
     """Everything that waits for a decision, the oldest first."""
 
     PLACES: ClassVar = ("approvals",)
     NAME: ClassVar = "approvals"
+    EVERYTHING: ClassVar = "everything that waits"
+    ONE: ClassVar = "approval"
     DEFAULT_CSS = """
     ApprovalsScreen .parts { layout: vertical; height: 1fr; }
     ApprovalsScreen .listed { height: 2fr; min-height: 4; }
@@ -90,21 +92,13 @@ class ApprovalsScreen(ConsoleScreen):
         self._matter: Iterable[Line] = ()
         self._due: Timer | None = None
         self._took = 0.0
-        self._steady = Steady()
-        self._by_hand = 0
 
     def body(self) -> ComposeResult:
-        yield FilterBar(APPROVAL_FIELDS, self._about, self._values)
+        yield FilterBar(APPROVAL_FIELDS, self.about, self._values)
         with Container(classes="parts"):
             with Vertical(classes="listed"):
                 yield Heading()
             yield TextPane()
-
-    @property
-    def lines(self) -> ApprovalLines | None:
-        """The list, once the store is open."""
-        found = self.query(ApprovalLines)
-        return found.first() if found else None
 
     @property
     def pane(self) -> TextPane:
@@ -121,6 +115,7 @@ class ApprovalsScreen(ConsoleScreen):
         lines = ApprovalLines(self.inbox)
         self.query_one(Heading).watch_lines(lines)
         await self.query_one(".listed").mount(lines)
+        self.lines = lines
         lines.focus()
         await self._load()
 
@@ -144,30 +139,17 @@ class ApprovalsScreen(ConsoleScreen):
 
     # ------------------------------------------------------------ what is said about the list
 
-    def _about(self, width: int) -> list[Part]:
+    def said(self) -> Sequence[Part] | None:
+        """How many there are, and how many of them wait."""
         inbox = self.inbox
-        text = self.query_one(FilterBar).text
-        left: list[Part] = [("/ ", "accent"), (inert(text), "") if text else ("everything that waits", "dim")]
-        if self.error is not None:
-            return [*left, (f"  {inert(self.error.message)}", "error")]
         if inbox is None or not inbox.loaded:
-            return spread(left, [("loading…", "dim")], width)
-        right: list[Part] = []
-        lines = self.lines
-        if lines is not None and lines.selection.marks:
-            right.append((f"{len(lines.selection.marks):,} marked  ", "accent"))
+            return None
         more = "+" if inbox.more else ""
         if inbox.waiting == inbox.count:
-            right.append((f"{inbox.count:,}{more} waiting", ""))
+            said = f"{inbox.count:,}{more} waiting"
         else:
-            right.append((f"{count(inbox.count, 'approval')}{more}, {inbox.waiting:,} waiting", ""))
-        right.append((" · oldest first" if inbox.oldest_first else " · latest first", "dim"))
-        return spread(left, right, width)
-
-    def failed(self, error: FleetError) -> None:
-        """Say why there is nothing."""
-        super().failed(error)
-        self.query_one(FilterBar).redraw()
+            said = f"{count(inbox.count, 'approval')}{more}, {inbox.waiting:,} waiting"
+        return [(said, ""), (" · oldest first" if inbox.oldest_first else " · latest first", "dim")]
 
     # ------------------------------------------------------------ reading
 
@@ -183,7 +165,7 @@ class ApprovalsScreen(ConsoleScreen):
         lines.empty = _nothing(inbox.filter)
         lines.renew()
         self._go_to_wanted()
-        self.query_one(FilterBar).redraw()
+        self.bar.redraw()
         self._prune_soon()
         await self._look(by_hand=False)
         await self._fetch()
@@ -201,7 +183,7 @@ class ApprovalsScreen(ConsoleScreen):
             if not await inbox.fetch():
                 return
             lines.renew()
-            self.query_one(FilterBar).redraw()
+            self.bar.redraw()
 
     def on_lines_shown(self) -> None:
         """Other lines are looked at: get what is missing of them."""
@@ -217,11 +199,11 @@ class ApprovalsScreen(ConsoleScreen):
         self._by_hand = lines.moved_by_hand
         if inbox.keep(lines.key):
             lines.renew()
-        self.query_one(FilterBar).redraw()
+        self.bar.redraw()
         await self._look(by_hand=by_hand)
 
     def on_lines_marked(self) -> None:
-        self.query_one(FilterBar).redraw()
+        # Beside what all lists do then: Textual asks each class for itself.
         self.refresh_bars()
 
     async def _look(self, *, by_hand: bool) -> None:
@@ -239,7 +221,7 @@ class ApprovalsScreen(ConsoleScreen):
             self.look = None
             self.app.say("error", error.message)
         look = self.look
-        self._steady.show(look.identity if look is not None else b"", self.app.now(), by_hand=by_hand)
+        self.steady.show(look.identity if look is not None else b"", self.app.now(), by_hand=by_hand)
         if look is not None:
             inbox.note(look)
             lines.repaint_keys([look.approval.id])
@@ -303,7 +285,7 @@ class ApprovalsScreen(ConsoleScreen):
         if await inbox.apply(change):
             lines.renew()
             self._go_to_wanted()
-            self.query_one(FilterBar).redraw()
+            self.bar.redraw()
             await self._look(by_hand=False)
             self.on_lines_shown()
         elif change.signals and self.look is not None and self.look.approval.status == "pending":
@@ -326,16 +308,8 @@ class ApprovalsScreen(ConsoleScreen):
 
     # ------------------------------------------------------------ filter
 
-    async def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        """Another filter: the cursor goes to the top."""
-        await self.apply_filter(event.text)
-
-    async def apply_filter(self, text: str) -> None:
-        """Show the approvals that match."""
-        bar = self.query_one(FilterBar)
-        if bar.text != text:
-            bar.set(text)
-            return
+    async def filter(self, text: str) -> None:
+        """List the approvals that match, the cursor at the top."""
         inbox = self.inbox
         if inbox is None:
             return
@@ -350,29 +324,12 @@ class ApprovalsScreen(ConsoleScreen):
         await self.apply_filter("" if approval.status == "pending" else f"{approval.id} status:{approval.status}")
         self._go_to_wanted()
 
-    def on_filter_bar_closed(self) -> None:
-        if self.lines is not None:
+    def leave_details(self) -> bool:
+        """Back from what is decided about."""
+        inside = self.pane.has_focus
+        if inside and self.lines is not None:
             self.lines.focus()
-
-    def do_filter_edit(self) -> None:
-        self.query_one(FilterBar).edit()
-
-    def do_filter_clear(self) -> None:
-        self.query_one(FilterBar).set("")
-
-    def step_back(self) -> bool:
-        """Esc goes back to the list, takes away marks, then the filter."""
-        lines = self.lines
-        if lines is not None and self.pane.has_focus:
-            lines.focus()
-            return True
-        if lines is not None and (lines.selection.marks or lines.selection.ranging):
-            lines.do_list_unmark_all()
-            return True
-        if self.query_one(FilterBar).text:
-            self.do_filter_clear()
-            return True
-        return False
+        return inside
 
     # ------------------------------------------------------------ deciding
 
@@ -405,7 +362,7 @@ class ApprovalsScreen(ConsoleScreen):
             self.app.say("warning", f"{what}: nothing waits here")
         elif look.approval.id != lines.key:
             self.app.say("warning", f"{what}: it is not shown yet; look at it first")
-        elif not self._steady.settled(self.app.now(), QUIET):
+        elif not self.steady.settled(self.app.now(), QUIET):
             self.app.say("warning", f"{what}: what is shown has just changed; look again")
         else:
             return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -15,11 +14,10 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_fields import RUN_FIELDS
 from fleetprompt.engine.ports import Order
 from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, Command, command_runs
-from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
+from fleetprompt.tui.screens.filtered import FilteredScreen
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.runs import SORTS, RunList, ordered_by
 from fleetprompt.tui.state.views import View
-from fleetprompt.tui.widgets.bars import spread
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
@@ -47,29 +45,24 @@ class RunLines(Lines):
         return head.id if head is not None else str(key)
 
 
-class RunsScreen(ConsoleScreen):
+class RunsScreen(FilteredScreen[RunLines]):
     """Every run that matches a filter."""
 
     PLACES: ClassVar = ("runs",)
     NAME: ClassVar = "runs"
+    EVERYTHING: ClassVar = "every run"
+    ONE: ClassVar = "run"
 
     def __init__(self) -> None:
         super().__init__()
         self.runs: RunList | None = None
         self._reloading = False
         self._rest: Timer | None = None
-        self._moved_at = 0.0
-        self._moved_alone = False
-        """The run at the cursor was changed by what came, not by the operator."""
-        self._by_hand = 0
-        self._had_cursor = False
-        self.lines: RunLines | None = None
-        """The list, once the store is open."""
         self.preview: RunPreview | None = None
         """What the run at the cursor does, once the store is open."""
 
     def body(self) -> ComposeResult:
-        yield FilterBar(RUN_FIELDS, self._about, self._values)
+        yield FilterBar(RUN_FIELDS, self.about, self._values)
         yield Heading()
 
     async def opened(self, console: Console) -> None:
@@ -95,31 +88,18 @@ class RunsScreen(ConsoleScreen):
 
     # ------------------------------------------------------------ what is said about the list
 
-    def _about(self, width: int) -> list[Part]:
+    def said(self) -> Sequence[Part] | None:
+        """How many there are, in what order."""
         runs = self.runs
-        bar = self.query_one(FilterBar)
-        left: list[Part] = [("/ ", "accent"), (inert(bar.text), "") if bar.text else ("every run", "dim")]
-        if self.error is not None:
-            return [*left, (f"  {inert(self.error.message)}", "error")]
         if runs is None or not runs.loaded:
-            return spread(left, [("loading…", "dim")], width)
-        lines = self.lines
-        right: list[Part] = []
-        if lines is not None and lines.selection.marks:
-            right.append((f"{len(lines.selection.marks):,} marked  ", "accent"))
-        if runs.fresh:
-            right.append((f"{runs.fresh:,} new, . shows  ", "accent"))
-        right.append((count(runs.count, "run"), ""))
+            return None
+        said: list[Part] = [(f"{runs.fresh:,} new, . shows  ", "accent")] if runs.fresh else []
+        said.append((count(runs.count, "run"), ""))
         if runs.order != Order():
-            right.append((f" · by {runs.order.by} {'▼' if runs.order.descending else '▲'}", "dim"))
+            said.append((f" · by {runs.order.by} {'▼' if runs.order.descending else '▲'}", "dim"))
         else:
-            right.append((" · follow" if runs.follow else " · held", "dim"))
-        return spread(left, right, width)
-
-    def failed(self, error: FleetError) -> None:
-        """Say why there is nothing."""
-        super().failed(error)
-        self.query_one(FilterBar).redraw()
+            said.append((" · follow" if runs.follow else " · held", "dim"))
+        return said
 
     # ------------------------------------------------------------ reading
 
@@ -134,7 +114,7 @@ class RunsScreen(ConsoleScreen):
             self.error = error
         lines.empty = _nothing(runs.filter)
         lines.renew()
-        self.query_one(FilterBar).redraw()
+        self.bar.redraw()
         await self._fetch()
 
     async def _fetch(self) -> None:
@@ -161,11 +141,8 @@ class RunsScreen(ConsoleScreen):
             return
         if self.runs is not None and lines is not None:
             self.runs.at_top = lines.cursor == 0
-            self._moved_alone = self._had_cursor and lines.moved_by_hand == self._by_hand
-            self._had_cursor = lines.key is not None
-            self._by_hand = lines.moved_by_hand
-            self._moved_at = self.app.now()
-        self.query_one(FilterBar).redraw()
+            self.note_cursor()
+        self.bar.redraw()
         self._preview_soon()
 
     # ------------------------------------------------------------ the run at the cursor
@@ -193,9 +170,6 @@ class RunsScreen(ConsoleScreen):
         if not self.has_class("-no-preview"):
             self.call_after_refresh(self._preview_now)
 
-    def on_lines_marked(self) -> None:
-        self.query_one(FilterBar).redraw()
-
     async def changed(self, change: Change) -> None:
         """Runs have changed: renew their rows, or the whole order."""
         runs, lines = self.runs, self.lines
@@ -216,7 +190,7 @@ class RunsScreen(ConsoleScreen):
             self._reload_soon()
         if effect.members:
             lines.renew()
-            self.query_one(FilterBar).redraw()
+            self.bar.redraw()
             self._fetch_soon()
         else:
             lines.repaint_keys(effect.rows)
@@ -248,16 +222,8 @@ class RunsScreen(ConsoleScreen):
 
     # ------------------------------------------------------------ filter and order
 
-    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        """Another filter: the cursor goes to the top. What was read for the one before is given up."""
-        self.run_worker(partial(self.apply_filter, event.text), group="filter", exclusive=True)
-
-    async def apply_filter(self, text: str) -> None:
-        """Show the runs that match."""
-        bar = self.query_one(FilterBar)
-        if bar.text != text:
-            bar.set(text)
-            return
+    async def filter(self, text: str) -> None:
+        """List the runs that match, the cursor at the top."""
         runs, lines = self.runs, self.lines
         if runs is None or lines is None:
             return
@@ -265,16 +231,6 @@ class RunsScreen(ConsoleScreen):
         runs.show_new()
         runs.loaded = False
         await self._load()
-
-    def on_filter_bar_closed(self) -> None:
-        if self.lines is not None:
-            self.lines.focus()
-
-    def do_filter_edit(self) -> None:
-        self.query_one(FilterBar).edit()
-
-    def do_filter_clear(self) -> None:
-        self.query_one(FilterBar).set("")
 
     async def do_sort_next(self) -> None:
         runs = self.runs
@@ -314,7 +270,7 @@ class RunsScreen(ConsoleScreen):
             lines.pinned = runs.follow
             if runs.follow:
                 self.do_list_show_new()
-            self.query_one(FilterBar).redraw()
+            self.bar.redraw()
 
     def do_list_show_new(self) -> None:
         runs, lines = self.runs, self.lines
@@ -333,7 +289,7 @@ class RunsScreen(ConsoleScreen):
 
     async def show_view(self, view: View) -> None:
         """Another filter and order; neither where the filter cannot be understood."""
-        runs, bar = self.runs, self.query_one(FilterBar)
+        runs, bar = self.runs, self.bar
         same = bar.text == view.filter
         if not bar.set(view.filter) or runs is None or runs.order == view.order:
             return
@@ -346,20 +302,9 @@ class RunsScreen(ConsoleScreen):
     def save_view(self, name: str) -> None:
         """Keep filter and order. Raises `InvalidInput`."""
         order = self.runs.order if self.runs is not None else Order()
-        view = View(name, self.query_one(FilterBar).text, order.by, order.descending)
+        view = View(name, self.bar.text, order.by, order.descending)
         digit = self.app.views.save(view)
         self.app.say("info", f"saved as {digit}: {name}")
-
-    def step_back(self) -> bool:
-        """Esc takes away marks, then the filter."""
-        lines = self.lines
-        if lines is not None and (lines.selection.marks or lines.selection.ranging):
-            lines.do_list_unmark_all()
-            return True
-        if self.query_one(FilterBar).text:
-            self.do_filter_clear()
-            return True
-        return False
 
     # ------------------------------------------------------------ what is chosen
 
@@ -386,13 +331,6 @@ class RunsScreen(ConsoleScreen):
     async def _command(self, command: Command) -> None:
         if self.settled(command.verb):
             await command_runs(self.app, command, await self.chosen())
-
-    def settled(self, what: str) -> bool:
-        """Whether the run at the cursor has been there long enough to be meant."""
-        if self.app.now() - self._moved_at < QUIET and self._moved_alone:
-            self.app.say("warning", f"{what}: another run has just come under the cursor; look again")
-            return False
-        return True
 
     async def do_run_log(self) -> None:
         """Its log is what a run shows first, if it has said anything."""

@@ -21,15 +21,13 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.tui.acting_signals import publish, replay
-from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
-from fleetprompt.tui.state.approvals import Steady
+from fleetprompt.tui.screens.filtered import FilteredScreen
 from fleetprompt.tui.state.json_text import JsonText
 from fleetprompt.tui.state.lineage import Place, lineage_rows
 from fleetprompt.tui.state.lines import Part, Rows
 from fleetprompt.tui.state.run_text import TEXT, ValueLines
 from fleetprompt.tui.state.run_values import Held
 from fleetprompt.tui.state.signals import SignalList, only
-from fleetprompt.tui.widgets.bars import spread
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
@@ -63,11 +61,13 @@ class SignalLines(Lines):
         self.post_message(self.Copied())
 
 
-class SignalsScreen(ConsoleScreen):
+class SignalsScreen(FilteredScreen[SignalLines]):
     """The signals that match a filter, and details of the one at the cursor."""
 
     PLACES: ClassVar = ("signals",)
     NAME: ClassVar = "signals"
+    EVERYTHING: ClassVar = "every signal"
+    ONE: ClassVar = "signal"
     DEFAULT_CSS = """
     SignalsScreen #list { height: 1fr; }
     SignalsScreen #details { height: 1fr; layout: horizontal; }
@@ -84,25 +84,16 @@ class SignalsScreen(ConsoleScreen):
         self._rest: Timer | None = None
         self._due: Timer | None = None
         self._took = 0.0
-        self._steady = Steady()
-        self._by_hand = 0
-        self._had_cursor = False
         self._shown: Signal | None = None
         """The signal whose details are shown, with what it carries."""
 
     def body(self) -> ComposeResult:
-        yield FilterBar(SIGNAL_FIELDS, self._about, self._values)
+        yield FilterBar(SIGNAL_FIELDS, self.about, self._values)
         with Vertical(id="list"):
             yield Heading()
         with Container(id="details"):
             yield TextView(id="payload")
             yield Lines(Rows(TEXT), id="lineage")
-
-    @property
-    def lines(self) -> SignalLines | None:
-        """The list, once the store is open."""
-        found = self.query(SignalLines)
-        return found.first() if found else None
 
     @property
     def payload(self) -> TextView:
@@ -119,11 +110,12 @@ class SignalsScreen(ConsoleScreen):
         self.lineage.border_title = "lineage"
         self.stream = SignalList(console, self.app.now, self.app.times)
         # What was asked for while the store was not open yet.
-        self.stream.filter = self.query_one(FilterBar).text
+        self.stream.filter = self.bar.text
         lines = SignalLines(self.stream)
         lines.pinned = True
         self.query_one(Heading).watch_lines(lines)
         await self.query_one("#list").mount(lines)
+        self.lines = lines
         lines.focus()
         await self._load()
 
@@ -132,27 +124,15 @@ class SignalsScreen(ConsoleScreen):
 
     # ------------------------------------------------------------ what is said about the list
 
-    def _about(self, width: int) -> list[Part]:
-        stream, lines = self.stream, self.lines
-        bar = self.query_one(FilterBar)
-        left: list[Part] = [("/ ", "accent"), (inert(bar.text), "") if bar.text else ("every signal", "dim")]
-        if self.error is not None:
-            return [*left, (f"  {inert(self.error.message)}", "error")]
+    def said(self) -> Sequence[Part] | None:
+        """How many there are, and whether the newest is followed."""
+        stream = self.stream
         if stream is None or not stream.loaded:
-            return spread(left, [("loading…", "dim")], width)
-        right: list[Part] = []
-        if lines is not None and lines.selection.marks:
-            right.append((f"{len(lines.selection.marks):,} marked  ", "accent"))
-        if stream.fresh:
-            right.append((f"{stream.fresh:,} new, . shows  ", "accent"))
-        right.append((f"{count(stream.count, 'signal')}{', and older ones' if stream.more else ''}", ""))
-        right.append((" · follow" if stream.follow else " · held", "dim"))
-        return spread(left, right, width)
-
-    def failed(self, error: FleetError) -> None:
-        """Say why there is nothing."""
-        super().failed(error)
-        self.query_one(FilterBar).redraw()
+            return None
+        said: list[Part] = [(f"{stream.fresh:,} new, . shows  ", "accent")] if stream.fresh else []
+        said.append((f"{count(stream.count, 'signal')}{', and older ones' if stream.more else ''}", ""))
+        said.append((" · follow" if stream.follow else " · held", "dim"))
+        return said
 
     # ------------------------------------------------------------ reading
 
@@ -175,7 +155,7 @@ class SignalsScreen(ConsoleScreen):
     def _redraw(self) -> None:
         if self.lines is not None:
             self.lines.renew()
-        self.query_one(FilterBar).redraw()
+        self.bar.redraw()
 
     def on_lines_shown(self, event: Lines.Shown) -> None:
         """Near the end the next page is read."""
@@ -225,15 +205,9 @@ class SignalsScreen(ConsoleScreen):
         if not isinstance(event.lines, SignalLines) or lines is None or stream is None:
             return
         stream.at_top = lines.cursor == 0
-        by_hand = lines.moved_by_hand != self._by_hand or not self._had_cursor
-        self._steady.show(str(lines.key).encode("utf-8", "replace"), self.app.now(), by_hand=by_hand)
-        self._by_hand = lines.moved_by_hand
-        self._had_cursor = lines.key is not None
-        self.query_one(FilterBar).redraw()
+        self.note_cursor()
+        self.bar.redraw()
         self._rest_then_show()
-
-    def on_lines_marked(self) -> None:
-        self.query_one(FilterBar).redraw()
 
     def _rest_then_show(self) -> None:
         # Not put off: signals may come faster than anybody's fingers.
@@ -309,16 +283,8 @@ class SignalsScreen(ConsoleScreen):
 
     # ------------------------------------------------------------ filter
 
-    async def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        """Another filter: the cursor goes to the top."""
-        await self.apply_filter(event.text)
-
-    async def apply_filter(self, text: str) -> None:
-        """Show the signals that match."""
-        bar = self.query_one(FilterBar)
-        if bar.text != text:
-            bar.set(text)
-            return
+    async def filter(self, text: str) -> None:
+        """List the signals that match, the cursor at the top."""
         stream, lines = self.stream, self.lines
         if stream is not None and lines is not None and stream.filter != text:
             stream.filter = text
@@ -334,16 +300,6 @@ class SignalsScreen(ConsoleScreen):
         else:
             await self.apply_filter(only(id_))
 
-    def on_filter_bar_closed(self) -> None:
-        if self.lines is not None:
-            self.lines.focus()
-
-    def do_filter_edit(self) -> None:
-        self.query_one(FilterBar).edit()
-
-    def do_filter_clear(self) -> None:
-        self.query_one(FilterBar).set("")
-
     def do_list_follow(self) -> None:
         stream, lines = self.stream, self.lines
         if stream is not None and lines is not None:
@@ -351,7 +307,7 @@ class SignalsScreen(ConsoleScreen):
             lines.pinned = stream.follow
             if stream.follow:
                 self.do_list_show_new()
-            self.query_one(FilterBar).redraw()
+            self.bar.redraw()
 
     def do_list_show_new(self) -> None:
         stream, lines = self.stream, self.lines
@@ -359,21 +315,14 @@ class SignalsScreen(ConsoleScreen):
             stream.show_new()
             lines.renew()
             lines.go(0)
-            self.query_one(FilterBar).redraw()
+            self.bar.redraw()
 
-    def step_back(self) -> bool:
-        """Esc goes back to the list, takes away marks, then the filter."""
-        lines = self.lines
-        if lines is not None and (self.payload.has_focus or self.lineage.has_focus):
-            self._look_at(lines)
-            return True
-        if lines is not None and (lines.selection.marks or lines.selection.ranging):
-            lines.do_list_unmark_all()
-            return True
-        if self.query_one(FilterBar).text:
-            self.do_filter_clear()
-            return True
-        return False
+    def leave_details(self) -> bool:
+        """Back from what a signal carries, or from its lineage."""
+        inside = self.payload.has_focus or self.lineage.has_focus
+        if inside and self.lines is not None:
+            self._look_at(self.lines)
+        return inside
 
     # ------------------------------------------------------------ doing
 
@@ -383,10 +332,8 @@ class SignalsScreen(ConsoleScreen):
 
     async def do_signal_replay(self) -> None:
         """Publish copies of what is marked, or of what is at the cursor."""
-        if self._steady.settled(self.app.now(), QUIET):
+        if self.settled("replay"):
             await replay(self.app, [str(key) for key in self.lines.chosen()] if self.lines is not None else [])
-        else:
-            self.app.say("warning", "replay: another signal has just come under the cursor; look again")
 
     async def on_signal_lines_copied(self) -> None:
         await self.do_signal_copy()

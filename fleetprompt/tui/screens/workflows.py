@@ -19,13 +19,11 @@ from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import WORKFLOW_FIELDS
 from fleetprompt.engine.ports import Page
 from fleetprompt.tui.acting_workflows import ACTIVATE, ARCHIVE, PAUSE, Setting, edit_file, set_status, start
-from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
+from fleetprompt.tui.screens.filtered import FilteredScreen
 from fleetprompt.tui.screens.source import SourceScreen
-from fleetprompt.tui.state.approvals import Steady
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.workflow_details import FAILURES, details, runs_of
 from fleetprompt.tui.state.workflows import SHORT_STRIP, SORTS, STRIP, Entry, WorkflowList, columns
-from fleetprompt.tui.widgets.bars import spread
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
@@ -49,11 +47,13 @@ ROOM = 110
 """Cells of the list from which on it shows as many last runs as there are."""
 
 
-class WorkflowsScreen(ConsoleScreen):
+class WorkflowsScreen(FilteredScreen[Lines]):
     """The workflows that match a filter, and details of the one at the cursor."""
 
     PLACES: ClassVar = ("workflows",)
     NAME: ClassVar = "workflows"
+    EVERYTHING: ClassVar = "every workflow"
+    ONE: ClassVar = "workflow"
     DEFAULT_CSS = """
     WorkflowsScreen #panes { height: 1fr; layout: vertical; }
     WorkflowsScreen #list { height: 3fr; }
@@ -72,26 +72,17 @@ class WorkflowsScreen(ConsoleScreen):
         self._shown = ""
         """Key of the workflow whose details are shown."""
         self._failures: dict[str, list[RunHead]] = {}
-        self._steady = Steady()
-        self._by_hand = 0
-        self._had_cursor = False
         self._looking = False
         """Files are being looked at."""
         self._sought = ""
         """A workflow that the cursor goes to as soon as it is there."""
 
     def body(self) -> ComposeResult:
-        yield FilterBar(WORKFLOW_FIELDS, self._about, self._values)
+        yield FilterBar(WORKFLOW_FIELDS, self.about, self._values)
         with Container(id="panes"):
             with Vertical(id="list"):
                 yield Heading()
             yield TextPane(id="details")
-
-    @property
-    def lines(self) -> Lines | None:
-        """The list, once the store is open."""
-        found = self.query(Lines)
-        return found.first() if found else None
 
     @property
     def pane(self) -> TextPane:
@@ -106,6 +97,7 @@ class WorkflowsScreen(ConsoleScreen):
         heading.watch_lines(lines)
         heading.sorted_by(self.workflows.sort, self.workflows.descending)
         await self.query_one("#list").mount(lines)
+        self.lines = lines
         lines.focus()
         self._fit(self.size.width)
         await self._load()
@@ -131,30 +123,20 @@ class WorkflowsScreen(ConsoleScreen):
 
     # ------------------------------------------------------------ what is said about the list
 
-    def _about(self, width: int) -> list[Part]:
-        workflows, lines = self.workflows, self.lines
-        bar = self.query_one(FilterBar)
-        left: list[Part] = [("/ ", "accent"), (inert(bar.text), "") if bar.text else ("every workflow", "dim")]
-        if self.error is not None:
-            return [*left, (f"  {inert(self.error.message)}", "error")]
+    def said(self) -> Sequence[Part] | None:
+        """How many there are, and how many files are broken."""
+        workflows = self.workflows
         if workflows is None or not workflows.loaded:
-            return spread(left, [("loading…", "dim")], width)
-        right: list[Part] = []
-        if lines is not None and lines.selection.marks:
-            right.append((f"{len(lines.selection.marks):,} marked  ", "accent"))
+            return None
+        said: list[Part] = []
         broken = sum(1 for entry in workflows.entries if entry.state is not None and entry.state.errors)
         if broken:
-            right.append((f"{count(broken, 'broken file')}  ", "error"))
+            said.append((f"{count(broken, 'broken file')}  ", "error"))
         if self._looking:
-            right.append(("reading files…  ", "dim"))
-        right.append((count(workflows.count, "workflow"), ""))
-        right.append((f" · by {workflows.sort} {'▼' if workflows.descending else '▲'}", "dim"))
-        return spread(left, right, width)
-
-    def failed(self, error: FleetError) -> None:
-        """Say why there is nothing."""
-        super().failed(error)
-        self.query_one(FilterBar).redraw()
+            said.append(("reading files…  ", "dim"))
+        said.append((count(workflows.count, "workflow"), ""))
+        said.append((f" · by {workflows.sort} {'▼' if workflows.descending else '▲'}", "dim"))
+        return said
 
     # ------------------------------------------------------------ reading
 
@@ -188,7 +170,7 @@ class WorkflowsScreen(ConsoleScreen):
         if at is not None:
             self._sought = ""
             lines.go(at)
-        self.query_one(FilterBar).redraw()
+        self.bar.redraw()
         self._show_details()
 
     def look_at_files(self, *, anew: bool = False) -> None:
@@ -201,7 +183,7 @@ class WorkflowsScreen(ConsoleScreen):
         assert workflows is not None
         assert files is not None
         self._looking = True
-        self.query_one(FilterBar).redraw()
+        self.bar.redraw()
         try:
             places = await asyncio.to_thread(workflows.places)
             for at in range(0, len(places), PORTION):
@@ -247,20 +229,11 @@ class WorkflowsScreen(ConsoleScreen):
 
     def on_lines_moved(self) -> None:
         """Another workflow: its details follow when the cursor rests."""
-        lines = self.lines
-        if lines is not None:
-            # The first one there is has not come in the place of another.
-            by_hand = lines.moved_by_hand != self._by_hand or not self._had_cursor
-            self._steady.show(str(lines.key).encode("utf-8", "replace"), self.app.now(), by_hand=by_hand)
-            self._by_hand = lines.moved_by_hand
-            self._had_cursor = lines.key is not None
-        self.query_one(FilterBar).redraw()
+        self.note_cursor()
+        self.bar.redraw()
         if self._rest is not None:
             self._rest.stop()
         self._rest = self.set_timer(REST, self._show_details)
-
-    def on_lines_marked(self) -> None:
-        self.query_one(FilterBar).redraw()
 
     def _show_details(self) -> None:
         entry = self.entry()
@@ -299,16 +272,8 @@ class WorkflowsScreen(ConsoleScreen):
 
     # ------------------------------------------------------------ filter and order
 
-    async def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        """Another filter."""
-        self.apply_filter(event.text)
-
-    def apply_filter(self, text: str) -> None:
-        """Show the workflows that match."""
-        bar = self.query_one(FilterBar)
-        if bar.text != text:
-            bar.set(text)
-            return
+    async def filter(self, text: str) -> None:
+        """List the workflows that match."""
         if self.workflows is not None:
             self.workflows.filter = text
             self.workflows.arrange()
@@ -317,22 +282,12 @@ class WorkflowsScreen(ConsoleScreen):
     async def seek(self, text: str) -> None:
         """Put the cursor on the workflow of that name; any other text is a filter."""
         if self.workflows is not None and self.workflows.filter:
-            self.apply_filter("")
+            await self.apply_filter("")
         if " " in text or ":" in text or parse(text, WORKFLOW_FIELDS).problems:
-            self.apply_filter(text)
+            await self.apply_filter(text)
             return
         self._sought = text
         self._renew()
-
-    def on_filter_bar_closed(self) -> None:
-        if self.lines is not None:
-            self.lines.focus()
-
-    def do_filter_edit(self) -> None:
-        self.query_one(FilterBar).edit()
-
-    def do_filter_clear(self) -> None:
-        self.query_one(FilterBar).set("")
 
     def do_sort_next(self) -> None:
         if self.workflows is not None:
@@ -358,19 +313,12 @@ class WorkflowsScreen(ConsoleScreen):
         self.query_one(Heading).sorted_by(workflows.sort, workflows.descending)
         self._renew()
 
-    def step_back(self) -> bool:
-        """Esc goes back to the list, takes away marks, then the filter."""
-        lines = self.lines
-        if lines is not None and self.pane.has_focus:
-            lines.focus()
-            return True
-        if lines is not None and (lines.selection.marks or lines.selection.ranging):
-            lines.do_list_unmark_all()
-            return True
-        if self.query_one(FilterBar).text:
-            self.do_filter_clear()
-            return True
-        return False
+    def leave_details(self) -> bool:
+        """Back from the details."""
+        inside = self.pane.has_focus
+        if inside and self.lines is not None:
+            self.lines.focus()
+        return inside
 
     # ------------------------------------------------------------ doing
 
@@ -384,13 +332,6 @@ class WorkflowsScreen(ConsoleScreen):
             return []
         found = (self.workflows.entry(key) for key in self.lines.chosen())
         return [entry for entry in found if entry is not None]
-
-    def settled(self, what: str) -> bool:
-        """Whether the workflow at the cursor has been there long enough to be meant."""
-        if not self._steady.settled(self.app.now(), QUIET):
-            self.app.say("warning", f"{what}: another workflow has just come under the cursor; look again")
-            return False
-        return True
 
     async def on_lines_opened(self) -> None:
         """Enter shows the runs."""

@@ -118,24 +118,6 @@ def same(seen: Approval, now: Approval) -> bool:
     return msgspec.json.encode(seen) == msgspec.json.encode(now)
 
 
-class Steady:
-    """Tells a decision that was meant from a key that hit what had just come under the cursor."""
-
-    def __init__(self) -> None:
-        self._identity = b""
-        self._slipped: float | None = None
-
-    def show(self, identity: bytes, now: float, *, by_hand: bool) -> None:
-        """This is shown from now on; whether the operator has chosen it, or it came."""
-        if identity != self._identity:
-            self._identity = identity
-            self._slipped = None if by_hand else now
-
-    def settled(self, now: float, seconds: float) -> bool:
-        """Whether it is the operator's own choice, or has been there for so long."""
-        return self._slipped is None or now - self._slipped >= seconds
-
-
 class Inbox:
     """The approvals that match a filter. `now` gives the time in epoch seconds."""
 

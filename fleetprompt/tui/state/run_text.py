@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ from fleetprompt.tui.state.source import SourceText
 TEXT = (Column(title="", width=1, grow=1),)
 
 
-class TextLines:
+class TextLines(ABC):
     """Lines of text in one column, of which one may look at a part further to the right."""
 
     columns: Sequence[Column] = TEXT
@@ -26,17 +27,17 @@ class TextLines:
         """Characters to the left of what is shown."""
 
     @property
+    @abstractmethod
     def count(self) -> int:
         """How many lines there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parts(self, index: int) -> Sequence[Part]:
         """A line, inert."""
-        raise NotImplementedError
 
+    @abstractmethod
     def search(self, words: str, start: int) -> int | None:
         """The first line from `start` on, and then from the top, in which a text is."""
-        raise NotImplementedError
 
     def key(self, index: int) -> Key | None:
         """Lines are told apart by their number."""
@@ -46,7 +47,7 @@ class TextLines:
         """Where a line is."""
         return key if isinstance(key, int) and 0 <= key < self.count else None
 
-    def show(self, first: int, last: int) -> None:
+    def show(self, first: int, last: int) -> None:  # noqa: B027  (most texts are there as a whole)
         """All lines are there already."""
 
     def cells(self, index: int) -> Sequence[Cell] | None:

@@ -17,10 +17,11 @@ from fleetprompt.engine.core.state import Step
 from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.screens.base import ConsoleScreen
 from fleetprompt.tui.state.approval_preview import briefly
-from fleetprompt.tui.state.approvals import DECIDING, Steady
+from fleetprompt.tui.state.approvals import DECIDING
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_fold import RunFold
+from fleetprompt.tui.state.steady import Steady
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
