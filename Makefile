@@ -4,6 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TESTS  ?= tests
+# Many tests wait for processes and terminals: one worker more than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+
+# Where bytecode is not kept, every process that a test starts compiles again what it loads: litellm alone takes it 8 s.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help demo test check lint types bench pictures clean
 help: ## show the targets
@@ -21,7 +26,7 @@ demo: $(READY) ## run the incident demo: real faults, an approval, a repair
 	@$(BIN)/fleet demo $(DEMO)
 
 test: $(READY) lint types ## lint, type check, and run the whole test suite
-	$(BIN)/python -m pytest $(TESTS) -n auto --dist worksteal -q
+	$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --dist worksteal -q
 	@command -v tmux >/dev/null || echo 'THE CONSOLE WAS NOT TESTED IN A REAL TERMINAL: install tmux (apt-get install tmux)'
 	@test -n "$$FLEET_TEST_POSTGRES_URL" || echo 'Postgres was not tested: set FLEET_TEST_POSTGRES_URL, as .ci/run does'
 

@@ -65,6 +65,18 @@ def _recovery(name: str, what: str, *subjects: Subject, steps: int, seconds: flo
     return Measure(name, subjects, kept, options={"steps": steps, "step_seconds": seconds})
 
 
+def _streams(name: str, what: str, function: str, count: int) -> Measure:
+    figures = (
+        Figure("completed", f"{what}, a console attached: completed", "", str(count), higher=True),
+        Figure("token_p50_ms", "… from the server's sending a piece to the attached console: p50", "ms"),
+        Figure("token_p95_ms", "… p95", "ms", "≤ 150"),
+        Figure("key_p50_ms", "… cursor up and down in the console, key to the painted row: p50", "ms"),
+        Figure("key_p95_ms", "… p95", "ms", "≤ 50"),
+        Figure("keys_missed", "… of which some were not told from what else was painted"),
+    )
+    return Measure(name, (Subject(OURS, f"bench.streams:{function}"),), figures)
+
+
 MEASURES: tuple[Measure, ...] = (
     Measure(
         "throughput",
@@ -199,6 +211,35 @@ MEASURES: tuple[Measure, ...] = (
             Figure("paced_facts_per_s", "… facts (floor: headless)", "1/s", higher=True),
         ),
     ),
+    Measure(
+        "model",
+        (Subject(OURS, "bench.model:measure"),),
+        (
+            Figure("overhead_p50_ms", "a streamed model call, 2 KB prompt: beyond litellm's own, p50", "ms", "≤ 3"),
+            Figure("step_p50_ms", "… as a step of a run, with reservation and commits: p50", "ms", "≤ 3"),
+            Figure("cpu_p50_ms", "… the same, of the event loop's processor time", "ms"),
+            Figure("ours_p50_ms", "… ours", "ms"),
+            Figure("litellm_p50_ms", "… litellm's own", "ms"),
+            Figure("piece_us", "… processor time of the event loop per piece of a long answer", "µs"),
+            Figure("litellm_piece_us", "… litellm's own", "µs"),
+            Figure("together_s", "… 200 of ours at once", "s"),
+            Figure("load_s", "… import litellm and warm it up, in a thread", "s"),
+            Figure("memory_mb", "… resident memory after all of it", "MB", "≤ 350"),
+        ),
+    ),
+    Measure(
+        "vectors",
+        (Subject(OURS, "bench.vectors:measure"), Subject("pure Python", "bench.vectors:python")),
+        (
+            Figure("few_ms", "the nearest of 2,000 vectors of 1,536 numbers", "ms"),
+            Figure("many_ms", "… of 20,000", "ms"),
+            Figure("store_ms", "… of 2,000, read from SQLite as well", "ms"),
+            Figure("load_ms", "… import NumPy, once", "ms"),
+        ),
+        always=False,
+    ),
+    _streams("streams", "200 models at 8 pieces/s each", "slow", 200),
+    _streams("streams-fast", "40 models at 30 pieces/s each", "fast", 40),
     Measure("profile", (Subject(OURS, "bench.profile:measure"),), (), always=False),
 )
 

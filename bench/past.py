@@ -39,9 +39,9 @@ NAMES = ("triage-inbox", "nightly-eval", "deploy-canary", "summarise-pr", "crawl
 OWNERS = ("ada", "ci", "cron", "github", "grace", "oncall")
 STEPS = ("fetch", "classify", "act", "verify")
 FAULTS = (
-    ("HTTP_ERROR", "HTTP 429 Too Many Requests after 3 attempts"),
+    ("TOOL_ERROR", "HTTP 429 Too Many Requests after 3 attempts"),
     ("TIMEOUT", "no answer within 30 s"),
-    ("NONZERO_EXIT", "make: *** [test] Error 2"),
+    ("TOOL_ERROR", "make: *** [test] Error 2"),
     ("VALIDATION_ERROR", "output: `severity` must be one of low, high"),
 )
 WORKFLOW = """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,19 +32,28 @@ MOST = 150_000
 SIZE = (132, 36)
 PICTURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "runs": ("", ()),
-    "run": (f"run {Tape('incident').run}", ()),
+    "run": (f"run {Tape('incident').run}", ("2",)),
     "approvals": ("approvals", ("down",)),
     "workflows": ("workflows", ("down",)),
     "cost": ("cost", ()),
+    "agent": (f"run {Tape('diagnosis').run} diagnose", ("right", "down", "down", "down", "down", "2")),
+    "call": (f"approvals run:{Tape('team').runs[1]}", ()),
+    "agents": ("agents sre", ()),
 }
+AGENTS = ("agent", "call", "agents")
+"""Pictures for which agents have worked, too: their words are simulated, what they did is real."""
 """Name to where the console opens, and what is pressed there."""
 
 
-async def svg(folder: Path, link: str, keys: tuple[str, ...]) -> str:
+async def svg(folder: Path, link: str, keys: tuple[str, ...], *, agents: bool) -> str:
     """What the console shows then."""
     os.chdir(folder)
     project = RecordedProject(Path("shop"))
     await project.put(*shop())
+    if agents:
+        await project.put(Tape("team", ago=300), Tape("diagnosis", ago=60))
+        (project.root / "agents").mkdir()
+        shutil.copy(HERE.parent / "agents" / "sre.yaml", project.root / "agents")
     app = still(project, link=link)
     async with app.run_test(size=SIZE) as pilot:
         await pressing(*keys)(pilot)
@@ -67,7 +77,7 @@ def main() -> None:
     for name in sys.argv[1:] or PICTURES:
         link, keys = PICTURES[name]
         with tempfile.TemporaryDirectory() as folder:
-            text = asyncio.run(svg(Path(folder), link, keys))
+            text = asyncio.run(svg(Path(folder), link, keys, agents=name in AGENTS))
         file = HERE / f"console-{name}.png"
         file.write_bytes(png(text))
         sys.stdout.write(f"{file.relative_to(HERE.parent)}: {file.stat().st_size:,} bytes\n")

@@ -9,12 +9,17 @@ import os
 import pwd
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields
 
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.plan import Guardrails
+from fleetprompt.engine.llm.settings import NANO, ModelSettings, Tokens, faults
+
+if TYPE_CHECKING:
+    from fleetprompt.engine.definition.problems import ProblemCode
 
 FILE = "fleet.toml"
 STATE = ".fleet"
@@ -22,7 +27,25 @@ STATE = ".fleet"
 Text: TypeAlias = Annotated[str, Meta(description='text in quotes, such as "a"')]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number of at least 1, such as 8")]
 Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e6, description="a number of at least 0, such as 1.5")]
+Table: TypeAlias = Annotated[dict[str, Any], Meta(description="a table")]
 Names: TypeAlias = Annotated[list[str], Meta(description='a list of names, such as ["ana", "ben"]')]
+
+
+class FleetGuardrails(Struct, frozen=True, kw_only=True):
+    """What all runs of a project together may use in a day (UTC); what is not written is not limited."""
+
+    requests: Count | None = None
+    """Requests to models."""
+    tokens: Tokens | None = None
+    tool_calls: Count | None = None
+    cost_usd: Amount | None = None
+
+    @property
+    def compiled(self) -> Guardrails | None:
+        """As the engine knows limits; None where nothing is limited."""
+        nano = round(self.cost_usd * NANO) if self.cost_usd is not None else None
+        found = Guardrails(self.requests, self.tokens, self.tool_calls, nano)
+        return found if found.limits else None
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -42,6 +65,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds that work may take to finish when the engine closes."""
     groups: dict[str, Names] = {}
     """Groups of operators, for `approvers: [group:NAME]`."""
+    models: dict[str, ModelSettings] = {}
+    """Models by the names that agents use for them; the one that is used where none is named is `default`."""
+    guardrails: FleetGuardrails = FleetGuardrails()
+    """What all runs together may spend in a day (UTC)."""
+    tools: Table = {}
+    """What tools may do, by family: `[tools.http]`. docs/tools.md; looked at by the tools themselves."""
+    mcp: Table = {}
+    """MCP servers by name: `[mcp.desk]`."""
+    policy: Table = {}
+    """Rules about calls of tools, besides those of `policy.toml`."""
     log_retention_days: Amount = 14.0
     retention_days: Amount = 90.0
 
@@ -89,20 +122,15 @@ def _from_file(root: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     from fleetprompt.client.files import shown
-    from fleetprompt.engine.core.closest import did_you_mean
-    from fleetprompt.engine.definition.problems import InvalidFile, Problem, ProblemCode
-    from fleetprompt.toml import TomlFile
+    from fleetprompt.engine.definition.problems import InvalidFile, ProblemCode
+    from fleetprompt.engine.definition.toml import TomlFile
 
     file = TomlFile(path, shown(path))
-    known = {field.name: field.type for field in fields(Settings)}
-    problems: list[Problem] = []
-    for key, value in file.values.items():
-        if key not in known:
-            hint = did_you_mean(key, known) or f"settings are {', '.join(known)}"
-            problems.append(file.at([key], ProblemCode.UNKNOWN_KEY, f"there is no setting `{key}`", hint))
-            continue
-        for place, wanted in _misfits([key], value, known[key]):
-            problems.append(file.at(place, ProblemCode.WRONG_TYPE, f"`{'.'.join(place)}` must be {wanted}"))
+    problems = [file.at(*problem) for problem in _misfits([], file.values, Settings)]
+    if problems:
+        raise InvalidFile(problems)
+    models = convert(file.values.get("models", {}), dict[str, ModelSettings])
+    problems = [file.at(["models", *at], ProblemCode.BAD_VALUE, said, hint) for at, said, hint in faults(models)]
     if problems:
         raise InvalidFile(problems)
     values = file.values
@@ -113,20 +141,47 @@ def _from_file(root: Path) -> dict[str, Any]:
     return values
 
 
-def _misfits(place: list[str], value: Any, type_: Any) -> Iterator[tuple[list[str], str]]:
+Misfit = tuple[list[str], "ProblemCode", str, str]
+
+
+def _misfits(place: list[str], value: Any, type_: Any) -> Iterator[Misfit]:
     """What does not fit a type: where it is, and what is wanted there."""
-    if get_origin(type_) is dict:
+    from fleetprompt.engine.definition.problems import ProblemCode
+
+    options = [option for option in get_args(type_) if isinstance(option, type) and issubclass(option, Struct)]
+    if get_origin(type_) is dict or options or (isinstance(type_, type) and issubclass(type_, Struct)):
         if not isinstance(value, dict):
-            yield place, f"a table: write [{place[-1]}], and its entries below it"
-            return
-        for name, item in value.items():
-            yield from _misfits([*place, name], item, get_args(type_)[1])
+            hint = f"a table: write [{'.'.join(place)}], and its entries below it"
+            yield place, ProblemCode.WRONG_TYPE, f"`{'.'.join(place)}` must be {hint}", ""
+        elif get_origin(type_) is dict:
+            for name, item in value.items():
+                yield from _misfits([*place, name], item, get_args(type_)[1])
+        else:
+            yield from _table(place, value, options[0] if options else type_)
         return
     try:
         convert(value, type_)
     except ValidationError:
         metas = (meta for each in (type_, *get_args(type_)) for meta in getattr(each, "__metadata__", ()))
-        yield place, next(metas).description
+        wanted = next(metas).description
+        yield place, ProblemCode.WRONG_TYPE, f"`{'.'.join(place)}` must be {wanted}", ""
+
+
+def _table(place: list[str], values: Mapping[str, Any], type_: type[Struct]) -> Iterator[Misfit]:
+    from fleetprompt.engine.core.closest import did_you_mean
+    from fleetprompt.engine.definition.problems import ProblemCode
+
+    known = get_type_hints(type_, include_extras=True)
+    inside = f" in [{'.'.join(place)}]" if place else ""
+    for key, value in values.items():
+        if key not in known:
+            hint = did_you_mean(key, known) or f"settings are {', '.join(known)}"
+            yield [*place, key], ProblemCode.UNKNOWN_KEY, f"there is no setting `{key}`{inside}", hint
+        else:
+            yield from _misfits([*place, key], value, known[key])
+    for field in fields(type_):
+        if field.required and field.name not in values:
+            yield place, ProblemCode.MISSING_KEY, f"`{field.name}` is missing{inside}", ""
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 from incident_triage import Json, clean, iso, moment_of, state_of
 from report_file import write_report
 
+from fleetprompt.engine.steps.python import StepContext
+
 
 def report(
     path: str,
@@ -23,9 +25,12 @@ def report(
     verification: Any = None,
     run: str = "",
     note: str = "",
+    mode: str = "",
     now: str | None = None,
+    context: StepContext | None = None,
 ) -> Json:
-    """Write the incident report as Markdown; whatever is None was not done, and the report says so."""
+    """Write the incident report as Markdown; whatever is None was not done, and the report says so. `mode`: how
+    models answered, such as `simulated`."""
     found, state = diagnosis or {}, state_of(health)
     action, when = str(found.get("action") or "none"), iso(moment_of(now))
     title = f"Incident report: {service}, {when[:16].replace('T', ' ')} UTC"
@@ -33,11 +38,15 @@ def report(
     summary = f"{service} was {state[0]}; action: {action}"
     summary += f" ({'done' if restart else 'not done'}); afterwards: {after}." if action == "restart" else "."
     text = [f"# {_md(title)}", "", f"**{_md(summary)}**", ""]
+    text += (
+        [f"**{_md(mode.upper())}: no model was asked for this diagnosis.**", ""]
+        if mode in ("simulated", "replay")
+        else []
+    )
     text += [f"Note: {_md(note)}", ""] if note else []
     text += ["## Diagnosis", "", _md(found.get("cause") or "No diagnosis was made."), ""]
     if found:
-        rule, confidence = found.get("rule") or "of an agent", found.get("confidence", "unknown")
-        text += [f"Rule `{_code(rule)}`, confidence {_md(confidence)}.", ""]
+        text += [f"Confidence: {_md(found.get('confidence', 'unknown'))}.", ""]
         text += [*(f"- {_md(line)}" for line in found.get("evidence") or []), ""]
     text += ["## What happened to customers", ""]
     if orders:
@@ -61,7 +70,7 @@ def report(
     text += [f"- approval: {_md(rejection) if rejection else _approval(approval)}"]
     text += [f"- {name}: {_answer(value)}" for name, value in (("restart", restart), ("verification", verification))]
     text += ["", f"Written by run `{_code(run)}`." if run else "Written by hand.", ""]
-    written = write_report(path, "\n".join(text))
+    written = write_report(path, "\n".join(text), context)
     return {"path": written, "title": title, "lines": len(text), "summary": summary}
 
 

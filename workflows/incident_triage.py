@@ -1,4 +1,4 @@
-"""What incident-triage does without a model: read the log, ask the shop, decide by rules.
+"""What incident-triage does without a model: read the log, ask the shop.
 
 Every function is deterministic: the same files, arguments and `now` (an ISO time; the clock when left out) give the
 same answer. Logs are hostile: reading is bounded, and what comes back is short, printable text.
@@ -19,7 +19,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fleetprompt.engine.steps.python import Permanent
+from project_path import in_project
+
+from fleetprompt.engine.steps.python import Permanent, StepContext
 
 Json = dict[str, Any]
 
@@ -48,7 +50,6 @@ PLACEHOLDERS = (
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), "<addr>"),
     (re.compile(r"(?<![A-Za-z_<])\d+(?:[.,]\d+)*"), "<n>"),
 )
-POOL = re.compile(r"pool|no free connection|too many (?:clients|connections)", re.IGNORECASE)
 
 
 @dataclass
@@ -78,7 +79,13 @@ class Entry:
         return ": ".join(parts) + (f" @ {place}" if place else "")
 
 
-def cluster_errors(path: str, since_minutes: float = 60, top: int = 5, now: str | None = None) -> Json:
+def cluster_errors(
+    path: str,
+    since_minutes: float = 60,
+    top: int = 5,
+    now: str | None = None,
+    context: StepContext | None = None,
+) -> Json:
     """Cluster the errors of a log (JSON lines or plain text with tracebacks) within the last `since_minutes`.
 
     A cluster is `new` when the part of the log before the window does not have it. Lines without a time belong to the
@@ -89,7 +96,7 @@ def cluster_errors(path: str, since_minutes: float = 60, top: int = 5, now: str 
     clusters: dict[str, Json] = {}
     known: set[str] = set()
     total = lines = 0
-    data, truncated = _tail(Path(path))
+    data, truncated = _tail(in_project(path, context), path)
     for entry in entries(data):
         lines += 1
         if entry.level not in ERROR_LEVELS:
@@ -124,18 +131,19 @@ def cluster_errors(path: str, since_minutes: float = 60, top: int = 5, now: str 
     }
 
 
-def order_health(db: str, minutes: float = 15, now: str | None = None) -> Json:
+def order_health(db: str, minutes: float = 15, now: str | None = None, context: StepContext | None = None) -> Json:
     """What the shop's database (opened read-only) says of the last `minutes`, with the revenue that was lost."""
     until = moment_of(now)
     window = (iso(until - timedelta(minutes=minutes)), iso(until))
-    if not Path(db).is_file():
+    path = in_project(db, context)
+    if not path.is_file():
         raise Permanent(f"there is no database {db}")
     where = "FROM orders WHERE created_at BETWEEN ? AND ?"
     sums = "coalesce(sum(status = 'placed'), 0), coalesce(sum(status = 'failed'), 0)"
     sums += ", coalesce(sum(CASE status WHEN 'failed' THEN amount_cents END), 0)"
     causes_sql = f"SELECT error, count(*) {where} AND status = 'failed' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
     try:
-        with closing(sqlite3.connect(f"{Path(db).resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as shop:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as shop:
             placed, failed, lost = shop.execute(f"SELECT {sums} {where}", window).fetchone()
             causes = shop.execute(causes_sql, window).fetchall()
     except sqlite3.Error as error:
@@ -149,51 +157,6 @@ def order_health(db: str, minutes: float = 15, now: str | None = None) -> Json:
         "revenue_lost": round(lost / 100, 2),
         "causes": [{"error": clean(str(error or "unknown")), "count": count} for error, count in causes],
     }
-
-
-def decide(errors: Json | None = None, health: Any = None, orders: Json | None = None) -> Json:
-    """The diagnosis by rules; the first rule that matches decides.
-
-    `health` is the service's own answer, or an HTTP step's output around it; None when the service did not answer.
-    """
-    top = list((errors or {}).get("top") or [])
-    rate, lost = float((orders or {}).get("failure_rate") or 0), float((orders or {}).get("revenue_lost") or 0)
-    trials = int((orders or {}).get("placed") or 0) + int((orders or {}).get("failed") or 0)
-    state, reason = state_of(health)
-    fresh = [cluster for cluster in top if cluster.get("new")]
-    starved = next((one for one in top if POOL.search(f"{one.get('exception')} {one.get('example')}")), None)
-    others = [one for one in fresh if one is not starved and (not starved or _began(one) <= _began(starved))]
-    evidence = [f"health: {state}" + (f" ({reason})" if reason else "")]
-    evidence += [f"{one['count']} x {one['signature']}, first {one['first']}" for one in top]
-    if trials:
-        evidence.append(f"{rate:.0%} of {trials} recent orders failed, {lost:.2f} lost")
-
-    def verdict(rule: str, action: str, confidence: float, cause: str) -> Json:
-        confidence = round(min(confidence, 0.95), 2)
-        return {"action": action, "confidence": confidence, "cause": cause, "evidence": evidence, "rule": rule}
-
-    if state == "warming_up":
-        return verdict("warming-up", "none", 0.6, "The service is starting; look again in a moment.")
-    if state not in ("ok", "unreachable") and (starved or POOL.search(reason)):
-        cause = "The service has no free database connection left."
-        if others:
-            suspect = min(others, key=_began)
-            cause += f" {suspect['exception'] or suspect['signature']} at {suspect['frame'] or 'an unknown place'} came"
-            cause += " first; most likely it never gives its connection back. A restart frees the pool; fix the code."
-        sure = 0.6 + 0.15 * bool(starved) + 0.1 * bool(others) + 0.1 * (rate >= 0.1)
-        return verdict("pool-leak", "restart", sure, cause)
-    if state == "unreachable":
-        if fresh:
-            cause = f"The service does not answer, after {fresh[0]['signature']}."
-            return verdict("unreachable", "restart", 0.6, cause)
-        return verdict("unreachable-silent", "escalate", 0.5, "The service does not answer; its log does not say why.")
-    if state != "ok":
-        return verdict("degraded", "escalate", 0.5, f"The service reports {state} for a reason that no rule knows.")
-    if trials >= 10 and rate >= 0.2 and fresh:
-        return verdict("orders-fail", "escalate", 0.6, "Orders fail although the service reports that it is well.")
-    if any(cluster["count"] >= 5 for cluster in fresh):
-        return verdict("new-errors", "escalate", 0.5, "There are new errors, and the service works.")
-    return verdict("quiet", "none", 0.9, "The service works, and its errors are known and few.")
 
 
 def entries(data: bytes) -> Iterator[Entry]:
@@ -305,25 +268,21 @@ def moment_of(now: str | None) -> datetime:
     return moment
 
 
-def _began(cluster: Json) -> str:
-    return cluster["first"] or ""
-
-
 def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _tail(path: Path) -> tuple[bytes, bool]:
+def _tail(path: Path, named: str) -> tuple[bytes, bool]:
     """The end of the log, from the start of a line, and whether something before it was left out."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise Permanent(f"{path} is not a file")
+            raise Permanent(f"{named} is not a file")
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - MAX_BYTES))
             data = file.read(MAX_BYTES)
     except OSError as error:
-        raise Permanent(f"the log {path} cannot be read: {(error.strerror or '').lower()}") from None
+        raise Permanent(f"the log {named} cannot be read: {(error.strerror or '').lower()}") from None
     return (data, False) if size <= MAX_BYTES else (data.partition(b"\n")[2] or data, True)
 
 

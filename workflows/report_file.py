@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
-from fleetprompt.engine.steps.python import Permanent
+from project_path import in_project
+
+from fleetprompt.engine.steps.python import Permanent, StepContext
 
 
-def write_report(path: str, text: str) -> str:
+def write_report(path: str, text: str, context: StepContext | None = None) -> str:
     """Write a report so that no reader sees half of it; its path. `Permanent` when that is not possible."""
-    target = Path(path)
+    target = in_project(path, context)
     draft = target.with_name(target.name + ".draft") if target.name else target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -21,4 +22,4 @@ def write_report(path: str, text: str) -> str:
             draft.unlink()
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise Permanent(f"the report {path or 'without a name'} cannot be written: {reason}") from None
-    return str(target)
+    return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import typer
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fleetprompt.engine.ports import Approval, Vote
 
 app = typer.Typer(rich_markup_mode=None)
+Votes = dict[str, "list[Vote]"]
+"""By approval: of those about which several people decide."""
 
 
 @app.command("approvals", context_settings=FILTERED)
@@ -39,21 +41,29 @@ def approvals(
     if not everything:
         text = waiting(text)
 
-    async def look(console: Console) -> list[Approval]:
+    async def look(console: Console) -> tuple[list[Approval], Votes]:
         found, _ = await console.approvals(text, Page(limit=limit))
-        return found
+        several = [approval.id for approval in found if approval.quorum > 1]
+        return found, {id_: (await console.approval(id_))[1] for id_ in several}
 
-    found = front.ask(look)
+    found, votes = front.ask(look)
     if json:
-        front.terminal.json([approval_object(approval) for approval in found])
+        front.terminal.json([approval_object(each) | {"agreed": _agreed(each, votes)} for each in found])
     elif not found:
         front.terminal.say("nothing waits for a decision" if text == PENDING else "no approval matches")
     else:
-        _print_table(front, found)
+        _print_table(front, found, votes)
     return 0
 
 
-def _print_table(front: Front, found: list[Approval]) -> None:
+def _agreed(approval: Approval, votes: Votes) -> int | None:
+    """How many agree so far; None where one vote decides."""
+    from fleetprompt.client.deciding import agreeing
+
+    return agreeing(approval, votes[approval.id]) if approval.id in votes else None
+
+
+def _print_table(front: Front, found: list[Approval], votes: Votes) -> None:
     from fleetprompt.cli.render import marked
     from fleetprompt.cli.table import Column
     from fleetprompt.client.wording import ago, rough, short
@@ -66,6 +76,7 @@ def _print_table(front: Front, found: list[Approval]) -> None:
         Column("STEP", flexible=True, drop=3),
         Column("ASKED", right=True, drop=5),
         Column("LEFT", right=True, drop=6),
+        *([Column("VOTES", right=True)] if votes else []),
         Column("MESSAGE", flexible=True),
     ]
     rows = [
@@ -78,6 +89,7 @@ def _print_table(front: Front, found: list[Approval]) -> None:
             approval.path,
             ago(now - approval.requested_at),
             rough(approval.until - now) if approval.until is not None and approval.status == "pending" else "-",
+            *([f"{_agreed(approval, votes)} of {approval.quorum}" if approval.quorum > 1 else "-"] if votes else []),
             approval.message.splitlines()[0] if approval.message else "",
         ]
         for approval in found
@@ -132,11 +144,18 @@ def approve(
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A field of the form; may be repeated.")
     ] = None,
     comment: Comment = "",
+    for_run: Annotated[
+        bool, typer.Option("--for-run", help="Do not ask again in this run about calls that are exactly what is shown.")
+    ] = False,
+    for_workflow: Annotated[
+        bool, typer.Option("--for-workflow", help="The same for every run of the workflow, until it is taken back.")
+    ] = False,
     yes: Yes = False,
 ) -> int:
     """Approve; shows what is approved first, and asks on a terminal."""
     front: Front = ctx.obj
-    return front.ask(lambda console: _decide(front, console, approval, "approved", comment, values or [], yes))
+    more: More = {"grant": "workflow" if for_workflow else "run"} if for_run or for_workflow else {}
+    return front.ask(lambda console: _decide(front, console, approval, "approved", comment, values or [], yes, more))
 
 
 @app.command("reject")
@@ -146,11 +165,41 @@ def reject(
     comment: Annotated[
         str, typer.Option("--comment", "--reason", "-m", metavar="TEXT", help="Why; it is recorded.")
     ] = "",
+    end: Annotated[bool, typer.Option("--end", help="The agent that asks does not go on; its step fails.")] = False,
     yes: Yes = False,
 ) -> int:
     """Reject; shows what is rejected first, and asks on a terminal."""
     front: Front = ctx.obj
-    return front.ask(lambda console: _decide(front, console, approval, "rejected", comment, [], yes))
+    more: More = {"ends": True} if end else {}
+    return front.ask(lambda console: _decide(front, console, approval, "rejected", comment, [], yes, more))
+
+
+@app.command("escalate")
+def escalate(ctx: typer.Context, approval: ApprovalId, comment: Comment = "") -> int:
+    """Hand an approval on to whom it names next."""
+    front: Front = ctx.obj
+
+    async def hand_on(console: Console) -> int:
+        from fleetprompt.client.protocol import why_queued
+        from fleetprompt.engine.core.errors import Refused
+
+        found = await _find(console, approval)
+        result = await console.escalate(found, by=front.me, comment=comment)
+        if result.status == "refused":
+            raise Refused(result.reason, where=f"approval {found}")
+        front.terminal.say(f"{found} handed on by {front.me}")
+        if why := why_queued(result):
+            front.terminal.say(why)
+        return 0
+
+    return front.ask(hand_on)
+
+
+class More(TypedDict, total=False):
+    """What a decision says besides."""
+
+    grant: Literal["", "run", "workflow"]
+    ends: bool
 
 
 async def _decide(
@@ -161,13 +210,15 @@ async def _decide(
     comment: str,
     pairs: list[str],
     yes: bool,
+    more: More,
 ) -> int:
     from rich.text import Text
 
-    from fleetprompt.cli.question import question_lines, read_values
+    from fleetprompt.cli.question import grant_lines, question_lines, read_values
     from fleetprompt.cli.render import marked, plain
     from fleetprompt.cli.values import pair
     from fleetprompt.client.deciding import DIGEST
+    from fleetprompt.client.edited_call import changes
     from fleetprompt.client.protocol import why_queued
     from fleetprompt.engine.core.errors import Refused
     from fleetprompt.engine.core.gate import entitled
@@ -181,7 +232,9 @@ async def _decide(
         hint = f"it is for {people}; who is in a group is written under [groups] in fleet.toml"
         raise Refused(f"{front.me} may not decide this", where=f"approval {approval.id}", hint=hint)
     values = read_values(approval.form, [pair(text, "a field") for text in pairs]) if decision == "approved" else {}
-    terminal.say(*question_lines(approval, votes, terminal.times, time.time()))
+    terminal.say(*question_lines(approval, votes, terminal.times, time.time(), values))
+    if scope := more.get("grant"):
+        terminal.say(*grant_lines(approval, scope, values))
     verb = "approve" if decision == "approved" else "reject"
     if not yes and terminal.interactive and not terminal.confirm(f"{verb} this?"):
         terminal.say(f"nothing done: {approval.id} still waits")
@@ -194,11 +247,15 @@ async def _decide(
         values=values,
         digest=approval.digest,
         level=approval.level,
+        **more,
     )
     if result.status == "refused":
         raise Refused(result.reason, where=f"approval {approval.id}")
     line = marked(decision).append(f" {approval.id}", style="cyan")
-    line.append_text(plain(f" {decision} by {front.me}, digest {approval.digest[:DIGEST]}"))
+    # The digest is that of the question: of a call that is changed it would tell what is not done.
+    changed = ", ".join(changes(approval, values))
+    told = f"with another {changed}" if changed else f"digest {approval.digest[:DIGEST]}"
+    line.append_text(plain(f" {decision} by {front.me}, {told}"))
     terminal.print(line)
     if why := why_queued(result):
         terminal.say(Text(why, style="yellow"))

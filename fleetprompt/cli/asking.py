@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -128,12 +128,16 @@ class Page(Protocol):
 class Questions:
     """The approvals that come up in runs that somebody watches."""
 
-    def __init__(self, front: Front, page: Page, *, asking: bool, wait: bool, approve_as: str) -> None:
+    def __init__(
+        self, front: Front, page: Page, *, asking: bool, wait: bool, approve_as: str = "", unasked: str = ""
+    ) -> None:
         self._front = front
         self._page = page
         self._asking = asking
         self._wait = wait
         self._approve_as = approve_as
+        self._unasked = unasked
+        """Because of what nobody is asked."""
         self._later: set[tuple[str, int]] = set()
         """Approvals (id and level) that were put off."""
         self._settled: set[tuple[str, int]] = set()
@@ -142,7 +146,7 @@ class Questions:
     async def answer(self, console: Console) -> None:
         """Answer what comes up, or tell how it is answered; never ends by itself."""
         if self._approve_as:
-            await self._approve_all(console, self._approve_as)
+            await self._approve_all(console, [name for name in self._approve_as.split(",") if name])
         elif self._asking:
             with Keyboard() as keyboard:
                 await self._ask_all(console, keyboard)
@@ -168,19 +172,26 @@ class Questions:
                     self._page.say(f"to answer: fleet approve {gate.id}, or fleet reject {gate.id}")
             await self._page.following.moved()
 
-    async def _approve_all(self, console: Console, person: str) -> None:
+    async def _approve_all(self, console: Console, people: Sequence[str]) -> None:
         while True:
             await self._page.following.until(lambda: self._next() is not None)
             for gate in list(self._questions()):
                 self._settled.add((gate.id, gate.level))
-                comment = f"approved without looking: --approve-as {person}"
-                with self._page.pen_down():
-                    self._page.say(f"approving `{gate.message}` as {person}, because of --approve-as")
-                    result = await console.vote(
-                        gate.id, "approved", by=person, comment=comment, digest=gate.digest, level=gate.level
-                    )
-                    if result.status == "refused":
-                        self._page.say(f"not counted: {result.reason}")
+                for name in people[: gate.quorum]:
+                    await self._approve(console, gate, name)
+                if gate.quorum > len(people):
+                    with self._page.pen_down():
+                        self._page.say(f"it takes {gate.quorum} people: `fleet approve {gate.id}` as somebody else")
+
+    async def _approve(self, console: Console, gate: Gate, person: str) -> None:
+        comment = f"approved without looking, because {self._unasked}"
+        with self._page.pen_down():
+            self._page.say(f"approving `{gate.message}` as {person}, because {self._unasked}")
+            result = await console.vote(
+                gate.id, "approved", by=person, comment=comment, digest=gate.digest, level=gate.level
+            )
+            if result.status == "refused":
+                self._page.say(f"not counted: {result.reason}")
 
     async def _ask_all(self, console: Console, keyboard: Keyboard) -> None:
         while True:

@@ -113,6 +113,30 @@ def complete_workflow(ctx: typer.Context, incomplete: str) -> list[Item]:
 
 
 @harmless
+def complete_agent(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Agents, by the files and workflows in which they are written."""
+
+    async def known(console: Any) -> list[Item]:
+        found = await console.agents()
+        return [(each.name, each.agent.description if each.agent is not None else "cannot be used") for each in found]
+
+    return _asked(ctx, known) or _agent_files(ctx)
+
+
+def _agent_files(ctx: typer.Context) -> list[Item]:
+    """Where nothing was run yet."""
+    from fleetprompt.cli.front import Front
+    from fleetprompt.client.agents import places
+
+    try:
+        front = Front(directory=ctx.find_root().params.get("chdir") or "")
+        folders = places(front.project.root, inside=[front.project.workflows])
+        return [(path.stem, "file") for folder in folders for path in sorted(folder.glob("*.yaml"))]
+    except Exception:
+        return []
+
+
+@harmless
 def complete_file_or_workflow(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Workflow files and folders here, and workflows that the store knows."""
     from pathlib import Path
@@ -170,6 +194,14 @@ def complete_workflows_term(ctx: typer.Context, incomplete: str) -> list[Item]:
     from fleetprompt.engine.core.query_fields import WORKFLOW_FIELDS
 
     return _verbs(ctx) + _terms(ctx, incomplete, WORKFLOW_FIELDS)
+
+
+@harmless
+def complete_agents_term(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """What can be done with agents, and terms of a filter over them."""
+    from fleetprompt.engine.core.query_fields import AGENT_FIELDS
+
+    return _verbs(ctx) + _terms(ctx, incomplete, AGENT_FIELDS)
 
 
 def _verbs(ctx: typer.Context) -> list[Item]:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
@@ -31,13 +32,14 @@ def open_in_terminal(
     read_only: bool = False,
     link: str = "",
     first: Callable[[Console], Awaitable[str]] | None = None,
+    beside: Callable[[Console], Awaitable[None]] | None = None,
 ) -> int:
     """Show the console until the operator leaves it; its exit code. Raises `FleetError`.
 
-    `first` is done once the store is open, and says where to go.
+    `first` is done once the store is open, and says where to go; then `beside`, while somebody looks.
     """
     _require_project(front)
-    return front.run(_show(front, engine, read_only, link, first))
+    return front.run(_show(front, engine, read_only, link, first, beside))
 
 
 async def _show(
@@ -46,6 +48,7 @@ async def _show(
     read_only: bool,
     link: str,
     first: Callable[[Console], Awaitable[str]] | None,
+    beside: Callable[[Console], Awaitable[None]] | None,
 ) -> int:
     from fleetprompt.tui.painting import prepare_painting
 
@@ -69,6 +72,12 @@ async def _show(
     async def again(console: Console) -> Console:
         return await _start_engine(front, console)
 
+    async def begin(console: Console) -> str:
+        where = await first(console) if first is not None else link
+        if beside is not None:
+            app.run_worker(partial(beside, console), group="beside", exit_on_error=False)
+        return where
+
     app = FleetConsole(
         open_,
         again=None if read_only else again,
@@ -79,9 +88,9 @@ async def _show(
         settings=load_settings(),
         read_only=read_only,
         link=link,
-        first=first,
+        first=begin if first is not None else None,
         views=Views(front.project.state / FILE),
-        files=WorkflowFiles(front.project.root, front.project.workflows),
+        files=WorkflowFiles(front.project.root, front.project.workflows, lambda: front.names),
     )
     _leave_on_signals(app)
     try:
@@ -89,7 +98,7 @@ async def _show(
     finally:
         await app.ended()
         await _close(front, app.door)
-    return code or 0
+    return code if code is not None else app.return_code or 0
 
 
 def _leave_on_signals(app: FleetConsole) -> None:

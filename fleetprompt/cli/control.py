@@ -1,4 +1,4 @@
-"""Commands about runs: cancel, pause, resume, retry, resolve. Each takes a run, or a filter and asks first."""
+"""Commands about runs: cancel, pause, resume, retry, raise, resolve. Each takes a run, or a filter and asks first."""
 
 from __future__ import annotations
 
@@ -60,6 +60,29 @@ def retry(
     from fleetprompt.engine.core.signal import RETRY
 
     return _each(ctx.obj, runs, RETRY, "retry", {"from": start}, yes, json, live=False)
+
+
+@app.command("raise", context_settings=FILTERED)
+def raise_(
+    ctx: typer.Context,
+    runs: Runs,
+    usd: Annotated[float, typer.Option("--usd", metavar="AMOUNT", min=0, help="US dollars more.")] = 0.0,
+    tokens: Annotated[int, typer.Option("--tokens", metavar="N", min=0, help="Tokens more.")] = 0,
+    requests: Annotated[int, typer.Option("--requests", metavar="N", min=0, help="Requests to models more.")] = 0,
+    tool_calls: Annotated[int, typer.Option("--tool-calls", metavar="N", min=0, help="Calls of tools more.")] = 0,
+    step: Annotated[
+        str, typer.Option("--step", metavar="STEP", help="What this step may spend.", autocompletion=complete_step)
+    ] = "",
+    reason: Reason = "",
+    yes: Yes = False,
+    json: Json = False,
+) -> int:
+    """Let runs spend more than their guardrails say. Who did so, and why, stands in the journal."""
+    from fleetprompt.engine.core.signal import RAISE
+
+    amounts = {"cost_nano": round(usd * 1e9), "tokens": tokens, "requests": requests, "tool_calls": tool_calls}
+    data = {"step": step, "reason": reason, "amounts": {limit: more for limit, more in amounts.items() if more}}
+    return _each(ctx.obj, runs, RAISE, "raise", data, yes, json, live=True)
 
 
 def _each(

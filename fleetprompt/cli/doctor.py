@@ -44,7 +44,9 @@ def _examine(front: Front) -> list[Finding]:
         where = f"{error.where}: " if error.where else ""
         return [*found, Finding("settings", "fail", where + error.message, error.hint)]
     found.append(_settings(front, project))
-    return found + front.run(diagnose(front.place))
+    from fleetprompt.client.equipment import examine
+
+    return found + front.run(diagnose(front.place)) + front.run(examine(front.place))
 
 
 def _python() -> Finding:

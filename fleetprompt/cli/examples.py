@@ -19,6 +19,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "workflows pause": ("fleet workflows pause deploy",),
     "workflows activate": ("fleet workflows activate deploy",),
     "workflows archive": ("fleet workflows archive deploy",),
+    "agents": ("fleet agents", "fleet agents status:failed --json --since today", "fleet agents show sre"),
+    "agents show": ("fleet agents show sre", "fleet agents show sre --since 30d --json"),
+    "agents validate": ("fleet agents validate", "fleet agents validate agents/sre.yaml"),
+    "chat": (
+        "fleet chat sre",
+        "fleet chat sre 'why do orders fail?' --json",
+        "fleet chat sre --session incident-42",
+        "fleet chat sre < error.log",
+    ),
     "runs": (
         "fleet runs",
         "fleet runs status:failed,timeout since:24h",
@@ -33,14 +42,30 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "pause": ("fleet pause 1a2b3c4d", "fleet pause label.env=prod --reason 'incident'"),
     "resume": ("fleet resume 1a2b3c4d", "fleet resume waiting:paused --yes"),
     "retry": ("fleet retry last", "fleet retry 1a2b3c4d --from deploy", "fleet retry status:failed since:2h"),
+    "raise": (
+        "fleet raise 1a2b3c4d --usd 0.5 --reason 'it is nearly there'",
+        "fleet raise wf:research --requests 10 --step plan --yes",
+    ),
     "resolve": (
         "fleet resolve 1a2b3c4d pay --happened '{\"receipt\": 7}'",
         "fleet resolve 1a2b3c4d pay --run --comment 'not on the statement'",
         "fleet resolve 1a2b3c4d 'each[3].pay' --skip",
     ),
     "approvals": ("fleet approvals", "fleet approvals wf:deploy 'age>1h'", "fleet approvals status:rejected --json"),
-    "approve": ("fleet approve last", "fleet approve ap-1a2b3c --set amount=12 --comment 'as agreed' --yes"),
-    "reject": ("fleet reject last --comment 'too dear'",),
+    "approve": (
+        "fleet approve last",
+        "fleet approve ap-1a2b3c --set amount=12 --comment 'as agreed' --yes",
+        "fleet approve last --for-workflow",
+    ),
+    "reject": ("fleet reject last --comment 'too dear'", "fleet reject ap-1a2b3c --end --comment 'enough'"),
+    "escalate": ("fleet escalate last --comment 'not for me to say'",),
+    "memory": ("fleet memory", "fleet memory --scope agent/sre --type learned --json"),
+    "memory search": ("fleet memory search checkout index", "fleet memory search redis --tag ports"),
+    "memory show": ("fleet memory show m-1a2b3c",),
+    "memory add": ("fleet memory add 'The shop closes at 6.' --scope agent/support --tag hours",),
+    "memory forget": ("fleet memory forget m-1a2b3c --yes",),
+    "grants": ("fleet grants", "fleet grants --all --json"),
+    "grants revoke": ("fleet grants revoke ap-1a2b3c",),
     "signal": (
         'fleet signal deploy.finished --data \'{"env": "prod"}\'',
         "fleet signal order.placed --data @order.json --key order-42",
@@ -54,8 +79,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "db backup": ("fleet db backup backups/fleet.db",),
     "db prune": ("fleet db prune", "fleet db prune --older-than 30d --logs-older-than 7d --yes"),
     "engine": ("fleet engine", "fleet engine --until-eof < pipe"),
+    "models": ("fleet models", "fleet models --ask", "fleet models --json"),
+    "tools": ("fleet tools", "fleet tools 'git.*'", "fleet tools --json"),
+    "tools accept": ("fleet tools accept tickets",),
     "doctor": ("fleet doctor", "fleet doctor --json"),
-    "demo": ("fleet demo", "fleet demo --approve-as you < /dev/null"),
+    "demo": ("fleet demo", "fleet demo --list", "fleet demo data-quality --approve-as you", "fleet demo up"),
 }
 _RUN = "0 completed, 1 failed or held, 2 usage or validation, 3 still waiting, 4 cancelled, 5 timeout, 130 parked"
 _VERB = "0 done, 1 refused for some, or not confirmed, 2 usage"
@@ -63,19 +91,22 @@ EXIT_CODES = {
     "run": _RUN,
     "recover": f"the worst of {_RUN}",
     "demo": _RUN,
+    "chat": _RUN,
     "validate": "0 valid, 2 not",
+    "agents validate": "0 valid, 2 not",
     "db check": "0 in order, 1 not, 2 it cannot be read",
     "engine": "0 ended as it was told, 2 it cannot be had",
     "doctor": "0 in order, 1 something is broken",
     **dict.fromkeys(("cancel", "pause", "resume", "retry"), _VERB),
     "resolve": "0 done, 1 refused, 2 usage",
-    **dict.fromkeys(("approve", "reject"), "0 it counts, 1 not confirmed, 2 usage, or refused"),
+    **dict.fromkeys(("approve", "reject", "escalate"), "0 it counts, 1 not confirmed, 2 usage, or refused"),
 }
 _FILTERS = {
     **dict.fromkeys(("runs", "cost", "cancel", "pause", "resume", "retry"), "RUN_FIELDS"),
     "approvals": "APPROVAL_FIELDS",
     "signals": "SIGNAL_FIELDS",
     "workflows": "WORKFLOW_FIELDS",
+    "agents": "AGENT_FIELDS",
 }
 _GRAMMAR = (
     "All terms must hold; a comma means or: status:failed,waiting; - in front means not: -wf:crawl. Words and "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 from fleetprompt.engine.core.errors import InvalidInput, NotFound
@@ -29,6 +30,19 @@ def joined(words: Sequence[str] | None) -> str:
 def is_filter(words: Sequence[str]) -> bool:
     """Whether these words are a filter and not the id of one run."""
     return len(words) != 1 or words[0].startswith(("-", "!")) or any(mark in words[0] for mark in _MARKS)
+
+
+def begin(text: str, now: float, zone: tzinfo) -> float:
+    """The time that a text such as `24h` or `today` means. Raises `InvalidInput`."""
+    from fleetprompt.engine.core.query_fields import RUN_FIELDS
+    from fleetprompt.engine.core.query_values import read_moment, span
+
+    field = RUN_FIELDS.find("since")
+    assert field is not None
+    try:
+        return span(read_moment(field, text), now, zone)[0]
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
 
 
 async def pages(console: Console, filter_: str, most: int, *, oldest_first: bool = False) -> list[RunHead]:

@@ -85,8 +85,9 @@ class Following:
         """Fold a fact of a run that was not seen before; the tree that has changed."""
         if entry.run != run or entry.seq <= self._seen[run]:
             return None
-        self._seen[run] = entry.seq
+        # Whoever is broken off here has not seen it: it is taken up again.
         tree = await self._tree(console, run, entry.fact)
+        self._seen[run] = entry.seq
         if tree is not None:
             tree.apply(entry.fact)
             self.witness.fact(tree, entry.fact)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 if TYPE_CHECKING:
     from fleetprompt.cli.terminal import Terminal
     from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+    from fleetprompt.client.names import AgencySettings, ProjectNames
     from fleetprompt.client.opening import Place
     from fleetprompt.settings import Project
 
@@ -61,6 +62,21 @@ class Front:
         return [name for name, members in self.project.settings.groups.items() if person in members]
 
     @cached_property
+    def agency(self) -> AgencySettings:
+        """What agents of the project have at hand."""
+        from fleetprompt.client.names import AgencySettings
+
+        settings = self.project.settings
+        return AgencySettings(
+            models=settings.models,
+            tools=settings.tools,
+            mcp=settings.mcp,
+            policy=settings.policy,
+            guardrails=settings.guardrails.compiled,
+            workflows=(self.project.workflows,),
+        )
+
+    @cached_property
     def place(self) -> Place:
         """The project, as the client needs to know it."""
         from fleetprompt.client.opening import Place
@@ -75,8 +91,17 @@ class Front:
             threads=settings.threads,
             grace=settings.grace,
             groups=settings.groups,
+            agency=self.agency,
             zone=self.terminal.times.tzinfo,
         )
+
+    @property
+    def names(self) -> ProjectNames:
+        """What the project has by name, for files that name it."""
+        from fleetprompt.client.names import ProjectNames
+
+        path = self.project.database.removeprefix("sqlite:///")
+        return ProjectNames(self.project.root, self.agency, None if "://" in path else Path(path))
 
     def require_store(self) -> None:
         """Refuse to make a project where somebody only looks. Raises `NotFound`."""

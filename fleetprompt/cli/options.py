@@ -6,10 +6,17 @@ from typing import Annotated
 
 import typer
 
-from fleetprompt.cli.completion import complete_approval, complete_run, complete_run_filter, complete_workflow
+from fleetprompt.cli.completion import (
+    complete_agent,
+    complete_approval,
+    complete_run,
+    complete_run_filter,
+    complete_workflow,
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many rows.")]
+Since = Annotated[str, typer.Option("--since", metavar="TIME", help="From then on, such as 24h, today or 2026-11-20.")]
 Full = Annotated[bool, typer.Option("--full", help="Whole ids and values.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Comment = Annotated[str, typer.Option("--comment", "-m", metavar="TEXT", help="Why; it is recorded.")]
@@ -35,6 +42,7 @@ ApprovalId = Annotated[
     str,
     typer.Argument(metavar="ID", help="Id of an approval, part of it, or `last`.", autocompletion=complete_approval),
 ]
+AgentName = Annotated[str, typer.Argument(metavar="AGENT", help="Name of an agent.", autocompletion=complete_agent)]
 WorkflowName = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of a workflow.", autocompletion=complete_workflow)
 ]

@@ -32,8 +32,14 @@ def exit_code(trees: list[Tree], expected: int) -> int:
 
 
 def usage_object(run: Run) -> dict[str, Any]:
-    """What a run has used."""
-    return {"tokens": run.tokens, "cost_usd": run.cost_nano / NANO, "cost_nano": run.cost_nano}
+    """What a run has used, and what it may have spent besides."""
+    return {
+        "tokens": run.tokens,
+        "cost_usd": run.cost_nano / NANO,
+        "cost_nano": run.cost_nano,
+        "uncertain_usd": run.uncertain_nano / NANO,
+        "uncertain_nano": run.uncertain_nano,
+    }
 
 
 def error_object(error: Any) -> dict[str, Any] | None:
@@ -85,6 +91,7 @@ def run_object(tree: Tree, output: Any = None, held: str = "") -> dict[str, Any]
         "duration": round(seconds, 6) if (seconds := tree.seconds(now)) is not None else None,
         "steps": [step_object(step, now) for step in run.steps.values()],
         "usage": usage_object(run),
+        "mode": run.mode or None,
     }
 
 
@@ -117,6 +124,8 @@ def next_lines(tree: Tree, *, embedded: bool, shown: bool = False) -> list[Text]
         if run.status == "completed":
             return []
         look = () if shown else (("look", f"fleet show {id_}"),)
+        if run.error is not None and _shop_is_closed(tree, run.error.message):
+            look = (("open the shop it needs, in another terminal", "fleet demo up"), *look)
         return _commands(*look, ("try again", f"fleet retry {id_} && fleet recover"))
     commands = [(f"decide about {step.path}", f"fleet approve {step.gate.id}") for step in tree.asking() if step.gate]
     commands += [(f"answer for {step.path}", f"fleet show {id_}") for step in tree.doubtful()]
@@ -125,6 +134,12 @@ def next_lines(tree: Tree, *, embedded: bool, shown: bool = False) -> list[Text]
     if embedded or not shown:
         commands.append(("go on", f"fleet recover {id_}") if embedded else ("look", f"fleet show {id_}"))
     return _commands(*commands)
+
+
+def _shop_is_closed(tree: Tree, said: str) -> bool:
+    from fleetprompt.demo.examples import is_closed
+
+    return tree.created is not None and is_closed(tree.created.workflow, said)
 
 
 HELD_HINT = "`fleet db check` says what is wrong; restore a backup, or try it again with `fleet recover`"

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
     from fleetprompt.client.definitions import Checked
+    from fleetprompt.client.names import ProjectNames
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -171,17 +172,38 @@ def validate(
     ] = None,
     form: Annotated[Literal["text", "json"], typer.Option("--format", help="How problems are written.")] = "text",
 ) -> int:
-    """Check workflow files: every problem of every file, at its place."""
-    from fleetprompt.client.definitions import check_files, check_text, find_files
+    """Check workflow files: every problem of every file, at its place, with those of the agents, tools, models and
+    workflows that they name, and whether the project's policy can be used. Without a file also all that is to be said
+    of the policy, and of the settings of tools."""
+    from fleetprompt.client.definitions import (
+        Checked,
+        InvalidFile,
+        check_files,
+        check_policy,
+        check_settings,
+        check_text,
+        find_files,
+    )
     from fleetprompt.client.files import shown
 
     front: Front = ctx.obj
-    names = files or [str(front.project.workflows)]
     checked: list[Checked] = []
-    places = [front.here / name for name in names if name != "-"]
-    if "-" in names:
-        checked.append(check_text(sys.stdin.buffer.read(), "<stdin>", front.here))
-    checked += check_files(Path(shown(path)) for path in find_files(places))
+    known: ProjectNames | None = None
+    try:
+        known = front.names
+    except InvalidFile as error:
+        # What is wrong with the files is told as well, but for what only the settings say.
+        if not files:
+            raise
+        checked.append(Checked(error.problems[0].file, error.problems))
+    if known is not None:
+        # With a policy that cannot be used none of them can do anything.
+        checked += check_policy(known) if files else check_settings(known)
+    given = files or [str(front.project.workflows)]
+    places = [front.here / name for name in given if name != "-"]
+    if "-" in given:
+        checked.append(check_text(sys.stdin.buffer.read(), "<stdin>", front.here, known))
+    checked += check_files((Path(shown(path)) for path in find_files(places)), known)
     errors = sum(one.errors for one in checked)
     if form == "json":
         from fleetprompt.client.definitions import as_json
@@ -193,11 +215,11 @@ def validate(
 
 
 def _print_problems(front: Front, checked: list[Checked], errors: int) -> None:
-    from fleetprompt.cli.terminal import is_terminal
+    from fleetprompt.cli.terminal import colored, is_terminal
     from fleetprompt.client.definitions import render
     from fleetprompt.client.wording import count
 
-    color = _color(front)
+    color = colored()
     for one in checked:
         for problem in one.problems:
             sys.stdout.write(render(problem, color) + "\n")
@@ -209,12 +231,3 @@ def _print_problems(front: Front, checked: list[Checked], errors: int) -> None:
         parts += [count(errors, "error")] if errors else []
         parts += [count(warnings, "warning")] if warnings else []
         front.terminal.say(", ".join(parts))
-
-
-def _color(front: Front) -> bool:
-    """Whether problems are coloured, found out without loading the means to do it."""
-    import os
-
-    from fleetprompt.cli.terminal import is_terminal
-
-    return is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from rich.text import Text
 
 from fleetprompt.cli.render import plain
-from fleetprompt.client.deciding import DIGEST
+from fleetprompt.client.deciding import DIGEST, agreed, covered, shortened
+from fleetprompt.client.edited_call import Change, changes, covered_as_changed
 from fleetprompt.client.forms import Field, form_field, form_fields
-from fleetprompt.client.values import preview
+from fleetprompt.client.values import diff_style, is_diff, preview
 from fleetprompt.client.wording import GLYPHS, Times, rough, short, sign
+from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.gate import form_problem
 from fleetprompt.engine.core.inert import inert
@@ -20,43 +24,120 @@ from fleetprompt.engine.ports import Approval, Vote
 
 MOST_LINES = 200
 """Lines of what is to be approved; more are counted."""
+IN_JOURNAL = "as it will be shown in the journal, once the changed call has been looked at"
 
 
-def question_lines(approval: Approval, votes: Sequence[Vote], times: Times, now: float) -> list[Text]:
-    """Everything a person needs in order to decide; what is shown is what the digest covers."""
+def question_lines(
+    approval: Approval, votes: Sequence[Vote], times: Times, now: float, values: Mapping[str, Any] | None = None
+) -> list[Text]:
+    """Everything a person needs in order to decide, which the digest covers: what is done first, hashes last. Above it
+    what the `values` with which it is approved make another."""
     title = Text(sign(GLYPHS["waiting"]) + " ", style="yellow")
     title.append("approval ", style="bold yellow").append(approval.id, style="cyan")
     title.append("  ").append_text(plain(approval.path, "bold"))
     title.append(" of ").append_text(plain(approval.workflow)).append(f" {short(approval.run)}", style="cyan")
-    lines = [title, Text()]
+    changed = changes(approval, values or {})
+    lines = [title, Text(), *_change_lines(changed)]
     lines += [Text("  ").append_text(plain(line, "bold")) for line in approval.message.splitlines()]
-    if approval.show is not None:
-        shown = outline(approval.show)
+    shown, after = _matter(approval)
+    if shown:
         lines.append(Text())
         lines += [Text("    ").append_text(line) for line in shown[:MOST_LINES]]
         if len(shown) > MOST_LINES:
             more = f"    … {len(shown) - MOST_LINES} more lines: fleet show {short(approval.run)} --full"
             lines.append(Text(more, style="bold yellow"))
+    lines += [Text("  ").append_text(line) for line in after]
     lines.append(Text())
     if approval.form:
         lines += [Text("  ").append_text(line) for line in form_lines(approval.form)]
-    lines.append(Text(f"  {_terms(approval, times, now)}", style="dim"))
+    digest = f"digest {'of what was asked ' if changed else ''}{approval.digest[:DIGEST]}"
+    lines.append(Text(f"  {sign(' · '.join([*_terms(approval, votes, times, now), digest]))}", style="dim"))
     lines += [Text("  ").append_text(vote_line(vote, times, now)) for vote in votes]
     return lines
 
 
-def _terms(approval: Approval, times: Times, now: float) -> str:
-    parts = [f"digest {approval.digest[:DIGEST]}", f"asked {times.moment(approval.requested_at, now)}"]
+def _change_lines(changed: Mapping[str, Change]) -> list[Text]:
+    """What is done otherwise than it was asked."""
+    if not changed:
+        return []
+    lines = [Text("  YOU CHANGE THIS CALL; as you change it, it is checked again and then done:", style="bold yellow")]
+    for name, change in changed.items():
+        line = Text("    ").append_text(plain(f"{name}: ", "cyan"))
+        line.append_text(_before(change.before)).append(sign(" → "))
+        after = outline(change.after)
+        if _flat(change.after):
+            lines.append(line.append_text(after[0]))
+            continue
+        lines += [line, *(Text("      ").append_text(each) for each in after[:MOST_LINES])]
+        if len(after) > MOST_LINES:
+            lines.append(Text(f"      … {len(after) - MOST_LINES} more lines", style="bold yellow"))
+    return [
+        *lines,
+        Text(),
+        Text("  What follows shows the call AS IT WAS ASKED, without your changes.", "yellow"),
+        Text(),
+    ]
+
+
+def _before(value: Any) -> Text:
+    return Text("not given", style="dim") if value is UNSET else Text(preview(value))
+
+
+def _matter(approval: Approval) -> tuple[list[Text], list[Text]]:
+    """What is decided about, and what stands below it: why it is asked, and what the decision is bound to."""
+    if approval.about != "tool":
+        return (outline(approval.show) if approval.show is not None else []), []
+    told = mapping(approval.show)
+    shown = [Text.assemble(plain(str(told.get("tool", "")), "cyan"), plain(f"  by {told.get('agent', '')}", "dim"))]
+    shown += _does(str(told.get("kind", "json")), told.get("does"))
+    why = {"risk": "yellow", "rule": ""}
+    after = [
+        Text(f"{name}: ", style="dim").append_text(plain(str(told[name]), why[name])) for name in why if told.get(name)
+    ]
+    if told.get("bound") is not None:
+        after.append(plain(f"bound to: {shortened(told['bound'])}", "dim"))
+    return shown, [Text(), *after] if after else []
+
+
+def _does(kind: str, does: Any) -> list[Text]:
+    """What a call does, as it will be done."""
+    if kind == "argv" and isinstance(does, list):
+        return [Text("$ ", style="dim").append_text(plain(shlex.join(map(str, items(does)))))]
+    if kind == "http" and isinstance(does, dict):
+        rest = {name: each for name, each in mapping(does).items() if name not in ("method", "url") and each}
+        head = plain(f"{does.get('method', '')} ", "bold").append_text(plain(str(does.get("url", ""))))
+        return [head, *(outline(rest) if rest else [])]
+    return outline(does)
+
+
+def grant_lines(approval: Approval, scope: str, values: Mapping[str, Any] | None = None) -> list[Text]:
+    """What goes through from now on without a question, for the rest of a run or in every run of a workflow, where the
+    call that is asked is approved with these `values`."""
+    if approval.about != "tool":
+        return []
+    where = "for the rest of this run" if scope == "run" else f"in every run of {inert(approval.workflow)}"
+    lines = [Text(f"  without asking again, {where}, each call that is exactly:", style="yellow")]
+    changed = changes(approval, values or {})
+    for name, value in (covered_as_changed(approval, changed) if changed else covered(approval)).items():
+        if value is UNSET:
+            lines.append(Text("    ").append_text(plain(f"{name}: ", "cyan")).append(IN_JOURNAL, style="yellow"))
+        else:
+            lines += [Text("    ").append_text(line) for line in outline({name: value})]
+    return [*lines, Text()]
+
+
+def _terms(approval: Approval, votes: Sequence[Vote], times: Times, now: float) -> list[str]:
+    parts = [f"asked {times.moment(approval.requested_at, now)}"]
     if approval.until is not None:
         left = rough(approval.until - now)
         parts.append(f"{left} left, then {approval.on_timeout}")
     if approval.approvers:
         parts.append(f"by {inert(', '.join(approval.approvers))}")
     if approval.quorum > 1:
-        parts.append(f"{approval.quorum} people must agree")
+        parts.append(f"{approval.quorum} people must agree: {agreed(approval, votes)}")
     if approval.level:
         parts.append(f"escalated to level {approval.level}")
-    return sign(" · ".join(parts))
+    return parts
 
 
 def vote_line(vote: Vote, times: Times, now: float) -> Text:
@@ -69,6 +150,9 @@ def vote_line(vote: Vote, times: Times, now: float) -> Text:
     if vote.values:
         line.append("  ").append(preview(vote.values), style="dim")
     return line
+
+
+_DIFF = {"strong": "bold", "hunk": "cyan", "added": "green", "removed": "red"}
 
 
 def outline(value: Any, indent: int = 0) -> list[Text]:
@@ -95,9 +179,11 @@ def outline(value: Any, indent: int = 0) -> list[Text]:
             lines += [first, *nested[1:]]
         return lines
     if isinstance(value, str):
-        if "\n" in value:
-            return [Text(space).append_text(Text(inert(line))) for line in value.splitlines()]
-        return [Text(inert(value))]
+        texts = value.splitlines() if "\n" in value else [value]
+        diff, space = is_diff(texts), space if "\n" in value else ""
+        return [
+            Text(space).append(inert(text), style=_DIFF.get(diff_style(text), "") if diff else "") for text in texts
+        ]
     return [Text(inert(msgspec.json.encode(value).decode()))]
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from fleetprompt.cli.tree import Row, Tree
 from fleetprompt.client.reasons import run_reason
 from fleetprompt.client.values import block, preview
-from fleetprompt.client.wording import STYLES, duration, glyph, money, short, sign
+from fleetprompt.client.wording import STYLES, duration, glyph, mode_label, money, perhaps, short, sign
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import LogLine
@@ -45,8 +45,10 @@ def head_line(tree: Tree, now: float, active: str = "") -> Text:
     seconds = tree.seconds(now)
     if seconds is not None:
         line.append(f"  {duration(seconds)}")
-    if run.cost_nano:
-        line.append(f"  {money(run.cost_nano)}")
+    if run.cost_nano or run.uncertain_nano:
+        line.append(f"  {money(run.cost_nano)}").append(perhaps(run.uncertain_nano), style="yellow")
+    if label := mode_label(run.mode):
+        line.append(f"  {label}", style="bold yellow")
     reason = run_reason(run)
     if reason:
         line.append_text(plain(f"  {reason}", STYLES.get(tree.status, "")))

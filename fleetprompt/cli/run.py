@@ -12,17 +12,19 @@ from fleetprompt.cli.completion import complete_file_or_workflow, complete_run
 from fleetprompt.cli.options import Json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fleetprompt.cli.front import Front
+    from fleetprompt.cli.tree import Tree
     from fleetprompt.cli.watching import Ending, Manner, Watch
     from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
     from fleetprompt.client.protocol import StartRun
 
 app = typer.Typer(rich_markup_mode=None)
-DEMO = "incident-triage.yaml"
 MESSAGES = 5
 """How much is told at the end of what the engine complains about, and of runs that need somebody."""
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no output; errors only.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Stop when nothing is active any more; exit code 3.")]
 
 
@@ -62,10 +64,10 @@ def run(
 
     front: Front = ctx.obj
     file, name = find_workflow(front, workflow)
-    if approve_as and not file.endswith(DEMO):
+    if approve_as and not _is_example(file):
         raise Refused("--approve-as is for the demo only", hint="`fleet approve` decides as yourself")
     request = StartRun(
-        files=load_files(Path(file), front.project.workflows) if file else (),
+        files=load_files(Path(file), front.project.workflows, front.names) if file else (),
         workflow=name,
         inputs=read_mapping(inputs_file, "inputs") if inputs_file else {},
         texts=dict(pair(text, "an input") for text in inputs or ()),
@@ -76,6 +78,12 @@ def run(
     )
     manner = Manner(quiet=quiet, json=json, wait=not no_wait, approve_as=approve_as)
     return front.run(start_and_wait(front, request, manner))
+
+
+def _is_example(file: str) -> bool:
+    from fleetprompt.demo.examples import EXAMPLES
+
+    return Path(file).stem in EXAMPLES
 
 
 def find_workflow(front: Front, text: str) -> tuple[str, str]:
@@ -247,6 +255,8 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
         objects: list[Any] = [run_object(tree, watch.outputs.get(tree.id), held.get(tree.id, "")) for tree in trees]
         terminal.json(objects if manner.listed or not objects else objects[0])
     if manner.quiet:
+        if not manner.json:
+            _complain(front, trees, watch.held if ending == "held" else {})
         return
     say = terminal.say if manner.json else terminal.print
     for tree in trees:
@@ -277,3 +287,23 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
         terminal.say(
             plain(f"{count(len(children), 'run')} that it started: `fleet recover` goes on with them", "yellow")
         )
+
+
+def _complain(front: Front, trees: list[Tree], held: Mapping[str, str]) -> None:
+    """Say on standard error what went wrong: nobody has to guess from an exit code."""
+    from fleetprompt.cli.outcome import held_lines
+    from fleetprompt.cli.render import failure_lines, head_line, plain
+    from fleetprompt.client.wording import count
+
+    terminal = front.terminal
+    bad = [tree for tree in trees if tree.run.ended and tree.run.status != "completed"]
+    for tree in bad[:MESSAGES]:
+        error = tree.run.error
+        if len(trees) > 1 or error is None:
+            terminal.say(head_line(tree, time.time()))
+        if error is not None:
+            terminal.say(*failure_lines(error))
+    if len(bad) > MESSAGES:
+        terminal.say(plain(f"and {count(len(bad) - MESSAGES, 'more run')}: fleet runs", "dim"))
+    for run, why in held.items():
+        terminal.say(*held_lines(run, why))

@@ -61,7 +61,7 @@ def print_heads(terminal: Terminal, heads: Sequence[RunHead], *, full: bool = Fa
     """Runs as a table."""
     from fleetprompt.cli.table import Column
 
-    now = time.time()
+    now, uncertain = time.time(), any(head.uncertain_nano for head in heads)
     columns = [
         Column("RUN"),
         Column("WORKFLOW", flexible=True),
@@ -70,16 +70,17 @@ def print_heads(terminal: Terminal, heads: Sequence[RunHead], *, full: bool = Fa
         Column("CREATED", right=True, drop=3),
         Column("DUR", right=True, drop=4),
         Column("COST", right=True, drop=6 if any(head.cost_nano for head in heads) else 9),
+        *([Column("UNCERTAIN", right=True, drop=6)] if uncertain else []),
         Column("NOW", flexible=True, drop=2),
     ]
-    terminal.table(columns, [_row(head, now, full) for head in heads])
+    terminal.table(columns, [_row(head, now, full, uncertain=uncertain) for head in heads])
 
 
-def _row(head: RunHead, now: float, full: bool) -> list[Any]:
+def _row(head: RunHead, now: float, full: bool, *, uncertain: bool) -> list[Any]:
     from rich.text import Text
 
     from fleetprompt.cli.render import marked
-    from fleetprompt.client.wording import STYLES, ago, duration, money, short
+    from fleetprompt.client.wording import STYLES, ago, duration, money, short, spent
 
     status = head.status if head.waiting_on is None else f"{head.status} {head.waiting_on}"
     ended = head.finished_at if head.finished_at is not None else now
@@ -90,7 +91,8 @@ def _row(head: RunHead, now: float, full: bool) -> list[Any]:
         head.owner or head.trigger,
         ago(now - head.created_at),
         duration(ended - head.started_at if head.started_at is not None else None),
-        money(head.cost_nano) if head.cost_nano else "-",
+        spent(head.cost_nano, head.mode),
+        *([money(head.uncertain_nano) if head.uncertain_nano else "-"] if uncertain else []),
         _now(head, full),
     ]
 
@@ -126,7 +128,10 @@ def head_object(head: RunHead) -> dict[str, Any]:
         "wake_at": rfc3339(head.wake_at),
         "cost_usd": head.cost_nano / NANO,
         "cost_nano": head.cost_nano,
+        "uncertain_usd": head.uncertain_nano / NANO,
+        "uncertain_nano": head.uncertain_nano,
         "tokens": head.tokens,
+        "mode": head.mode or None,
         "owner": head.owner,
         "trigger": head.trigger,
         "labels": head.labels,

@@ -12,6 +12,7 @@ from fleetprompt.cli.options import Full, Json, RunId
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from fleetprompt.cli.agent_work import Done
     from fleetprompt.cli.front import Front
     from fleetprompt.cli.tree import Tree
     from fleetprompt.client.protocol import Console
@@ -36,23 +37,28 @@ def show(
 
 
 async def _show_run(front: Front, console: Console, text: str, at: int | None, full: bool, json: bool) -> None:
+    from fleetprompt.cli.agent_work import Done
+
     head = await console.run(await console.find(text))
-    tree = await load_tree(console, head, at)
+    done = Done()
+    tree = await load_tree(console, head, at, done)
     approvals = await _approvals(console, head.id)
     if json:
-        front.terminal.json(await _object(console, head, tree, approvals, at))
+        front.terminal.json(await _object(console, head, tree, done, approvals, at))
         return
-    front.terminal.print(*await _lines(front, console, head, tree, approvals, at, full))
+    front.terminal.print(*await _lines(front, console, head, tree, done, approvals, at, full))
 
 
-async def load_tree(console: Console, head: RunHead, at: int | None = None) -> Tree:
-    """A run folded from its journal."""
+async def load_tree(console: Console, head: RunHead, at: int | None = None, done: Done | None = None) -> Tree:
+    """A run folded from its journal. `done` is told what agents did in it."""
     from fleetprompt.cli.tree import Tree
     from fleetprompt.engine.core.program import Program
 
     tree = Tree(Program(await console.plan(head.plan), head.plan))
     for stored in await console.facts(head.id, upto=at):
         tree.apply(stored.fact)
+        if done is not None:
+            done.apply(stored.fact)
     return tree
 
 
@@ -80,6 +86,7 @@ async def _lines(
     console: Console,
     head: RunHead,
     tree: Tree,
+    done: Done,
     approvals: list[tuple[Approval, list[Vote]]],
     at: int | None,
     full: bool,
@@ -97,7 +104,7 @@ async def _lines(
         lines.append(Text("  inputs", style="dim"))
         lines += [line for name, value in inputs.items() for line in named_value(name, value, full=full, indent=4)]
     lines.append(Text())
-    lines += await _steps(front, console, tree, now, full)
+    lines += await _steps(front, console, tree, done, now, full)
     if approvals:
         lines += [Text(), *_approval_lines(front, approvals, now)]
     if run.error is not None:
@@ -146,7 +153,7 @@ def _facts_about(front: Front, head: RunHead, tree: Tree, now: float, at: int | 
     return lines
 
 
-async def _steps(front: Front, console: Console, tree: Tree, now: float, full: bool) -> list[Text]:
+async def _steps(front: Front, console: Console, tree: Tree, done: Done, now: float, full: bool) -> list[Text]:
     from rich.text import Text
 
     from fleetprompt.cli.render import named_value, tree_lines
@@ -157,13 +164,18 @@ async def _steps(front: Front, console: Console, tree: Tree, now: float, full: b
     for row, line in zip(rows, tree_lines(rows, width), strict=True):
         lines.append(line)
         step = tree.run.steps.get(row.path)
-        if step is None or step.program.blocks or (not full and step.output is None and step.error is None):
+        if step is None or step.program.blocks:
             continue
         indent = 2 * row.depth + 6
+        work = done.lines(step, indent, full=full)
+        if not full and step.output is None and step.error is None:
+            lines += work
+            continue
         if full and step.input is not None:
             lines += named_value(
                 "in ", await _value(console, step.input, step.input_blob, full), full=True, indent=indent
             )
+        lines += work
         if step.error is not None and full:
             lines += named_value("err", step.error.message, full=True, indent=indent, style="red")
         elif step.output is not None or step.blob is not None:
@@ -180,6 +192,7 @@ def _approval_lines(front: Front, approvals: list[tuple[Approval, list[Vote]]], 
 
     from fleetprompt.cli.question import vote_line
     from fleetprompt.cli.render import marked, plain
+    from fleetprompt.client.deciding import agreed
     from fleetprompt.client.wording import GLYPHS
 
     lines = [Text("approvals", style="dim")]
@@ -187,7 +200,8 @@ def _approval_lines(front: Front, approvals: list[tuple[Approval, list[Vote]]], 
         status = approval.status if approval.status in GLYPHS else "waiting"
         status = "waiting" if status == "pending" else status
         line = Text("  ").append_text(marked(status)).append(f" {approval.id}  ", style="cyan")
-        line.append_text(plain(approval.path, "bold")).append(f"  {approval.status}").append("  ")
+        line.append_text(plain(approval.path, "bold")).append(f"  {approval.status}")
+        line.append(f", {so_far}" if (so_far := agreed(approval, votes)) else "", style="yellow").append("  ")
         lines.append(line.append_text(plain(approval.message.splitlines()[0] if approval.message else "")))
         if approval.reason and approval.reason != "vote":
             lines.append(Text(f"    by {approval.reason}", style="dim"))
@@ -219,7 +233,12 @@ def _doubt(tree: Tree, step: Step) -> list[Text]:
 
 
 async def _object(
-    console: Console, head: RunHead, tree: Tree, approvals: list[tuple[Approval, list[Vote]]], at: int | None
+    console: Console,
+    head: RunHead,
+    tree: Tree,
+    done: Done,
+    approvals: list[tuple[Approval, list[Vote]]],
+    at: int | None,
 ) -> dict[str, Any]:
     import msgspec
 
@@ -235,7 +254,7 @@ async def _object(
     found["facts"] = head.n
     found["inputs"] = await _value(console, created.inputs, created.blob, True) if created is not None else None
     found["source"] = msgspec.to_builtins(created.source) if created is not None else None
-    found["steps"] = [await _step_object(console, step) for step in run.steps.values()]
+    found["steps"] = [await _step_object(console, step) | {"work": done.objects(step)} for step in run.steps.values()]
     found["approvals"] = [approval_object(approval, votes) for approval, votes in approvals]
     found["in_doubt"] = [step.path for step in tree.doubtful()]
     return found

@@ -117,6 +117,11 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+def colored() -> bool:
+    """Whether what is written to standard output is coloured, found out without loading the means to do it."""
+    return is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
+
+
 def forget_typed() -> None:
     """Throw away what was typed ahead: an answer counts only when it was given to the question."""
     import termios

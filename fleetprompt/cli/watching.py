@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,7 @@ from fleetprompt.cli.render import plain
 from fleetprompt.cli.terminal import is_terminal
 from fleetprompt.cli.tree import Tree
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.protocol import Console
 from fleetprompt.client.wording import count, short
 from fleetprompt.engine.core.errors import FleetError
 
@@ -51,7 +52,11 @@ class Manner(Struct, frozen=True):
     listed: bool = False
     """JSON is an array, also of one run."""
     approve_as: str = ""
-    """Approve everything as this operator; for the demo."""
+    """Approve everything as this operator, and as these, with commas between, where it takes several; for the demo."""
+    unasked: str = "of --approve-as"
+    """Because of what nobody is asked then."""
+    beside: Callable[[Console, str], Awaitable[None]] | None = None
+    """Done with a run meanwhile, until it is over; for the demo."""
 
 
 class Watch:
@@ -73,7 +78,9 @@ class Watch:
             self.display = Lines(rich, terminal.times, many=len(roots) > 1)
         self.following = Following(roots, self.display)
         asking = self.drawing and is_terminal(sys.stdin)
-        self._questions = Questions(front, self, asking=asking, wait=manner.wait, approve_as=manner.approve_as)
+        self._questions = Questions(
+            front, self, asking=asking, wait=manner.wait, approve_as=manner.approve_as, unasked=manner.unasked
+        )
         self.outputs: dict[str, Any] = {}
         """Large outputs of runs, by run."""
         self.held: dict[str, str] = {}
@@ -144,6 +151,7 @@ class Watch:
                 self._read(console),
                 self._redraw(),
                 self._questions.answer(console),
+                self._beside(console),
             ]
             endings: list[Ending] = ["over", "stopped", "idle", "orphaned", "held"]
             return endings[await race(*works)]
@@ -163,6 +171,11 @@ class Watch:
             and any(tree.run.pending for tree in self.following.trees.values())
         ):
             self.say("parking: what must not be repeated gets some seconds to finish; Ctrl-C leaves at once")
+
+    async def _beside(self, console: EmbeddedConsole | AttachedConsole) -> None:
+        if self._manner.beside is not None:
+            await self._manner.beside(console, self.following.roots[0])
+        await asyncio.Event().wait()
 
     async def _read(self, console: EmbeddedConsole | AttachedConsole) -> None:
         await self.following.read(console)

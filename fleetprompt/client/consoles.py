@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -12,23 +12,28 @@ from typing import Any, Literal
 import msgspec
 import uuid_utils
 
+from fleetprompt.client.chatting import Chatting
+from fleetprompt.client.deciding import why_decided
 from fleetprompt.client.files import WorkflowFile, load_file, shown, source_of
 from fleetprompt.client.listening import Listening
+from fleetprompt.client.overhearing import Overhearing
 from fleetprompt.client.protocol import QUEUED, Progress, StartRun, TakenUp, Where
 from fleetprompt.client.reading import Reading
+from fleetprompt.client.remembering import Remembering
 from fleetprompt.client.replaying import Replaying
 from fleetprompt.client.starting import given_inputs, refused_inputs
+from fleetprompt.client.talking import Talk
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.ports import Change, EngineHealth, LogLine, Store, Stored, Workflow
+from fleetprompt.engine.ports import Change, EngineHealth, LogLine, Piece, Store, Stored, Workflow
 from fleetprompt.engine.runtime.bus import validate
 from fleetprompt.engine.runtime.clock import SystemClock
 from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.runtime.files import kept
 from fleetprompt.engine.runtime.health import store_health
-from fleetprompt.engine.runtime.lock import EngineLock, engine_holder
+from fleetprompt.engine.runtime.lock import EngineLock, engine_holder, engine_left
 from fleetprompt.engine.runtime.wire import Wire, ask_health, ask_holds, nudge
 
 ANSWER_SECONDS = 10.0
@@ -43,7 +48,7 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-class StoreConsole(Reading, Replaying, ABC):
+class StoreConsole(Reading, Chatting, Replaying, Remembering, ABC):
     """What both consoles share: they put signals into the store."""
 
     where: Where = "none"
@@ -55,7 +60,7 @@ class StoreConsole(Reading, Replaying, ABC):
         return Signal(
             id=new_id(),
             type=type_,
-            source=f"cli/{by or 'unknown'}",
+            source=f"{self.face}/{by or 'unknown'}",
             at=self.clock.now(),
             data=data,
             subject=subject,
@@ -135,6 +140,8 @@ class StoreConsole(Reading, Replaying, ABC):
         digest: str = "",
         level: int | None = None,
         via: str = "cli",
+        grant: Literal["", "run", "workflow"] = "",
+        ends: bool = False,
     ) -> Result:
         """Decide about an approval."""
         found, _ = await self.approval(approval)
@@ -148,7 +155,24 @@ class StoreConsole(Reading, Replaying, ABC):
             "digest": digest,
             "level": level,
         }
+        if grant:
+            data["grant"] = grant
+        if ends:
+            data["ends"] = True
         return await self._send(self._signal(types.VOTE, found.run, data, by))
+
+    async def escalate(self, approval: str, *, by: str, comment: str = "") -> Result:
+        """Hand an approval on to whom it names next. Raises `Refused` where it is decided."""
+        found, votes = await self.approval(approval)
+        decided = why_decided(found, votes, by)
+        if decided:
+            raise Refused(decided, where=f"run {found.run}")
+        data = {"run": found.run, "approval": found.id, "comment": comment}
+        return await self._send(self._signal(types.ESCALATE, found.run, data, by))
+
+    async def revoke(self, grant: str, *, by: str) -> Result:
+        """Take a grant back."""
+        return await self._send(self._signal(types.REVOKE, grant, {"grant": grant}, by))
 
     async def set_workflow(self, name: str, status: str, *, by: str) -> Result:
         """Pause, activate or archive a workflow."""
@@ -215,6 +239,10 @@ class EmbeddedConsole(StoreConsole):
         """What changes, as the engine notes it in passing."""
         return self.engine.feed.changes(self.store.journal, seconds)
 
+    def pieces(self, run: str, seconds: float = 0.05) -> AsyncGenerator[Sequence[Piece]]:
+        """What models are just saying in a run."""
+        return self.engine.pieces.watch(run, seconds)
+
     async def holds(self) -> Mapping[str, str]:
         """Runs that the engine does nothing for any more, and why."""
         return self.engine.holds
@@ -235,7 +263,7 @@ class AttachedConsole(StoreConsole):
         self.written = 0
         """How often this process has written to the store."""
         self.closed = False
-        self.listening: set[Listening] = set()
+        self.listening: set[Talk] = set()
 
     @property
     def _holder(self) -> dict[str, Any] | None:
@@ -245,6 +273,11 @@ class AttachedConsole(StoreConsole):
     def driven(self) -> bool:
         """Whether somebody holds the engine."""
         return self._holder is not None
+
+    @property
+    def was_left(self) -> bool:
+        """Whether the engine that ran last has ended in order."""
+        return self._lock is not None and not self.driven and engine_left(self._lock)
 
     @property
     def where(self) -> Where:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -258,8 +291,8 @@ class AttachedConsole(StoreConsole):
     async def close(self) -> None:
         """Disconnect."""
         self.closed = True
-        for listening in self.listening:
-            listening.hang_up()
+        for talk in self.listening:
+            talk.hang_up()
         await self.store.close()
 
     async def _nudge(self) -> bool:
@@ -348,6 +381,10 @@ class AttachedConsole(StoreConsole):
     def changes(self, seconds: float = 0.05) -> AsyncGenerator[Change]:
         """What changes, told by the engine's socket, or seen in the store where there is none."""
         return Listening(self).changes(seconds)
+
+    def pieces(self, run: str, seconds: float = 0.05) -> AsyncGenerator[Sequence[Piece]]:
+        """What models are just saying in a run, told by the engine's socket; nothing where there is none."""
+        return Overhearing(self, run).pieces(seconds)
 
     async def _change_after(self, token: int) -> int:
         """Until another process has written. SQLite tells only when it is asked."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from fleetprompt.client.values import one_line_json
+from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.gate import entitled
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query import Compare, OneOf, parse
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
 from fleetprompt.engine.ports import Approval, Vote
@@ -32,6 +37,8 @@ class Brief(Struct, frozen=True):
     quorum: int
     message: str
     """Its first line."""
+    covers: str
+    """What a grant would cover."""
     print: bytes
     """Differs for whatever is not byte for byte the same."""
 
@@ -58,8 +65,35 @@ def brief(approval: Approval) -> Brief:
         workflow=approval.workflow,
         quorum=approval.quorum,
         message=lines[0][:LONGEST] if lines else "",
+        covers=covers(approval),
         print=fingerprint(approval),
     )
+
+
+def covered(approval: Approval) -> dict[str, Any]:
+    """What a call has to be, to the letter, in order not to be asked about where calls like this one are granted."""
+    told = mapping(approval.show)
+    # What was asked before grants covered all of a call tells only what rules match.
+    return {"tool": str(told.get("tool", "")), **mapping(told.get("covers") or told.get("subject"))}
+
+
+def covers(approval: Approval) -> str:
+    """The same on a line, with digests shortened; empty for what nobody can grant."""
+    if approval.about != "tool":
+        return ""
+    found = covered(approval)
+    parts = [f"{name}={shortened(value)}" for name, value in found.items()]
+    text = inert(" ".join(parts).removeprefix("tool="))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
+
+
+def shortened(value: Any) -> str:
+    """A value on a line, with what is a digest cut to what tells it from others."""
+    text = value if isinstance(value, str) and value.isprintable() else one_line_json(value)
+    return _HEX.sub(lambda found: f"{found[0][:DIGEST]}…", text)
+
+
+_HEX = re.compile(r"\b[0-9a-f]{40,}\b")
 
 
 def asks_for_status(text: str) -> bool:
@@ -77,6 +111,30 @@ def waiting(text: str) -> str:
 def counted(approval: Approval, votes: Iterable[Vote]) -> list[Vote]:
     """The votes that count: those of the level at which the approval is now."""
     return [vote for vote in votes if vote.level == approval.level]
+
+
+def agreed(approval: Approval, votes: Iterable[Vote]) -> str:
+    """`1 of 2 agree`: how far the votes of several people have come; empty where one decides."""
+    return f"{agreeing(approval, votes)} of {approval.quorum} agree" if approval.quorum > 1 else ""
+
+
+def agreeing(approval: Approval, votes: Iterable[Vote]) -> int:
+    """How many have approved, of the votes that count."""
+    return sum(vote.decision == "approved" for vote in counted(approval, votes))
+
+
+def why_decided(approval: Approval, votes: Iterable[Vote], person: str) -> str:
+    """Why nothing more can be said by a person about an approval, also where no engine has carried out the votes yet;
+    empty where something can."""
+    if approval.status != "pending":
+        return f"the approval {approval.id} is already {approval.status}"
+    valid = counted(approval, votes)
+    mine = next((vote for vote in valid if vote.by == person), None)
+    if mine is not None:
+        return f"{person} has decided already: {mine.decision}"
+    if any(vote.decision == "rejected" for vote in valid):
+        return f"the approval {approval.id} is already rejected"
+    return f"the approval {approval.id} is already approved" if len(valid) >= approval.quorum else ""
 
 
 def may_decide(approval: Approval, votes: Iterable[Vote], person: str, groups: Iterable[str]) -> bool:

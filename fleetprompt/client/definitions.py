@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -16,8 +16,14 @@ from fleetprompt.engine.definition.problems import (
     InvalidWorkflow,
     Problem,
     as_json,
+    ordered,
     render,
 )
+from fleetprompt.engine.definition.toml import TomlFile
+
+if TYPE_CHECKING:
+    from fleetprompt.client.names import ProjectNames
+    from fleetprompt.engine.definition.names import Names
 
 __all__ = [
     "LINE_BREAK",
@@ -25,8 +31,11 @@ __all__ = [
     "InvalidFile",
     "InvalidWorkflow",
     "Problem",
+    "TomlFile",
     "as_json",
     "check_files",
+    "check_policy",
+    "check_settings",
     "check_text",
     "find_files",
     "render",
@@ -34,6 +43,8 @@ __all__ = [
     "step_lines",
 ]
 
+NOT_WORKFLOWS = frozenset({"agents", "schemas", "simulations"})
+"""Folders beside workflow files in which other YAML files are; agents are checked where they are named."""
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 """What ends a line of a workflow file, as its problems count lines."""
 
@@ -56,7 +67,7 @@ def find_files(places: Iterable[Path]) -> list[Path]:
     for place in places:
         if place.is_dir():
             named = (path for path in place.rglob("*") if path.suffix in SUFFIXES and not path.is_dir())
-            inside = sorted(path for path in named if not _hidden(path, place))
+            inside = sorted(path for path in named if not _is_other(path, place))
             if not inside:
                 raise NotFound(f"there is no workflow file in {place}", hint="workflow files end in .yaml or .yml")
             found |= dict.fromkeys(inside)
@@ -67,31 +78,56 @@ def find_files(places: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def _hidden(path: Path, place: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(place).parts)
+def _is_other(path: Path, place: Path) -> bool:
+    """Whether it is hidden, or lies in a folder of what workflow files name."""
+    *folders, _ = parts = path.relative_to(place).parts
+    return any(part.startswith(".") for part in parts) or not NOT_WORKFLOWS.isdisjoint(folders)
 
 
-def check_files(files: Iterable[Path]) -> list[Checked]:
-    """Every problem of every file."""
-    return [_check_file(file) for file in files]
+def check_files(files: Iterable[Path], names: Names | None = None) -> list[Checked]:
+    """Every problem of every file; those that several files have in common, such as of an agent's file, once."""
+    seen: set[Problem] = set()
+    checked: list[Checked] = []
+    for file in files:
+        one = _check_file(file, names)
+        checked.append(Checked(one.file, tuple(problem for problem in one.problems if problem not in seen)))
+        seen |= {*one.problems}
+    return checked
 
 
-def _check_file(file: Path) -> Checked:
+def _check_file(file: Path, names: Names | None) -> Checked:
     from fleetprompt.engine.definition.load import read_file
 
     try:
         text = read_file(file)
     except InvalidWorkflow as unreadable:
         return Checked(str(file), unreadable.problems)
-    return check_text(text, str(file), file.parent)
+    return check_text(text, str(file), file.parent, names)
 
 
-def check_text(text: bytes | str, file: str, directory: Path | None = None) -> Checked:
+def check_settings(names: ProjectNames) -> list[Checked]:
+    """What is to be said about the settings of tools and the policy of a project, by the files in which they are."""
+    return _by_file(names.settings_problems())
+
+
+def check_policy(names: ProjectNames) -> list[Checked]:
+    """Why the policy of a project cannot be used, by the files in which it is; nothing where it can."""
+    return _by_file(names.policy_errors())
+
+
+def _by_file(problems: Iterable[Problem]) -> list[Checked]:
+    found: dict[str, list[Problem]] = {}
+    for problem in problems:
+        found.setdefault(problem.file, []).append(problem)
+    return [Checked(file, ordered(each)) for file, each in found.items()]
+
+
+def check_text(text: bytes | str, file: str, directory: Path | None = None, names: Names | None = None) -> Checked:
     """Every problem of the text of a workflow file."""
     from fleetprompt.engine.definition.load import check
 
     discover_steps()
-    return Checked(file, tuple(check(text, file, directory)))
+    return Checked(file, tuple(check(text, file, directory, names)))
 
 
 def schema() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from fleetprompt.engine.core.errors import StoreUnavailable
@@ -24,6 +25,8 @@ class Door:
         self._open = open_
         self._again = again
         self._starting = False
+        self._lent = False
+        """Others held the engine when it was last seen to run, and the one beside this process had ended."""
         self.behind: Console | None = None
 
     @property
@@ -33,7 +36,12 @@ class Door:
 
     async def open(self) -> None:
         """Open the console, also again after it was closed. Raises `FleetError`."""
-        self.behind = await self._open()
+        self._lead_to(await self._open())
+
+    def _lead_to(self, console: Console) -> None:
+        # Doors are what the operator console opens, wherever its engine is.
+        console.face = "console"
+        self.behind = console
 
     @property
     def can_start_engine(self) -> bool:
@@ -59,6 +67,17 @@ class Door:
         """Whether an engine is being started that is not there yet."""
         return self._starting and self.behind is not None and self.behind.where == "none"
 
+    def note_engine(self) -> None:
+        """An engine runs at this moment: the one beside this process, or that of others."""
+        beside = self._beside
+        self._lent = beside is not None and beside.engine.pid > 0 and not beside.engine.alive
+
+    @property
+    def is_given_back(self) -> bool:
+        """Whether others held the engine in place of the one beside this process, and have left in order."""
+        beside = self._beside
+        return self._lent and beside is not None and beside.was_left
+
     @property
     def last_words(self) -> str:
         """How the engine beside this process ended; empty where none was, or where it has not."""
@@ -83,12 +102,17 @@ class Door:
             self._starting = False
 
     async def start_engine(self) -> bool:
-        """Have an engine where none runs; whether there is one now. Raises `FleetError`."""
+        """Have an engine where none runs; whether there is one now, ours or that of who was faster. Raises
+        `FleetError`."""
         if self.behind is None or self._again is None:
             return False
+        # The frame is painted before this is needed.
+        from fleetprompt.engine.runtime.lock import EngineIsRunning
+
         self._starting = True
         try:
-            self.behind = await self._again(self.behind)
+            with suppress(EngineIsRunning):
+                self._lead_to(await self._again(self.behind))
         finally:
             self._starting = False
         return self.behind.where != "none"

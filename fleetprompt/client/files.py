@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -12,6 +13,9 @@ from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.facts import Source
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.registry import STEPS
+
+if TYPE_CHECKING:
+    from fleetprompt.engine.definition.names import Names
 
 GIT_SECONDS = 5.0
 SUFFIXES = (".yaml", ".yml")
@@ -34,12 +38,13 @@ def discover_steps() -> None:
     STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
 
 
-def load_files(path: Path, folder: Path) -> tuple[WorkflowFile, ...]:
+def load_files(path: Path, folder: Path, names: Names | None = None) -> tuple[WorkflowFile, ...]:
     """A workflow file, then those of the workflows it starts: from its folder or the project's, unknown ones left out.
 
-    Raises `InvalidWorkflow` with every problem, `NotFound` when there is no such file.
+    `names` is what their project has. Raises `InvalidWorkflow` with every problem, `NotFound` for a file that is not
+    there.
     """
-    file = load_file(path)
+    file = load_file(path, names)
     found = {file.plan.name: file}
     queue = list(file.plan.children)
     while queue:
@@ -49,20 +54,20 @@ def load_files(path: Path, folder: Path) -> tuple[WorkflowFile, ...]:
         places = [place / f"{name}{suffix}" for place in (path.parent, folder) for suffix in SUFFIXES]
         where = next((place for place in places if place.is_file()), None)
         if where is not None:
-            child = load_file(where)
+            child = load_file(where, names)
             found[name] = child
             queue += child.plan.children
     return tuple(found.values())
 
 
-def load_file(path: Path) -> WorkflowFile:
+def load_file(path: Path, names: Names | None = None) -> WorkflowFile:
     """A workflow file. Raises `InvalidWorkflow` with every problem, `NotFound` when there is no such file."""
     from fleetprompt.engine.definition.load import load_workflow
 
     if not path.is_file():
         raise NotFound(f"there is no file {path}", hint="give the path of a workflow file, or the name of a workflow")
     discover_steps()
-    loaded = load_workflow(path)
+    loaded = load_workflow(path, names)
     return WorkflowFile(
         plan=loaded.plan,
         digest=loaded.digest,

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from fleetprompt.client.talking import ANSWER_SECONDS, Talk
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.ports import Change, Store, Stored
 from fleetprompt.engine.runtime.changes import Listener
@@ -19,15 +20,12 @@ LOOK_SECONDS = 0.5
 """How often the store is looked at while no engine tells anything."""
 GOING_SECONDS = 0.05
 """How long a process that dies may take to give its lock back after its socket."""
-ANSWER_SECONDS = 2.0
-"""How long an engine may take to say its first word."""
 SILENCE_SECONDS = 3.0
 """Silence after which an engine is asked whether it still answers: it may have nothing to tell, or be stopped."""
 MOST_READS = 10
 """Reads of the journal after which it is quicker to read the lists again."""
 LONGEST_LINE = 1024 * 1024
 
-_encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(Change).decode
 
 
@@ -39,7 +37,7 @@ class Situation(Protocol):
     written: int
     """How often this process has written to the store, which does not tell of that."""
     closed: bool
-    listening: set[Listening]
+    listening: set[Talk]
 
     @property
     def driven(self) -> bool:
@@ -64,16 +62,11 @@ class Listening:
         """The store cannot be read."""
         self._said = (False, False, False)
         """What was told last of these three."""
-        self._writer: asyncio.StreamWriter | None = None
-
-    def hang_up(self) -> None:
-        """End the conversation with the engine: the console is closed."""
-        if self._writer is not None:
-            self._writer.close()
+        self._talk = Talk()
 
     async def changes(self, seconds: float) -> AsyncGenerator[Change]:
         """What changes; see `Console.changes`."""
-        self._situation.listening.add(self)
+        self._situation.listening.add(self._talk)
         try:
             while not self._situation.closed:
                 if (change := await self._look()) is not None:
@@ -85,42 +78,32 @@ class Listening:
                         yield change
                 await asyncio.sleep(GOING_SECONDS if told else LOOK_SECONDS)
         finally:
-            self._situation.listening.discard(self)
+            self._situation.listening.discard(self._talk)
 
     async def _told(self, seconds: float) -> AsyncGenerator[Change]:
         """What the engine tells, until it hangs up; nothing where none can be reached."""
-        if self._situation.socket is None or not self._situation.driven:
+        socket = self._situation.socket
+        if socket is None or not self._situation.driven:
             return
-        writer: asyncio.StreamWriter | None = None
         try:
             # The kernel accepts for an engine that is stopped or hangs, which then never answers.
-            async with asyncio.timeout(ANSWER_SECONDS):
-                reader, writer = await asyncio.open_unix_connection(self._situation.socket, limit=LONGEST_LINE)
-                self._writer = writer
-                if self._situation.closed:
-                    # It was, while the connection was made: nobody will hang up.
+            async with self._talk.ask(socket, {"op": "changes", "seconds": seconds}, LONGEST_LINE) as reader:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    line = await reader.readline()
+                if not line:
                     return
-                writer.write(_encode({"op": "changes", "seconds": seconds}) + b"\n")
-                await writer.drain()
-                line = await reader.readline()
-            if not line:
-                return
-            self._silent = False
-            # It tells everything from here on; what was before is in the store.
-            if (change := await self._look()) is not None:
-                yield change
-            while line := await self._line(reader):
-                change = _decode(line)
-                self._seq = max(self._seq, change.seq)
-                yield change
+                self._silent = False
+                # It tells everything from here on; what was before is in the store.
+                if (change := await self._look()) is not None:
+                    yield change
+                while line := await self._line(reader):
+                    change = _decode(line)
+                    self._seq = max(self._seq, change.seq)
+                    yield change
         except TimeoutError:
             self._silent = True
         except (OSError, ValueError, msgspec.DecodeError):
             return
-        finally:
-            self._writer = None
-            if writer is not None:
-                writer.close()
 
     async def _line(self, reader: asyncio.StreamReader) -> bytes:
         """The next line; empty when the engine has hung up. Raises `TimeoutError` when it has fallen silent."""

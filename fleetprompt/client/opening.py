@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.names import ProjectNames
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.ports import Store
+from fleetprompt.engine.runtime.agency import Agency, AgencySettings
 from fleetprompt.engine.runtime.engine import Engine, Limits
 from fleetprompt.engine.runtime.lock import EngineIsRunning, EngineLock, engine_holder
 from fleetprompt.engine.runtime.secrets import Secrets
@@ -43,6 +45,8 @@ class Place(Struct, frozen=True, kw_only=True):
     threads: int = 64
     grace: float = 10.0
     groups: Mapping[str, list[str]] = {}
+    agency: AgencySettings = AgencySettings()
+    """What agents have at hand: models, tools, policy."""
     zone: tzinfo = UTC
     """Where the days of filters such as `since:today` begin."""
 
@@ -51,6 +55,10 @@ class Place(Struct, frozen=True, kw_only=True):
         """The SQLite file of the store; None where it is on a server."""
         text = self.database.removeprefix("sqlite:///")
         return None if "://" in text else Path(text)
+
+    def names(self) -> ProjectNames:
+        """What it has by name now, for files that name it."""
+        return ProjectNames(self.root, self.agency, self.file)
 
     @property
     def lock(self) -> Path | None:
@@ -149,7 +157,9 @@ async def open_console(
         else:
             return await _embed(place, store, lock, what, recover)
     await store.open()
-    return AttachedConsole(store, place.root, place.lock, place.socket)
+    console = AttachedConsole(store, place.root, place.lock, place.socket)
+    console.workflow_folders, console.names = place.agency.workflows, place.names
+    return console
 
 
 async def open_beside(place: Place, *, recover: bool = False) -> BesideConsole:
@@ -166,10 +176,12 @@ async def open_beside(place: Place, *, recover: bool = False) -> BesideConsole:
 
 async def _embed(place: Place, store: Store, lock: EngineLock | None, what: str, recover: bool) -> EmbeddedConsole:
     limits = Limits(max_runs=place.max_runs, pools=place.pools, threads=place.threads, grace=place.grace)
+    secrets = Secrets(place.state / "secrets.toml")
     engine = Engine(
         store,
         limits=limits,
-        secrets=Secrets(place.state / "secrets.toml"),
+        secrets=secrets,
+        agency=Agency(secrets, place.agency, root=place.root),
         groups=place.groups,
         directory=place.root,
         recover=recover,
@@ -183,4 +195,6 @@ async def _embed(place: Place, store: Store, lock: EngineLock | None, what: str,
     except BaseException:
         await EmbeddedConsole(engine, lock, wire).close()
         raise
-    return EmbeddedConsole(engine, lock, wire)
+    console = EmbeddedConsole(engine, lock, wire)
+    console.workflow_folders, console.names = place.agency.workflows, place.names
+    return console

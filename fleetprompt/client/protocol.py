@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct
@@ -12,6 +12,8 @@ from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import (
     NEWEST_FIRST,
+    AgentSession,
+    AgentStatistics,
     Approval,
     Bucket,
     Change,
@@ -24,6 +26,7 @@ from fleetprompt.engine.ports import (
     LogMatches,
     Order,
     Page,
+    Piece,
     RunHead,
     Spend,
     Stored,
@@ -31,15 +34,21 @@ from fleetprompt.engine.ports import (
     Workflow,
     WorkflowStatistics,
 )
+from fleetprompt.engine.ports.grant import WorkflowGrant
+from fleetprompt.engine.ports.memory import Memory
 
 if TYPE_CHECKING:
     # A console paints its frame before it needs these.
+    from fleetprompt.client.agents import AgentDefinition
+    from fleetprompt.client.chatting import Turn
     from fleetprompt.client.files import WorkflowFile
     from fleetprompt.engine.core.plan import Plan
     from fleetprompt.engine.core.state import Run
 
 Where = Literal["embedded", "attached", "none"]
 """Where the engine is: in this process, in another one, or nowhere."""
+Face = Literal["cli", "console"]
+"""What a person has in front of them who asks for something."""
 QUEUED = "recorded; it will be carried out when an engine runs (fleet recover)"
 """What is said of a signal that no engine has taken up."""
 
@@ -100,6 +109,9 @@ class Published(Struct, frozen=True):
 class Console(Protocol):
     """The operator's door. Everything raises `FleetError` with a message for people."""
 
+    face: Face
+    """Recorded as the source of what is asked for: `console/ana`."""
+
     @property
     def where(self) -> Where: ...
     @property
@@ -118,7 +130,7 @@ class Console(Protocol):
         ...
 
     async def command(self, type_: str, run: str, *, by: str, data: dict[str, Any] | None = None) -> Result:
-        """Send `fleet.run.cancel`, `.pause`, `.resume`, `.retry` or `fleet.step.resolve`, and wait for the answer.
+        """Send `fleet.run.cancel`, `.pause`, `.resume`, `.retry`, `.raise` or `fleet.step.resolve`; the answer.
 
         Where no engine answers, the answer has the status `accepted` and the reason `queued`: see `why_queued`.
         """
@@ -189,6 +201,25 @@ class Console(Protocol):
         """
         ...
 
+    def pieces(self, run: str, seconds: float = 0.05) -> AsyncGenerator[Sequence[Piece]]:
+        """What models are just saying in a run, at most once in so many seconds, and nothing while nothing is said.
+
+        To be shown beside the facts, and never instead of them: nothing of it is kept, a slow reader gets fewer and
+        larger pieces, and where no engine can be reached there are none. Keep a text for each `(path, key, kind, call)`
+        and go through the pieces of every batch in order:
+
+        * `text`, `reasoning`, `tool_name`, `tool_args`: append `text`. Whoever comes late is first told all so far.
+        * `reset`: drop what you have of that `(path, key)`, it is asked again; with an empty `path` drop everything.
+        * `end`: nothing more comes of that `(path, key)`. Its fact (`StepNoted` of kind `llm.completed` with the whole
+          answer, or `llm.failed`; same path and key) comes a moment later, or just came: drop the text at whichever of
+          the two is there last, and nothing flickers.
+
+        `key` is that of the notes, `<agent path>/llm/<turn>`: `key.rpartition("/llm/")[0]` is the agent's path.
+        Close it (`contextlib.aclosing`) when the run is not looked at any more: what nobody follows costs nothing. It
+        ends when the console is closed.
+        """
+        ...
+
     # step logs: of one step, with `within` of everything inside it, too
     async def logs(
         self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
@@ -244,9 +275,46 @@ class Console(Protocol):
         digest: str = "",
         level: int | None = None,
         via: str = "cli",
+        grant: Literal["", "run", "workflow"] = "",
+        ends: bool = False,
     ) -> Result:
         """Decide about an approval. `digest` and `level` are those of what the person was shown: the decision is
-        refused when the approval is about something else by now. `via` says where it was decided."""
+        refused when the approval is about something else by now. `via` says where it was decided. `grant`: calls of
+        the same tool that are exactly what was shown (`client.deciding.covered`) need not be asked about any more, in
+        this run or in any run of its workflow.
+        `ends`: a rejection after which the agent does not go on."""
+        ...
+
+    async def escalate(self, approval: str, *, by: str, comment: str = "") -> Result:
+        """Hand an approval on to whom it names next. Raises `Refused` where it is decided, also by votes that no engine
+        has carried out yet."""
+        ...
+
+    async def grants(self) -> list[WorkflowGrant]:
+        """What people have granted for every run of a workflow, the newest first, also what was taken back."""
+        ...
+
+    async def revoke(self, grant: str, *, by: str) -> Result:
+        """Take a grant back."""
+        ...
+
+    # what agents remember
+    async def memories(
+        self, text: str = "", *, scope: str = "", type: str = "", tag: str = "", limit: int = 50, before: int = 0
+    ) -> list[Memory]:
+        """What fits a text best, by its words; without one, the newest first, those behind the position `before`."""
+        ...
+
+    async def memory(self, text: str) -> Memory:
+        """The one memory that the text means: its id, or a part of it."""
+        ...
+
+    async def remember(self, text: str, *, scope: str, by: str, type: str = "fact", tags: Sequence[str] = ()) -> Result:
+        """Add to a memory; `data` of the result has its id as `memory`, and whether it is `new`."""
+        ...
+
+    async def forget(self, ids: Sequence[str], *, by: str) -> Result:
+        """Delete memories."""
         ...
 
     # signals
@@ -285,6 +353,42 @@ class Console(Protocol):
     async def set_workflow(self, name: str, status: str, *, by: str) -> Result: ...
     async def register(self, file: WorkflowFile) -> str:
         """Keep a file's plan as the current one of its workflow, which is active if it was not known; its digest."""
+        ...
+
+    # agents
+    async def agents(self) -> list[AgentDefinition]:
+        """All agents as they are written now: those with a file of their own, and those in workflows that are not
+        archived; by name."""
+        ...
+
+    async def agent(self, name: str) -> AgentDefinition:
+        """The agent of that name; of several the one with a file of its own. Raises `NotFound`."""
+        ...
+
+    async def agent_statistics(self, since: float, own: Collection[tuple[str, str]] = ()) -> list[AgentStatistics]:
+        """Of every agent with executions that ended since then or are not over yet, by name. Agents that are written
+        nowhere any more are among them, and `chat`, which stands for steps of that type. `own` are agents of
+        workflows that are counted apart (name and workflow), because others have the same name."""
+        ...
+
+    async def agent_sessions(self, filter_: str, page: Page) -> tuple[list[AgentSession], str]:
+        """Executions of agents that match a filter (`AGENT_SESSION_FIELDS`: `agent:sre status:failed`), those that
+        began last first, and the next cursor."""
+        ...
+
+    async def chat(self, agent: str, message: str, session: str, *, by: str) -> str:
+        """Say something to an agent in a conversation, which begins with its first message; any new name will do. The
+        id of the run in which the agent answers, with all that was said before: its `pieces` are what it is saying, its
+        approvals what it asks, its output the answer. Cancel the run to stop it.
+
+        Raises `NotFound` for an unknown agent, `InvalidInput` for one that cannot be used and for an empty message,
+        `Refused` while a message of the conversation is not answered yet.
+        """
+        ...
+
+    async def conversation(self, session: str) -> list[Turn]:
+        """What was said in a conversation, the oldest first, read back from its runs: the newest 500 messages. Empty
+        for one that has not begun."""
         ...
 
     # figures

@@ -30,6 +30,7 @@ from fleetprompt.engine.ports import (
     Vote,
     Workflow,
 )
+from fleetprompt.engine.ports.grant import WorkflowGrant
 
 LONGEST = 80
 """Characters of what was asked for that are repeated where there is no such thing."""
@@ -122,6 +123,10 @@ class Reading(LogReading, Listing, Figures):
         if found is None:
             raise NotFound(f"there is no approval {text}", hint="`fleet approvals` lists them")
         return found, await self.store.approvals.votes(found.id)
+
+    async def grants(self) -> list[WorkflowGrant]:
+        """What people have granted for every run of a workflow."""
+        return await self.store.grants.list(self.tenant)
 
     async def approval_ids(self, filter_: str) -> list[str]:
         """The ids of all matching approvals, the oldest first."""

@@ -91,7 +91,7 @@ def _waiting(step: Step, now: float) -> str:
         case "child":
             return f"waits for run {step.ref[-8:]}{until}"
         case "slot":
-            return f"waits for a place in {step.ref}"
+            return f"waits for a place in {step.ref}" if step.ref else "waits for a place"
         case "budget":
             return "waits for budget"
         case "paused":

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import uuid_utils
 
-from fleetprompt.client.protocol import Published, Where
+from fleetprompt.client.protocol import Face, Published, Where
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Clock, Lineage, Store
@@ -26,6 +26,8 @@ class Replaying(ABC):
     clock: Clock
     tenant: str
     where: Where
+    face: Face = "cli"
+    """Where people act through this console: the source of every signal that it sends."""
 
     @abstractmethod
     async def publish(self, signal: Signal) -> tuple[Signal, bool]:
@@ -66,7 +68,7 @@ class Replaying(ABC):
         copy = Signal(
             id=str(uuid_utils.uuid7()),
             type=old.type,
-            source=f"cli/{by or 'unknown'}",
+            source=f"{self.face}/{by or 'unknown'}",
             at=self.clock.now(),
             data=data,
             subject=old.subject,

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from fleetprompt.client.reasons import run_seconds, skipped_because, step_reason
 from fleetprompt.client.values import preview
-from fleetprompt.client.wording import count, duration, money, short
+from fleetprompt.client.wording import count, duration, mode_label, money, perhaps, short
 from fleetprompt.engine.core import facts as f
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.facts import AnyFact
@@ -69,9 +69,16 @@ def told_fact(fact: AnyFact, run: Run) -> tuple[str, str]:
             who = " by " + ", ".join(fact.by) if fact.by else f" ({fact.reason})" if fact.reason else ""
             return fact.decision, f"{fact.decision}{who}{': ' + fact.comment if fact.comment else ''}"
         case f.BudgetRaised():
-            return "running", f"{fact.limit} of {fact.scope} raised by {fact.amount} by {fact.by}"
+            return "running", _raised(fact)
         case _:
             assert_never(fact)
+
+
+def _raised(fact: f.BudgetRaised) -> str:
+    more = money(fact.amount) if fact.limit == "cost_nano" else f"{fact.amount:,} {fact.limit.replace('_', ' ')}"
+    kind, _, of = fact.scope.partition("/")
+    whose = "the run" if kind == "run" else f"{kind} {of.partition('/')[2]}"
+    return f"{fact.by} lets {whose} spend {more} more{': ' + fact.reason if fact.reason else ''}"
 
 
 _ANSWERS = {"happened": "it happened", "run": "it did not, run it", "skip": "skip it", "abort": "abort"}
@@ -89,8 +96,10 @@ def _trigger(fact: f.RunCreated) -> str:
 def _finished(fact: f.RunFinished, run: Run) -> str:
     seconds = run_seconds(run, fact.at)
     parts = [fact.status + (f" after {duration(seconds)}" if seconds is not None else "")]
-    if run.cost_nano:
-        parts.append(money(run.cost_nano))
+    if run.cost_nano or run.uncertain_nano:
+        parts.append(money(run.cost_nano) + perhaps(run.uncertain_nano))
+    if label := mode_label(run.mode):
+        parts.append(label)
     if fact.error is not None:
         parts.append(f"{fact.error.code}: {fact.error.message}")
     return ", ".join(parts)

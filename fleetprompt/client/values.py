@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -53,3 +54,16 @@ def block(value: Any, most: int = 30) -> list[str]:
     if len(lines) > most:
         shown.append(f"… {len(lines) - most} more lines")
     return shown
+
+
+def is_diff(lines: Sequence[str]) -> bool:
+    """Whether lines are a unified diff."""
+    return any(line.startswith("@@ ") for line in lines) and any(line.startswith(("--- ", "diff ")) for line in lines)
+
+
+def diff_style(line: str) -> str:
+    """What a line of a diff is: `strong` for names of files, `hunk`, `added`, `removed`, or nothing of these."""
+    for start, style in (("+++", "strong"), ("---", "strong"), ("diff ", "strong"), ("@@", "hunk")):
+        if line.startswith(start):
+            return style
+    return "added" if line.startswith("+") else "removed" if line.startswith("-") else ""

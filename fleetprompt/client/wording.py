@@ -6,6 +6,8 @@ import sys
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from fleetprompt.engine.core.mode import is_unreal
+
 GLYPHS = {
     "pending": "○",
     "running": "●",
@@ -28,7 +30,7 @@ GLYPHS = {
 }
 ASCII = {
     "○": "o", "●": "*", "◆": "!", "✓": "+", "✗": "x", "⊘": "#", "–": "-", "·": "-", "…": "...", "×": "x", "→": ">",
-    "━": "=", "┄": ".", "─": "-", "┊": ":", "▸": "+", "▾": "-", "▌": "|",
+    "≥": ">=", "━": "=", "┄": ".", "─": "-", "┊": ":", "▸": "+", "▾": "-", "▌": "|",
 }  # fmt: skip
 STYLES = {
     "pending": "dim",
@@ -101,6 +103,24 @@ def money(nano: int) -> str:
     if nano and abs(dollars) < 0.01:
         return f"${dollars:.6f}".rstrip("0").rstrip(".")
     return f"${dollars:,.2f}"
+
+
+MODES = {"simulated": "SIMULATED", "replay": "REPLAYED", "mixed": "PARTLY SIMULATED", "local": "LOCAL"}
+
+
+def mode_label(mode: str) -> str:
+    """The label of what no paid model, or not only paid models, have said; empty where it needs none."""
+    return MODES.get(mode, "")
+
+
+def spent(nano: int, mode: str = "") -> str:
+    """What something has cost: `n/a` where no model was asked, so that nobody takes it for a price; `-` for nothing."""
+    return money(nano) if nano else "n/a" if is_unreal(mode) else "-"
+
+
+def perhaps(nano: int) -> str:
+    """What follows an amount beside which more may have been spent; empty where nothing is in doubt."""
+    return f" + up to {money(nano)} uncertain" if nano else ""
 
 
 def count(number: int, thing: str, things: str = "") -> str:

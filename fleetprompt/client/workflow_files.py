@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from fleetprompt.client.files import SUFFIXES, WorkflowFile, discover_steps
+from fleetprompt.client.files import SUFFIXES, WorkflowFile, discover_steps, load_files
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.definition.problems import InvalidWorkflow, Problem
 from fleetprompt.engine.ports import Workflow
+
+if TYPE_CHECKING:
+    from fleetprompt.engine.definition.names import Names
 
 Stamp = tuple[tuple[int, int], ...]
 """When a file, and each file that it names, was written, and its bytes."""
@@ -45,8 +49,10 @@ class FileState(Struct, frozen=True, kw_only=True):
 class WorkflowFiles:
     """The files in a project's folder of workflows, and those that the store has been told of."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        """`root` is the project's folder, from which paths in the store count; `folder` that of its workflows."""
+    def __init__(self, root: Path, folder: Path, names: Callable[[], Names] | None = None) -> None:
+        """`root` is the project's folder, from which paths in the store count; `folder` that of its workflows; `names`
+        tells what the project has by name now."""
+        self._names = names
         self.root = root
         self.folder = folder
         self._known: dict[Path, tuple[Stamp, FileState]] = {}
@@ -95,13 +101,20 @@ class WorkflowFiles:
             return FileState(path=path, named=named, inside=inside, missing=True)
         discover_steps()
         try:
-            loaded = load_text(read_file(path), named, path.parent)
+            loaded = load_text(read_file(path), named, path.parent, self._now())
         except InvalidWorkflow as invalid:
             return FileState(path=path, named=named, inside=inside, problems=invalid.problems)
         file = WorkflowFile(
             plan=loaded.plan, digest=loaded.digest, text=loaded.source, file=str(path.resolve()), named=named
         )
         return FileState(path=path, named=named, inside=inside, file=file, problems=loaded.warnings)
+
+    def load(self, path: Path) -> tuple[WorkflowFile, ...]:
+        """A file with those of the workflows that it starts. Raises `InvalidWorkflow`, `NotFound`. Blocks."""
+        return load_files(path, self.folder, self._now())
+
+    def _now(self) -> Names | None:
+        return self._names() if self._names is not None else None
 
     def named(self, path: Path) -> str:
         """The path as people see it: from the project's folder, where it lies in it."""

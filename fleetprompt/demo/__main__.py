@@ -11,7 +11,7 @@ from fleetprompt.demo.world import start
 
 
 def main() -> None:
-    directory = Path(sys.argv[1] if len(sys.argv) > 1 else ".fleet/demo")
+    directory = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with start(directory) as world:

@@ -56,6 +56,10 @@ class OrderRefused(Exception):
     """The order cannot be placed as it is; the customer is told why."""
 
 
+DOUBLE = 26 * 3600.0
+"""Seconds since the first of the two orders of a customer who says that she was charged twice."""
+
+
 @dataclass(frozen=True)
 class Order:
     """What a customer asks for."""
@@ -95,12 +99,13 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def create(path: Path, *, now: datetime | None = None, orders: int = 500, hours: float = 6, seed: int = 7) -> None:
-    """Create the shop with `orders` orders spread over the last `hours`; one in a hundred was declined by the bank."""
+    """Create the shop with `orders` orders spread over the last `hours`; one in a hundred was declined by the bank. The
+    day before, one customer has ordered the same twice."""
     now = now or datetime.now(UTC)
     chance = random.Random(seed)
     people = [(given, family) for given in GIVEN for family in FAMILY]
     ages = sorted((chance.uniform(20, hours * 3600) for _ in range(orders)), reverse=True)
-    rows = []
+    rows = [_by_ada(now, seconds) for seconds in (DOUBLE, DOUBLE - 70)]
     for number, age in enumerate(ages, start=1):
         sku, _, price = chance.choices(PRODUCTS, weights=range(len(PRODUCTS), 0, -1))[0]
         quantity = chance.choices((1, 2, 3), weights=(7, 2, 1))[0]
@@ -128,6 +133,13 @@ def create(path: Path, *, now: datetime | None = None, orders: int = 500, hours:
             rows,
         )
         shop.execute("COMMIT")
+
+
+def _by_ada(now: datetime, seconds: float) -> tuple[Any, ...]:
+    """One of the two orders that her ticket is about: the same, placed once more because nothing had happened."""
+    sku, _, price = PRODUCTS[0]
+    when = stamp(now - timedelta(seconds=seconds))
+    return (f"ada{seconds:09.0f}", 1, sku, 1, None, price, "placed", None, when)
 
 
 def place_order(shop: sqlite3.Connection, order: Order, *, release: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Requests to the control port are served one at a time, so an idempotency key cannot act twice; each action is written
 down before it starts and once more with its answer. The supervisor ends on SIGTERM. Without the process that started
-it, it goes on for a while, because a run that was interrupted needs it: until the run's report is there, a new world
+it, it goes on for a while, because a run that was interrupted needs it: until a run's report is there, a new world
 wants the folder, or `LINGER` is over. The service ends with it.
 """
 
@@ -16,7 +16,6 @@ import json
 import os
 import queue
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -29,20 +28,28 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import unquote
 
-from fleetprompt.demo import shop
+from fleetprompt.demo import fixtures, office, shop
+from fleetprompt.demo.office import Office
+from fleetprompt.demo.records import Records
 from fleetprompt.demo.service import LOOPBACK, JsonHandler, listen, write_history
 
 SERVICE = "checkout"
 RELEASE, PREVIOUS = "2.14.0", "2.13.4"
 REPORT = "incident.md"
-"""What the run writes at its end."""
+"""What the run of incident-triage writes at its end."""
+REPORTS = (REPORT, "research.md")
+"""What runs of the examples write at their ends."""
 WANTED = "world.wanted"
 """Is there while a new world waits for the folder."""
 TAKEN = 75
 """Exit code when another world has the folder and keeps it."""
 STATE_FILES = (
-    *(f"{name}{suffix}" for name in ("shop.db", "control.db") for suffix in ("", "-wal", "-shm", "-journal")),
-    *("checkout.log", "checkout.log.1", "release.json", "world.json", REPORT, WANTED),
+    *(
+        f"{name}{suffix}"
+        for name in ("shop.db", "control.db", office.RECORDS)
+        for suffix in ("", "-wal", "-shm", "-journal")
+    ),
+    *("checkout.log", "checkout.log.1", "release.json", "world.json", *REPORTS, WANTED, office.BROKEN),
 )
 """Everything a world keeps in its directory, and all that is removed when a new one starts there."""
 
@@ -110,35 +117,14 @@ class Traffic:
                 connection.close()
 
 
-class Records:
-    """What was done, and the answer that was given, by kind and idempotency key."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS actions (kind TEXT NOT NULL, key TEXT NOT NULL, answer TEXT NOT NULL,"
-            " PRIMARY KEY (kind, key))"
-        )
-
-    def write(self, kind: str, key: str, answer: dict[str, Any]) -> None:
-        self._db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?)", (kind, key, json.dumps(answer)))
-
-    def read(self, kind: str, key: str) -> dict[str, Any] | None:
-        row = self._db.execute("SELECT answer FROM actions WHERE kind = ? AND key = ?", (kind, key)).fetchone()
-        return json.loads(row[0]) if row else None
-
-    def all(self, kind: str) -> list[dict[str, Any]]:
-        rows = self._db.execute("SELECT answer FROM actions WHERE kind = ? ORDER BY rowid", (kind,))
-        return [json.loads(answer) for (answer,) in rows]
-
-
 class Supervisor:
     """The service's parent process."""
 
     def __init__(self, directory: Path, service_port: int) -> None:
         self.directory = directory
+        fixtures.make_all(directory)
         self.records = Records(directory / "control.db")
+        self.office = Office(directory)
         self.listener = listen(service_port)
         self.release: dict[str, str | None] = {"current": RELEASE, "previous": PREVIOUS}
         self.mark_release()
@@ -227,7 +213,10 @@ class ControlHandler(JsonHandler):
             case "GET", ["release"]:
                 return 200, self.supervisor.release
             case _:
-                return 404, {"error": f"there is no {method} {self.path}"}
+                body = self.body() if method == "POST" else None
+                key = self.headers.get("Idempotency-Key") or ""
+                found = self.supervisor.office.answer(method, parts, query, key, body)
+                return found or (404, {"error": f"there is no {method} {self.path}"})
 
     def act(self, kind: str) -> tuple[int, Any]:
         body = self.body()
@@ -266,7 +255,7 @@ class ControlServer(HTTPServer):
         now = time.monotonic()
         self.alone_since = self.alone_since or now
         return now >= self.alone_since + self.linger or any(
-            (self.supervisor.directory / name).exists() for name in (REPORT, WANTED)
+            (self.supervisor.directory / name).exists() for name in (*REPORTS, WANTED)
         )
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -315,7 +304,11 @@ def main(arguments: list[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     held = claim(options.directory)
-    supervisor = Supervisor(options.directory.resolve(), options.service_port)
+    try:
+        supervisor = Supervisor(options.directory.resolve(), options.service_port)
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
     try:
         server = ControlServer(supervisor, options.control_port, options.parent, options.linger)
         server.stopping = stopping

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from fleetprompt.demo.fixtures import REPOSITORY
 from fleetprompt.demo.supervisor import LINGER, REPORT, TAKEN
 
 PATIENCE = 30.0
@@ -37,7 +38,6 @@ class World:
         self.directory = directory
         self.log_path = directory / "checkout.log"
         self.db_path = directory / "shop.db"
-        self.report_path = directory / REPORT
         self.service_url = ""
         self.control_url = ""
         self._process = process
@@ -47,16 +47,22 @@ class World:
         """The supervisor's process id."""
         return self._process.pid
 
-    def inputs(self) -> dict[str, str]:
-        """The workflow inputs that describe this world."""
+    def inputs(self, root: Path | None = None) -> dict[str, str]:
+        """The inputs of incident-triage that describe this world; paths start at `root` where it is given."""
         return {
-            "log": str(self.log_path),
+            "log": self.path("checkout.log", root),
             "service": "checkout",
             "service_url": self.service_url,
             "control_url": self.control_url,
-            "db": str(self.db_path),
-            "report": str(self.report_path),
+            "db": self.path("shop.db", root),
+            "repo": self.path(REPOSITORY, root),
+            "report": self.path(REPORT, root),
         }
+
+    def path(self, name: str, root: Path | None = None) -> str:
+        """The path of something in this world, as seen from a folder around it."""
+        path = self.directory / name
+        return str(path if root is None else path.relative_to(root.resolve()))
 
     def stop(self) -> None:
         """End every process of the world; calling it again does nothing."""
@@ -75,8 +81,16 @@ class World:
         self.stop()
 
 
-def start(directory: Path, *, service_port: int = 0, control_port: int = 0, linger: float = LINGER) -> World:
-    """Start a world in `directory`, replacing the state of an earlier one, and wait until its incident is visible.
+def start(
+    directory: Path,
+    *,
+    service_port: int = 0,
+    control_port: int = 0,
+    linger: float = LINGER,
+    incident: bool = True,
+) -> World:
+    """Start a world in `directory`, replacing the state of an earlier one, and wait until its incident is visible, or
+    without `incident` until it answers.
 
     `linger`: seconds for which it may go on when the process that started it is gone. Raises OSError when the directory
     cannot be used, `Taken` when another world has it, and RuntimeError, with what the supervisor said, when the world
@@ -101,19 +115,19 @@ def start(directory: Path, *, service_port: int = 0, control_port: int = 0, ling
         )
     world = World(directory, process)
     try:
-        _wait_for_incident(world, said_before)
+        _wait_until_up(world, said_before, incident)
     except BaseException:
         world.stop()
         raise
     return world
 
 
-def _wait_for_incident(world: World, said_before: int) -> None:
+def _wait_until_up(world: World, said_before: int, incident: bool) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and world._process.poll() is None:
         if not world.service_url:
             _find_addresses(world)
-        elif _degraded(world.service_url):
+        elif not incident or _degraded(world.service_url):
             return
         time.sleep(0.05)
     said = (world.directory / "supervisor.log").read_bytes()[said_before:].decode("utf-8", "replace").split("\n")

@@ -83,3 +83,6 @@ class Registry(Generic[T]):
 
 STEPS: Registry[Any] = Registry("step type")
 """Step types by the `type` of workflow files; each is a subclass of `definition.step.StepModel`."""
+
+TOOLS: Registry[Any] = Registry("tool")
+"""Tools by the name that models call them by; each is a `ports.tool.Tool`."""

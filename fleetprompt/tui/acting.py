@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from fleetprompt.client.protocol import Console, why_queued
 from fleetprompt.client.wording import GLYPHS, count, duration, short, sign
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, Refused, StoreUnavailable
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.signal import Result
 from fleetprompt.engine.ports import RunHead
-from fleetprompt.tui.sending import Answer, send_each, tell
+from fleetprompt.tui.sending import Answer, Sent, of_many, send_each, tell
 from fleetprompt.tui.state.lines import Part
 
 if TYPE_CHECKING:
@@ -142,7 +144,7 @@ def nothing_to(verb: str, left: Sequence[tuple[RunHead, str]]) -> str:
     if len(left) == 1:
         return f"there is nothing to {verb} in run {short(head.id)}: {why_not}"
     reasons = Counter(why for _, why in left).most_common(LISTED)
-    return f"of {count(len(left), 'run')} none fits: " + "; ".join(f"{number:,}: {why}" for why, number in reasons)
+    return f"of {count(len(left), 'run')} none fits: " + "; ".join(of_many(why, number) for why, number in reasons)
 
 
 def named(heads: Sequence[RunHead], now: float) -> list[Sequence[Part]]:
@@ -172,17 +174,13 @@ def left_out(left: Sequence[tuple[RunHead, str]], done: str) -> list[Sequence[Pa
     reasons = Counter(why for _, why in left).most_common()
     said = f"{count(len(left), 'more run')} cannot be {done} and {stay}:"
     if len(reasons) == 1:
-        return [((f"{said} {inert(_of_many(reasons[0][0], len(left)))}", "dim"),)]
+        they = reasons[0][0].replace("it is", "they are", 1) if len(left) > 1 else reasons[0][0]
+        return [((f"{said} {inert(they)}", "dim"),)]
     lines: list[Sequence[Part]] = [((said, "dim"),)]
-    lines += [((f"  {number:,}: {inert(_of_many(why, number))}", "dim"),) for why, number in reasons[:LISTED]]
+    lines += [((f"  {inert(of_many(why, number))}", "dim"),) for why, number in reasons[:LISTED]]
     if len(reasons) > LISTED:
         lines.append(((f"  {sum(number for _, number in reasons[LISTED:]):,}: other reasons", "dim"),))
     return lines
-
-
-def _of_many(why: str, number: int) -> str:
-    """A reason that is said of so many runs."""
-    return f"they are {why.removeprefix('it is ')}" if number > 1 and why.startswith("it is ") else why
 
 
 def _send(app: FleetConsole, command: Command, heads: Sequence[RunHead], reason: str) -> None:
@@ -190,16 +188,33 @@ def _send(app: FleetConsole, command: Command, heads: Sequence[RunHead], reason:
         app.run_worker(partial(_send_all, app, command, heads, reason), group="commands")
 
 
-async def _send_all(app: FleetConsole, command: Command, heads: Sequence[RunHead], reason: str) -> None:
+async def command_each(
+    app: FleetConsole,
+    type_: str,
+    heads: Sequence[RunHead],
+    data: Mapping[str, Any],
+    doing: str,
+    said: Callable[[RunHead, Result], Answer],
+) -> Sent:
+    """Send one command to each of these runs; `said` tells what came of one that was not refused."""
     console = app.client
     assert console is not None
 
     async def send(head: RunHead) -> Answer:
-        data = {"reason": reason} if reason else {}
-        result = await console.command(command.type, head.id, by=app.who, data=data)
+        result = await console.command(type_, head.id, by=app.who, data=dict(data))
         if result.status == "refused":
             raise Refused(result.reason)
-        return Answer(f"run {short(head.id)}", queued=why_queued(result))
+        return replace(said(head, result), queued=why_queued(result))
 
-    sent = await send_each(app, heads, send, lambda head: f"run {short(head.id)}", doing=command.doing, thing="run")
+    def named_(head: RunHead) -> str:
+        return f"run {short(head.id)}"
+
+    return await send_each(app, heads, send, named_, doing=doing, thing="run", marks=lambda head: (head.id,))
+
+
+async def _send_all(app: FleetConsole, command: Command, heads: Sequence[RunHead], reason: str) -> None:
+    data = {"reason": reason} if reason else {}
+    sent = await command_each(
+        app, command.type, heads, data, command.doing, lambda head, _: Answer(f"run {short(head.id)}")
+    )
     tell(app, command.done, "run", sent)

@@ -19,7 +19,7 @@ from fleetprompt.tui.acting import LISTED
 from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.gathering import Told, gathered
 from fleetprompt.tui.screens.publish import PublishDialog
-from fleetprompt.tui.sending import Answer, send_each, tell
+from fleetprompt.tui.sending import Answer, send_each, tell, under_way
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.publish import Written
 
@@ -54,7 +54,8 @@ async def _publish(app: FleetConsole, written: Written) -> None:
         by=app.who,
     )
     try:
-        stored, duplicate = await console.publish(sent)
+        with under_way(app, "publishing", written.type):
+            stored, duplicate = await console.publish(sent)
         if duplicate:
             app.say("warning", f"{written.type}: a signal with this key was published before, {stored.type}")
             return
@@ -148,6 +149,13 @@ async def _replay(app: FleetConsole, signals: Sequence[Signal]) -> None:
 
     # One after another, in the order in which they came.
     sent = await send_each(
-        app, signals, send, lambda signal: inert(signal.type), doing="replaying", thing="signal", at_once=1
+        app,
+        signals,
+        send,
+        lambda signal: inert(signal.type),
+        doing="replaying",
+        thing="signal",
+        at_once=1,
+        marks=lambda signal: (signal.id,),
     )
     tell(app, "replayed", "signal", sent)

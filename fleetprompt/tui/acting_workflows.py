@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from fleetprompt.client.files import load_files
 from fleetprompt.client.forms import Field, input_fields
 from fleetprompt.client.protocol import QUEUED, StartRun, why_queued
 from fleetprompt.client.wording import count, glyph, short
@@ -20,6 +19,7 @@ from fleetprompt.tui.editing import edit
 from fleetprompt.tui.errors import explained
 from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.form import FormDialog
+from fleetprompt.tui.sending import under_way
 from fleetprompt.tui.state.form import Filled
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.workflow_details import DIGEST
@@ -27,6 +27,7 @@ from fleetprompt.tui.state.workflows import Entry
 
 if TYPE_CHECKING:
     from fleetprompt.client.files import WorkflowFile
+    from fleetprompt.client.protocol import Console
     from fleetprompt.client.workflow_files import FileState
     from fleetprompt.engine.core.plan import Plan
     from fleetprompt.tui.app import FleetConsole
@@ -36,21 +37,42 @@ class Setting(Struct, frozen=True, kw_only=True):
     """A status that workflows can be given."""
 
     verb: str
+    doing: str
     status: str
     asks: bool = False
     """It is asked about even for one."""
     said: str = ""
     """What it means for what is there."""
+    registers: bool = False
+    """A file that was never registered is."""
 
     def fits(self, entry: Entry) -> bool:
         """Whether it would change something."""
-        return entry.workflow is not None and entry.workflow.status != self.status
+        if entry.workflow is None:
+            return self.registers and _usable(entry)
+        return entry.workflow.status != self.status
 
 
-PAUSE = Setting(verb="pause", status="paused", said="nothing starts them until they are activated; their runs go on")
-ACTIVATE = Setting(verb="activate", status="active", said="their triggers start runs again")
+def _usable(entry: Entry) -> bool:
+    """Whether its file can be registered under its name."""
+    return entry.state is not None and entry.state.file is not None and not entry.rival
+
+
+PAUSE = Setting(
+    verb="pause",
+    doing="pausing",
+    status="paused",
+    said="nothing starts them until they are activated; their runs go on",
+)
+ACTIVATE = Setting(
+    verb="activate", doing="activating", status="active", said="their triggers start runs", registers=True
+)
 ARCHIVE = Setting(
-    verb="archive", status="archived", asks=True, said="nothing starts it any more; its runs go on and are kept"
+    verb="archive",
+    doing="archiving",
+    status="archived",
+    asks=True,
+    said="nothing starts it any more; its runs go on and are kept",
 )
 
 
@@ -88,7 +110,13 @@ def _unfit(setting: Setting, entries: Sequence[Entry]) -> str:
         return f"of {count(len(entries), 'workflow')} there is none to {setting.verb}"
     entry = entries[0]
     if entry.workflow is None:
-        return f"{entry.name} is only a file yet: start it (S), or register it (E)"
+        if not setting.registers:
+            return f"{entry.name} is only a file yet: nothing starts it before it is activated (P)"
+        if entry.state is None:
+            return f"{entry.name} came from no file that is here"
+        if entry.rival:
+            return f"{entry.name} is the name of the workflow in {entry.rival}: give this one another name (E)"
+        return f"{entry.name} cannot be activated before what is wrong with its file is mended (E)"
     return f"{entry.name} is {entry.status} already"
 
 
@@ -100,11 +128,16 @@ def _set_soon(app: FleetConsole, setting: Setting, entries: Sequence[Entry]) -> 
 async def _set(app: FleetConsole, setting: Setting, entries: Sequence[Entry]) -> None:
     console = app.client
     assert console is not None
-    done: list[str] = []
+    done: list[Entry] = []
     queued = ""
     for entry in entries:
         try:
-            result = await console.set_workflow(entry.name, setting.status, by=app.who)
+            with under_way(app, setting.doing, entry.name):
+                if entry.workflow is None:
+                    await _register(app, console, entry)
+                    done.append(entry)
+                    continue
+                result = await console.set_workflow(entry.name, setting.status, by=app.who)
         except FleetError as error:
             app.say("error", f"{entry.name} is not {setting.status}: {error.message}")
             continue
@@ -112,10 +145,20 @@ async def _set(app: FleetConsole, setting: Setting, entries: Sequence[Entry]) ->
             app.say("error", f"{entry.name} is not {setting.status}: {result.reason}")
             continue
         queued = why_queued(result) or queued
-        done.append(entry.name)
+        done.append(entry)
+    app.tell_done([entry.key for entry in done])
     if done:
-        named = done[0] if len(done) == 1 else count(len(done), "workflow")
+        named = done[0].name if len(done) == 1 else count(len(done), "workflow")
         app.say("warning" if queued else "info", f"{setting.status}: {named}{' — ' + queued if queued else ''}")
+
+
+async def _register(app: FleetConsole, console: Console, entry: Entry) -> None:
+    """Register a file that the store does not know, which makes it active, after the workflows that it starts. Raises
+    `FleetError`."""
+    assert entry.state is not None
+    assert app.files is not None
+    for file in reversed(await asyncio.to_thread(app.files.load, entry.state.path)):
+        await console.register(file)
 
 
 # ------------------------------------------------------------ starting
@@ -168,7 +211,7 @@ def _wish(app: FleetConsole, entry: Entry) -> _Wish:
     """What a start means: the file, with those of the workflows that it starts; else what the store keeps."""
     state = entry.state
     if state is not None and state.file is not None and app.files is not None:
-        return _Wish(state.file.plan, state.file.digest, load_files(state.path, app.files.folder))
+        return _Wish(state.file.plan, state.file.digest, app.files.load(state.path))
     if entry.workflow is not None and entry.plan is not None:
         return _Wish(entry.plan, entry.workflow.plan)
     raise FleetError("it cannot be started before what is wrong with its file is mended")
@@ -187,7 +230,8 @@ async def _start(app: FleetConsole, wish: _Wish, values: dict[str, Any]) -> None
         by=app.who,
     )
     try:
-        run = await console.start(request)
+        with under_way(app, "starting", wish.plan.name):
+            run = await console.start(request)
     except FleetError as error:
         app.say("error", f"{wish.plan.name} is not started: {error.message}")
         return
@@ -216,7 +260,6 @@ async def edit_file(app: FleetConsole, entry: Entry) -> FileState | None:
     if files is None or console is None or entry.state is None:
         app.say("warning", f"{entry.name} came from no file that is here")
         return None
-    before = entry.state.file
     try:
         try:
             await edit(app, entry.state.path)
@@ -230,13 +273,13 @@ async def edit_file(app: FleetConsole, entry: Entry) -> FileState | None:
             app.say("error", f"{state.named}: {wrong}; nothing was registered")
             return state
         known = {workflow.name: workflow.plan for workflow in await console.workflows()}
-        # A draft that was only looked at stays one.
-        unchanged = before is not None and state.file.digest == before.digest and state.name not in known
-        if unchanged or known.get(state.name) == state.file.digest:
+        if known.get(state.name) == state.file.digest:
             app.say("info", f"{state.name} is as it was")
         else:
-            digest = await console.register(state.file)
-            app.say("info", f"registered: {state.name}, plan {digest[:DIGEST]}")
+            with under_way(app, "registering", state.name):
+                digest = await console.register(state.file)
+            new = "" if state.name in known else "; it is active"
+            app.say("info", f"registered: {state.name}, plan {digest[:DIGEST]}{new}")
         return state
     except FleetError as error:
         app.say("error", explained(error))

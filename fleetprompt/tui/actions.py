@@ -13,7 +13,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 Where = Literal[
-    "console", "list", "runs", "run", "approvals", "signals", "workflows", "cost", "health", "messages", "log"
+    "console",
+    "list",
+    "runs",
+    "run",
+    "approvals",
+    "signals",
+    "workflows",
+    "agents",
+    "chat",
+    "cost",
+    "health",
+    "messages",
+    "log",
 ]
 
 
@@ -30,14 +42,17 @@ class Action(Struct, frozen=True, kw_only=True):
     where: tuple[Where, ...]
     group: str = ""
     footer: int = 0
-    """Place in the footer, the smallest first and the last to be left out; 0 for none."""
+    """Place in the footer, the smallest first and the last to be left out; from 80 on its room is kept for it; 0 for
+    none."""
     changes: bool = False
     """It changes something beyond this console: refused where one may only look."""
     verb: str = ""
     """How it is said in the palette; empty for what makes sense only as a key."""
 
 
-_FILTERED = "runs approvals signals workflows"
+_FILTERED = "runs approvals signals workflows agents"
+_DETAILED = "workflows signals agents"
+"""Places with details beside their list."""
 
 
 def _action(id_: str, keys: str, where: str, label: str, doc: str, footer: int = 0, verb: str = "") -> Action:
@@ -58,8 +73,8 @@ def _change(id_: str, keys: str, where: str, label: str, doc: str, footer: int =
     return replace(_action(id_, keys, where, label, doc, footer, verb), changes=True)
 
 
-def _move(name: str, keys: str, doc: str) -> Action:
-    return _action(f"list.{name}", keys, "list log", name.replace("_", " "), doc)
+def _move(name: str, keys: str, doc: str, where: str = "list log") -> Action:
+    return _action(f"list.{name}", keys, where, name.replace("_", " "), doc)
 
 
 def _range(name: str, key: str, doc: str) -> Action:
@@ -82,18 +97,23 @@ ACTIONS: tuple[Action, ...] = (
         _action("list.open", "enter", "list", "open", "open what the cursor is on", 1),
         _move("up", "up k", "one line up"),
         _move("down", "down j", "one line down"),
-        _move("page_up", "pageup ctrl+u", "a page up"),
-        _move("page_down", "pagedown ctrl+d", "a page down"),
+        _move("page_up", "pageup ctrl+u", "a page up", "list log chat"),
+        _move("page_down", "pagedown ctrl+d", "a page down", "list log chat"),
         _move("top", "home", "to the top"),
         _move("bottom", "end G", "to the bottom"),
         _move("left", "left h", "scroll to the left, or close a branch"),
         _move("right", "right l", "scroll to the right, or open a branch"),
         _action("list.jump", "apostrophe", "list", "jump", "jump to a visible line by its letter", 30),
         _action(
-            "details.read", "tab", "workflows signals", "read", "into the details, to scroll in them, and back", 11
+            "details.read",
+            "tab",
+            _DETAILED,
+            "read",
+            "into the details, to scroll in them, and back",
+            11,
         ),
-        _action("details.down", "right_square_bracket", "workflows signals", "scroll down", "scroll the details down"),
-        _action("details.up", "left_square_bracket", "workflows signals", "scroll up", "scroll the details back"),
+        _action("details.down", "right_square_bracket", _DETAILED, "scroll down", "scroll the details down"),
+        _action("details.up", "left_square_bracket", _DETAILED, "scroll up", "scroll the details back"),
     ),
     *_group(
         "Marks",
@@ -111,7 +131,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     *_group(
         "Filter",
-        _action("filter.edit", "slash", _FILTERED, "filter", "filter the list", 10, "filter"),
+        _action("filter.edit", "slash", _FILTERED, "filter", "filter the list", 80, "filter"),
         _action("filter.clear", "backspace", _FILTERED, "no filter", "show everything again", verb="clear filter"),
         _action("sort.next", "o", "runs workflows", "sort", "sort by the next column", 50, "sort"),
         _action("sort.reverse", "O", "runs workflows", "reverse", "reverse the order", verb="reverse"),
@@ -182,10 +202,46 @@ ACTIONS: tuple[Action, ...] = (
             "approval.comment",
             "c",
             "run approvals",
-            "comment",
+            "approve + comment",
             "approve what is shown, or what is marked, with a comment",
             5,
-            "comment",
+            "approve with a comment",
+        ),
+        _change(
+            "approval.grant_run",
+            "A",
+            "run approvals",
+            "allow in run",
+            "approve the call, and every call like it for the rest of the run",
+            10,
+            "allow in this run",
+        ),
+        _change(
+            "approval.grant_workflow",
+            "W",
+            "run approvals",
+            "allow in workflow",
+            "approve the call, and every call like it in every run of the workflow",
+            10,
+            "allow in this workflow",
+        ),
+        _change(
+            "approval.end",
+            "X",
+            "run approvals",
+            "end agent",
+            "reject, and let the agent that asks not go on",
+            11,
+            "end the agent",
+        ),
+        _change(
+            "approval.escalate",
+            "H",
+            "run approvals",
+            "hand on",
+            "hand the question on to whom it names next",
+            11,
+            "hand on",
         ),
         _action("approval.run", "", "approvals", "run", "open the run that asks", verb="open run"),
         _action(
@@ -210,6 +266,7 @@ ACTIONS: tuple[Action, ...] = (
             9,
             "answer in doubt",
         ),
+        _change("run.raise", "b", "runs run", "raise", "let it spend more than its limits say", verb="raise a limit"),
         _action("run.preview", "v", "runs", "preview", "show or hide what the run at the cursor does", 40, "preview"),
     ),
     *_group(
@@ -278,13 +335,20 @@ ACTIONS: tuple[Action, ...] = (
             "P",
             "workflows",
             "activate",
-            "let it be started again, by hand and by its triggers",
+            "let it be started, by hand and by its triggers; a file that is a draft is registered",
             6,
             "activate",
         ),
         _change(
             "workflow.archive", "A", "workflows", "archive", "put it away: nothing starts it any more", 7, "archive"
         ),
+    ),
+    *_group(
+        "Agents",
+        _change("agent.chat", "c", "agents", "chat", "talk to the agent: each message is a run", 2, "chat"),
+        _change("chat.stop", "ctrl+t", "chat", "stop", "stop the agent that is answering", 3, "stop the answer"),
+        _action("chat.run", "ctrl+o", "chat", "its run", "open the run of the last message", 4, "open its run"),
+        _action("chat.new", "ctrl+n", "chat", "new", "begin another conversation", 5, "new conversation"),
     ),
     *_group(
         "Signals",
@@ -306,6 +370,7 @@ ACTIONS: tuple[Action, ...] = (
         _go("approvals", "everything that waits for a decision"),
         _go("signals", "the stream of signals"),
         _go("workflows", "workflows, and what became of their runs"),
+        _go("agents", "agents, and how they do"),
         _go("cost", "what was spent, and on what"),
         _go("health", "the engine and its store"),
         _go("messages", "what this console has said"),
@@ -316,7 +381,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     *_group(
         "Console",
-        _action("console.palette", "colon", "console", "command", "type a command, or where to go", 80),
+        _action("console.palette", "colon", "console", "command", "type a command, or where to go", 85),
         _action("console.menu", "question_mark", "console", "keys", "everything that can be done here", 90),
         _action("console.theme", "T", "console", "theme", "light or dark", verb="theme"),
         _action("console.reload", "ctrl+r", "console", "reload", "read everything again", verb="reload"),

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 TOLD_AT_ONCE = 3
 """Problems with settings that are told on opening; the rest stands among the messages."""
+HINT_SECONDS = 60
+"""For how long a hint is not given again."""
 DIGITS = frozenset("0123456789")
 """Keys that call up views where they mean nothing else."""
 MOST_COPIED = 74_994
@@ -133,7 +135,9 @@ class FleetConsole(Tells, App[int]):
         self.call_after_refresh(self.opening.open)
 
     def console_screens(self) -> list[ConsoleScreen]:
-        """Our screens, the home first."""
+        """Our screens, the home first; none once the console is being taken down."""
+        if not self.is_running:
+            return []
         return [screen for screen in self.screen_stack if isinstance(screen, ConsoleScreen)]
 
     # ------------------------------------------------------------ the frame
@@ -154,6 +158,11 @@ class FleetConsole(Tells, App[int]):
         for screen in self.console_screens():
             screen.voting_changed()
 
+    def tell_done(self, ids: Collection[str]) -> None:
+        """What was asked for was done to these: marks that were set for it go."""
+        for screen in self.console_screens():
+            screen.note_done(ids)
+
     def refresh_bars(self) -> None:
         """Draw the frame of the screen again."""
         screen = self.underneath()
@@ -169,9 +178,19 @@ class FleetConsole(Tells, App[int]):
         # What is still to be read there is not said a second time beside it.
         again = any(now - each.at < 4 and each.text == text for each in list(self.fleet.messages)[-3:])
         self.fleet.say(now, level, text)
-        if not quiet and not again:
+        screen = self.underneath()
+        if screen is not None and screen.SHOWS_MESSAGES and self.screen is screen:
+            screen.tick()
+        elif not quiet and not again:
             severity = {"info": "information", "warning": "warning", "error": "error"}[level]
             self.notify(text, severity=severity, markup=False, timeout=4 if level == "info" else 8)  # type: ignore[arg-type]
+
+    def action_help_quit(self) -> None:
+        """What `ctrl+c` does: whoever presses it looks for the way out."""
+        key, now = self.keymap.shown(BY_ID["console.quit"]), self.now()
+        said = f"{key} quits" if key else "`:quit` quits"
+        if not any(each.text == said and now - each.at < HINT_SECONDS for each in self.fleet.messages):
+            self.say("info", said)
 
     def copy(self, text: str, lines: int) -> None:
         """Put text into the clipboard of the operator's terminal (OSC 52)."""
@@ -186,8 +205,8 @@ class FleetConsole(Tells, App[int]):
         cause = error.error if isinstance(error, WorkerFailed) else error
         if isinstance(cause, FleetError):
             self.standing.tell(cause)
-        elif isinstance(error, WorkerFailed) and isinstance(cause, NoMatches):
-            # A screen was left while something was read for it: what was to be shown has nowhere to go.
+        elif isinstance(cause, NoMatches) and (isinstance(error, WorkerFailed) or not self.is_running):
+            # A screen was left, or all were, while something was read for it: what was to be shown has nowhere to go.
             logging.getLogger(__name__).debug("left: %s", cause)
         elif self.is_headless:
             super()._handle_exception(error)
@@ -250,9 +269,9 @@ class FleetConsole(Tells, App[int]):
         """What every key is bound to."""
         await self.perform(id_)
 
-    async def go_to(self, text: str) -> None:
-        """Follow a deep link, as the palette takes it."""
-        self.navigation.go_to(text)
+    async def go_to(self, text: str, *, jump: bool = False) -> None:
+        """Follow a deep link, as the palette takes it; `jump`: by the name of the place (see `links.follow`)."""
+        self.navigation.go_to(text, jump=jump)
 
     def do_console_theme(self) -> None:
         if self.native_ansi_color:

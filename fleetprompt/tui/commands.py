@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fleetprompt.engine.core.errors import FleetError
@@ -11,6 +12,10 @@ from fleetprompt.tui.links import ALIASES, SCREENS
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
     from fleetprompt.tui.screens.base import ConsoleScreen
+
+QUIT = ("q", "quit")
+NAMED = ("save", "forget")
+"""Commands that need the name of a view."""
 
 
 class Commands:
@@ -44,7 +49,8 @@ class Commands:
 
         screen = self._app.underneath()
         if screen is not None:
-            self._app.push_screen(palette(self._app, screen.actions(), screen.keymap), self._commanded)
+            asked = palette(self._app, screen.actions(), screen.keymap, partial(self._refused, screen))
+            self._app.push_screen(asked, self._commanded)
 
     async def _commanded(self, command: str | None) -> None:
         command = (command or "").lstrip(":")
@@ -53,29 +59,28 @@ class Commands:
         if verb == "do":
             await self._app.perform(rest)
         elif verb == "go":
-            await self._app.go_to(rest)
-        elif verb in ("save", "forget") and screen is not None:
+            await self._app.go_to(rest, jump=True)
+        elif verb in NAMED and screen is not None:
             self._keep_view(screen, verb, rest.strip())
-        elif verb in ("q", "quit"):
+        elif verb in QUIT:
             await self._app.perform("console.quit")
-        elif command and screen is not None:
-            await self._typed(screen, command)
+        elif command:
+            await self._app.go_to(command, jump=True)
 
-    async def _typed(self, screen: ConsoleScreen, command: str) -> None:
-        """A place to go to, or nothing that is known."""
+    def _refused(self, screen: ConsoleScreen, typed: str) -> str:
+        """Why what was typed is neither a command nor a place; empty for one that is."""
+        command = typed.lstrip(":")
         word = command.partition(" ")[0]
-        if word in (*SCREENS, *ALIASES):
-            await self._app.go_to(command)
-            return
+        if word in (*SCREENS, *ALIASES, *NAMED, *QUIT):
+            return ""
         verbs = [action.verb for action in screen.actions() if action.verb]
         if alone := next((verb for verb in verbs if command.startswith(f"{verb} ")), ""):
-            self._app.say("error", f"`{alone}` takes no argument: it is done to what is selected here")
-            return
+            return f"`{alone}` takes no argument: it is done to what is selected here"
         from fleetprompt.engine.core.closest import did_you_mean
 
-        known = [*verbs, *SCREENS, *ALIASES, "save", "forget"]
+        known = [*verbs, *SCREENS, *ALIASES, *NAMED]
         hint = did_you_mean(command, known) or did_you_mean(word, known) or "? lists what can be done here"
-        self._app.say("error", f"there is no command and no place `{word}` — {hint}")
+        return f"there is no command and no place `{word}` — {hint}"
 
     def _keep_view(self, screen: ConsoleScreen, verb: str, name: str) -> None:
         views = self._app.views

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fleetprompt.client.deciding import DIGEST, Brief, brief, fingerprint
 from fleetprompt.client.forms import form_fields
+from fleetprompt.client.values import preview as on_one_line
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.gate import form_problem
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval
-from fleetprompt.tui.screens.dialog import Ask
+from fleetprompt.tui.screens.dialog import Ask, Confirm
 from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.screens.shown import ConfirmShown
-from fleetprompt.tui.state.approval_preview import Line, bounded, preview
-from fleetprompt.tui.state.approvals import Look, Standing, look_at, standing
+from fleetprompt.tui.state.approval_preview import bounded, closing, matter, preview, question, terms
+from fleetprompt.tui.state.approval_value import Line
 from fleetprompt.tui.state.form import Filled
+from fleetprompt.tui.state.look import Look, Standing, look_at, standing
 from fleetprompt.tui.voting import CHANGED, ON_ITS_WAY, VERBS, Decision, Vote, named, send
 
 if TYPE_CHECKING:
@@ -26,26 +29,21 @@ if TYPE_CHECKING:
 
 async def approve(app: FleetConsole, approval: Approval, *, seen: bool = False) -> None:
     """Approve. `seen`: it is on the screen as a whole, as it was given here; else it is shown first."""
-    look = await _fresh(app, approval, "approved")
+    look = await fresh(app, approval, "approved")
     if look is None:
         return
+    fill = partial(_fill, app, look)
     if form_problem(look.approval.form, {}):
-        _fill(app, look, seen=seen)
-    elif seen:
-        send(app, [Vote(brief(look.approval), "approved")])
+        read_first(app, look, "fill in the form", fill, seen=seen)
     else:
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                send(app, [Vote(brief(look.approval), "approved")])
-
-        lines = preview(look, _standing(app, look), app.times, app.now())
-        app.push_screen(ConfirmShown("approve this?", lines, "approve"), answered)
+        vote = Vote(brief(look.approval), "approved")
+        edits = fill if look.approval.form else None
+        read_first(app, look, "approve", partial(send, app, [vote]), seen=seen, edits=edits)
 
 
 async def reject(app: FleetConsole, approval: Approval, *, seen: bool = False) -> None:
     """Reject, with a reason that is asked for."""
-    look = await _fresh(app, approval, "rejected")
+    look = await fresh(app, approval, "rejected")
     if look is None:
         return
 
@@ -53,25 +51,31 @@ async def reject(app: FleetConsole, approval: Approval, *, seen: bool = False) -
         if text is not None:
             send(app, [Vote(brief(look.approval), "rejected", text)])
 
-    lines = _lines(app, look, seen=seen)
+    if seen:
+        lines = named_one(brief(look.approval), look.approval.message)
+    else:
+        lines = bounded(preview(look, standing_of(app, look), app.times, app.now(), still=True))
     app.push_screen(Ask("reject?", lines, "reject", placeholder="reason", needed=True, danger=True), reason)
 
 
 async def comment(app: FleetConsole, approval: Approval, *, seen: bool = False) -> None:
     """Approve with a comment."""
-    look = await _fresh(app, approval, "approved")
+    look = await fresh(app, approval, "approved")
     if look is None:
         return
     if form_problem(look.approval.form, {}):
-        _fill(app, look, seen=seen, comment="")
+        read_first(app, look, "fill in the form", partial(_fill, app, look), seen=seen)
         return
 
     def given(text: str | None) -> None:
         if text is not None:
             send(app, [Vote(brief(look.approval), "approved", text)])
 
-    lines = _lines(app, look, seen=seen)
-    app.push_screen(Ask("approve with a comment", lines, "approve", placeholder="comment", needed=True), given)
+    def ask() -> None:
+        lines = named_one(brief(look.approval), look.approval.message)
+        app.push_screen(Ask("approve with a comment", lines, "approve", placeholder="comment", needed=True), given)
+
+    read_first(app, look, "write a comment", ask, seen=seen)
 
 
 async def edit(app: FleetConsole, approval: Approval, *, seen: bool = False) -> None:
@@ -79,12 +83,12 @@ async def edit(app: FleetConsole, approval: Approval, *, seen: bool = False) -> 
     if not approval.form:
         app.say("info", "there is no form to fill in; c approves with a comment")
         return
-    look = await _fresh(app, approval, "approved")
+    look = await fresh(app, approval, "approved")
     if look is not None:
-        _fill(app, look, seen=seen, comment="")
+        read_first(app, look, "edit the values", partial(_fill, app, look), seen=seen)
 
 
-async def _fresh(app: FleetConsole, approval: Approval, decision: Decision) -> Look | None:
+async def fresh(app: FleetConsole, approval: Approval, decision: Decision) -> Look | None:
     """The approval as it is now, if it is what was shown and this operator may decide about it; else they are told."""
     console = app.client
     if not app.may_change(VERBS[decision]) or console is None:
@@ -107,7 +111,7 @@ async def _fresh(app: FleetConsole, approval: Approval, decision: Decision) -> L
 def why_not(app: FleetConsole, look: Look, shown: bytes = b"") -> str:
     """Why this operator cannot decide about an approval, of which a version with the fingerprint `shown` was shown."""
     now = look.approval
-    state = _standing(app, look)
+    state = standing_of(app, look)
     if now.status != "pending":
         return f"it is already {now.status}"
     if shown and shown != fingerprint(now):
@@ -121,7 +125,7 @@ def why_not(app: FleetConsole, look: Look, shown: bytes = b"") -> str:
     return ""
 
 
-def _standing(app: FleetConsole, look: Look) -> Standing:
+def standing_of(app: FleetConsole, look: Look) -> Standing:
     return standing(look.approval, look.votes, app.who, app.groups)
 
 
@@ -130,25 +134,59 @@ def _waits_for(state: Standing) -> str:
     return f"; it waits for {count(missing, 'more approval')}" if missing > 0 and state.voted == "approved" else ""
 
 
-def _fill(app: FleetConsole, look: Look, *, seen: bool, comment: str | None = None) -> None:
+def read_first(
+    app: FleetConsole,
+    look: Look,
+    does: str,
+    then: Callable[[], None],
+    *,
+    seen: bool,
+    edits: Callable[[], None] | None = None,
+    title: str = "approve this?",
+) -> None:
+    """Go on once the whole of what would be approved has been in sight: it is shown unless it was `seen` already."""
+    if seen:
+        then()
+        return
+
+    def answered(yes: bool | None) -> None:
+        if yes:
+            then()
+
+    asked, about = question(look), matter(look)
+
+    def blocks() -> list[Iterable[Line]]:
+        now = app.now()
+        return [asked, terms(look, standing_of(app, look), app.times, now), about, closing(look, app.times, now)]
+
+    app.push_screen(ConfirmShown(title, blocks, does, edits=edits), answered)
+
+
+def _fill(app: FleetConsole, look: Look) -> None:
+    """Have the form filled in, and approve with what it holds then."""
     approval = look.approval
+    short_one = brief(approval)
 
     def filled(answer: Filled | None) -> None:
         if answer is not None:
-            send(app, [Vote(brief(approval), "approved", answer.comment, answer.values)])
+            send(app, [Vote(short_one, "approved", answer.comment, answer.values)])
 
-    lines = _lines(app, look, seen=seen)
-    fields = form_fields(approval.form)
-    app.push_screen(
-        FormDialog("approve with these values", lines, fields, "approve", values=look.values, comment=comment), filled
-    )
+    def sure(answer: Filled) -> Confirm:
+        lines = [*named_one(short_one, approval.message), (), *held(answer)]
+        return Confirm("approve with these values?", lines, "approve", danger=False)
+
+    title, fields = "approve with these values", form_fields(approval.form)
+    lines = named_one(short_one, approval.message)
+    dialog = FormDialog(title, lines, fields, "approve", values=look.values, comment="", question=sure)
+    app.push_screen(dialog, filled)
 
 
-def _lines(app: FleetConsole, look: Look, *, seen: bool) -> Sequence[Line]:
-    """What a question says of what is decided about: all of it, unless it has been seen."""
-    if seen:
-        return named_one(brief(look.approval), look.approval.message)
-    return bounded(preview(look, _standing(app, look), app.times, app.now()))
+def held(answer: Filled) -> list[Line]:
+    """What a form holds, a value on each line."""
+    lines: list[Line] = [
+        ((f"{inert(name)}: ", "key"), (on_one_line(value), "string")) for name, value in answer.values.items()
+    ]
+    return [*lines, *([(("comment: ", "key"), (inert(answer.comment), ""))] if answer.comment else [])]
 
 
 def named_one(approval: Brief, message: str) -> list[Line]:

@@ -13,20 +13,21 @@ from msgspec import Struct, field
 from fleetprompt.client.deciding import Brief, brief
 from fleetprompt.client.forms import form_fields
 from fleetprompt.client.protocol import Console
-from fleetprompt.client.values import preview as on_one_line
 from fleetprompt.client.wording import GLYPHS, count, short, sign
 from fleetprompt.engine.core.gate import form_problem
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Page, RunHead
 from fleetprompt.engine.ports import Vote as Cast
 from fleetprompt.tui import deciding
-from fleetprompt.tui.deciding import why_not
+from fleetprompt.tui.deciding import held, why_not
 from fleetprompt.tui.screens.dialog import Ask, Confirm
 from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.screens.gathering import Told, gathered
-from fleetprompt.tui.state.approval_preview import Line, briefly
-from fleetprompt.tui.state.approvals import Look
+from fleetprompt.tui.sending import of_many
+from fleetprompt.tui.state.approval_preview import briefly
+from fleetprompt.tui.state.approval_value import Line
 from fleetprompt.tui.state.form import Filled
+from fleetprompt.tui.state.look import Look
 from fleetprompt.tui.voting import ON_ITS_WAY, VERBS, Decision, Vote, named, send
 
 if TYPE_CHECKING:
@@ -290,24 +291,18 @@ def _fill(app: FleetConsole, group: Group, lines: list[Line], which: str, then: 
     def filled(answer: Filled | None) -> None:
         if answer is None:
             app.say("info", f"left as {'it is' if len(group.found) == 1 else 'they are'}: {number}")
-            then()
-            return
+        else:
+            send(app, _votes(group.found, "approved", answer.comment, answer.values))
+        then()
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                send(app, _votes(group.found, "approved", answer.comment, answer.values))
-            then()
-
-        held: list[Line] = [
-            ((f"{inert(name)}: ", "key"), (on_one_line(value), "string")) for name, value in answer.values.items()
-        ]
-        held += [(("comment: ", "key"), (inert(answer.comment), ""))] if answer.comment else []
-        title = f"approve {number} with these values?"
-        app.push_screen(Confirm(title, held, _all(group.found, "approve"), danger=False), answered)
+    def sure(answer: Filled) -> Confirm:
+        about = [*held(answer), (), *_named_many(group.found)]
+        return Confirm(f"approve {number} with these values?", about, _all(group.found, "approve"), danger=False)
 
     fields = form_fields(group.form)
     title = f"values for {number}{which}"
-    app.push_screen(FormDialog(title, lines, fields, "go on", values=group.values, comment=""), filled)
+    dialog = FormDialog(title, lines, fields, "go on", values=group.values, comment="", question=sure, at_once=False)
+    app.push_screen(dialog, filled)
 
 
 def _all(found: Sequence[Found], verb: str) -> str:
@@ -336,7 +331,7 @@ def _left_out(survey: Survey, decision: Decision) -> list[Line]:
         lines += [((f"  {name}: {why}", "dim"),) for name, why in survey.left]
     else:
         reasons = Counter(why for _, why in survey.left).most_common()
-        lines += [((f"  {each:,}: {why}", "dim"),) for why, each in reasons[:NAMED]]
+        lines += [((f"  {of_many(why, each)}", "dim"),) for why, each in reasons[:NAMED]]
         others = sum(each for _, each in reasons[NAMED:])
         lines += [((f"  {others:,}: other reasons", "dim"),)] if others else []
     if survey.gone:

@@ -2,7 +2,8 @@
 
 runs status:failed          run 8f3a1c22 deploy[2].restart        approvals
 signals type:order.*        workflows nightly                     cost
-view needs you
+agents sre                  chat sre
+view needs you              logs last
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MOST_OPEN = 12
 """Screens that are open at once. Who goes from run to run for longer leaves the last one for the next."""
 S = TypeVar("S", bound="ConsoleScreen")
+Go = Callable[["FleetConsole", str, bool], Awaitable[None]]
+"""Goes to a place: what is to be shown there, and whether it is jumped to (see `follow`)."""
 
 
 class Link(Struct, frozen=True):
@@ -50,14 +53,27 @@ class Link(Struct, frozen=True):
         return f"{self.screen} {self.rest}".strip()
 
 
-async def _shown(app: FleetConsole, kind: type[S]) -> S:
+async def _shown(app: FleetConsole, kind: type[S], jump: bool) -> S:
     """The screen of a kind: the one that is open already, with what was opened from it closed, or a new one."""
     found = next((screen for screen in app.screen_stack if isinstance(screen, kind)), None)
     if found is None:
         found = kind()
-        await app.push_screen(found)
+        await _open(app, found, jump)
     await return_to(app, found)
     return found
+
+
+async def _open(app: FleetConsole, screen: ConsoleScreen, jump: bool) -> None:
+    """Show a new screen. One that is jumped to takes the place of another that was: esc leads to where the first jump
+    was from, however many there were."""
+    screen.jumped = jump
+    top = app.underneath()
+    if jump and top is not None and top.jumped and app.screen is top:
+        await app.switch_screen(screen)
+        return
+    if len(app.screen_stack) >= MOST_OPEN:
+        await app.pop_screen()
+    await app.push_screen(screen)
 
 
 async def return_to(app: FleetConsole, screen: Screen[Any]) -> None:
@@ -66,16 +82,24 @@ async def return_to(app: FleetConsole, screen: Screen[Any]) -> None:
         await app.pop_screen()
 
 
-async def _runs(app: FleetConsole, rest: str) -> None:
+async def _runs(app: FleetConsole, rest: str, jump: bool) -> None:
+    """The home, filtered; for who comes there from what the runs are about, a list of its own: esc leads back."""
     from fleetprompt.tui.screens.runs import RunsScreen
 
     home = app.screen_stack[0]
-    await return_to(app, home)
-    if rest and isinstance(home, RunsScreen):
-        await home.apply_filter(rest)
+    if jump or not rest:
+        await return_to(app, home)
+        if rest and isinstance(home, RunsScreen):
+            await home.apply_filter(rest)
+        return
+    found = next((each for each in app.screen_stack if isinstance(each, RunsScreen) and each.base == rest), None)
+    if found is not None:
+        await return_to(app, found)
+    else:
+        await _open(app, RunsScreen(rest), jump)
 
 
-async def _view(app: FleetConsole, rest: str) -> None:
+async def _view(app: FleetConsole, rest: str, jump: bool) -> None:
     """Runs, as they were saved under a name."""
     from fleetprompt.tui.screens.runs import RunsScreen
 
@@ -93,11 +117,11 @@ async def _view(app: FleetConsole, rest: str) -> None:
         await home.show_view(view)
 
 
-async def _approvals(app: FleetConsole, rest: str) -> None:
+async def _approvals(app: FleetConsole, rest: str, jump: bool) -> None:
     """What waits, filtered, or one approval by its id."""
     from fleetprompt.tui.screens.approvals import ApprovalsScreen
 
-    screen = await _shown(app, ApprovalsScreen)
+    screen = await _shown(app, ApprovalsScreen, jump)
     if app.client is None or not rest:
         return
     if rest.startswith("ap-") and " " not in rest:
@@ -107,43 +131,68 @@ async def _approvals(app: FleetConsole, rest: str) -> None:
         await screen.apply_filter(rest)
 
 
-async def _workflows(app: FleetConsole, rest: str) -> None:
+async def _workflows(app: FleetConsole, rest: str, jump: bool) -> None:
     """The list, with the cursor on a workflow, or filtered."""
     from fleetprompt.tui.screens.workflows import WorkflowsScreen
 
-    screen = await _shown(app, WorkflowsScreen)
+    screen = await _shown(app, WorkflowsScreen, jump)
     if rest:
         await screen.seek(rest)
 
 
-async def _signals(app: FleetConsole, rest: str) -> None:
+async def _agents(app: FleetConsole, rest: str, jump: bool) -> None:
+    """The list, with the cursor on an agent, or filtered."""
+    from fleetprompt.tui.screens.agents import AgentsScreen
+
+    screen = await _shown(app, AgentsScreen, jump)
+    if rest:
+        await screen.seek(rest)
+
+
+async def _chat(app: FleetConsole, rest: str, jump: bool) -> None:
+    """A conversation with an agent. Raises `NotFound` for one that is written nowhere."""
+    from fleetprompt.tui.screens.chat import ChatScreen
+
+    if not rest:
+        await _agents(app, "", jump)
+        return
+    if app.client is not None:
+        await app.client.agent(rest)
+    found = next((each for each in app.screen_stack if isinstance(each, ChatScreen) and each.agent == rest), None)
+    if found is not None:
+        await return_to(app, found)
+    else:
+        await _open(app, ChatScreen(rest), False)
+
+
+async def _signals(app: FleetConsole, rest: str, jump: bool) -> None:
     """The stream, filtered."""
-    await (await _stream(app)).apply_filter(rest)
+    await (await _stream(app, jump)).apply_filter(rest)
 
 
-async def _signal(app: FleetConsole, rest: str) -> None:
+async def _signal(app: FleetConsole, rest: str, jump: bool) -> None:
     """The stream, with the cursor on a signal."""
-    screen = await _stream(app)
+    screen = await _stream(app, jump)
     if rest:
         await screen.seek(rest)
 
 
-async def _stream(app: FleetConsole) -> SignalsScreen:
+async def _stream(app: FleetConsole, jump: bool) -> SignalsScreen:
     from fleetprompt.tui.screens.signals import SignalsScreen
 
-    return await _shown(app, SignalsScreen)
+    return await _shown(app, SignalsScreen, jump)
 
 
-def _screen(module: str, name: str) -> Callable[[FleetConsole, str], Awaitable[None]]:
+def _screen(module: str, name: str) -> Go:
     """Open a screen that needs nothing, or the one that is open already."""
 
-    async def show(app: FleetConsole, rest: str) -> None:
-        await _shown(app, getattr(import_module(f"fleetprompt.tui.screens.{module}"), name))
+    async def show(app: FleetConsole, rest: str, jump: bool) -> None:
+        await _shown(app, getattr(import_module(f"fleetprompt.tui.screens.{module}"), name), jump)
 
     return show
 
 
-async def _run(app: FleetConsole, rest: str) -> None:
+async def _run(app: FleetConsole, rest: str, jump: bool) -> None:
     """A run: on the screen that shows it already, or on a new one; with the cursor on a step."""
     from fleetprompt.tui.screens.run import RunScreen
 
@@ -154,9 +203,16 @@ async def _run(app: FleetConsole, rest: str) -> None:
         await return_to(app, found)
         found.seek(path.strip())
         return
-    if len(app.screen_stack) >= MOST_OPEN:
-        await app.pop_screen()
-    await app.push_screen(RunScreen(run, path.strip()))
+    await _open(app, RunScreen(run, path.strip()), False)
+
+
+async def _logs(app: FleetConsole, rest: str, jump: bool) -> None:
+    """What a run has said."""
+    from fleetprompt.tui.screens.run import RunScreen
+
+    await _run(app, rest, jump)
+    if isinstance(app.screen, RunScreen):
+        app.screen.show_log()
 
 
 async def _found(app: FleetConsole, wanted: str) -> str:
@@ -167,14 +223,17 @@ async def _found(app: FleetConsole, wanted: str) -> str:
         return wanted
 
 
-SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
+SCREENS: dict[str, Go] = {
     "runs": _runs,
     "run": _run,
+    "logs": _logs,
     "view": _view,
     "cost": _screen("cost", "CostScreen"),
     "health": _screen("health", "HealthScreen"),
     "approvals": _approvals,
     "workflows": _workflows,
+    "agents": _agents,
+    "chat": _chat,
     "signals": _signals,
     "signal": _signal,
     "messages": _screen("messages", "MessagesScreen"),
@@ -183,6 +242,7 @@ SCREENS: dict[str, Callable[[FleetConsole, str], Awaitable[None]]] = {
 ALIASES = {
     "wf": "workflows",
     "workflow": "workflows",
+    "agent": "agents",
     "ap": "approvals",
     "sig": "signals",
     "home": "runs",
@@ -190,6 +250,9 @@ ALIASES = {
 }
 
 
-async def follow(app: FleetConsole, link: Link) -> None:
-    """Go there. Raises `FleetError` when that is not possible."""
-    await SCREENS[link.screen](app, link.rest)
+async def follow(app: FleetConsole, link: Link, *, jump: bool = False) -> None:
+    """Go there. Raises `FleetError` when that is not possible.
+
+    `jump`: by the name of the place, and not from what has to do with it on the screen.
+    """
+    await SCREENS[link.screen](app, link.rest, jump)

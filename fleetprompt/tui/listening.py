@@ -8,6 +8,8 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from textual.css.query import NoMatches
+
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.painting import is_remote
@@ -73,11 +75,17 @@ class Listening:
                     await self._take(console, change)
                 except FleetError as error:
                     self._app.standing.tell(error)
+                except NoMatches:
+                    if self._app.is_running:
+                        raise
+                    return  # What was to be drawn has been taken down meanwhile.
                 # The engine has the loop for most of the time, however much there is to show.
                 await asyncio.sleep((loop.time() - began) * SHARE)
 
     async def _take(self, console: Console, change: Change) -> None:
         app = self._app
+        if change.engine:
+            app.door.note_engine()
         if (change.engine, change.silent) != self._engine:
             self._engine = (change.engine, change.silent)
             self.note_engine(console)
@@ -103,6 +111,9 @@ class Listening:
             self._missed = False
             app.say("info", "the engine is back")
             self.read_again()
+        elif not driven and app.door.is_given_back and app.door.can_start_engine:
+            app.say("info", "whoever held the engine has left: this console starts its own again")
+            app.opening.take_up()
         elif not driven:
             self._missed = True
             key = app.keymap.shown(BY_ID["console.engine"])
@@ -152,5 +163,9 @@ class Listening:
         app = self._app
         self._counting = False
         self._counted = app.now()
-        if await count_fleet(app.fleet, console, app.now(), app.times):
+        asking = app.fleet.asking
+        if await count_fleet(app.fleet, console, app.now(), app.times, app.who, app.groups):
             app.refresh_bars()
+        if app.fleet.asking != asking:
+            for screen in app.console_screens():
+                screen.asking_changed()

@@ -31,9 +31,13 @@ class Navigation:
         """How to come there again."""
         self._turn = asyncio.Lock()
 
-    def go_to(self, text: str) -> None:
-        """Follow a deep link; the way is gone after whoever asks has finished."""
-        self._go(partial(self._follow, text))
+    def go_to(self, text: str, *, jump: bool = False) -> None:
+        """Follow a deep link; the way is gone after whoever asks has finished. `jump`: see `links.follow`."""
+        self._go(partial(self._follow, text, jump))
+
+    def close_to(self, screen: ConsoleScreen) -> None:
+        """Go back to a screen that is open."""
+        self._go(partial(return_to, self._app, screen))
 
     def _go(self, way: Callable[[], Awaitable[None]]) -> None:
         # A screen that is left cannot wait for its own end.
@@ -51,32 +55,35 @@ class Navigation:
             if came is not None and came is not self._app.underneath():
                 self._before, self._link = ref(came), link
 
-    async def _follow(self, text: str) -> None:
-        await follow(self._app, Link.parse(text))
+    async def _follow(self, text: str, jump: bool) -> None:
+        await follow(self._app, Link.parse(text), jump=jump)
 
     def do_go_runs(self) -> None:
-        self.go_to("runs")
+        self.go_to("runs", jump=True)
 
     def do_go_approvals(self) -> None:
-        self.go_to("approvals")
+        self.go_to("approvals", jump=True)
 
     def do_go_signals(self) -> None:
-        self.go_to("signals")
+        self.go_to("signals", jump=True)
 
     def do_go_workflows(self) -> None:
-        self.go_to("workflows")
+        self.go_to("workflows", jump=True)
+
+    def do_go_agents(self) -> None:
+        self.go_to("agents", jump=True)
 
     def do_go_cost(self) -> None:
-        self.go_to("cost")
+        self.go_to("cost", jump=True)
 
     def do_go_health(self) -> None:
-        self.go_to("health")
+        self.go_to("health", jump=True)
 
     def do_go_messages(self) -> None:
-        self.go_to("messages")
+        self.go_to("messages", jump=True)
 
     def do_go_help(self) -> None:
-        self.go_to("help")
+        self.go_to("help", jump=True)
 
     def do_go_last(self) -> None:
         """To the place before this one."""
@@ -87,7 +94,8 @@ class Navigation:
         if before is not None and before in self._app.screen_stack:
             await return_to(self._app, before)
         elif self._link:
-            await self._follow(self._link)
+            # A list of runs that was opened from something is one again.
+            await self._follow(self._link, not self._link.startswith("runs "))
         else:
             self._app.say("info", "there is no place before this one")
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from fleetprompt.client.protocol import Console, TakenUp
     from fleetprompt.tui.app import FleetConsole
 
+GIVEN_BACK_SECONDS = 2.0
+"""How long the engine is left to others after somebody has ended theirs: one that is restarted comes back by then."""
+
 
 class Opening:
     """The way in."""
@@ -77,7 +80,7 @@ class Opening:
             self._app.say("error", explained(error))
         if self._link:
             link, self._link = self._link, ""
-            await self._app.go_to(link)
+            await self._app.go_to(link, jump=True)
 
     # ------------------------------------------------------------ the engine
 
@@ -113,6 +116,15 @@ class Opening:
         elif not self._door.can_start_engine:
             app.say("warning", "this console is not to run an engine")
         else:
+            app.run_worker(partial(self._start_engine, app.client), name="engine", group="engine", exclusive=True)
+
+    def take_up(self) -> None:
+        """Have the engine of this console again, unless others come who want it."""
+        self._app.set_timer(GIVEN_BACK_SECONDS, self._take_up)
+
+    def _take_up(self) -> None:
+        app, door = self._app, self._door
+        if app.client is not None and not door.starting and door.is_given_back:
             app.run_worker(partial(self._start_engine, app.client), name="engine", group="engine", exclusive=True)
 
     async def _start_engine(self, console: Console) -> None:

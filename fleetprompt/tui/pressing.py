@@ -61,9 +61,11 @@ class Pressing:
             return
         self._doing = True
         self._number += 1
-        way = app.focused or app.screen
+        screen = app.screen
+        way = app.focused or screen
         await app.give_key(key)
-        if not way.post_message(KeyDone(self._number)):
+        # What is left by it takes no more messages, or loses them.
+        if app.screen is not screen or not way.post_message(KeyDone(self._number)):
             self.done(self._number)
 
     def done(self, number: int) -> None:

@@ -11,16 +11,17 @@ from fleetprompt.client.protocol import Console, why_queued
 from fleetprompt.client.wording import count, short
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.command import Refusal
-from fleetprompt.engine.core.errors import FleetError, Refused
+from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.fork import repeated
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.signal import Result
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import RunHead
-from fleetprompt.tui.acting import FINAL, LISTED, Sorted, left_out, named, nothing_to, read
+from fleetprompt.tui.acting import FINAL, LISTED, Sorted, command_each, left_out, named, nothing_to, read
 from fleetprompt.tui.errors import explained
 from fleetprompt.tui.screens.dialog import Ask, Confirm
 from fleetprompt.tui.screens.gathering import Told, gathered
-from fleetprompt.tui.sending import Answer, send_each, tell
+from fleetprompt.tui.sending import Answer, tell
 from fleetprompt.tui.state.lines import Part
 
 if TYPE_CHECKING:
@@ -152,20 +153,13 @@ def _confirm(
 
 
 async def _send_all(app: FleetConsole, heads: Sequence[RunHead], path: str, show: Show) -> None:
-    console = app.client
-    assert console is not None
-
-    async def send(head: RunHead) -> Answer:
-        data = {"from": path} if path else {}
-        result = await console.command(types.RETRY, head.id, by=app.who, data=data)
-        if result.status == "refused":
-            raise Refused(result.reason)
+    def said(head: RunHead, result: Result) -> Answer:
         queued = why_queued(result)
         old = f"run {short(head.id)} of {inert(head.workflow)}"
         new = "" if queued else f" is done again by run {short(result.run)}"
-        return Answer(f"{old}{new}", queued=queued, run="" if queued else result.run)
+        return Answer(f"{old}{new}", run="" if queued else result.run)
 
-    sent = await send_each(app, heads, send, lambda head: f"run {short(head.id)}", doing="retrying", thing="run")
+    sent = await command_each(app, types.RETRY, heads, {"from": path} if path else {}, "retrying", said)
     if sent.total == 1 and sent.done and sent.done[0].run:
         reached = await show(sent.done[0].run)
         app.say("info", f"retried: {sent.done[0].said}; {reached}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct, field
 
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
+from fleetprompt.tui.state.work import Batch
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -18,10 +21,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AT_ONCE = 8
 """Things that are on their way at the same time: the engine makes one append of what comes together."""
+SLOW_SECONDS = 1.0
+"""Seconds without an answer after which the frame says what is on its way: a store may be busy."""
 ONE_BY_ONE = 3
 """Refusals that are told one by one, and reasons that are told where there are more."""
 KEPT = 100
 """Refusals that are kept among the messages."""
+
+
+def of_many(why: str, number: int) -> str:
+    """A reason, said of so many: `9 are paused already`, `2: its form has to be filled in`."""
+    if why.startswith("it is "):
+        return f"{number:,} {'is' if number == 1 else 'are'} {why.removeprefix('it is ')}"
+    return f"{number:,}: {why}"
 
 
 def stop_sending(app: FleetConsole) -> bool:
@@ -70,29 +82,47 @@ async def send_each(
     *,
     doing: str,
     thing: str,
+    marks: Callable[[T], Iterable[str]],
     at_once: int = AT_ONCE,
 ) -> Sent:
-    """Send each. `send` raises `FleetError`; when the store is not to be had, the rest is not tried."""
-    batch = app.work.begin(doing, thing, len(things))
-    sent = Sent(len(things))
+    """Send each. `send` raises `FleetError`; when the store is not to be had, the rest is not tried.
 
-    async def one(each: T) -> None:
+    `marks` are the ids of what may be marked for it: marks go when what they were for is done.
+    """
+    sent = Sent(len(things))
+    done: set[str] = set()
+    refused: set[str] = set()
+
+    async def one(batch: Batch, each: T) -> None:
         try:
             sent.done.append(await send(each))
+            done.update(marks(each))
         except FleetError as error:
+            refused.update(marks(each))
             sent.refused.append((named(each), error.message))
             batch.stopped = batch.stopped or isinstance(error, StoreUnavailable)
 
-    try:
+    with under_way(app, doing, named(things[0]) if len(things) == 1 else "", thing, len(things)) as batch:
         for at in range(0, len(things), at_once):
             if batch.stopped:
                 break
             portion = things[at : at + at_once]
-            await asyncio.gather(*map(one, portion))
+            await asyncio.gather(*(one(batch, each) for each in portion))
             app.work.go_on(batch, len(portion))
-    finally:
-        app.work.end(batch)
+    app.tell_done(done - refused)
     return sent
+
+
+@contextmanager
+def under_way(app: FleetConsole, doing: str, name: str, thing: str = "", total: int = 1) -> Iterator[Batch]:
+    """While something is sent: the frame says so where that takes longer than it should."""
+    batch = app.work.begin(doing, thing, total, name)
+    timer = app.set_timer(SLOW_SECONDS, partial(app.work.linger, batch))
+    try:
+        yield batch
+    finally:
+        timer.stop()
+        app.work.end(batch)
 
 
 def tell(app: FleetConsole, done: str, thing: str, sent: Sent, *, refused: str = "") -> None:

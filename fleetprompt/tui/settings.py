@@ -17,8 +17,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from fleetprompt.client.definitions import TomlFile
 from fleetprompt.engine.core.errors import FleetError, InvalidInput
-from fleetprompt.toml import TomlFile
 from fleetprompt.tui.key_names import read_key
 from fleetprompt.tui.keymap import Keymap
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from fleetprompt.client.deciding import DIGEST, Brief, fingerprint
+from fleetprompt.client.edited_call import changes
 from fleetprompt.client.protocol import why_queued
 from fleetprompt.client.wording import short, sign
 from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.sending import Answer, send_each, tell
-from fleetprompt.tui.state.approvals import standing
+from fleetprompt.tui.state.look import standing
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -33,6 +34,10 @@ class Vote(Struct, frozen=True):
     decision: Decision
     comment: str = ""
     values: dict[str, Any] = {}
+    grant: Literal["", "run", "workflow"] = ""
+    """Calls like this one need not be asked about any more."""
+    ends: bool = False
+    """The agent that asks does not go on."""
 
 
 def named(approval: Brief) -> str:
@@ -55,7 +60,13 @@ async def _send_all(app: FleetConsole, votes: Sequence[Vote]) -> None:
     decision = votes[0].decision
     try:
         sent = await send_each(
-            app, votes, partial(_send, app), lambda vote: named(vote.approval), doing=DOING[decision], thing="approval"
+            app,
+            votes,
+            partial(_send, app),
+            lambda vote: named(vote.approval),
+            doing=DOING[decision],
+            thing="approval",
+            marks=lambda vote: (vote.approval.id, vote.approval.run),
         )
     finally:
         app.voting.difference_update(vote.approval.key for vote in votes)
@@ -85,10 +96,18 @@ async def _send(app: FleetConsole, vote: Vote) -> Answer:
             digest=approval.digest,
             level=approval.level,
             via="console",
+            grant=vote.grant,
+            ends=vote.ends,
         )
         if result.status == "refused":
             raise Refused(result.reason)
-        said = f"{named(approval)}, digest {approval.digest[:DIGEST]}"
+        # The digest is that of the question: of a call that is changed it would tell what is not done.
+        changed = inert(", ".join(changes(now, vote.values)))
+        said = f"{named(approval)}, " + (f"with another {changed}" if changed else f"digest {approval.digest[:DIGEST]}")
+        if vote.grant:
+            said += f", and for this {vote.grant} each call that is exactly {approval.covers}"
+        if vote.ends:
+            said += ", and its agent ended"
         if approval.quorum > 1:
             said += await _how_far(app, approval)
     finally:

@@ -87,6 +87,7 @@ def test_an_approval_shows_what_it_is_about_and_takes_values(fleet: Fleet) -> No
     for part in ("Pay the bill?", "amount: 12", "to: ACME", "digest "):
         assert part in said.err
     approval = fleet("approvals", "--all", "--json").json[0]
+    assert "has decided already: approved" in fleet("escalate", "last").err, "no engine has carried it out yet"
     assert f"✓ {approval['id']} approved by" in said.out
     assert approval["digest"][:12] in said.out
     assert fleet("recover", "-q").code == 0
@@ -114,6 +115,8 @@ def test_a_rejection_is_recorded_with_its_reason(fleet: Fleet) -> None:
     fleet("run", "gated.yaml", "-q", "--no-wait")
     assert fleet("reject", "last", "--comment", "too dear").code == 0
     assert "decided" in fleet("approve", "last").err
+    handed_on = fleet("escalate", "last")
+    assert (handed_on.code, "has decided already: rejected" in handed_on.err) == (2, True)
     fleet("recover", "-q")
     run = fleet("show", "last", "--json").json
     assert (run["status"], run["error"]["code"]) == ("failed", "APPROVAL_REJECTED")
@@ -127,6 +130,17 @@ def test_approvals_in_json(fleet: Fleet) -> None:
     assert (approval["status"], approval["step"], approval["quorum"]) == ("pending", "gate", 1)
     assert approval["expires_at"].endswith("Z")
     assert len(approval["digest"]) == 64
+
+
+def test_how_many_of_several_people_agree_is_told(fleet: Fleet) -> None:
+    fleet.write("two", "name: two\nsteps: [{id: gate, type: approval, message: 'Go?', quorum: 2}]")
+    fleet("run", "two.yaml", "-q", "--no-wait")
+    assert "0 of 2" in fleet.ok("approvals")
+    fleet.ok("approve", "last", "--yes")
+    fleet("recover", "-q", "--no-wait")
+    assert [line.split()[-4:] for line in fleet.ok("approvals").splitlines()[1:]] == [["1", "of", "2", "Go?"]]
+    assert fleet("approvals", "--json").json[0]["agreed"] == 1
+    assert "gate  pending, 1 of 2 agree  Go?" in fleet.ok("show", "last")
 
 
 def test_only_a_status_term_shows_approvals_that_are_decided(fleet: Fleet) -> None:
@@ -143,3 +157,14 @@ def test_only_a_status_term_shows_approvals_that_are_decided(fleet: Fleet) -> No
     said = fleet("approvals", "statsu:x")
     assert said.code == 2
     assert "  statsu:x\n  ^^^" in said.err
+
+
+def test_a_limit_is_raised_with_the_reason_that_is_given(fleet: Fleet) -> None:
+    fleet.write("limited", GATED.replace("name: gated", "name: limited\nguardrails: {cost_usd: 1}"))
+    fleet("run", "limited.yaml", "--no-wait")
+    said = fleet("raise", "last", "--usd", "0.25", "--reason", "nearly there", "--json")
+    assert (said.code, said.json[0]["status"]) == (0, "queued"), said
+    refused = fleet("raise", "last")
+    fleet("recover", "--no-wait")
+    assert "nearly there" in fleet.ok("facts", "last")
+    assert refused.code in (0, 1)

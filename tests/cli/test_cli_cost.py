@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cli_kit import Fleet
 
-from fleetprompt.engine.core.facts import AnyFact, RunCreated, StepSucceeded
+from fleetprompt.engine.core.facts import AnyFact, RunCreated, StepNoted, StepSucceeded
 from fleetprompt.engine.ports import Append, RunHead
 from fleetprompt.engine.store.database import SqlStore
 
@@ -31,6 +31,19 @@ def run(id_: str, workflow: str, *outcomes: AnyFact, **fields: Any) -> Append:
     return Append(run=id_, tenant="default", after=0, facts=facts, head=head)
 
 
+def fill(fleet: Fleet, *runs: Append) -> None:
+    """Put runs into the store of a project."""
+
+    async def append() -> None:
+        store = SqlStore(fleet.root / ".fleet" / "fleet.db")
+        await store.open()
+        for each in runs:
+            await store.journal.append(each)
+        await store.close()
+
+    asyncio.run(append())
+
+
 @pytest.fixture
 def spending(fleet: Fleet) -> Fleet:
     """A project whose store has seen three runs that spent money."""
@@ -39,15 +52,7 @@ def spending(fleet: Fleet) -> Fleet:
         run("run-2-bbbbbbbb", "audit", spent("sum", 10, 20, 2), status="failed", error_code="TOOL_ERROR"),
         run("run-3-cccccccc", "crawl", spent("ask", 1234, 9, 20)),
     )
-
-    async def fill() -> None:
-        store = SqlStore(fleet.root / ".fleet" / "fleet.db")
-        await store.open()
-        for each in runs:
-            await store.journal.append(each)
-        await store.close()
-
-    asyncio.run(fill())
+    fill(fleet, *runs)
     return fleet
 
 
@@ -74,6 +79,54 @@ def test_cost_is_shown_by_what_is_asked_for(spending: Fleet) -> None:
     assert spending.ok("cost", "--by", "model").splitlines()[1].split()[:2] == ["unknown", "$2.10"]
 
 
+def test_what_may_have_been_spent_is_shown_apart(fleet: Fleet) -> None:
+    now = time.time()
+    lost = StepNoted(path="ask", kind="llm.failed", value={"model": "m/large", "uncertain_nano": 30 * CENT}, at=now)
+    asked = StepNoted(
+        path="ask", kind="llm.completed", value={"model": "m/small", "cost_nano": CENT, "tokens": 9}, at=now
+    )
+    fill(fleet, run("run-1-aaaaaaaa", "audit", lost, asked))
+    lines = [line.split() for line in fleet.ok("cost", "--by", "model").splitlines()]
+    assert lines == [
+        ["MODEL", "COST", "UNCERTAIN", "TOKENS", "CALLS", "RUNS"],
+        ["m/small", "$0.01", "-", "9", "1", "1"],
+        ["m/large", "$0.00", "$0.30", "0", "1", "1"],
+        ["total", "$0.01", "$0.30", "9", "2"],
+    ]
+    (row,) = fleet("cost", "--json").json
+    assert (row["cost_nano"], row["uncertain_nano"], row["uncertain_usd"]) == (CENT, 30 * CENT, 0.3)
+
+    fill(fleet, run("run-2-bbbbbbbb", "sums", asked), run("run-3-cccccccc", "loses", lost, uncertain_nano=30 * CENT))
+    listed = [line.split() for line in fleet.ok("runs").splitlines()]
+    assert listed[0] == ["RUN", "WORKFLOW", "STATUS", "BY", "CREATED", "DUR", "COST", "UNCERTAIN", "NOW"]
+    assert sorted((line[2], line[-2:]) for line in listed[1:]) == [
+        ("audit", ["-", "-"]),
+        ("loses", ["-", "$0.30"]),
+        ("sums", ["-", "-"]),
+    ]
+    (row,) = fleet.runs("wf:loses")
+    assert (row["uncertain_nano"], row["uncertain_usd"]) == (30 * CENT, 0.3)
+    assert "UNCERTAIN" not in fleet.ok("runs", "wf:sums")
+
+
+def test_what_no_model_has_said_has_no_price(fleet: Fleet) -> None:
+    def asked(model: str, mode: str, nano: int) -> AnyFact:
+        value = {"model": model, "mode": mode, "cost_nano": nano, "tokens": 9}
+        return StepNoted(path="ask", kind="llm.completed", value=value, at=time.time())
+
+    fill(fleet, run("run-1-aaaaaaaa", "audit", asked("simulated/script", "simulated", 0)))
+    (line,) = fleet.ok("cost").splitlines()[1:]
+    assert line.split() == ["audit", "n/a", "9", "1", "1", "SIMULATED"]
+    (row,) = fleet("cost", "--json").json
+    assert (row["cost_usd"], row["cost_nano"], row["unreal"]) == (None, None, 1)
+    fill(fleet, run("run-2-bbbbbbbb", "audit", asked("m/small", "live", CENT)))
+    assert fleet.ok("cost").split()[-6:] == ["$0.01", "18", "2", "2", "PARTLY", "SIMULATED"]
+    lines = [line.split() for line in fleet.ok("cost", "--by", "model").splitlines()[1:]]
+    assert lines[0] == ["m/small", "$0.01", "9", "1", "1"]
+    assert lines[1][1:] == ["n/a", "9", "1", "1", "SIMULATED"]
+    assert lines[2] == ["total", "$0.01", "18", "2"]
+
+
 def test_a_filter_and_a_time_pick_what_counts(spending: Fleet) -> None:
     found = spending("cost", "status:failed", "--json").json
     assert found == [
@@ -83,8 +136,11 @@ def test_a_filter_and_a_time_pick_what_counts(spending: Fleet) -> None:
             "workflow": "audit",
             "cost_usd": 0.1,
             "cost_nano": 10 * CENT,
+            "uncertain_usd": 0.0,
+            "uncertain_nano": 0,
             "tokens": 20,
             "calls": 1,
+            "unreal": 0,
             "runs": 1,
         }
     ]

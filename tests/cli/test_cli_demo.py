@@ -6,12 +6,17 @@ import json
 import sqlite3
 import subprocess
 from contextlib import closing
+from pathlib import Path
 
 import psutil
 import pytest
 from cli_kit import Fleet
 
+from fleetprompt.cli.demo import find_workflow
 from fleetprompt.demo.world import start
+
+NOWHERE = {"support-reply": ("-i", "desk_url=http://127.0.0.1:1")}
+"""What examples are given that would else look at a port on which somebody may listen."""
 
 
 def test_the_demo_runs_by_itself(fleet: Fleet) -> None:
@@ -19,16 +24,22 @@ def test_the_demo_runs_by_itself(fleet: Fleet) -> None:
     out, err = process.communicate(timeout=120)
     said = err.decode()
     assert process.returncode == 0, said
-    assert "NOBODY IS ASKED: the repair will be approved as `demo-operator`" in said
+    assert "NOBODY IS ASKED: everything will be approved as `demo-operator`" in said
     assert "approving `Restart checkout?" in said
-    assert "starting a shop in .fleet/demo, and" in said
-    assert "the whole report: .fleet/demo/incident.md" in said
+    assert " as demo-operator, because there is no terminal\n" in said
+    assert "--approve-as" not in said
+    assert "starting a shop in demo, and" in said
+    assert "the whole report: demo/incident.md" in said
     run = json.loads(out)
-    assert (run["workflow"], run["status"]) == ("incident-triage", "completed")
+    assert (run["workflow"], run["status"], run["mode"]) == ("incident-triage", "completed", "simulated")
+    assert ", SIMULATED" in said
+    assert "SIMULATED" in fleet("show", "last").out.splitlines()[0]
+    assert " n/a" in fleet("runs").out
     assert "afterwards: ok" in run["output"]["summary"]
-    assert (fleet.root / ".fleet/demo/incident.md").is_file()
+    assert (fleet.root / "demo/incident.md").is_file()
     votes = [fact for fact in fleet("facts", "last", "--json").json if fact["type"] == "ApprovalVoted"]
-    assert [vote["by"] for vote in votes] == ["demo-operator"]
+    why = "approved without looking, because there is no terminal"
+    assert [(vote["by"], vote["comment"]) for vote in votes] == [("demo-operator", why)]
     assert alive(fleet) == []
 
 
@@ -42,7 +53,7 @@ def test_a_demo_that_is_killed_in_its_repair_is_recovered_and_restarts_the_servi
     said = fleet("recover")
     assert said.code == 0, said
     assert "afterwards: ok" in said.out
-    with closing(sqlite3.connect(fleet.root / ".fleet/demo/control.db")) as control:
+    with closing(sqlite3.connect(fleet.root / "demo/control.db")) as control:
         assert control.execute("SELECT kind FROM actions").fetchall() == [("restart",)]
     fleet.until(lambda: alive(fleet) == [])
 
@@ -63,9 +74,41 @@ def test_a_demo_that_is_parked_leaves_the_shop_open_for_its_run(fleet: Fleet) ->
     fleet.until(lambda: alive(fleet) == [])
 
 
+def test_one_person_sees_a_demo_to_its_end_that_takes_two(fleet: Fleet) -> None:
+    terminal = fleet.terminal("demo", "release-gate", "--plain")
+    terminal.expect("this takes two people: once you have approved, `demo-colleague` does")
+    terminal.expect("  > ")
+    terminal.type("a\n")
+    assert terminal.wait() == 0
+    assert "SIMULATED" in terminal.text
+    votes = [fact["by"] for fact in fleet("facts", "last", "--json").json if fact["type"] == "ApprovalVoted"]
+    assert len(votes) == 2
+    assert votes[1] == "demo-colleague"
+
+
 def alive(fleet: Fleet) -> list[int]:
     """The processes of the shop."""
     return [p.pid for p in psutil.process_iter(["cmdline"]) if str(fleet.root) in " ".join(p.info["cmdline"] or ())]
+
+
+def test_the_examples_are_listed_and_each_can_be_run_without_a_model(fleet: Fleet) -> None:
+    told = fleet("demo", "--list")
+    assert told.code == 0
+    listed = fleet("demo", "--list", "--json").json
+    assert listed[0]["name"] == "incident-triage"
+    for example in listed:
+        assert example["name"] in told.out
+        file = Path(example["file"])
+        assert file.stem == example["name"]
+        assert fleet("validate", str(file)).code == 0
+        assert (file.parent / "simulations" / file.name).is_file()
+
+
+def test_an_example_whose_shop_is_closed_says_what_opens_it(fleet: Fleet) -> None:
+    for example in ("incident-triage", "data-quality", "support-reply"):
+        said = fleet("run", str(find_workflow(fleet.root, example)), *NOWHERE.get(example, ()))
+        assert said.code == 1
+        assert "open the shop it needs, in another terminal  fleet demo up" in said.err + said.out
 
 
 @pytest.mark.parametrize(("folder", "why"), [("taken", "file exists"), ("taken/deeper", "not a directory")])

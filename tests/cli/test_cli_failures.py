@@ -175,6 +175,16 @@ def test_validate_imports_no_database_and_no_terminal_library(tmp_path: Path) ->
     assert shown.stdout.splitlines()[-1] == "[]"
 
 
+def test_numpy_is_not_imported_before_vectors_are_searched(fleet: Fleet, tmp_path: Path) -> None:
+    code = (
+        "import sys; from fleetprompt.cli import main; said = [main(['--help']), main(['run', 'quick.yaml', '-q'])];"
+        "print(said, 'sqlalchemy' in sys.modules, 'numpy' in sys.modules)"
+    )
+    run = [sys.executable, "-c", code]
+    shown = subprocess.run(run, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "[0, 0] True False"
+
+
 def test_the_process_returns_what_main_returns(fleet: Fleet) -> None:
     process = fleet.process("run", "failing.yaml", "--quiet")
     assert process.wait(timeout=120) == 1

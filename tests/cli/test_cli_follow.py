@@ -1,8 +1,12 @@
-"""Following runs: what was recorded is told although it has not come yet."""
+"""Following runs: what was recorded is told although it has not come yet, or was broken off while it came."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from fleetprompt.cli.display import Silent
 from fleetprompt.cli.follow import Following
@@ -15,7 +19,9 @@ from fleetprompt.engine.ports import Page
 GATED = "name: gated\nsteps: [{id: gate, type: approval, message: Go?}]"
 
 
-async def test_who_has_seen_nothing_yet_catches_up_with_the_journal(tmp_path: Path) -> None:
+async def test_who_has_seen_nothing_yet_catches_up_with_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = tmp_path / ".fleet"
     make_state(state)
     file = tmp_path / "gated.yaml"
@@ -27,6 +33,18 @@ async def test_who_has_seen_nothing_yet_catches_up_with_the_journal(tmp_path: Pa
         while not (await console.approvals("status:pending", Page()))[0]:
             await console.engine.bus.drain()
         following = Following([run], Silent())
+        at_plan, read_plan = asyncio.Event(), console.plan
+
+        async def waits(digest: str) -> Any:
+            at_plan.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(console, "plan", waits)
+        reading = asyncio.ensure_future(following.read(console))
+        await at_plan.wait()
+        reading.cancel()
+        await asyncio.wait([reading])
+        monkeypatch.setattr(console, "plan", read_plan)
         await following.catch_up(console)
         seen = following.facts
         assert [step.path for step in following.trees[run].asking()] == ["gate"]

@@ -49,9 +49,10 @@ def test_examples_stand_in_the_help_and_can_be_typed(fleet: Fleet, name: str) ->
         assert fleet_ == "fleet"
         command, context = commands.command(), None
         while getattr(command, "commands", None) is not None and words:
-            word, *words = words
-            context = command.make_context(word, [], parent=context, resilient_parsing=True)
-            command = command.get_command(context, word) or command.get_command(context, "list")
+            context = command.make_context(words[0], [], parent=context, resilient_parsing=True)
+            verb = command.get_command(context, words[0])
+            # A noun alone, or with options, lists.
+            command, words = (verb, words[1:]) if verb else (command.get_command(context, "list"), words)
         command.make_context("last", words, parent=context)
 
 

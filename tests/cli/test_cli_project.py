@@ -52,6 +52,13 @@ def test_validate_is_silent_when_there_is_nothing_to_say(fleet: Fleet) -> None:
     said = fleet("validate", "-", stdin=BAD.encode())
     assert said.code == 2
     assert "<stdin>:3:" in said.out
+    (fleet.root / "policy.toml").write_text('deny = ["nothing.like_it"]\n')
+    assert fleet("validate", "quick.yaml") == (0, "", "")
+    (fleet.root / "policy.toml").write_text('deny = [{tol = "fs.write"}]\n')
+    said = fleet("validate", "quick.yaml")
+    assert (said.code, said.err) == (2, "1 of 2 files valid, 1 error\n")
+    assert "policy.toml:1:" in said.out
+    assert "did you mean `tool`?" in said.out
 
 
 def test_the_schema_goes_where_it_is_wanted(fleet: Fleet) -> None:

@@ -22,7 +22,7 @@ def test_a_run_completes_and_says_what_came_out(fleet: Fleet) -> None:
 
 def test_json_is_one_object_with_the_same_keys_whatever_happens(fleet: Fleet) -> None:
     keys = {"id", "workflow", "status", "waiting_on", "output", "error", "created_at", "started_at", "finished_at"}
-    keys |= {"duration", "steps", "usage"}
+    keys |= {"duration", "steps", "usage", "mode"}
     good = fleet("run", "quick.yaml", "--json")
     bad = fleet("run", "failing.yaml", "--json")
     waits = fleet("run", "gated.yaml", "--json", "--no-wait", "--quiet")
@@ -31,7 +31,8 @@ def test_json_is_one_object_with_the_same_keys_whatever_happens(fleet: Fleet) ->
     assert good.json["output"] == {"said": "Hello, world!", "times": 2}
     assert [step["path"] for step in good.json["steps"]] == ["greet", "result"]
     assert set(good.json["steps"][0]) == {"path", "status", "duration", "attempts"}
-    assert good.json["usage"] == {"tokens": 0, "cost_usd": 0.0, "cost_nano": 0}
+    nothing = {"tokens": 0, "cost_usd": 0.0, "cost_nano": 0, "uncertain_usd": 0.0, "uncertain_nano": 0}
+    assert good.json["usage"] == nothing
     assert good.json["created_at"].endswith("Z")
     assert bad.json["error"]["code"] == "TOOL_ERROR"
     assert bad.json["error"]["step"] == "broken"
@@ -48,8 +49,19 @@ def test_a_failure_is_told_with_what_the_process_said(fleet: Fleet) -> None:
     assert "fleet show" in said.err
 
 
-def test_quiet_says_nothing(fleet: Fleet) -> None:
+def test_quiet_says_nothing_where_all_is_well(fleet: Fleet) -> None:
     assert fleet("run", "quick.yaml", "--quiet") == (0, "", "")
+
+
+def test_quiet_says_what_went_wrong(fleet: Fleet) -> None:
+    said = fleet("run", "failing.yaml", "-q")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("TOOL_ERROR in broken\n")
+    assert "it burns" in said.err
+    fleet("retry", "last")
+    again = fleet("recover", "-q")
+    assert (again.code, again.out, again.err) == (1, "", said.err)
+    assert fleet("run", "failing.yaml", "-q", "--json").err == "", "it stands in the object"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from fleetprompt.cli.display import Drawn
+from fleetprompt.cli.outcome import run_object
 from fleetprompt.cli.render import head_line, tree_lines
 from fleetprompt.cli.tree import Row, Tree, fit, fitted
 from fleetprompt.client.reasons import run_reason
+from fleetprompt.client.telling import told_fact
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -21,6 +23,7 @@ from fleetprompt.engine.core.facts import (
     StepExpanded,
     StepFailed,
     StepInDoubt,
+    StepNoted,
     StepSkipped,
     StepStarted,
     StepSucceeded,
@@ -221,3 +224,30 @@ def test_log_lines_stand_below_the_steps_that_are_active() -> None:
     lines = [line.plain for line in Drawn(Console(width=80))._tree(made, START, 80, 20)]
     assert lines[1:5] == [f"    │ line {number}\\x1b[2J" for number in range(5, 9)]
     assert lines[5].strip() == "○ b"
+
+
+def test_what_a_model_on_this_machine_has_said_is_labelled() -> None:
+    said = StepNoted(at=START, path="a", kind="llm.started", key="x/llm/0", value={"model": "m", "mode": "local"})
+    made = tree(Node(id="a", type="agent", resumes=True), facts=(StepStarted(at=START, path="a", input={}), said))
+    assert head_line(made, START).plain.endswith("  LOCAL")
+    assert told_fact(RunFinished(at=START, status="completed"), made.run)[1].endswith(", LOCAL")
+
+
+@pytest.mark.parametrize(("nano", "said"), [(0, "$0.00"), (10_000_000, "$0.01")])
+def test_what_may_have_been_spent_is_told_apart(nano: int, said: str) -> None:
+    doubt = {"model": "m", "uncertain_nano": 300_000_000}
+    lost = StepNoted(at=START, path="a", kind="llm.failed", key="x/llm/0", value=doubt)
+    done = StepSucceeded(at=START, path="a", usage={"cost_nano": nano, "tokens": 3})
+    facts = (StepStarted(at=START, path="a", input={}), lost, done)
+    made = tree(Node(id="a", type="agent", resumes=True), facts=facts)
+    assert head_line(made, START).plain.endswith(f"  {said} + up to $0.30 uncertain")
+    assert told_fact(RunFinished(at=START, status="completed"), made.run)[1].endswith(
+        f", {said} + up to $0.30 uncertain"
+    )
+    assert run_object(made)["usage"] == {
+        "tokens": 3,
+        "cost_usd": nano / 1e9,
+        "cost_nano": nano,
+        "uncertain_usd": 0.3,
+        "uncertain_nano": 300_000_000,
+    }

@@ -87,7 +87,7 @@ async def test_figures_are_the_same_beside_an_engine(tmp_path: Path) -> None:
         assert len(hears.recent) == 3
         parts = await face.activity(now - 3600, now, 12)
         assert [sum(each.started for each in parts), sum(each.completed for each in parts)] == [3, 3]
-        assert await face.spend(0) == (0, 0)
+        assert await face.spend(0) == (0, 0, 0)
         assert await face.costs("workflow", "wf:hears") == []
         with pytest.raises(InvalidInput):
             await face.costs("workflow", "wf:")

@@ -14,10 +14,10 @@ import pytest
 from store_kit import KINDS, NOW, SQL_KINDS, created, entry, finish, put, throw_away
 
 from fleetprompt.engine.core.errors import Failure, InvalidInput
-from fleetprompt.engine.core.facts import AnyFact, RunForked, StepFailed, StepSucceeded
+from fleetprompt.engine.core.facts import AnyFact, Blob, RunForked, StepFailed, StepNoted, StepSucceeded
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import RUN_FIELDS
-from fleetprompt.engine.ports import Append, CostBy, Store
+from fleetprompt.engine.ports import Append, CostBy, Page, Store
 from fleetprompt.engine.store.memory import MemoryStore
 
 ZONE = ZoneInfo("America/New_York")
@@ -69,9 +69,9 @@ async def test_appends_that_follow_add_to_it(store: Store) -> None:
 async def test_a_period_has_a_first_and_no_last_moment(store: Store) -> None:
     await put(store, run("r1", *(spent("a", 10**i, i, at=NOW + i) for i in range(4))))
     assert await costs(store, "workflow", since=NOW + 1, until=NOW + 3) == [("audit", 110, 3, 1, 2)]
-    assert await store.figures.spend(NOW + 2) == (1100, 5)
-    assert await store.figures.spend(NOW + 4) == (0, 0)
-    assert await store.figures.spend(NOW, "b") == (0, 0)
+    assert await store.figures.spend(NOW + 2) == (1100, 5, 0)
+    assert await store.figures.spend(NOW + 4) == (0, 0, 0)
+    assert await store.figures.spend(NOW, "b") == (0, 0, 0)
 
 
 async def test_a_filter_picks_whose_spending_counts(store: Store) -> None:
@@ -101,8 +101,102 @@ async def test_what_a_retry_has_copied_was_spent_once(store: Store) -> None:
         entry("r2", 4, spent("c", 1000)),
     )
     assert await costs(store, "run") == [("r2", 1100, 0, 1, 2), ("r1", 11, 0, 1, 2)]
-    assert await store.figures.spend(0) == (1111, 0)
+    assert await store.figures.spend(0) == (1111, 0, 0)
     assert (await store.check()).ok
+
+
+def called(kind: str, value: Any, path: str = "ask", **fields: Any) -> StepNoted:
+    return StepNoted(path=path, kind=kind, key=f"{path}/llm/1", value=value, at=NOW, **fields)
+
+
+async def test_calls_of_models_are_counted_by_model(store: Store) -> None:
+    large, small = {"model": "m/large"}, {"model": "m/small"}
+    await put(
+        store,
+        run(
+            "r1",
+            called("llm.started", {**large, "cost_nano": 999}),
+            called("llm.failed", {**large, "uncertain_nano": 40, "uncertain_tokens": 7}),
+            called("llm.failed", {**large, "uncertain_nano": 0}),
+            called("llm.completed", {**large, "cost_nano": 5, "tokens": 10, "uncertain_nano": 0, "text": "x"}),
+            called("llm.completed", {**small, "cost_nano": None, "tokens": 3}, path="each[1].ask"),
+        ),
+        entry("r1", 6, called("image.completed", {"model": "m/image", "cost_nano": 70}), spent("other", 1)),
+        run("r2", called("llm.completed", {**small, "cost_nano": 2, "tokens": 1, "uncertain_nano": 6})),
+    )
+    assert await costs(store, "model") == [
+        ("m/image", 70, 0, 1, 1),
+        ("m/large", 5, 10, 1, 2),
+        ("m/small", 2, 4, 2, 2),
+        ("", 1, 0, 1, 1),
+    ]
+    uncertain = {row.key: row.uncertain_nano for row in await store.figures.costs("model", now=NOW)}
+    assert uncertain == {"m/image": 0, "m/large": 40, "m/small": 6, "": 0}
+    (searched,) = await store.figures.costs("workflow", now=NOW, query=parse("/r[12]|audit/", RUN_FIELDS))
+    assert (searched.cost_nano, searched.uncertain_nano, searched.calls) == (78, 46, 6)
+    assert [row.uncertain_nano for row in await store.figures.costs("day", now=NOW)] == [46]
+    assert await costs(store, "step") == [("ask", 77, 11, 2, 4), ("other", 1, 0, 1, 1), ("each.ask", 0, 3, 1, 1)]
+    assert await store.figures.spend(NOW) == (78, 14, 46)
+    assert (await store.check()).ok
+
+
+async def test_what_no_model_has_said_is_told_apart(store: Store) -> None:
+    script, real = {"model": "s", "mode": "simulated"}, {"model": "m", "mode": "live", "cost_nano": 6, "tokens": 1}
+    await put(
+        store,
+        run("r1", called("llm.completed", script), called("llm.completed", script), mode="simulated"),
+        run("r2", called("llm.completed", real), called("llm.completed", {**script, "mode": "replay"}), mode="mixed"),
+        finish("r2", 3, head_={"mode": "mixed"}),
+        finish("r1", 3, at=NOW - 1, head_={"mode": "simulated"}),
+        run("r3", called("llm.completed", {"model": "m"}), spent("a", 1)),
+    )
+    unreal = {row.key: (row.unreal, row.calls) for row in await store.figures.costs("run", now=NOW)}
+    assert unreal == {"r1": (2, 2), "r2": (1, 2), "r3": (0, 2)}
+    (searched,) = await store.figures.costs("workflow", now=NOW, query=parse("/r[12]/", RUN_FIELDS))
+    assert (searched.unreal, searched.calls) == (3, 4)
+    (since,) = await store.figures.statistics(NOW)
+    assert (since.runs, since.unreal, since.mean_cost_nano) == (2, 0, 3)
+    (ever,) = await store.figures.statistics(NOW - 1)
+    assert (ever.runs, ever.unreal, ever.mean_cost_nano) == (3, 1, 3)
+    (head,), _ = await store.runs.list(parse("mode:simulated", RUN_FIELDS), Page(), now=NOW)
+    assert head.id == "r1"
+
+
+async def test_a_note_tells_what_it_tells(store: Store) -> None:
+    """The value may be kept elsewhere, whole or but for what is counted, and nobody knows who has written it."""
+    blob = Blob("d" * 64, 70_000)
+    kept = {"model": "m", "cost_nano": 1, "tokens": 2}
+    odd: list[Any] = [None, "text", [1], {}, {"model": None, "cost_nano": 5}, {"cost_nano": 5}]
+    wrong = {"model": "w", "cost_nano": "5", "tokens": True, "uncertain_nano": -3}
+    await put(
+        store,
+        run(
+            "r1",
+            *(called("llm.completed", value) for value in odd),
+            called("llm.completed", None, blob=blob),
+            called("llm.completed", kept, blob=blob),
+            called("llm.completed", wrong),
+            called("llm.failed", {"model": "w", "uncertain_nano": 1.5}),
+            called("message", kept),
+        ),
+    )
+    assert await costs(store, "model") == [("m", 1, 2, 1, 1), ("w", 0, 0, 1, 1)]
+
+
+async def test_calls_that_a_retry_has_copied_were_made_once(store: Store) -> None:
+    call = called("llm.completed", {"model": "m", "cost_nano": 5, "tokens": 1, "uncertain_nano": 2})
+    forked = RunForked(run="r1", upto=2, at=NOW + 5)
+    await put(store, run("r1", call), run("r2", call, forked, call))
+    assert await costs(store, "model") == [("m", 10, 2, 2, 2)]
+    assert await store.figures.spend(0) == (10, 2, 4)
+    assert (await store.check()).ok
+
+
+async def test_a_run_tells_what_it_may_have_spent(store: Store) -> None:
+    await put(store, run("r1", uncertain_nano=5), entry("r1", 1, spent("a"), head_={"uncertain_nano": 7}))
+    head = await store.runs.get("r1")
+    assert head is not None
+    assert (head.uncertain_nano, head.seq) == (7, 1)
 
 
 async def test_pruning_forgets_what_was_spent(store: Store) -> None:
@@ -166,7 +260,12 @@ async def _fill(store: Store, random_: random.Random) -> None:
             facts.append(spent(path, some((0, 0, 5, 7)), some((0, 3)), at=NOW - random_.random() * 9e6))
         if some((0, 0, 1)):
             facts.append(RunForked(run="x", upto=1))
-        head: dict[str, Any] = {"workflow": some(("w", "W", "v")), "created_at": NOW + some((0, 1, 1, i))}
+        mode = some(("", "live", "simulated", "mixed", "replay"))
+        if mode:
+            facts.append(
+                called("llm.completed", {"model": "m", "mode": some((mode, "local")), "cost_nano": some((0, 4))})
+            )
+        head: dict[str, Any] = {"mode": mode, "workflow": some(("w", "W", "v")), "created_at": NOW + some((0, 1, 1, i))}
         status = some(("failed", "timeout", "completed", "completed", "cancelled", "running", "waiting"))
         started = head["created_at"] + random_.random() if some((0, 1, 1)) else None
         over = {"finished_at": NOW + 10 + random_.random() * 1000} if status not in ("running", "waiting") else {}

@@ -17,7 +17,14 @@ from store_kit import NOW, SQL_KINDS, ask, created, entry, put, signal, throw_aw
 
 from fleetprompt.engine.core.facts import ApprovalDecided
 from fleetprompt.engine.core.query import Query, parse
-from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS, RUN_FIELDS, RUN_STATUS, SIGNAL_FIELDS, WAITING_ON
+from fleetprompt.engine.core.query_fields import (
+    APPROVAL_FIELDS,
+    RUN_FIELDS,
+    RUN_MODE,
+    RUN_STATUS,
+    SIGNAL_FIELDS,
+    WAITING_ON,
+)
 from fleetprompt.engine.core.signal import Result
 from fleetprompt.engine.ports import Order, Page, Runs, Store
 from fleetprompt.engine.store.memory import MemoryStore
@@ -102,6 +109,8 @@ async def _fill(store: Store, random_: random.Random) -> None:
             "labels": some({}, {"env": some(*TEXTS, "")}, {"a.b": some(*TEXTS), "env": "prod"}),
             "tools": some((), ("http",), tuple(random_.sample(TEXTS, 2))),
             "models": some((), tuple(random_.sample(TEXTS, 1)), ("", "a")),
+            "agents": some((), ("sre",), tuple(random_.sample(TEXTS, 2))),
+            "mode": some("", *RUN_MODE),
             "cost_nano": some(0, 1, 500_000_000, 10**9, 2**62),
             "tokens": some(0, 1, 2, 3, 10_000),
             "attempt": some(1, 2, 3),

@@ -29,11 +29,24 @@ from fleetprompt.engine.core.facts import (
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS, RUN_FIELDS
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.ports import Append, Page, Publication, Store, Wait
+from fleetprompt.engine.ports import (
+    Allowance,
+    Amounts,
+    Append,
+    Caps,
+    Page,
+    Publication,
+    Raise,
+    Reserve,
+    Settle,
+    Store,
+    Wait,
+)
 from fleetprompt.engine.store.memory import MemoryStore
 
 RUNS = ("r1", "r2", "r3", "r4")
 SCOPES = ("pool", "group", "money")
+BUDGETS = ("fleet/2027-01-14", "fleet/2027-01-16", "run/r1", "run/r2", "step/r1/a", "branch/r2/a", "run/r4")
 PATHS = ("", "a", "b")
 TENANTS = ("default", "b")
 STATUSES = ("pending", "running", "waiting", "completed", "failed")
@@ -89,11 +102,20 @@ class Model(RuleBasedStateMachine):
         after = self.lengths[run] + draw(st.sampled_from((0, 0, 0, 0, 0, 1, -1)))
         after = max(after, 0)
         facts = draw(st.lists(self._facts(run, tenant), min_size=0 if after else 1, max_size=3))
-        some = draw(st.sets(st.sampled_from(("takes", "releases", "waits", "signals", "results", "head"))))
+        some = draw(st.sets(st.sampled_from(("takes", "releases", "waits", "signals", "results", "head", "money"))))
         fields: dict[str, Any] = {}
         if "takes" in some:
             claims = st.tuples(st.sampled_from(SCOPES), st.sampled_from(PATHS), st.integers(1, 2))
             fields["takes"] = tuple(take(scope, 3, path, n) for scope, path, n in draw(st.lists(claims, max_size=2)))
+        if "money" in some:
+            amounts = st.builds(Amounts, cost_nano=st.integers(0, 4))
+            chains = st.lists(st.sampled_from(BUDGETS), max_size=3, unique=True)
+            allowances = chains.map(lambda chain: tuple(Allowance(scope, Caps(cost_nano=9)) for scope in chain))
+            ids = st.sampled_from("abcdefghij")
+            fields["reserves"] = tuple(draw(st.lists(st.builds(Reserve, ids, allowances, amounts), max_size=2)))
+            fields["settles"] = tuple(draw(st.lists(st.builds(Settle, ids, amounts, amounts), max_size=1)))
+            if draw(st.booleans()):
+                fields["raises"] = (Raise(draw(st.sampled_from(BUDGETS)), "cost_nano", 1),)
         if "releases" in some:
             fields["releases"] = draw(st.sampled_from((("",), ("a",), ("a", "b"), ("*",))))
         if "waits" in some:
@@ -152,11 +174,12 @@ class Model(RuleBasedStateMachine):
         id_ = data.draw(st.sampled_from([*known, "unknown"]))
         self._both("close", id_, [Result(signal=id_, status=status)] if status else [], part="signals")
 
-    @rule(before=st.integers(0, 10))
+    @rule(before=st.sampled_from((*range(11), 15_000)))
     def prune(self, before: int) -> None:
         pruned = [self.runner.run(store.prune(before=NOW + before)) for store in (self.memory, self.other)]
         assert pruned[0].get("runs", 0) == pruned[1].get("runs", 0)
-        assert pruned[0].get("journal", 0) == pruned[1].get("journal", 0)
+        for table in ("journal", "budgets", "reservations"):
+            assert pruned[0].get(table, 0) == pruned[1].get(table, 0)
         for run in RUNS:
             if self.runner.run(self.memory.runs.get(run)) is None:
                 self.lengths[run] = 0
@@ -181,6 +204,11 @@ class Model(RuleBasedStateMachine):
         for tenant in TENANTS:
             for scope in SCOPES:
                 self._both("holders", scope, tenant, part="claims")
+            for scope in BUDGETS:
+                self._both("get", scope, tenant, part="budgets")
+            for run in RUNS:
+                self._both("of_run", run, tenant, part="budgets")
+                self._both("held", run, tenant, part="budgets")
             for on in ("signal", "slot", "child"):
                 for ref in RUNS:
                     self._both("waiting", on, ref, tenant=tenant, part="runs")

@@ -25,7 +25,7 @@ from fleetprompt.engine.core.plan import Block, Case, Loop, Need, Node, Plan, Te
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import fold
 from fleetprompt.engine.core.signal import Signal
-from fleetprompt.engine.core.state import Inner, Meter, Outbox, Run, Scope, Step
+from fleetprompt.engine.core.state import Inner, Meter, Outbox, Run, Scope, Step, Work
 from fleetprompt.engine.core.timers import drop_stale_timers, timer_holds
 
 NOW = 1_800_000_000.0
@@ -537,7 +537,7 @@ def snapshot(run: Run) -> dict[str, Any]:
 _PLAIN = (
     "n", "at", "started_at", "finished_at", "end_status", "output", "output_blob", "error", "vars",
     "paused", "slotted", "generation", "line", "verdict", "ending", "abort", "compensate", "finish", "steps_done",
-    "cost_nano", "tokens", "ignored",
+    "cost_nano", "tokens", "uncertain_nano", "models", "tools", "agents", "grants", "mode", "ignored",
 )  # fmt: skip
 _STEP = (
     "path", "status", "attempt", "tries", "generation", "input", "input_blob", "secrets", "output", "blob", "error",
@@ -582,6 +582,7 @@ def _step(step: Step) -> dict[str, Any]:
         "notes": list(step.notes or ()),
         "inner": _inner(step.inner) if step.inner else None,
         "gate": _gate(step.gate) if step.gate else None,
+        "work": _work(step.work) if step.work else None,
         "scope": step.scope.prefix,
     }
 
@@ -593,6 +594,11 @@ def _inner(inner: Inner) -> dict[str, Any]:
         "open": [_scope(scope) for scope in inner.open.values()],
         "meter": _meter(inner.meter),
     }
+
+
+def _work(work: Work) -> dict[str, Any]:
+    plain = {name: getattr(work, name) for name in Work.__slots__ if name not in ("asks", "risky")}
+    return plain | {"risky": sorted(work.risky), "asks": {id_: _gate(gate) for id_, gate in work.asks.items()}}
 
 
 def _gate(gate: Gate) -> dict[str, Any]:

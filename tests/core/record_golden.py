@@ -16,6 +16,7 @@ import msgspec
 from play import Play, act, ask, calc, call, delay, each, emit, fan, listen, plan
 
 from fleetprompt.engine.core import command
+from fleetprompt.engine.core.agent import Agent, Function
 from fleetprompt.engine.core.codec import encode
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import (
@@ -30,13 +31,15 @@ from fleetprompt.engine.core.facts import (
     StepNoted,
     StepStarted,
     StepWaiting,
+    Within,
 )
 from fleetprompt.engine.core.fork import fork
-from fleetprompt.engine.core.keys import effect_key
+from fleetprompt.engine.core.keys import call_child_id, effect_key
 from fleetprompt.engine.core.plan import Concurrency, Guardrails, Plan, Poll, Reconcile, Retry, encode_plan
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import fold
 from fleetprompt.engine.core.state import Run
+from fleetprompt.engine.core.working import ask_about_call, call_in_doubt
 
 FOLDER = Path(__file__).parents[1] / "golden" / "v1"
 
@@ -357,6 +360,95 @@ def retried() -> Play:
     return play
 
 
+def work() -> Play:
+    """Work that is put aside: it asks models and people, waits for a child run, is interrupted, and is in doubt."""
+    sre = Agent(name="sre", system="You look after shops.", tools=("fs.*",), functions=(Function("deploy", "deploy"),))
+    play = Play(
+        plan(
+            act("diagnose", type="agent", config={"agent": "sre", "prompt": "why?"}, resumes=True, timeout=600),
+            agents={"sre": sre},
+            guardrails=Guardrails(cost_nano=400_000_000, on_limit="ask"),
+        )
+    )
+    money = {
+        "id": "r1/diagnose/a1/sre/llm/0#0",
+        "allowances": [{"scope": "run/r1", "caps": {"cost_nano": 400_000_000}}],
+        "amounts": {"requests": 1, "tokens": 5_000, "cost_nano": 9_000_000},
+    }
+
+    def note(kind: str, key: str, value: Any) -> None:
+        play.now += 1
+        attempt = play.step("diagnose").attempt
+        play.tell([StepNoted(at=play.now, path="diagnose", kind=kind, key=key, value=value, attempt=attempt)])
+
+    def asked(call: str, about: str, **fields: Any) -> str:
+        step = play.step("diagnose")
+        request = ask_about_call(
+            play.run, step, play.now, call=call, about=about, message="May I?", show={"argv": ["rm", "x"]}, **fields
+        )
+        play.tell([request])
+        return request.id
+
+    def vote(approval: str, decision: str = "approved", **fields: Any) -> None:
+        play.now += 1
+        play.tell(command.vote(play.run, play.now, approval=approval, by="boss", decision=decision, **fields))
+
+    note("session", "sre", {"fresh": True, "agent_id": "sre", "goal": "why?"})
+    note("llm.started", "sre/llm/0", {"model": "openai/x", "mode": "live", "reserve": money})
+    play.crash()
+    forfeit = {"id": money["id"], "uncertain": money["amounts"]}
+    lost = {"model": "openai/x", "uncertain_nano": 9_000_000, "uncertain_tokens": 5_000, "settle": forfeit}
+    note("llm.failed", "sre/llm/0", lost)
+    answer = {"model": "openai/x", "text": "let me see", "tokens": 800, "cost_nano": 2_000_000, "finish": "tool_calls"}
+    note("llm.completed", "sre/llm/0", answer)
+    escalate = {"to": ["user:boss"], "timeout": 600}
+    tool = {"tool": "shell.run", "arguments": {"argv": ["rm", "x"]}}
+    first = asked("sre/tool/0.0", "tool", approvers=("user:ana",), seconds=60.0, escalate=escalate, input=tool)
+    second = asked("sre/tool/0.1", "tool", input=tool)
+    play.wake()
+    vote(first, grant="run", values={})
+    vote(second, "rejected", comment="not this one", ends=True)
+    note("tool.started", "sre/tool/0.0", {"tool": "shell.run", "repeat": "never", "approval": first})
+    play.tell([call_in_doubt(play.step("diagnose"), "sre/tool/0.0", play.now, "the line broke")])
+    play.resolve("diagnose", "happened", {"exit": 0})
+    note("tool.completed", "sre/tool/0.0", {"tool": "shell.run", "output": {"exit": 0}})
+    note("tool.started", "sre/tool/1.0", {"tool": "deploy", "workflow": "deploy", "with": {}, "repeat": "safe"})
+    child = call_child_id("r1", "diagnose", 1, "sre/tool/1.0")
+    waiting = StepWaiting(
+        at=play.now, path="diagnose", on="child", ref=child, until=play.now + 90, call="sre/tool/1.0", workflow="deploy"
+    )
+    play.tell([waiting])
+    play.child("diagnose", output={"version": 7})
+    more = asked("sre/budget/0", "budget", input={"scope": "run/r1", "limit": "cost_nano"}, form={"amount": {}})
+    vote(more, values={"amount": 0.5}, comment="worth it")
+    play.ok("diagnose", {"cause": "pool"})
+    return play
+
+
+def spared() -> Play:
+    """A child within budgets above it, whose agent keeps something for its last request and is cancelled."""
+    play = Play(
+        plan(
+            act("look", type="agent", config={"agent": "a", "prompt": "why?"}, resumes=True),
+            agents={"a": Agent(name="a")},
+        ),
+        parent="r-parent",
+        parent_path="sub",
+        within=(Within("run/r-parent", requests=9, on_limit="wrap_up"), Within("step/r-parent/sub", cost_nano=5)),
+    )
+    spare = {"id": "r1/look/a1/a/spare/0", "allowances": [{"scope": "run/r-parent", "caps": {"requests": 9}}]}
+    spare["amounts"] = {"requests": 1}
+    for kind, key, value in (
+        ("session", "a", {"fresh": True, "agent_id": "a", "goal": "why?"}),
+        ("budget.spare", "a", {"reserve": spare}),
+        ("llm.started", "a/llm/0", {"model": "openai/x", "mode": "live"}),
+    ):
+        play.now += 1
+        play.tell([StepNoted(at=play.now, path="look", kind=kind, key=key, value=value, attempt=1)])
+    play.cancel()
+    return play
+
+
 def waiting() -> Play:
     """A run that is not over: it has to be folded and driven on."""
     branches = {"x": [ask("g", quorum=2)], "y": [listen("w")], "z": [act("a", retry=Retry(3))]}
@@ -367,7 +459,8 @@ def waiting() -> Play:
 
 
 JOURNALS: dict[str, Callable[[], Play]] = {
-    made.__name__: made for made in (agents, saga, loops, doubts, forks, retried, children, answered, waiting)
+    made.__name__: made
+    for made in (agents, saga, loops, doubts, forks, retried, children, answered, work, spared, waiting)
 }
 
 

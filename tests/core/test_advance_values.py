@@ -13,7 +13,7 @@ from fleetprompt.engine.core.batch import SPILL_BYTES, Batch
 from fleetprompt.engine.core.codec import digest, encode
 from fleetprompt.engine.core.expr import NeedsValue
 from fleetprompt.engine.core.facts import Blob, RunFinished, StepNoted, StepStarted, StepSucceeded
-from fleetprompt.engine.core.names import HYDRATE_BYTES
+from fleetprompt.engine.core.names import HYDRATE_BYTES, RUN_MEMBERS, about
 from fleetprompt.engine.core.signal import START
 
 BIG = "x" * 100_000
@@ -24,6 +24,10 @@ def forgetful(play: Play) -> Play:
     """As after a crash: what was loaded is gone."""
     play.run.blobs.clear()
     return play
+
+
+def test_files_may_name_what_is_told_of_a_run_and_nothing_else() -> None:
+    assert tuple(about(Play(plan(act("a"))).run)) == RUN_MEMBERS
 
 
 # ---------------------------------------------------------------- what is spilled

@@ -13,11 +13,12 @@ from fleetprompt.engine.core.expr import ExpressionError, compile_expression
 BIG = {"text": "a" * 1_000_000, "list": list(range(100_000)), "words": ["ab"] * 1_000, "spaces": " " * 60_000 + "x"}
 
 
-def refused(source: str, scope: dict[str, Any] | None = None, within: float = 2.0) -> ExpressionError:
-    started = time.perf_counter()
+def refused(source: str, scope: dict[str, Any] | None = None, within: float = 10.0) -> ExpressionError:
+    """It is refused before it has cost so many seconds of the processor: unbounded, it would cost hours."""
+    started = time.process_time()
     with pytest.raises(ExpressionError) as caught:
         compile_expression(source).evaluate(BIG if scope is None else scope)
-    assert time.perf_counter() - started < within
+    assert time.process_time() - started < within
     return caught.value
 
 
@@ -153,10 +154,10 @@ def test_nothing_grows_without_bounds(source: str) -> None:
     ["(a+)+$", "(a|a)*$", "(a*)*b", r"\\s+$", ".*.*.*.*y", "(.+)+[^x]$", "(x+x+)+y", "([a-z ]+)*$", "(a|aa)+$"],
 )
 def test_no_pattern_takes_long(pattern: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for subject in ("' ' * 60000", "'a' * 60000 ~ '!'", "'x' * 60000"):
         compile_expression(f"({subject}) is matches('{pattern}')").evaluate({})
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -108,10 +108,10 @@ def test_a_long_text_is_refused() -> None:
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)*b", ".*.*.*.*x", "(a|c)*a(a|c){300}b", "a?" * 100 + "a{100}x"])
 def test_steps_are_paid_for_and_few(pattern: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     meter = Meter()
     try:
         assert not compile_pattern(pattern).search("ac" * 20_000 + "a" * 20_000 + "!", meter)
     except Refusal:
         assert meter.left < 0
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 10, "seconds of the processor; unbounded, it would be hours"

@@ -16,6 +16,7 @@ from fleetprompt.engine.core import query
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.query import Compare, Match, OneOf, Regex, parse
 from fleetprompt.engine.core.query_fields import (
+    AGENT_FIELDS,
     APPROVAL_FIELDS,
     APPROVAL_STATUS,
     RUN_FIELDS,
@@ -27,7 +28,7 @@ from fleetprompt.engine.core.query_fields import (
 from fleetprompt.engine.core.query_values import Amount, Moment, Text
 from fleetprompt.engine.ports import Approval
 
-FIELD_SETS = {s.name: s for s in (RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS)}
+FIELD_SETS = {s.name: s for s in (RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS, AGENT_FIELDS)}
 PAGE = (Path(__file__).parents[2] / "docs" / "filters.md").read_text()
 
 

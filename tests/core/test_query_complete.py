@@ -60,6 +60,9 @@ def test_completions(text: str, expected: list[str]) -> None:
 def test_completions_say_what_they_are_and_are_bounded() -> None:
     (only,) = complete("wf:d", 4, RUN_FIELDS, lambda _: [("deploy", 12)])
     assert (only.start, only.end, only.text, only.doc) == (3, 4, "deploy", "12")
+    counted = complete("status:", 7, RUN_FIELDS, lambda _: [("failed", 3), ("running", 1)])
+    assert [(each.text, each.doc) for each in counted if each.doc] == [("running", "1"), ("failed", "3")]
+    assert [each.text for each in counted] == [*RUN_FIELDS.find("status").values]  # type: ignore[union-attr]
     assert complete("cos", 3, RUN_FIELDS, lambda _: [])[0].doc.startswith("money spent")
     assert len(complete("", 0, RUN_FIELDS, lambda _: [])) == len(RUN_FIELDS.fields)
     assert len(complete("wf:", 3, RUN_FIELDS, lambda _: map(str, range(1000)))) == MAX_COMPLETIONS

@@ -247,6 +247,20 @@ def test_cost_and_progress_are_counted() -> None:
     assert (play.run.cost_nano, play.run.tokens, play.run.steps_done) == (7, 12, 2)
 
 
+def test_calls_of_models_are_counted_whatever_became_of_their_step() -> None:
+    play = Play(plan(act("a")))
+
+    def call(kind: str, **value: Any) -> StepNoted:
+        return StepNoted(at=NOW, path="a", kind=kind, value={"model": "m", **value})
+
+    play.tell([call("llm.failed", uncertain_nano=9), call("llm.completed", cost_nano=3, tokens=5)])
+    play.crash()
+    assert (play.run.cost_nano, play.run.tokens, play.run.uncertain_nano) == (3, 5, 9)
+    play.ok("a")
+    evolve(play.run, call("image.completed", cost_nano=4))
+    assert (play.run.cost_nano, play.run.tokens, play.run.uncertain_nano) == (7, 5, 9)
+
+
 def test_pending_is_what_the_world_owes() -> None:
     play = Play(plan(fan("p", {"x": [act("a")], "y": [act("b")], "z": [ask("g")]})))
     assert pending(play.run) == {"p.a": play.step("p.a"), "p.b": play.step("p.b")}

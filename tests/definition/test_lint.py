@@ -208,6 +208,22 @@ BAD = {
         "swap them",
     ),
     "unknown name": (steps("{id: a, type: transform, output: '${{ ▸input.x }}'}"), "unknown-reference", "`inputs`"),
+    "member of the run": (
+        steps("{id: a, type: transform, output: '${{ run.▸moode }}'}"),
+        "unknown-reference",
+        "did you mean `mode`?",
+    ),
+    "member of the last run": (
+        steps("{id: a, type: transform, output: '${{ last_run.▸outpt.x | default(0) }}'}"),
+        "unknown-reference",
+        "did you mean `output`?",
+    ),
+    "member of a run that has only its id": (
+        "name: flow\nconcurrency: {group: '${{ run.▸mode }}'}\nsteps:\n  - " + A,
+        "unknown-reference",
+        "one of: id",
+    ),
+    "type with a slip": (steps("{id: a, ▸tpye: transform, output: 1}"), "unknown-key", "did you mean `type`?"),
     "text without quotes": (
         steps("{id: a, type: transform, output: 1, if: run.owner == ▸ana}"),
         "unknown-reference",

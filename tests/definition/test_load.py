@@ -198,7 +198,7 @@ BAD = {
     "a step that is text": (one("▸deploy"), "wrong-type", "{id: fetch, type: http"),
     "a step without a type": (one("{▸id: a}"), "missing-key", "one of: "),
     "a step without an id": (one("{▸type: stop}"), "missing-key", "id: fetch"),
-    "a type of a later release": (one("{id: a, type: ▸agent}"), "unknown-type", "known: "),
+    "a type of a later release": (one("{id: a, type: ▸video}"), "unknown-type", "known: "),
     "a misspelt type": (one("{id: a, type: ▸shelll}"), "unknown-type", "`shell`"),
     "a misspelt field": (one("{id: a, type: stop, ▸mesage: x}"), "unknown-key", "`message`"),
     "a misspelt field of a part": (one("{id: a, type: stop, retry: {▸atempts: 2}}"), "unknown-key", "`max_attempts`"),

@@ -251,3 +251,17 @@ async def test_a_secret_that_is_missing_fails_the_step_and_not_in_doubt(engine: 
     text = await run(engine, FILE.replace("secrets.API", "secrets.OTHER"), "failed")
     assert "secret `OTHER` is not defined" in text
     assert "StepInDoubt" not in text
+
+
+@pytest.mark.parametrize("text", ["abcdefgh", "xabcdabcdefghy", "wxabcdefg", "wxabwxab", "abcdwxabc", "aabcdefgh-"])
+def test_a_text_that_comes_in_parts_shows_what_the_whole_does(text: str) -> None:
+    secrets = Secrets()
+    for value in ("abcd", "abcdefgh", "wxab"):
+        secrets.learn(value)
+    for one in range(len(text) + 1):
+        for two in range(one, len(text) + 1):
+            shown, rest = "", ""
+            for part in (text[:one], text[one:two], text[two:]):
+                more, rest = secrets.redact_part(rest + part)
+                shown += more
+            assert shown + secrets.redact(rest) == secrets.redact(text)

@@ -12,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 from steplab import Server, answer, done, failure
 
-from fleetprompt.engine.steps._http_exchange import clients
-from fleetprompt.engine.steps._http_request import Unusable, checked_url, shown
+from fleetprompt.engine.outside.http_exchange import clients
+from fleetprompt.engine.outside.http_request import Unusable, checked_url, shown
 from fleetprompt.engine.steps.http import Http
 
 SECRET = "s3cret-value"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from steplab import Server, answer, done, failure, until
 
+from fleetprompt.engine.outside.http_answer import body_value, retry_after
 from fleetprompt.engine.ports import Unknown
-from fleetprompt.engine.steps._http_answer import body_value, retry_after
 
 SECRET = "s3cret-value"
 

@@ -14,14 +14,14 @@ import pytest
 from pydantic import ValidationError
 from steplab import done, failure, until
 
-from fleetprompt.engine.steps import _import
+from fleetprompt.engine.outside import importing
 from fleetprompt.engine.steps.python import Python
 
 
 @pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at files on every call, not once per second."""
-    monkeypatch.setattr(_import, "CHECK_EVERY", 0.0)
+    monkeypatch.setattr(importing, "CHECK_EVERY", 0.0)
 
 
 # ---------------------------------------------------------------- calling
@@ -87,7 +87,7 @@ async def test_context(call: Any, make: Any, tmp_path: Path) -> None:
         from fleetprompt.engine.steps.python import StepContext
         async def by_name(context, a):
             context.log("hello", "warning")
-            return [context.key, context.run, context.path, context.attempt, a]
+            return [context.key, context.run, context.path, context.attempt, str(context.directory), a]
         def by_type(a, where: "StepContext" = None):
             for i in range(3):
                 where.log(f"line {i}")
@@ -96,7 +96,7 @@ async def test_context(call: Any, make: Any, tmp_path: Path) -> None:
         """)
     )
     ctx = make("python", {"call": "mod:by_name", "with": {"a": 1}}, attempt=3)
-    assert done(await ctx.perform()) == ["key-1", "r1", "audit[3].deps", 3, 1]
+    assert done(await ctx.perform()) == ["key-1", "r1", "audit[3].deps", 3, str(tmp_path), 1]
     assert ctx.lines == [("warning", "hello")]
     ctx = make("python", {"call": "mod:by_type", "with": {"a": 1}})
     assert done(await ctx.perform()) == ["key-1", 1, False]
@@ -208,7 +208,7 @@ async def test_files_are_looked_at_once_a_second(make: Any, tmp_path: Path, monk
     (tmp_path / "flow.py").write_text("async def f(): return 1")
     ctx = make("python", {"call": "flow:f"})
     await ctx.perform()
-    monkeypatch.setattr(_import, "_stamp", lambda path: pytest.fail("a look at the file"))
+    monkeypatch.setattr(importing, "_stamp", lambda path: pytest.fail("a look at the file"))
     for _ in range(50):
         assert done(await ctx.perform()) == 1
 

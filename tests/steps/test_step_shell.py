@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 from steplab import done, failure
 
-from fleetprompt.engine.steps._output import LINE_BYTES, Stream
+from fleetprompt.engine.outside.output import LINE_BYTES, Stream
 from fleetprompt.engine.steps.shell import Shell
 
 PY = sys.executable

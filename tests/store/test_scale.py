@@ -76,7 +76,7 @@ def plans(store: SqlStore) -> Iterator[list[str]]:
 
 def scans(found: list[str]) -> list[str]:
     """The steps that walk through a whole table."""
-    tables = "runs|waits|journal|signals|results|approvals|votes|logs|claims|costs|child"
+    tables = "runs|waits|journal|signals|results|approvals|votes|logs|claims|costs|budgets|reservations|child"
     return [step for step in found if re.match(rf"SCAN ({tables})\b(?! USING (COVERING )?INDEX)", step)]
 
 
@@ -104,6 +104,9 @@ async def test_nothing_that_is_asked_often_reads_a_whole_table(full: SqlStore) -
         await full.approvals.list(parse("status:pending", APPROVAL_FIELDS), Page(), now=NOW)
         await full.approvals.votes("x")
         await full.claims.holders("pool")
+        await full.budgets.get("fleet/2027-01-15")
+        await full.budgets.of_run("live1")
+        await full.budgets.held("live1")
         await full.logs.read("live1", path="a", after=5)
         await full.logs.read("live1", tail=True)
         await full.signals.lineage("s1")

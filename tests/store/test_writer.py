@@ -14,7 +14,7 @@ from store_kit import NOW, ask, entry, fact, finish, put, signal, start, step, t
 
 from fleetprompt.engine.core.errors import Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import StepNoted
-from fleetprompt.engine.ports import Conflict, Stored
+from fleetprompt.engine.ports import Allowance, Amounts, Caps, Conflict, Reserve, Settle, Stored
 from fleetprompt.engine.store.database import SqlStore
 
 
@@ -50,6 +50,30 @@ async def test_a_batch_is_one_transaction_whatever_is_in_it(store: SqlStore) -> 
     assert store.journal.commits - before <= 3
     assert words.count("COMMIT") <= 4
     assert sum(statement.startswith("WITH given(seq") for statement in statements) <= 6
+
+
+async def test_only_what_concerns_budgets_costs_statements_for_them(store: SqlStore) -> None:
+    caps = (Allowance("fleet/2027-01-15", Caps(cost_nano=10**9)), Allowance("workflow/audit/2027-01-15"))
+    await put(store, *(start(f"r{i}") for i in range(16)))
+    statements: list[str] = []
+    await traced(store, statements.append)
+
+    async def cost(after: int, **budgets: Any) -> tuple[int, int]:
+        """How many statements about budgets some appends take of which every other one is about them, and how many
+        transactions."""
+        statements.clear()
+        before = store.journal.commits
+        entries = (entry(f"r{i}", after, fact(after), **(budgets if i % 2 else {})) for i in range(16))
+        await asyncio.gather(*map(store.journal.append, entries))
+        about = [each for each in statements if "budgets" in each or "reservations" in each]
+        return len(about), store.journal.commits - before
+
+    assert (await cost(2))[0] == 0
+    reserves = tuple(Reserve(f"a{i}", caps, Amounts(cost_nano=5)) for i in range(4))
+    for after, budgets in ((3, {"reserves": reserves}), (4, {"settles": (Settle("a0"), Settle("a1"))})):
+        taken, commits = await cost(after, **budgets)
+        # Each table is read once, and written once where it changes.
+        assert 4 <= taken <= 4 * commits
 
 
 async def test_a_conflict_in_a_batch_costs_one_more_transaction(store: SqlStore) -> None:

@@ -76,7 +76,7 @@ async def console(
         await app.client.close()
 
 
-async def until(pilot: Pilot[Any], test: Callable[[], Any], most: float = 20.0) -> None:
+async def until(pilot: Pilot[Any], test: Callable[[], Any], most: float = 60.0) -> None:
     """Until something holds."""
     waited = 0.0
     while not test():

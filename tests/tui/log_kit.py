@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
@@ -31,16 +32,29 @@ class Logged(LogReading):
         self.store = store
         self.read: list[int] = []
         self.directories: list[int] = []
+        self.reading = asyncio.Event()
+        """While it is not set, who reads lines has to wait, and who reads for the first time which there are."""
+        self.reading.set()
+        self.waiting = 0
+        """So many wait."""
 
     async def log_chunks(
         self, run: str, *, path: str | None = None, within: bool = False, after: int = 0, limit: int = 5000
     ) -> list[LogChunk]:
         self.directories.append(after)
+        if not self.directories[1:]:
+            await self._wait()
         return await super().log_chunks(run, path=path, within=within, after=after, limit=limit)
 
     async def log_lines(self, run: str, ids: Sequence[int]) -> list[list[LogLine]]:
         self.read += ids
+        await self._wait()
         return await super().log_lines(run, ids)
+
+    async def _wait(self) -> None:
+        self.waiting += 1
+        await self.reading.wait()
+        self.waiting -= 1
 
     async def write(self, *lines: LogLine) -> None:
         """Store lines as a chunk for each of their steps."""

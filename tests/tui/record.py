@@ -105,7 +105,9 @@ async def incident(project: Recording) -> None:
     """The demo: faults, an approval, a repair, a report."""
     with start_world(project.root / "demo") as world:
         async with project.engine() as console:
-            run = await project.start(console, "incident-triage", inputs=world.inputs(), labels={"demo": "incident"})
+            run = await project.start(
+                console, "incident-triage", inputs=world.inputs(project.root), labels={"demo": "incident"}
+            )
             approval = await pending(console)
             await asyncio.sleep(1.5)
             values = {"note": "coupon service told"}
@@ -208,6 +210,32 @@ async def hostile(project: Recording) -> None:
         await pending(console)
 
 
+async def diagnosis(project: Recording) -> None:
+    """The demo with its agent, whose words are simulated and whose tools are real; it waits for approval."""
+    with start_world(project.root / "demo") as world:
+        async with project.engine() as console:
+            inputs = world.inputs(project.root)
+            await project.start(console, "incident-triage", inputs=inputs, labels={"demo": "incident"})
+            await pending(console)
+            await asyncio.sleep(1.0)
+
+
+async def team(project: Recording) -> None:
+    """An agent that has another look something up, is refused a call, and asks before it writes and before it knows."""
+    project.write(**{"release-notes": texts.TEAM})
+    (project.root / "simulations").mkdir()
+    (project.root / "simulations" / "release-notes.yaml").write_text(texts.TEAM_WORDS)
+    (project.root / "changes.md").write_text(texts.CHANGES)
+    async with project.engine() as console:
+        await project.start(console, "release-notes", by="bo")
+        one = await pending(console)
+        await console.vote(one, "approved", by=ME, grant="run", comment="fine for this release")
+        await asyncio.sleep(0.5)
+        await pending(console)
+        await project.start(console, "release-notes", by="eve", inputs={"release": "4.8.0"})
+        await asyncio.sleep(1.5)
+
+
 async def fleet(project: Recording) -> None:
     """An hour of a small shop: many short runs, some that fail or wait, signals, votes."""
     project.write(
@@ -257,7 +285,7 @@ def _order(at: int) -> Signal:
     )
 
 
-SCENES = (incident, audit, crawl, retries, doubt, paused, chain, hostile, fleet)
+SCENES = (incident, audit, crawl, retries, doubt, paused, chain, hostile, fleet, diagnosis, team)
 
 
 # ---------------------------------------------------------------- what is written down

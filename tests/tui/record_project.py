@@ -192,3 +192,66 @@ class AskModel(StepModel):
         tokens = int(given["tokens"])
         ctx.log(f"{given['prompt']}: {tokens:,} tokens")
         return Done({"text": "done"}, usage={"tokens": tokens, "cost_nano": tokens * 4_000})
+
+
+CHANGES = """# Changes since 4.6.0
+
+- Orders are cancelled within a minute (#812)
+- The pool of connections is closed where a coupon is refused (#815)
+- [internal] rename a module
+"""
+
+TEAM = """
+name: release-notes
+description: Two agents write the notes of a release; people decide about what is published.
+inputs: {release: {type: string, default: 4.7.0}}
+agents:
+  editor:
+    system: You write the notes of a release.
+    tools: [fs.read, fs.write, shell.run, human.ask]
+    delegates: [checker]
+  checker:
+    system: You check facts.
+    tools: [fs.grep]
+steps:
+  - id: notes
+    type: agent
+    agent: editor
+    prompt: "Write notes for release ${{ inputs.release }} from changes.md."
+    max_iterations: 8
+  - {id: publish, type: transform, output: "${{ steps.notes.output }}"}
+"""
+
+TEAM_WORDS = """
+rules:
+  - agent: checker
+    turn: 0
+    say: I look for the change that the notes are about.
+    call: {tool: fs.grep, with: {path: changes.md, pattern: "#815"}}
+  - agent: checker
+    say: "Yes: #815 closes the pool of connections where a coupon is refused."
+  - agent: editor
+    turn: 0
+    think: First what has changed.
+    say: I read what has changed, and have one of the changes checked.
+    call:
+      - {tool: fs.read, with: {path: changes.md}}
+      - {tool: delegate_checker, with: {task: Is it true that a pool of connections is closed now?}}
+      - {tool: fs.read, with: {path: /etc/shadow}}
+  - agent: editor
+    turn: 1
+    say: I write the draft.
+    call:
+      tool: fs.write
+      with:
+        path: "notes/${{ inputs.release }}.md"
+        content: "# ${{ inputs.release }}\n\nOrders are cancelled within a minute.\n"
+  - agent: editor
+    turn: 2
+    say: Who signs the notes is not written anywhere.
+    call:
+      tool: human.ask
+      with: {question: "Who signs the notes of ${{ inputs.release }}?", options: [Ana, Bo]}
+  - agent: editor
+    say: The notes are written.
+"""

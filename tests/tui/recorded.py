@@ -91,14 +91,18 @@ def read(name: str) -> list[Entry]:
 
 
 def before(entries: Iterable[Entry], type_: str) -> list[Entry]:
-    """What there was before the first fact, or the first signal, of this type."""
+    """What there was before the first fact, or the first signal, of this type. Lines of logs stand behind all facts."""
     found: list[Entry] = []
+    end: float | None = None
     for entry in entries:
-        if isinstance(entry, Told) and entry.fact["type"] == type_:
-            break
-        if isinstance(entry, Sent) and entry.signal.type == type_:
-            break
-        found.append(entry)
+        if end is not None:
+            found += [entry] * (isinstance(entry, Logged) and entry.line.at < end)
+        elif isinstance(entry, Told) and entry.fact["type"] == type_:
+            end = entry.fact["at"]
+        elif isinstance(entry, Sent) and entry.signal.type == type_:
+            end = entry.signal.at
+        else:
+            found.append(entry)
     return found
 
 
@@ -145,6 +149,11 @@ class Tape:
     def run(self) -> str:
         """The first run in it."""
         return next(entry.run for entry in self.entries if isinstance(entry, Told))
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs in it, in the order in which they began."""
+        return list(dict.fromkeys(entry.run for entry in self.entries if isinstance(entry, Told)))
 
     def renamed(self) -> Tape:
         """The same runs again, with other ids of runs, signals and approvals."""

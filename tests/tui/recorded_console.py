@@ -30,7 +30,7 @@ EARLIER = 30.0
 """Seconds before the picture at which the console is opened."""
 PAUSE = 0.5
 """Seconds between two keys, as the console sees it."""
-LASTING = ("listen",)
+LASTING = ("listen", "overhear")
 """Workers that go on as long as the console is open."""
 
 

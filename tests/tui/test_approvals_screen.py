@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from deciding_kit import (
     asking,
     client_of,
     console,
+    dialog,
     ended,
     inbox,
     pending,
@@ -71,6 +73,7 @@ async def test_rejecting_asks_for_a_reason(tmp_path: Path) -> None:
 async def test_a_comment_goes_with_the_approval(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot, clock):
         (run,) = await asking(app, pilot, clock, tmp_path, GATED)
+        await until(pilot, lambda: approvals(app).pane.ended)
         id_ = shown(app).id
         await pilot.press("c", *"looks right", "enter")
         assert await ended(client_of(app), run) == ["completed"]
@@ -81,6 +84,7 @@ async def test_a_comment_goes_with_the_approval(tmp_path: Path) -> None:
 async def test_values_are_filled_in_and_wrong_ones_never_leave_the_form(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot, clock):
         (run,) = await asking(app, pilot, clock, tmp_path, FORM)
+        await until(pilot, lambda: approvals(app).pane.ended)
         await pilot.press("a")
         assert isinstance(app.screen, FormDialog), "a value is needed"
         await pilot.press("escape", "e", "x", "ctrl+s")
@@ -89,6 +93,9 @@ async def test_values_are_filled_in_and_wrong_ones_never_leave_the_form(tmp_path
         await pilot.press("backspace", "7", "enter")
         assert isinstance(app.focused, Choice)
         await pilot.press("l", "tab", *"ok", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "count: 7\nsize: large\ncomment: ok" in dialog(app)
+        await pilot.press("y")
         assert await ended(client_of(app), run) == ["completed"]
         assert (await client_of(app).state(run)).output == {"count": 7, "size": "large"}
 
@@ -96,6 +103,7 @@ async def test_values_are_filled_in_and_wrong_ones_never_leave_the_form(tmp_path
 async def test_a_form_shows_what_is_wrong_beside_the_field(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot, clock):
         await asking(app, pilot, clock, tmp_path, FORM)
+        await until(pilot, lambda: approvals(app).pane.ended)
         await pilot.press("e", "ctrl+s")
         box = app.screen.query(FieldBox).first()
         assert "is needed" in box._title().plain
@@ -219,6 +227,35 @@ async def test_what_the_operator_chose_can_be_decided_at_once(tmp_path: Path) ->
         await until(pilot, lambda: said(app, "approved: gated → touch"))
 
 
+async def test_a_reading_that_is_overtaken_does_not_take_the_place_of_what_the_cursor_is_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        await asking(app, pilot, clock, tmp_path, GATED, number=2)
+        first, second = (str(inbox(app).key(at)) for at in (0, 1))
+        assert shown(app).id == first
+        held, go, read_one = asyncio.Event(), asyncio.Event(), app.client.approval  # type: ignore[union-attr]
+
+        async def slow(id_: str) -> object:
+            found = await read_one(id_)
+            if id_ == first:
+                held.set()
+                await go.wait()
+            return found
+
+        monkeypatch.setattr(app.client, "approval", slow)
+        again = asyncio.ensure_future(approvals(app).reload())
+        await held.wait()
+        await pilot.press("down")
+        await until(pilot, lambda: shown(app).id == second)
+        go.set()
+        await again
+        assert shown(app).id == second
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, Ask) or said(app, "it is not shown yet"))
+        assert isinstance(app.screen, Ask)
+
+
 async def test_a_vote_about_what_has_changed_is_refused_by_the_console(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot, clock):
         await asking(app, pilot, clock, tmp_path, GATED)
@@ -302,3 +339,23 @@ async def test_only_what_can_be_done_is_offered(tmp_path: Path) -> None:
         offered = {action.id for action in approvals(app).footer()}
         assert {"approval.approve", "approval.reject", "approval.comment"} <= offered
         assert "approval.edit" not in offered
+
+
+async def test_the_footer_tells_whether_a_decides_at_once_or_asks(tmp_path: Path) -> None:
+    def offered(app: FleetConsole) -> str:
+        return next((each.label for each in approvals(app).footer() if each.id == "approval.approve"), "")
+
+    async with console(tmp_path) as (app, pilot, clock):
+        await asking(app, pilot, clock, tmp_path, GATED)
+        await until(pilot, lambda: offered(app) == "approve now")
+        await pilot.resize_terminal(60, 8)
+        await until(pilot, lambda: offered(app) == "approve")
+        await pilot.press("tab", "G")
+        await until(pilot, lambda: offered(app) == "approve now")
+        await pilot.press("tab", "space")
+        await until(pilot, lambda: offered(app) == "approve")
+        await pilot.press("space")
+        await asking(app, pilot, clock, tmp_path, FORM)
+        await pilot.resize_terminal(160, 50)
+        await pilot.press("j")
+        await until(pilot, lambda: shown(app).workflow != "gated" and offered(app) == "approve")

@@ -15,6 +15,7 @@ from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.screens.resolve import Doubts
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.screens.runs import RunsScreen
+from fleetprompt.tui.screens.shown import ConfirmShown
 from fleetprompt.tui.widgets.ask_box import AskBox
 
 DOUBT = """
@@ -85,8 +86,11 @@ async def test_what_a_run_asks_is_decided_on_its_screen_too(tmp_path: Path) -> N
         await until(pilot, lambda: isinstance(app.screen, RunScreen) and asks(app.screen))
         clock.at += 10
         await pilot.press("a")
-        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        await until(pilot, lambda: isinstance(app.screen, ConfirmShown))
         assert "How many?" in dialog(app)
+        assert "edits it" not in dialog(app)
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
         await pilot.press("4", "ctrl+s")
         assert await ended(client_of(app), run) == ["completed"]
         assert (await client_of(app).state(run)).output == {"count": 4, "size": "small"}

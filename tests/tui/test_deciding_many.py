@@ -173,7 +173,9 @@ async def test_a_form_is_filled_in_once_for_all_that_have_the_same(tmp_path: Pat
         await pilot.press("5", "ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         assert title(app) == "approve 3 approvals with these values?"
-        assert dialog(app) == "count: 5\nsize: small"
+        assert dialog(app).startswith("count: 5\nsize: small\n")
+        for run in runs:
+            assert f"{run[-8:]}  form gate  How many?" in dialog(app), "it names what they are for"
         assert len(await pending(client_of(app))) == 4, "nothing is done before the answer"
         await pilot.press("y")
         assert await ended(client_of(app), *runs) == ["completed"] * 3
@@ -237,7 +239,7 @@ async def test_a_decision_on_its_way_is_seen_until_the_answer_is_there(tmp_path:
             assert said(app, "reject: a decision about it is on its way already")
             await pilot.press("q")
             await until(pilot, lambda: isinstance(app.screen, Confirm))
-            assert "This console is approving 1 approval." in dialog(app)
+            assert "This console is approving gated → touch run" in dialog(app)
             await pilot.press("n")
         assert await ended(client_of(app), run) == ["completed"]
         await until(pilot, lambda: "deciding…" not in row() and "deciding…" not in preview())

@@ -15,6 +15,7 @@ from fleetprompt.tui.screens.health import HealthScreen
 from fleetprompt.tui.state.fleet import Fleet
 from fleetprompt.tui.widgets.ask_box import AskBox
 from fleetprompt.tui.widgets.bars import TopBar
+from fleetprompt.tui.widgets.lines import Lines
 from tests.client.client_kit import start_of
 from tests.tui.deciding_kit import dialog
 from tests.tui.test_runs_screen import SLEEPER, console, runs_of, until
@@ -107,14 +108,17 @@ async def test_nothing_is_counted_at_the_top_before_it_was_counted(tmp_path: Pat
 async def test_a_command_that_takes_no_argument_says_so(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot):
         await pilot.press("colon", *"pause", "space", "x", "enter")
-        await until(pilot, lambda: bool(app.fleet.messages))
-        assert app.fleet.messages[-1].text == "`pause` takes no argument: it is done to what is selected here"
+        said = "`pause` takes no argument: it is done to what is selected here"
+        await until(pilot, lambda: app.screen.query_one(Lines).empty[0][0] == said)
 
 
 def test_what_is_left_out_of_many_is_said_in_the_plural() -> None:
     heads: list[Any] = [None, None, None]
     [[(many, _)]] = left_out([(head, "it is completed already") for head in heads], "cancelled")
     assert many == "3 more runs cannot be cancelled and stay as they are: they are completed already"
+    head = heads[0]
+    several = left_out([(head, "it is completed already")] * 2 + [(head, "it is not paused"), (head, "no")], "resumed")
+    assert [line[0][0] for line in several[1:]] == ["  2 are completed already", "  1 is not paused", "  1: no"]
     [[(one, _)]] = left_out([(heads[0], "it is completed already")], "cancelled")
     assert one == "1 more run cannot be cancelled and stays as it is: it is completed already"
 

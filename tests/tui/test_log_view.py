@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from fleetprompt.tui.state.log import RANGES, LogView
 from fleetprompt.tui.state.log_standing import standing
 from fleetprompt.tui.widgets.log_view import LogLines
 from fleetprompt.tui.widgets.palette import DARK, Palette
+
+SCROLL_BAR = 1
 
 
 class LogApp(App[object]):
@@ -72,6 +75,12 @@ async def source(tmp_path: Path) -> AsyncIterator[Logged]:
 async def settled(pilot: Pilot[object]) -> None:
     await pilot.app.workers.wait_for_complete()
     await pilot.pause()
+
+
+async def until(pilot: Pilot[object], test: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not test():
+            await pilot.pause(0.01)
 
 
 async def test_keys_move_it_and_the_scroll_bar_follows(source: Logged) -> None:
@@ -147,10 +156,13 @@ async def test_long_lines_are_cut_moved_and_wrapped(source: Logged) -> None:
     app = LogApp(source)
     async with app.run_test(size=(46, 12)) as pilot:
         await settled(pilot)
-        width = app.log_lines.size.width - 15
-        assert app.texts()[0][15:] == ("0123456789" * 20)[:width]
+        width = app.log_lines.size.width - 15 - SCROLL_BAR
+        assert app.texts()[0][15:] == ("0123456789" * 20)[: width - 1] + "…"
         await pilot.press("right")
-        assert app.texts()[0] == "08:00:00 info  " + ("0123456789" * 20)[20 : 20 + width]
+        assert app.texts()[0] == "08:00:00 info  …" + ("0123456789" * 20)[21 : 20 + width - 1] + "…"
+        await pilot.press(*["right"] * 8)
+        assert app.texts()[0] == "08:00:00 info  …" + ("0123456789" * 20)[181:]
+        await pilot.press(*["left"] * 8)
         await pilot.press("left", "w")
         await settled(pilot)
         assert "".join(text[15:] for text in app.texts()) == "0123456789" * 20
@@ -286,14 +298,14 @@ async def test_the_wheel_moves_it_and_with_shift_to_the_side(source: Logged) -> 
         assert app.texts()[0][15:18] == "087"
         app.log_lines.post_message(MouseScrollDown(**where, delta_y=1, shift=True))
         await settled(pilot)
-        assert app.texts()[0][15:18] == "xxx"
+        assert app.texts()[0][15:18] == "…xx"
 
 
 async def test_a_log_of_which_nothing_is_shown_says_what_leaves_it_out_and_which_keys_show_it(source: Logged) -> None:
     await source.write_many(1048)
     app = LogApp(source)
     async with app.run_test(size=(60, 10)) as pilot:
-        app.log_lines.empty = (("it has said nothing", ""),)
+        app.log_lines.empty = ((("it has said nothing", ""),),)
         await settled(pilot)
         await pilot.press("v")
         await settled(pilot)
@@ -322,8 +334,59 @@ async def test_a_log_of_which_nothing_is_shown_says_what_leaves_it_out_and_which
 async def test_a_log_without_lines_says_so_whatever_is_chosen(source: Logged) -> None:
     app = LogApp(source)
     async with app.run_test(size=(60, 10)) as pilot:
-        app.log_lines.empty = (("it has said nothing", ""),)
+        app.log_lines.empty = ((("it has said nothing", ""),), (("L", "accent"), (" shows all of it", "dim")))
         await settled(pilot)
         await pilot.press("v")
         await settled(pilot)
-        assert app.texts()[:2] == ["it has said nothing", ""]
+        assert app.texts()[:3] == ["it has said nothing", "L shows all of it", ""]
+        await pilot.resize_terminal(12, 10)
+        await settled(pilot)
+        assert app.texts()[:3] == ["it has said…", "L shows all…", ""]
+
+
+async def test_nothing_is_said_of_a_log_that_was_not_read_yet(source: Logged) -> None:
+    source.reading.clear()
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.log_lines.empty = ((("it has said nothing", ""),),)
+        await pilot.pause()
+        assert not any(app.texts())
+        source.reading.set()
+        await settled(pilot)
+        assert app.texts()[0] == "it has said nothing"
+
+
+async def test_lines_are_drawn_when_they_are_there_and_what_was_drawn_stays_until_then(source: Logged) -> None:
+    await source.write_many(100)
+    app = LogApp(source)
+    async with app.run_test(size=(60, 10)) as pilot:
+        await settled(pilot)
+        for look in (1, 2):
+            before = app.texts()
+            await source.write(*(line(f"new {look} {n}", at=NOW) for n in range(50)))
+            source.reading.clear()
+            app.log_lines.look()
+            await until(pilot, lambda: source.waiting)
+            # The next look, and a key that goes where one is.
+            app.log_lines.look()
+            await pilot.press("G")
+            assert app.texts() == before
+            source.reading.set()
+            await settled(pilot)
+            assert app.texts()[-1].endswith(f"new {look} 49")
+
+
+async def test_on_the_way_to_the_end_nothing_is_drawn_that_is_not_there(source: Logged) -> None:
+    await source.write_many(5000, each=1000)
+    app = LogApp(source)
+    app.view.hold()
+    async with app.run_test(size=(60, 10)) as pilot:
+        await settled(pilot)
+        before = app.texts()
+        assert before[0].endswith("line 0")
+        source.reading.clear()
+        await pilot.press("G")
+        assert app.texts() == before
+        source.reading.set()
+        await settled(pilot)
+        assert app.texts()[-1].endswith("line 4999")

@@ -14,6 +14,7 @@ from fleetprompt.tui.screens.picker import PickerInput
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.views import View, Views
 from fleetprompt.tui.widgets.filter_bar import FilterBar
+from fleetprompt.tui.widgets.lines import Lines
 from tests.client.client_kit import place_at, start_of
 from tests.tui.test_runs_screen import SLEEPER, console, runs_of, until
 
@@ -82,6 +83,53 @@ async def test_keys_that_are_pressed_at_once_are_done_one_after_the_other(tmp_pa
         await until(pilot, lambda: names(app) == ["runs", "cost", "health"])
 
 
+async def test_esc_leads_back_from_the_runs_behind_a_line_and_to_the_filter_that_was_there(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        await started(app, tmp_path)
+        await until(pilot, lambda: runs_of(app).count == 1)
+        await pilot.press("slash", *"status:waiting,running", "enter")
+        await pilot.press("g", "w")
+        await until(pilot, lambda: names(app) == ["runs", "workflows"])
+        workflows: Any = app.screen
+        await until(pilot, lambda: workflows.entry() is not None)
+        await pilot.press("enter")
+        await until(pilot, lambda: names(app) == ["runs", "workflows", "runs"])
+        behind: Any = app.screen
+        await until(pilot, lambda: behind.runs is not None and behind.runs.loaded)
+        assert behind.query_one(FilterBar).text == behind.runs.filter == "wf:sleeper"
+        await pilot.press("slash", *"status:failed", "enter")
+        await until(pilot, lambda: behind.runs.filter == "wf:sleeper status:failed" and behind.runs.loaded)
+        await pilot.press("escape")
+        await until(pilot, lambda: behind.runs.filter == "wf:sleeper" and behind.runs.count == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: len(names(app)) == 4)
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: app.screen is workflows)
+        await pilot.press("minus")
+        await until(pilot, lambda: names(app) == ["runs", "workflows", "runs"])
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: names(app) == ["runs"])
+        assert app.screen.query_one(FilterBar).text == runs_of(app).filter == "status:waiting,running"
+
+
+async def test_a_place_that_is_jumped_to_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        run = await started(app, tmp_path)
+        for letter, name in zip("wchsa", ("workflows", "cost", "health", "signals", "approvals"), strict=True):
+            await pilot.press("g", letter)
+            await until(pilot, lambda name=name: names(app) == ["runs", name])
+        await pilot.press("minus")
+        await until(pilot, lambda: names(app) == ["runs", "signals"])
+        await pilot.press("escape")
+        await until(pilot, lambda: names(app) == ["runs"])
+        await went(app, pilot, f"run {run}", run)
+        screen = app.screen
+        await pilot.press("g", "m", "g", "c")
+        await until(pilot, lambda: names(app) == ["runs", run, "cost"])
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen)
+
+
 async def test_the_pile_of_screens_does_not_grow_for_ever(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot):
         for _ in range(MOST_OPEN + 2):
@@ -123,7 +171,12 @@ async def test_a_command_that_does_not_exist_is_told_with_what_may_be_meant(tmp_
             ("zzzz", "? lists what can be done here"),
         ):
             await commanded(pilot, typed)
-            await until(pilot, lambda meant=meant: app.fleet.messages and meant in app.fleet.messages[-1].text)
+            lines = app.screen.query_one(Lines)
+            await until(pilot, lambda lines=lines, meant=meant: meant in lines.empty[0][0])
+            assert app.screen.query_one(PickerInput).value == typed, "it can be mended"
+            await pilot.press("backspace")
+            await until(pilot, lambda lines=lines: lines.empty[0][0] == "nothing fits")
+            await pilot.press("escape")
 
 
 async def test_a_run_is_found_by_its_workflow(tmp_path: Path) -> None:

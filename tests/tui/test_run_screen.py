@@ -13,9 +13,11 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from fleetprompt.client.protocol import Console
+from fleetprompt.engine.core.facts import BudgetRaised
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
 from fleetprompt.tui.screens.dialog import Ask, Confirm, ConfirmWithReason
+from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.screens.resolve import Doubts
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.run_lines import FactLines
@@ -64,9 +66,19 @@ steps:
 """
 
 
+LIMITED = """
+name: limited
+guardrails: {requests: 3, cost_usd: 1}
+steps:
+  - {id: gate, type: approval, message: ok, guardrails: {tokens: 50}}
+"""
+
+
 @pytest.fixture
 async def project(tmp_path: Path) -> AsyncIterator[Project]:
-    made = await Project.open(tmp_path, doubt=DOUBT, gated=GATED, broken=BROKEN, formed=FORMED, large=LARGE)
+    made = await Project.open(
+        tmp_path, doubt=DOUBT, gated=GATED, broken=BROKEN, formed=FORMED, large=LARGE, limited=LIMITED
+    )
     yield made
     await made.console.close()
 
@@ -242,7 +254,7 @@ async def test_a_value_that_is_kept_apart_is_loaded_by_enter(project: Project) -
         assert "39999" in values.source.text(values.source.at(at) or 0)
 
 
-async def test_what_a_step_has_said_is_shown_first_and_the_whole_run_with_one_more_key(project: Project) -> None:
+async def test_what_a_step_has_said_is_shown_first_and_the_whole_run_by_the_key_of_the_log(project: Project) -> None:
     run = await project.start("large")
     await project.wait(run)
     await project.console.store.logs.flush()
@@ -250,7 +262,7 @@ async def test_what_a_step_has_said_is_shown_first_and_the_whole_run_with_one_mo
         await seen.until(lambda: seen.screen.beside.tab == "log")
         log = seen.screen.query_one(LogLines)
         await seen.until(lambda: log.view.path == "big" and log.view.lines > 0)
-        await seen.press("L")
+        await seen.press("L", "L")
         await seen.until(lambda: log.view.path is None and log.view.lines > 0)
 
 
@@ -378,6 +390,39 @@ async def test_what_is_no_json_is_asked_for_once_more(project: Project) -> None:
         assert seen.status("pay") == "in_doubt"
 
 
+@pytest.mark.parametrize(
+    ("keys", "scope", "limit", "amount"),
+    [
+        (("5", "shift+tab", "r", "tab", "tab"), "run/{run}", "requests", 5),
+        ((*"0.25", "shift+tab", "u", "tab", "tab"), "run/{run}", "cost_nano", 250_000_000),
+        (("7", "shift+tab", "t", "shift+tab", "g", "tab", "tab", "tab"), "step/{run}/gate", "tokens", 7),
+    ],
+)
+async def test_a_run_may_spend_more_and_who_said_so_is_recorded(
+    project: Project, keys: tuple[str, ...], scope: str, limit: str, amount: int
+) -> None:
+    run = await project.start("limited")
+    async with shown(project, run, "gate") as seen:
+        await seen.until(lambda: seen.status("gate") == "waiting")
+        await seen.press("b")
+        assert isinstance(seen.app.screen, FormDialog)
+        await seen.press(*keys, *"more", "enter")
+        await seen.until(lambda: isinstance(seen.app.screen, Confirm))
+        await seen.press("y")
+        await seen.until(lambda: any(text.startswith("raised: run") for text in seen.said()))
+        [raised] = [fact for fact in await project.console.engine.history(run) if isinstance(fact, BudgetRaised)]
+        assert (raised.scope, raised.limit, raised.amount) == (scope.format(run=run), limit, amount)
+        assert (raised.by, raised.reason) == (ME, "more")
+
+
+async def test_a_run_without_limits_cannot_be_raised(project: Project) -> None:
+    run = await project.start("gated")
+    async with shown(project, run, "gate") as seen:
+        await seen.until(lambda: seen.status("gate") == "waiting")
+        await seen.press("b")
+        assert "has no limits" in seen.said()[-1]
+
+
 async def test_only_what_can_be_done_is_offered(project: Project) -> None:
     run = await project.start("broken")
     async with shown(project, run, "bad") as seen:
@@ -422,6 +467,7 @@ async def test_on_a_narrow_screen_enter_shows_what_is_beside_the_steps_and_esc_g
 async def test_there_is_no_such_run(project: Project) -> None:
     async with shown(project, "nothing") as seen:
         assert "there is no run nothing" in "".join(text for text, _ in seen.screen.query_one(RunBar).parts(100))
+        assert not any(action.changes for action in seen.screen.footer() if "run" in action.where)
         await seen.press("down", "t", "f", "E", "x", "escape")
         assert not isinstance(seen.app.screen, RunScreen)
 
@@ -435,5 +481,5 @@ async def test_values_are_to_be_edited_only_where_there_is_a_form(project: Proje
         assert "approval.comment" in offered
         assert ("approval.edit" in offered) == has_form
         said = str(seen.screen.query_one(AskBox).render())
-        assert "c comment" in said
+        assert "c approve + comment" in said
         assert ("e edit" in said) == has_form

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
 from fleetprompt.client.opening import open_console
 from fleetprompt.engine.ports import Page
 from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.messages import MessagesScreen
 from fleetprompt.tui.screens.runs import RunLines, RunsScreen
+from fleetprompt.tui.sending import stop_sending
+from fleetprompt.tui.state.runs import tokens
 from fleetprompt.tui.widgets.ask_box import AskBox
+from fleetprompt.tui.widgets.bars import FootBar, TopBar
 from fleetprompt.tui.widgets.filter_bar import FilterBar, FilterInput
 from fleetprompt.tui.widgets.heading import Heading
+from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.run_preview import RunPreview
 from fleetprompt.tui.widgets.text_pane import TextPane
 from tests.client.client_kit import place_at, start_of
@@ -45,7 +52,7 @@ class _Nothing:
     loaded = False
 
 
-async def until(pilot: Pilot[Any], test: Any, most: float = 20.0) -> None:
+async def until(pilot: Pilot[Any], test: Any, most: float = 60.0) -> None:
     """Until something holds."""
     waited = 0.0
     while not test():
@@ -105,6 +112,31 @@ async def test_a_filter_that_cannot_be_understood_keeps_the_last_good_list(tmp_p
         await until(pilot, lambda: bar.text == "")
 
 
+async def test_what_is_wrong_with_a_filter_is_said_where_it_is_typed(tmp_path: Path) -> None:
+    file = tmp_path / "sleeper.yaml"
+    file.write_text(SLEEPER)
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1)
+        offers = app.screen.query_one(OptionList)
+
+        def offered() -> list[str]:
+            return [str(option.prompt) for option in offers.options] if offers.display else []
+
+        await pilot.press("slash", *"status:")
+        await until(pilot, lambda: "waiting  1" in offered())
+        assert "failed  " in offered()
+        assert offers.border_subtitle == "1 run · follow"
+        await pilot.press(*"fialed")
+        await until(pilot, lambda: len(offered()) == 1 and "did you mean failed?" in offered()[0])
+        await pilot.press(*["backspace"] * 6, *"failed ")
+        await until(pilot, lambda: offers.border_subtitle == "no run matches")
+        assert not any("did you mean" in offer for offer in offered())
+        await pilot.press(*["backspace"] * 7, *"fialed", "escape")
+        assert not app.screen.query_one(FilterBar).editing
+
+
 async def test_marked_runs_are_paused_together_after_a_question(tmp_path: Path) -> None:
     file = tmp_path / "sleeper.yaml"
     file.write_text(SLEEPER)
@@ -118,6 +150,30 @@ async def test_marked_runs_are_paused_together_after_a_question(tmp_path: Path) 
         await until(pilot, lambda: any("paused: 2 runs" in message.text for message in app.fleet.messages))
         heads = [await client.run(id_) for id_ in ids]
         assert sorted(head.waiting_on or "" for head in heads).count("paused") == 2
+
+
+async def test_a_single_command_that_is_not_answered_says_that_it_is_on_its_way(tmp_path: Path) -> None:
+    file = tmp_path / "sleeper.yaml"
+    file.write_text(SLEEPER)
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        run = await app.client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 1)
+        busy = sqlite3.connect(tmp_path / ".fleet" / "fleet.db", isolation_level=None)
+        busy.execute("BEGIN IMMEDIATE")
+        try:
+            await pilot.press("p")
+            top = app.screen.query_one(TopBar)
+
+            def said() -> str:
+                return "".join(text for text, _ in top.parts(118))
+
+            await until(pilot, lambda: f"pausing run {run[-8:]}…" in said())
+            assert not stop_sending(app), "what is sent cannot be stopped, and esc is for something else"
+        finally:
+            busy.close()
+        await until(pilot, lambda: any("paused: run" in message.text for message in app.fleet.messages))
+        assert "pausing" not in said()
 
 
 async def test_who_may_only_look_changes_nothing(tmp_path: Path) -> None:
@@ -295,3 +351,112 @@ async def test_a_message_that_is_longer_than_its_line_can_be_read_as_a_whole(tmp
         await until(pilot, lambda: "and the end" in read())
         await pilot.press("down")
         await until(pilot, lambda: "a short one" in read())
+
+
+def foot_of(app: FleetConsole, width: int) -> str:
+    """What the footer says in so many columns."""
+    return "".join(text for text, _ in app.screen.query_one(FootBar).parts(width - 2)).strip()
+
+
+async def test_the_footer_offers_what_can_be_done_to_the_run_at_the_cursor_and_always_the_filter(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "sleeper.yaml"
+    file.write_text(SLEEPER)
+    async with console(tmp_path, (100, 30)) as (app, pilot):
+        assert app.client is not None
+        await app.client.start(start_of(file))
+        bar = app.screen.query_one(FootBar)
+        await until(pilot, lambda: "p pause" in bar.render_line(0).text)
+        assert foot_of(app, 100).startswith("↵ open  x cancel  L log  p pause  ")
+        assert all(f" {other}" not in foot_of(app, 200) for other in ("a approve", "R retry", "d answer", "P resume"))
+        assert foot_of(app, 60) == "↵ open  x cancel  / filter  : command  ? keys  q quit"
+        await pilot.press("p")
+        await until(pilot, lambda: "P resume" in bar.render_line(0).text)
+        assert "p pause" not in foot_of(app, 200)
+        await pilot.press("x", "y")
+        await until(pilot, lambda: "R retry" in bar.render_line(0).text)
+        assert "x cancel" not in foot_of(app, 200)
+        await pilot.press("space")
+        assert "x cancel" in foot_of(app, 200), "who has marked may do anything to what is marked"
+
+
+async def test_marks_go_when_what_they_were_for_is_done_and_those_refused_stay(tmp_path: Path) -> None:
+    file = tmp_path / "sleeper.yaml"
+    file.write_text(SLEEPER)
+    async with console(tmp_path) as (app, pilot):
+        client = app.client
+        assert client is not None
+        for _ in range(3):
+            await client.start(start_of(file))
+        await until(pilot, lambda: runs_of(app).count == 3)
+        lines = app.screen.query_one(RunLines)
+        await pilot.press("asterisk")
+        while not isinstance(app.screen, Confirm):
+            # What has just come under the cursor is not meant, and who is told so presses again.
+            await pilot.press("p")
+            await pilot.pause(0.1)
+        ids = {seq: head.id for seq in lines.selection.marks if (head := runs_of(app).head(seq)) is not None}
+        refused, *_ = ids
+        # Somebody else is faster with one of them.
+        await client.command("fleet.run.cancel", ids[refused], by="bo")
+        await pilot.press("y")
+        await until(pilot, lambda: any("not paused" in message.text for message in app.fleet.messages))
+        assert list(lines.selection.marks) == [refused]
+
+
+async def test_marks_that_do_not_match_the_filter_any_more_are_counted(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(SLEEPER.replace("sleeper", name))
+    async with console(tmp_path) as (app, pilot):
+        assert app.client is not None
+        for name in ("one", "one", "two"):
+            await app.client.start(start_of(tmp_path / f"{name}.yaml"))
+        await until(pilot, lambda: runs_of(app).count == 3)
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+
+        def about() -> str:
+            return "".join(text for text, _ in screen.about(118))
+
+        await pilot.press("asterisk", "slash", *"wf:one", "enter")
+        await until(pilot, lambda: "3 marked, 1 of them not in this list  2 runs" in about())
+        await pilot.press("slash", *"status:failed", "enter")
+        await until(pilot, lambda: "3 marked, 3 of them not in this list  0 runs" in about())
+        await pilot.press("U")
+        await until(pilot, lambda: "marked" not in about())
+        await pilot.press("escape")
+        await until(pilot, lambda: "3 runs" in about())
+        await pilot.press("asterisk")
+        assert "3 marked  3 runs" in about()
+
+
+async def test_ctrl_c_says_once_how_one_leaves(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        await pilot.press("ctrl+c", "ctrl+c")
+        await pilot.press("colon", "ctrl+c")
+        await until(pilot, lambda: [message.text for message in app.fleet.messages] == ["q quits"])
+
+
+async def test_the_menu_finds_keys_by_what_people_call_them(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        await pilot.press("question_mark", *"ctrl+u")
+        lines = app.screen.query_one(Lines)
+        await until(pilot, lambda: lines.source.count and "a page up" in lines.text(0))
+        await pilot.press(*["backspace"] * 2)
+        await until(pilot, lambda: lines.source.count > 3)
+
+
+def test_tokens_have_a_unit_in_which_they_are_short() -> None:
+    given = (0, 842, 12_345, 999_949, 999_950, 4_100_000, 999_960_000, 2_861_600_000, 3 * 10**15)
+    assert [tokens(each) for each in given] == [
+        "-",
+        "842",
+        "12.3k",
+        "999.9k",
+        "1.0M",
+        "4.1M",
+        "1.0G",
+        "2.9G",
+        "3,000.0T",
+    ]

@@ -18,7 +18,10 @@ from fleetprompt.client.opening import open_console
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.form import FormDialog
+from fleetprompt.tui.screens.messages import MessagesScreen
+from fleetprompt.tui.screens.shown import ConfirmShown
 from fleetprompt.tui.widgets.bars import FootBar, TopBar
+from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.text_pane import TextPane
 from tests.client.client_kit import place_at, start_of
 from tests.tui.test_runs_screen import runs_of, until
@@ -109,6 +112,9 @@ async def test_every_field_of_a_form_can_be_seen_whatever_becomes_of_the_termina
         await until(pilot, lambda: app.screen.NAME == "approvals" and app.screen.query(TextPane).first().display)  # type: ignore[attr-defined]
         await pilot.pause(0.4)
         await pilot.press("e")
+        # A part of what is decided about was out of sight.
+        await until(pilot, lambda: isinstance(app.screen, ConfirmShown) and app.screen.query_one(TextPane).ended)
+        await pilot.press("y")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         fields: list[Widget] = []
         while app.focused not in fields:
@@ -155,9 +161,10 @@ def top_of(app: FleetConsole, width: int) -> str:
 
 async def test_a_long_trail_is_shortened_before_anything_else_gives_way(tmp_path: Path) -> None:
     async with asked(tmp_path, (80, 24)) as (app, pilot):
-        for letter, name in (("a", "approvals"), ("s", "signals"), ("w", "workflows"), ("h", "health"), ("c", "cost")):
-            await pilot.press("g", letter)
+        for name in ("approvals", "signals", "workflows", "health", "cost"):
+            await app.go_to(name)
             await until(pilot, lambda name=name: name == app.screen.NAME)  # type: ignore[attr-defined]
+        await until(pilot, lambda: app.screen.query_one(TopBar).size.width == 80)
         app.fleet.counts, app.fleet.approvals, app.fleet.activity = {"running": 12, "failed": 3}, 5, ()
         line = app.screen.query_one(TopBar).render_line(0).text.strip()
         assert line == "● live  ● 12  ◆ 0  ✗ 3  ○ 0  ✓ 0  ◆ 5 approvals  today $0.00  … › cost"
@@ -166,6 +173,31 @@ async def test_a_long_trail_is_shortened_before_anything_else_gives_way(tmp_path
         assert top_of(app, 35) == "● live  ◆ 5 approvals  cost"
         assert top_of(app, 25) == "● live  cost"
         assert "runs › approvals › signals › workflows › health › cost" in top_of(app, 140)
+
+
+async def test_where_there_is_room_the_counters_have_words(tmp_path: Path) -> None:
+    async with asked(tmp_path, (200, 24)) as (app, _):
+        app.fleet.counts, app.fleet.activity = {"running": 12, "failed": 3}, ()
+        assert "● 12 running  ◆ 0 waiting  ✗ 3 failed  ○ 0 pending  ✓ 0 completed" in top_of(app, 200)
+        assert "● 12  ◆ 0  ✗ 3  ○ 0  ✓ 0  ◆ 1 approval" in top_of(app, 90)
+
+
+async def test_what_stands_at_the_top_can_be_clicked(tmp_path: Path) -> None:
+    async with asked(tmp_path, (200, 24)) as (app, pilot):
+
+        async def click(text: str, *open_: str) -> None:
+            bar = app.screen.query_one(TopBar)
+            await until(pilot, lambda: text in bar.render_line(0).text)
+            await pilot.click(bar, offset=(bar.render_line(0).text.rindex(text), 0))
+            await until(pilot, lambda: [screen.crumb() for screen in app.console_screens()] == [*open_])
+
+        await click("◆ 1 approval", "runs", "approvals")
+        await click("today", "runs", "cost")
+        await click("◆ 1 waiting", "runs", "cost", "runs status:waiting")
+        behind: Any = app.screen
+        await until(pilot, lambda: behind.runs is not None and behind.runs.loaded and behind.runs.count == 1)
+        await click("cost", "runs", "cost")
+        await click("runs", "runs")
 
 
 async def test_where_there_is_room_the_top_says_which_project_it_is_and_who_acts(tmp_path: Path) -> None:
@@ -188,3 +220,18 @@ async def test_where_there_is_room_the_top_says_which_project_it_is_and_who_acts
         await until(pilot, lambda: bar.size.width == 119)
         assert "shop" not in bar.render_line(0).text
     await app.door.close()
+
+
+async def test_what_is_said_while_one_reads_the_messages_is_not_said_beside_them(tmp_path: Path) -> None:
+    async with asked(tmp_path) as (app, pilot):
+        app.say("warning", "said before")
+        await until(pilot, lambda: len(app._notifications) == 1)
+        await pilot.press("g", "m")
+        await until(pilot, lambda: isinstance(app.screen, MessagesScreen) and not app._notifications)
+        app.say("warning", "said meanwhile")
+        assert not app._notifications
+        lines = app.screen.query_one(Lines)
+        assert "said meanwhile" in lines.text(0)
+        await pilot.press("colon")
+        app.say("warning", "said over it")
+        await until(pilot, lambda: len(app._notifications) == 1)

@@ -156,7 +156,7 @@ def run(name: str, path: str = "") -> str:
 
 
 def test_a_run_that_waits_for_somebody(looks: Looks) -> None:
-    looks(link=run("incident"), size="wide")
+    looks("2", link=run("incident"), size="wide")
 
 
 @pytest.mark.parametrize("size", ["small", "usual"])

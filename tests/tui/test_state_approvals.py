@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from rich.cells import cell_len
 from tui_kit import NOW, begun, put, reading
 
+from fleetprompt.client.deciding import why_decided
 from fleetprompt.client.reading import Reading
+from fleetprompt.client.values import is_diff
 from fleetprompt.client.wording import Times
 from fleetprompt.engine.core.facts import AnyFact, ApprovalDecided, ApprovalRequested, ApprovalVoted, Blob
 from fleetprompt.engine.core.signal import VOTE, Signal
 from fleetprompt.engine.ports import Append, Approval, Change, Vote
-from fleetprompt.tui.state.approval_preview import is_diff, preview
-from fleetprompt.tui.state.approvals import KINDS, PAGE, Inbox, Look, Standing, look_at, standing
-from fleetprompt.tui.state.lines import Exact, Part
+from fleetprompt.tui.state.approval_preview import matter, preview
+from fleetprompt.tui.state.approvals import KINDS, PAGE, Inbox
+from fleetprompt.tui.state.lines import Exact, Part, layout
+from fleetprompt.tui.state.look import Look, Standing, look_at, standing
 from fleetprompt.tui.state.steady import Steady
-from fleetprompt.tui.widgets.text_pane import wrapped
+from fleetprompt.tui.widgets.text_pane import wrapped, wrapped_lines
 
 
 def asked(number: int, n: int = 2, **fields: Any) -> Append:
@@ -222,6 +226,41 @@ def test_words_stay_whole_where_they_can_but_code_is_cut_where_the_row_ends() ->
     assert rows([("日本 語日本語", "")], 9) == ["日本 語日", "本語"]
 
 
+def test_the_words_of_values_stay_whole_however_long_the_line_is() -> None:
+    words = " ".join(f"word{number:04}" for number in range(300))
+    about = {"plan": words, "argv": ["kubectl", *words.split()], "list": [words, {"deep": words}]}
+    rows = wrapped_lines(matter(Look(approval(show=about))), 50)
+    told = ["".join(text for text, _ in parts) for _, parts in rows]
+    assert all(cell_len(row) <= 50 for row in told)
+    assert sum(len(re.findall(r"\bword\d{4}\b", row)) for row in told) == 4 * 300
+    assert "".join(told).count(words) == 4, "nothing is left out"
+
+
+async def test_a_column_in_which_nothing_is_said_leaves_its_room_to_the_message(tmp_path: Path) -> None:
+    def titles(inbox: Inbox) -> list[str]:
+        return [inbox.columns[place.column].title for place in layout(inbox.columns, 69)]
+
+    async with reading(tmp_path) as client:
+        await asks(client, 1)
+        voting: set[tuple[str, int]] = set()
+        inbox = await loaded(client, voting=voting)
+        assert titles(inbox) == ["", "ASKED", "WORKFLOW", "RUN", "STEP", "MESSAGE"]
+        assert layout(inbox.columns, 69)[-1].width >= 28
+        voting.add(("ap-000001", 0))
+        cells = inbox.cells(0)
+        assert cells is not None
+        assert len(cells) == len(inbox.columns)
+        assert "deciding…" in str(cells[-1])
+        await asks(client, 2, until=NOW + 190, quorum=2)
+        await inbox.load()
+        assert "LEFT" in titles(inbox)
+        assert "VOTES" in [column.title for column in inbox.columns]
+        cells = inbox.cells(0)
+        assert cells is not None
+        assert "deciding…" in str(cells[2])
+        assert "deciding…" not in str(cells[-1])
+
+
 def test_who_may_decide() -> None:
     def may(*approvers: str, groups: tuple[str, ...] = (), votes: tuple[Vote, ...] = ()) -> Standing:
         return standing(approval(approvers=approvers), votes, "ana", groups)
@@ -236,6 +275,18 @@ def test_who_may_decide() -> None:
     assert (may(votes=(mine,)).may, may(votes=(mine,)).voted) == (False, "approved")
     earlier = standing(approval(level=1), (mine,), "ana", ())
     assert (earlier.may, earlier.agreed) == (True, ())
+
+
+def test_what_is_decided_by_votes_is_decided_before_an_engine_says_so() -> None:
+    def cast(decision: Literal["approved", "rejected"], level: int = 0) -> Vote:
+        return Vote(approval="ap-1", by="bo", decision=decision, at=NOW, level=level)
+
+    assert "already approved" in why_decided(approval(), (cast("approved"),), "ana")
+    assert not why_decided(approval(quorum=2), (cast("approved"),), "ana")
+    assert "already rejected" in why_decided(approval(quorum=2), (cast("rejected"),), "ana")
+    assert "bo has decided already: approved" in why_decided(approval(quorum=2), (cast("approved"),), "bo")
+    assert not why_decided(approval(level=1), (cast("rejected"),), "bo")
+    assert "already withdrawn" in why_decided(approval(status="withdrawn"), (), "ana")
 
 
 def test_only_what_has_come_by_itself_has_to_settle() -> None:
@@ -373,6 +424,14 @@ def test_the_form_shows_what_it_holds_now() -> None:
     assert "why: needs a value" in text(form=form)
     assert "x: no value" in text(form=form)
     assert "n: 5  integer" in text(votes=(vote,), form=form, quorum=2)
+
+
+def test_a_vote_that_changes_a_call_and_grants_such_calls_says_what_it_grants() -> None:
+    show = {"tool": "fs.write", "covers": {"path": "a.txt", "content": "B"}}
+    form = {"path": {"type": "string", "default": "a.txt"}, "content": {"type": "string", "default": "B"}}
+    vote = Vote(approval="ap-1", by="bo", decision="approved", at=NOW, values={"content": "EDITED"}, grant="run")
+    said = text(votes=(vote,), about="tool", show=show, form=form, call="a/tool/0.0")
+    assert "and for this run each call that is exactly fs.write path=a.txt content=EDITED" in said
 
 
 def test_votes_of_an_earlier_level_are_told_apart() -> None:

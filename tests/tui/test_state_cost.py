@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from fleetprompt.client.reading import Reading
 from fleetprompt.client.wording import Times
-from fleetprompt.engine.core.facts import StepSucceeded
+from fleetprompt.engine.core.facts import StepNoted, StepSucceeded
 from fleetprompt.engine.ports import Append
 from fleetprompt.tui.state.cost import PERIODS, CostView, midnight
 from tests.tui.tui_kit import NOW, begun, put, reading
@@ -43,7 +43,7 @@ async def test_the_most_expensive_is_on_top_with_its_share(tmp_path: Path) -> No
             ("audit", "$0.25", "25%"),
         ]
         assert len(found[0][3]) == 3 * len(found[1][3])
-        assert view.said() == "$1.00 · 10.0k tokens"
+        assert "".join(text for text, _ in view.said()) == "$1.00 · 10.0k tokens"
         view.next_by()
         assert [line[:2] for line in await table(client, view)] == [["plan", "deploy"], ["ask.call", "audit"]]
 
@@ -71,3 +71,23 @@ async def test_a_filter_chooses_the_runs(tmp_path: Path) -> None:
         view = CostView(Times(UTC))
         view.filter = "wf:audit"
         assert [line[0] for line in await table(client, view)] == ["audit"]
+
+
+async def test_what_was_simulated_has_no_price_and_what_is_uncertain_is_told_apart(tmp_path: Path) -> None:
+    def called(number: int, workflow: str, **value: object) -> Append:
+        entry = begun(number, workflow=workflow)
+        note = StepNoted(at=NOW - 60, path="a", kind="llm.completed", key="a/llm/0", value=value)
+        return replace(entry, facts=(*entry.facts, note), head=replace(entry.head, n=2))
+
+    async with reading(tmp_path) as client:
+        await put(
+            client,
+            called(1, "live", model="openai/m", mode="live", tokens=10, cost_nano=CENT, uncertain_nano=2 * CENT),
+            called(2, "demo", model="simulated/script", mode="simulated", tokens=10),
+        )
+        view = CostView(Times(UTC))
+        live, demo = await table(client, view)
+        assert (live[0], live[1], live[-1]) == ("live", "≥$0.01", "+ up to $0.02")
+        assert (demo[0], demo[1], demo[-2], demo[-1]) == ("demo", "n/a", "n/a", "SIMULATED")
+        said = "".join(text for text, _ in view.said())
+        assert said == "$0.01 + up to $0.02 uncertain · 20 tokens · 1 call simulated"

@@ -14,6 +14,7 @@ from log_kit import NOW, RUN, Logged, all_texts, bodies, line, logged, opened, s
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.facts import RunCreated, RunFinished
 from fleetprompt.engine.ports import LEVELS, Append, Level, LogLine, RunHead
+from fleetprompt.tui.state.log_ending import LONG_OVER, LOOKS, Ending
 
 
 @pytest.fixture
@@ -295,6 +296,30 @@ async def test_a_match_to_the_right_of_the_screen_is_brought_into_sight(source: 
     view.search("")
     view.sideways(-10_000)
     assert view.left == 0
+
+
+@pytest.mark.parametrize("room", range(3))
+async def test_a_match_is_not_hidden_behind_the_sign_that_the_line_goes_on(source: Logged, room: int) -> None:
+    await source.write(line("x" * (65 - len("needle") - room) + "needle" + "y" * 900))
+    view = await opened(source)
+    view.search("needle")
+    await settle(view)
+    assert "needle" in bodies(view)[0]
+    assert (view.left == 0) == (room > 0)
+
+
+def test_a_log_is_looked_at_until_nothing_has_come_for_a_while_after_the_end_of_its_run() -> None:
+    ending = Ending()
+    assert not any(ending.has_come(over=None, lines=2) for _ in range(3 * LOOKS))
+    assert not any(ending.has_come(over=1.0, lines=2) for _ in range(LOOKS))
+    assert not any(ending.has_come(over=8.0, lines=300) for _ in range(LOOKS + 1)), "more has come"
+    assert all(ending.has_come(over=20.0, lines=300) for _ in range(3))
+    assert not ending.has_come(over=20.0, lines=301)
+
+
+def test_a_log_of_a_run_that_has_been_over_for_long_is_looked_at_once() -> None:
+    ending = Ending()
+    assert [ending.has_come(over=LONG_OVER + 1, lines=7) for _ in range(3)] == [False, True, True]
 
 
 async def test_a_regular_expression_that_is_no_good_is_said_so_at_once(source: Logged) -> None:

@@ -33,6 +33,7 @@ async def source(tmp_path: Path) -> AsyncIterator[Logged]:
 # ---------------------------------------------------------------- text
 
 TEXTS = st.text(st.sampled_from("abc ABC[]ß日本é\u0301\x1b\u202e\t"), max_size=60)
+CUT = ("…", "dim")
 PARTS = st.lists(st.tuples(TEXTS.map(inert), st.sampled_from(["", "dim", "match"])), max_size=5)
 
 
@@ -54,11 +55,15 @@ def test_wrapping_loses_nothing_and_fits(parts: list[Part], width: int) -> None:
 @given(parts=PARTS, start=st.integers(0, 80), width=st.integers(1, 30))
 def test_cutting_shows_the_cells_that_were_asked_for(parts: list[Part], start: int, width: int) -> None:
     text = whole(parts)
+    left, cut = start > 0 and width > 1 and bool(text), log_text.cells(text) > start + width
     seen, before = log_text.crop(parts, start, width)
-    assert cell_len(whole(seen)) == max(0, min(width, log_text.cells(text) - start))
+    assert cell_len(whole(seen)) == max(left, min(width, log_text.cells(text) - start))
+    assert not left or seen[0] == CUT
+    assert not cut or seen[-1] == CUT
     if seen and text.isascii():
-        assert whole(seen) == text[start : start + width]
-        assert before == start
+        inner = text[start + left : start + width - cut]
+        assert whole(seen) == "…" * left + inner + "…" * cut
+        assert before == start or not inner
 
 
 @given(text=TEXTS, needle=TEXTS.filter(bool))
@@ -196,8 +201,8 @@ async def test_a_narrower_screen_keeps_the_line_at_the_top(source: Logged) -> No
     assert bodies(view)[0].startswith("<7>")
     view.wrap(False)
     assert [text[:3] for text in bodies(view)[:2]] == ["<7>", "<8>"]
-    view.sideways(2)
-    assert bodies(view)[0].startswith(">")
+    view.sideways(1)
+    assert bodies(view)[0].startswith("…>")
 
 
 async def test_a_screen_of_one_cell_shows_something(source: Logged) -> None:

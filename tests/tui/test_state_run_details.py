@@ -248,7 +248,7 @@ def test_what_can_be_done_with_a_step_that_asks() -> None:
     assert verbs(run.fold.run, run.fold.run.steps["g"], me="ana")["approve"].target == "ap-1"
     assert why_not(run, "reject", "g", me="eve") == "only ana, bo may decide this"
     run.say(ApprovalVoted(at=START, path="g", id="ap-1", by="ana", decision="approved"))
-    assert why_not(run, "approve", "g") == "ana has already decided"
+    assert why_not(run, "approve", "g") == "you have approved it already"
     run.say(ApprovalDecided(at=START, path="g", id="ap-1", decision="approved"))
     assert why_not(run, "approve", "g", me="bo") == "the approval is already approved"
 

@@ -14,6 +14,7 @@ from fleetprompt.engine.core.facts import (
     StepExpanded,
     StepFailed,
     StepInDoubt,
+    StepNoted,
     StepSkipped,
     StepStarted,
     StepWaiting,
@@ -288,7 +289,7 @@ def test_counts_and_ranks_are_those_of_the_steps_whatever_happens(seed: int) -> 
     run.expand("l", 70)
     for _ in range(400):
         path = dice.choice([step.path for step in run.fold.run.steps.values() if step.path.startswith("l[")])
-        match dice.randrange(6):
+        match dice.randrange(7):
             case 0 | 1:
                 run.start(path)
             case 2:
@@ -299,11 +300,15 @@ def test_counts_and_ranks_are_those_of_the_steps_whatever_happens(seed: int) -> 
                 run.say(StepFailed(at=START, path=path, error=error, retry_at=retry))
             case 4:
                 run.say(StepInDoubt(at=START, path=path))
+            case 5:
+                value = {"model": "m", "uncertain_nano": 5}
+                run.say(StepNoted(at=START, path=path, kind="llm.failed", key="x/llm/0", value=value))
             case _:
                 run.say(StepWaiting(at=START, path=path, on="signal", ref="go"))
         if dice.random() < 0.2:
             run.tree.toggle(dice.choice(run.tree.visible()).key)
     check_counts(run)
+    assert any(row.what == "branch" and row.uncertain_nano for row in run.rows())
     known = [node.key for node in run.tree.visible()]
     for node in run.tree.visible():
         run.tree._mark(node)
@@ -328,3 +333,4 @@ def check_counts(run: Telling) -> None:
     assert index.root.tally[Concern.WAITING] == waiting
     cost = sum(track.cost_nano for track in index.tracks.values())
     assert index.root.tally.cost_nano == cost == run.fold.run.cost_nano
+    assert index.root.tally.uncertain_nano == sum(track.uncertain_nano for track in index.tracks.values())

@@ -8,6 +8,7 @@ import pytest
 
 from fleetprompt.client.reading import Reading
 from fleetprompt.engine.ports import Order
+from fleetprompt.tui.state.fleet import Asked
 from fleetprompt.tui.state.lines import Cell
 from fleetprompt.tui.state.runs import MANY, PAGE, RunList, now_cell
 from tests.tui.tui_kit import NOW, begun, moved, put, reading
@@ -15,7 +16,7 @@ from tests.tui.tui_kit import NOW, begun, moved, put, reading
 
 async def listed(client: Reading, filter_: str = "", order: Order | None = None, *, top: bool = True) -> RunList:
     """The list with everything that is looked at read."""
-    runs = RunList(client, lambda: NOW + 500, lambda _: "")  # type: ignore[arg-type]
+    runs = RunList(client, lambda: NOW + 500, lambda _: Asked())  # type: ignore[arg-type]
     runs.filter = filter_
     runs.order = order or Order()
     runs.at_top = top
@@ -162,7 +163,7 @@ async def test_another_order_finds_rows_and_keeps_them_fresh(tmp_path: Path, des
 async def test_a_run_that_was_deleted_says_so(tmp_path: Path) -> None:
     async with reading(tmp_path) as client:
         await put(client, moved(1, 0, "completed", finished_at=NOW + 1), begun(2))
-        runs = RunList(client, lambda: NOW, lambda _: "")  # type: ignore[arg-type]
+        runs = RunList(client, lambda: NOW, lambda _: Asked())  # type: ignore[arg-type]
         await runs.load()
         await client.store.prune(before=NOW + 100)
         runs.show(0, 5)
@@ -215,4 +216,4 @@ async def test_an_active_run_says_that_it_is_paused(tmp_path: Path) -> None:
         await put(client, begun(1, step="build", waiting_on="paused"), begun(2, step="build"))
         heads = [await client.run(f"run-00000{n}") for n in (1, 2)]
         assert [head.status for head in heads] == ["running", "running"]
-        assert [text(now_cell(head, NOW, "")).split("  ") for head in heads] == [["paused", "build"], ["build"]]
+        assert [text(now_cell(head, NOW, Asked())).split("  ") for head in heads] == [["paused", "build"], ["build"]]

@@ -13,9 +13,10 @@ from textual.app import App, ComposeResult
 from fleetprompt.engine.ports import Approval
 from fleetprompt.tui.screens.dialog import Ask
 from fleetprompt.tui.screens.shown import ConfirmShown
-from fleetprompt.tui.state.approval_preview import PIECE, Block, Line, bounded, matter
-from fleetprompt.tui.state.approvals import Look
+from fleetprompt.tui.state.approval_preview import Block, bounded, matter
+from fleetprompt.tui.state.approval_value import PIECE, Line
 from fleetprompt.tui.state.lines import CONTINUED
+from fleetprompt.tui.state.look import Look
 from fleetprompt.tui.widgets.palette import DARK, Palette
 from fleetprompt.tui.widgets.text_pane import FIRST, TextPane, wrapped_lines
 

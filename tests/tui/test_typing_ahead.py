@@ -50,7 +50,7 @@ async def test_keys_that_come_while_a_menu_closes_close_nothing_else(tmp_path: P
         await until(pilot, lambda: isinstance(app.screen, HealthScreen))
         press(app, "g", "m", "j", "k", "j")
         await until(pilot, lambda: isinstance(app.screen, MessagesScreen))
-        assert [type(screen) for screen in app.screen_stack] == [RunsScreen, HealthScreen, MessagesScreen]
+        assert [type(screen) for screen in app.screen_stack] == [RunsScreen, MessagesScreen]
 
 
 async def test_esc_twice_at_one_go_leaves_no_more_than_there_is(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from textual.widgets import Input
 
 from fleetprompt.client.opening import open_console
 from fleetprompt.client.workflow_files import WorkflowFiles
+from fleetprompt.engine.core.signal import Signal
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.editing import editor
 from fleetprompt.tui.screens.base import QUIET
@@ -60,7 +61,7 @@ def write(root: Path, name: str, text: str | None = None) -> Path:
 
 @asynccontextmanager
 async def console(
-    root: Path, *, leaving: bool = False, read_only: bool = False
+    root: Path, *, leaving: bool = False, read_only: bool = False, home: bool = True
 ) -> AsyncIterator[tuple[FleetConsole, Pilot[Any], WorkflowsScreen]]:
     """A console that shows the workflows of a project."""
     app = FleetConsole(
@@ -80,7 +81,8 @@ async def console(
         wanted = len(list((root / "workflows").glob("*.yaml")))
         await until(pilot, lambda: screen.workflows is not None and screen.workflows.count == wanted)
         await until(pilot, lambda: screen.entry() is not None and not screen._looking)
-        await pilot.press("home")
+        if home:
+            await pilot.press("home")
         yield app, pilot, screen
     if app.client is not None:
         await app.client.close()
@@ -382,3 +384,55 @@ async def test_a_project_without_workflows_says_what_one_is(tmp_path: Path) -> N
         assert app.screen is screen
     assert app.client is not None
     await app.client.close()
+
+
+TRIGGERED = """name: paid
+triggers: [{type: signal, match: "order.*"}]
+steps:
+  - {id: wait, type: delay, for: 1h}
+"""
+
+
+async def test_a_draft_is_registered_and_listens_once_it_is_activated(tmp_path: Path) -> None:
+    write(tmp_path, "paid", TRIGGERED)
+    async with console(tmp_path) as (app, pilot, screen):
+        assert app.client is not None
+        await pilot.press("P")
+        await until(pilot, lambda: (e := screen.entry()) is not None and e.status == "active")
+        assert told(app, "active: paid")
+        sent = Signal(id="s1", type="order.paid", source="test", at=app.now(), by="ana")
+        await app.client.publish(sent)
+        await app.client.outcome(sent.id)
+        assert await app.client.count("wf:paid") == 1
+
+
+async def test_what_cannot_be_activated_says_what_is_to_be_done(tmp_path: Path) -> None:
+    write(tmp_path, "plain", BROKEN)
+    async with console(tmp_path) as (app, pilot, _):
+        await pilot.press("P")
+        await until(pilot, lambda: told(app, "before what is wrong with its file is mended"))
+        assert await statuses(app) == {}
+
+
+async def test_a_draft_is_registered_by_leaving_the_editor_without_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "plain")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "true")
+    async with console(tmp_path, leaving=True) as (app, pilot, _):
+        await pilot.press("E")
+        await until(pilot, lambda: told(app, "registered: plain"))
+        assert told(app, "it is active")
+        assert await statuses(app) == {"plain": "active"}
+
+
+async def test_the_cursor_begins_on_the_first_line_also_where_that_is_found_last(tmp_path: Path) -> None:
+    for name in ("beta", "gamma"):
+        write(tmp_path, name)
+    async with console(tmp_path) as (app, _, _):
+        await registered(app, tmp_path, "beta", "gamma")
+    write(tmp_path, "alpha", BROKEN.replace("plain", "alpha"))
+    async with console(tmp_path, home=False) as (_, _, screen):
+        assert screen.lines is not None
+        assert (screen.lines.cursor, screen.lines.key) == (0, "alpha")

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from fleetprompt.engine.core.asking import escalation
+from fleetprompt.engine.core.asking import escalation, raised_by
 from fleetprompt.engine.core.errors import Failure, FleetError
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
@@ -29,7 +29,7 @@ from fleetprompt.engine.core.facts import (
     StepWaiting,
     told,
 )
-from fleetprompt.engine.core.gate import form_defaults
+from fleetprompt.engine.core.gate import Gate, form_defaults
 from fleetprompt.engine.core.graph import last_output
 from fleetprompt.engine.core.names import names
 from fleetprompt.engine.core.outcome import NOT_IN_TIME, UNREADABLE, failed, invalid, succeeded
@@ -45,6 +45,7 @@ from fleetprompt.engine.core.start import (
 from fleetprompt.engine.core.state import Meter, Run, Step, Todo, Wake
 from fleetprompt.engine.core.timers import Timer, due_timers
 from fleetprompt.engine.core.transition import COMPENSATION
+from fleetprompt.engine.core.working import forfeited, resumed
 
 _WHILE_BLOCKED = frozenset({Todo.CANCEL, Todo.CONCLUDE, Todo.DEAD})
 """What is decided although nothing new may start."""
@@ -130,6 +131,8 @@ def _decide(run: Run, step: Step, todo: Todo, at: float) -> list[AnyFact]:
             return restart(run, step, at)
         case Todo.GATED:
             return after_gate(run, step, at)
+        case Todo.RESUME:
+            return resumed(run, step, at)
 
 
 def _cancel(step: Step, at: float) -> list[AnyFact]:
@@ -137,13 +140,11 @@ def _cancel(step: Step, at: float) -> list[AnyFact]:
         return [_call_off(step, at, step.scope.closing)]
     doubtful = step.status == "in_doubt"
     cancelled = StepCancelled(at=at, path=step.path, reason=step.scope.closing, unknown=doubtful)
-    gate = step.gate
-    if gate is None or gate.decision:
-        return [cancelled]
-    return [
-        ApprovalDecided(at=at, path=step.path, id=gate.id, decision="withdrawn", reason="cancelled"),
-        cancelled,
+    withdrawn = [
+        ApprovalDecided(at=at, path=step.path, id=gate.id, decision="withdrawn", reason="cancelled")
+        for gate in step.open_gates
     ]
+    return [*withdrawn, *forfeited(step, at, "the step was cancelled"), cancelled]
 
 
 def _call_off(step: Step, at: float, reason: str) -> StepNoted:
@@ -185,6 +186,8 @@ def _timer(run: Run, timer: Timer, at: float) -> list[AnyFact]:
             return _meter(run, subject, at)
         case Wake.RETRY | Wake.POLL:
             return _held_up(run, subject, at) if run.blocked else restart(run, subject, at)
+        case Wake.RESUME:
+            return _held_up(run, subject, at) if run.blocked else resumed(run, subject, at)
         case Wake.DELAY:
             return succeeded(run, subject, at, None)
         case Wake.WAIT:
@@ -192,7 +195,8 @@ def _timer(run: Run, timer: Timer, at: float) -> list[AnyFact]:
         case Wake.APPROVAL:
             return _approval_is_over(run, subject, at)
         case Wake.GRACE:
-            return [StepCancelled(at=at, path=subject.path, reason=subject.scope.closing, unknown=True)]
+            cancelled = StepCancelled(at=at, path=subject.path, reason=subject.scope.closing, unknown=True)
+            return [*forfeited(subject, at, "the step was cancelled"), cancelled]
 
 
 def _held_up(run: Run, step: Step, at: float) -> list[AnyFact]:
@@ -218,12 +222,11 @@ def _wait_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
 
 
 def _approval_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
-    gate = step.gate
-    assert gate is not None
+    gate = next(gate for gate in step.open_gates if gate.until is not None and gate.until <= at)
     policy, comment = gate.on_timeout, ""
     if policy == "escalate":
         try:
-            request = escalation(run, step, at)
+            request = escalation(run, step, gate, at)
             if request is not None:
                 return [request]
         except (FleetError, ValueError) as error:
@@ -231,12 +234,13 @@ def _approval_is_over(run: Run, step: Step, at: float) -> list[AnyFact]:
         policy = "reject"
     decision = {"approve": "approved", "fail": "failed"}.get(policy, "rejected")
     values = form_defaults(gate.form) if decision == "approved" else None
-    return decided(run, step, at, decision, reason="timeout", comment=comment, values=values)
+    return decided(run, step, gate, at, decision, reason="timeout", comment=comment, values=values)
 
 
 def decided(
     run: Run,
     step: Step,
+    gate: Gate,
     at: float,
     decision: str,
     *,
@@ -244,10 +248,11 @@ def decided(
     by: tuple[str, ...] = (),
     comment: str = "",
     values: dict[str, Any] | None = None,
+    grant: str = "",
+    ends: bool = False,
 ) -> list[AnyFact]:
-    """The facts of a decided approval: of the `approval` step itself, or of the step that it gates."""
-    gate = step.gate
-    assert gate is not None
+    """The facts of a decided approval: of the `approval` step itself, of the step that it gates, or of what a step
+    asks in the middle of its work."""
     values = values or {}
     fact = ApprovalDecided(
         at=at,
@@ -258,7 +263,12 @@ def decided(
         reason=reason,
         comment=comment,
         values=values,
+        grant=grant,  # pyright: ignore[reportArgumentType]
+        ends=ends,
     )
+    if gate.call:
+        raised = raised_by(gate, at, by, comment, values) if decision == "approved" else []
+        return [fact, *raised]
     late = " timeout" if reason == "timeout" else ""
     if decision == "approved":
         if step.program.node.kind != "approval":

@@ -8,7 +8,8 @@ import msgspec
 
 from fleetprompt.engine.core.codec import digest, mapping
 from fleetprompt.engine.core.errors import FleetError, InvalidInput
-from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, Blob
+from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, Blob, BudgetRaised
+from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.core.keys import approval_id
 from fleetprompt.engine.core.rendered import Secrets, loaded, people, quorum, quorum_problem, render_config, timeout
 from fleetprompt.engine.core.state import Run, Step
@@ -78,11 +79,11 @@ def _check_quorum(wanted: int, approvers: tuple[str, ...], where: str) -> None:
         raise InvalidInput(problem, where=where, hint="name more people, or a group")
 
 
-def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
-    """The request to the next level of an approval that nobody answered; None when there is no next level."""
+def escalation(run: Run, step: Step, gate: Gate, at: float) -> ApprovalRequested | None:
+    """The request to the next level of an approval; None when there is no next level. Raises as `ask_first` does."""
+    if gate.call:
+        return _escalated_call(step, gate, at)
     node = step.program.node
-    gate = step.gate
-    assert gate is not None
     compiled = step.program.config if node.kind == "approval" else step.program.value(node.approval)
     config, _ = render_config(run, step, compiled)
     steps = mapping(config.get("escalate"))
@@ -111,3 +112,45 @@ def escalation(run: Run, step: Step, at: float) -> ApprovalRequested | None:
     )
     # What is shown may differ from what was shown before, where it depends on variables.
     return msgspec.structs.replace(request, digest=_bound(step, request, executed, gate.secrets))
+
+
+def _escalated_call(step: Step, gate: Gate, at: float) -> ApprovalRequested | None:
+    """The same for what a step asks in the middle of its work: whom to ask next came with the question."""
+    to = gate.escalate
+    if gate.level >= 1 or not to:
+        return None
+    seconds = timeout(to, "/escalate")
+    approvers = people(to, "to", "/escalate")
+    _check_quorum(gate.quorum, approvers, "/escalate/to")
+    return ApprovalRequested(
+        at=at,
+        path=step.path,
+        id=gate.id,
+        digest=gate.digest,
+        message=gate.message,
+        show=gate.show,
+        approvers=approvers,
+        quorum=gate.quorum,
+        form=gate.form,
+        until=at + seconds if seconds is not None else None,
+        on_timeout=str(to.get("on_timeout") or "reject"),
+        level=gate.level + 1,
+        input=None if isinstance(gate.input, Blob) else gate.input,
+        blob=gate.input if isinstance(gate.input, Blob) else None,
+        call=gate.call,
+        about=gate.about,
+    )
+
+
+def raised_by(gate: Gate, at: float, by: tuple[str, ...], comment: str, values: dict[str, Any]) -> list[AnyFact]:
+    """The limits that an answer to a question about the budget raises: `amount` of what was reached, in its unit."""
+    if gate.about != "budget":
+        return []
+    reached, amount = mapping(gate.input), values.get("amount")
+    if not isinstance(amount, (int, float)) or amount <= 0:
+        return []
+    limit = str(reached.get("limit", ""))
+    units = round(amount * 1_000_000_000) if limit == "cost_nano" else int(amount)
+    scope = str(reached.get("scope", ""))
+    who = ", ".join(by)
+    return [BudgetRaised(at=at, scope=scope, limit=limit, amount=units, by=who, reason=comment)]

@@ -79,7 +79,8 @@ class Batch:
             blob = self.keep(run, value)
             if blob is None:
                 continue
-            head = _head(value) if field == "output" and blob.size > HYDRATE_BYTES else None
+            keeps = field == "value" or (field == "output" and blob.size > HYDRATE_BYTES)
+            head = _head(value) if keeps else None
             fact = replace(fact, **{field: head, "blob": blob})
             return fact, encode(fact)
         return fact, data

@@ -5,18 +5,23 @@ Each function returns the facts, or a `Refusal`. Nothing is changed: evolve the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from fleetprompt.engine.core.advance import decided
+from fleetprompt.engine.core.asking import escalation
 from fleetprompt.engine.core.codec import mapping
-from fleetprompt.engine.core.errors import Code, Failure
+from fleetprompt.engine.core.errors import Code, Failure, FleetError
+from fleetprompt.engine.core.evolve_work import CHILD_FINISHED
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
     AnyFact,
     ApprovalVoted,
+    Blob,
+    BudgetRaised,
     RunCancelRequested,
     RunPaused,
     RunResumed,
@@ -25,10 +30,12 @@ from fleetprompt.engine.core.facts import (
     StepNoted,
     StepResolved,
 )
-from fleetprompt.engine.core.gate import Gate, entitled, form_defaults, form_problem, looked_away
+from fleetprompt.engine.core.gate import GRANTS, Gate, entitled, form_defaults, form_problem, looked_away
 from fleetprompt.engine.core.outcome import UNREADABLE, failed, holds, succeeded, variables
+from fleetprompt.engine.core.plan import Guardrails
 from fleetprompt.engine.core.signal import Signal, type_matches
 from fleetprompt.engine.core.state import Run, Step
+from fleetprompt.engine.core.working import forfeited
 
 MAX_COMMENT = 10_000
 LOOK_AGAIN = "look at it again, and decide about what is asked now"
@@ -71,6 +78,30 @@ def resume(run: Run, at: float, *, by: str) -> Reply:
     return [RunResumed(at=max(at, run.at), by=by)]
 
 
+def raise_limits(run: Run, at: float, *, by: str, step: str, amounts: Mapping[str, Any], reason: str = "") -> Reply:
+    """Allow a run, or a step of it, to spend more: amounts by limit, money in nano-USD."""
+    if run.ended:
+        return Refusal(f"the run is already {run.status}", hint="`fleet retry` begins with a budget of its own")
+    scope, limits = f"run/{run.id}", run.program.plan.guardrails
+    if step:
+        known = run.steps.get(step)
+        if known is None:
+            return Refusal(f"the run has no step {step}", hint="its steps are in `fleet show RUN`")
+        scope, limits = f"step/{run.id}/{step}", known.program.node.guardrails or Guardrails()
+    facts: list[AnyFact] = []
+    for limit, amount in amounts.items():
+        if limit not in CAPS or type(amount) is not int or not 0 < amount < 2**53:
+            return Refusal(f"{limit} cannot be raised by {amount!r}", hint=f"more than 0 of {', '.join(CAPS)}")
+        if getattr(limits, limit) is None:
+            return Refusal(f"{scope} has no limit on {limit}", hint="limits are in `guardrails` of its file")
+        facts.append(BudgetRaised(at=max(at, run.at), scope=scope, limit=limit, amount=amount, by=by, reason=reason))
+    return facts or Refusal("nothing is to be raised", hint=f"say by how much: {', '.join(CAPS)}")
+
+
+CAPS = ("requests", "tokens", "tool_calls", "cost_nano")
+"""What can be limited besides time."""
+
+
 # ---------------------------------------------------------------- approvals
 
 
@@ -88,15 +119,22 @@ def vote(
     digest: str = "",
     level: int | None = None,
     sent: float | None = None,
+    grant: str = "",
+    ends: bool = False,
 ) -> Reply:
     """A person's decision about an approval. `digest` and `level` are those of what was shown to that person: a
     decision about anything else than what is asked now is refused. Without them it is about what is asked now.
-    `sent` is when it was recorded (None: now): before the approval expired it is in time, however late it arrives."""
+
+    `grant`: `run` or `workflow`, where calls like this one need not be asked about any more, in this run or in any run
+    of its workflow; of several who approve, the narrowest of what they say.
+    `ends`: a rejection after which the work does not go on. `sent` is when it was recorded (None: now): before the
+    approval expired it is in time, however late it arrives.
+    """
     step = _asking(run, approval)
-    if step is None or step.gate is None:
+    gate = step.asked(approval) if step is not None else None
+    if step is None or gate is None:
         return Refusal("this run has no such approval")
-    gate = step.gate
-    if gate.decision or step.settled or step.on != "approval":
+    if gate.decision or step.settled or not step.asks:
         return Refusal(f"the approval is already {gate.decision or 'closed'}")
     if _too_late(gate.until, at, sent):
         return Refusal("the approval expired before this was decided")
@@ -108,31 +146,52 @@ def vote(
         return refusal
     if decision not in ("approved", "rejected"):
         return Refusal(f"a decision is `approved` or `rejected`, not {decision!r}")
+    refusal = _may_go_with(gate, decision, grant, ends=ends)
+    if refusal is not None:
+        return refusal
     values = values or {}
     problem = form_problem(gate.form, values) if decision == "approved" else ""
     if problem:
         return Refusal(problem, hint="fill it with --set FIELD=VALUE")
+    refusal = _another_call(gate, values) if decision == "approved" else None
+    if refusal is not None:
+        return refusal
     at = max(at, run.at)
     comment = comment[:MAX_COMMENT]
     side: Literal["approved", "rejected"] = "approved" if decision == "approved" else "rejected"
     voted = ApprovalVoted(
-        at=at, path=step.path, id=gate.id, by=by, decision=side, comment=comment, values=values, via=via
+        at=at,
+        path=step.path,
+        id=gate.id,
+        by=by,
+        decision=side,
+        comment=comment,
+        values=values,
+        via=via,
+        grant=grant,  # pyright: ignore[reportArgumentType]
+        ends=ends,
     )
     if side == "rejected":
         return [
             voted,
-            *decided(run, step, at, "rejected", reason="vote", by=(by,), comment=comment, values=values),
+            *decided(
+                run, step, gate, at, "rejected", reason="vote", by=(by,), comment=comment, values=values, ends=ends
+            ),
         ]
     if len(gate.votes) + 1 < gate.quorum:
         return [voted]
     merged = form_defaults(gate.form)
-    for _, _, earlier in gate.votes.values():
+    for _, _, earlier, _ in gate.votes.values():
         merged |= earlier
     merged |= values
     people = (*gate.votes, by)
+    # Nobody is made to grant more than they said: the narrowest of all counts.
+    granted = min((grant, *(said for *_, said in gate.votes.values())), key=GRANTS.index)
     return [
         voted,
-        *decided(run, step, at, "approved", reason="vote", by=people, comment=comment, values=merged),
+        *decided(
+            run, step, gate, at, "approved", reason="vote", by=people, comment=comment, values=merged, grant=granted
+        ),
     ]
 
 
@@ -145,7 +204,7 @@ def _asking(run: Run, approval: str) -> Step | None:
     """The step of an approval: mostly one that is open, and only to say why not one that has settled."""
     for steps in (_open_steps(run), run.steps.values()):
         for step in steps:
-            if step.gate is not None and step.gate.id == approval:
+            if step.asked(approval) is not None:
                 return step
     return None
 
@@ -159,6 +218,56 @@ def _open_steps(run: Run) -> Iterator[Step]:
                 scopes += step.inner.open.values()
             if not step.settled:
                 yield step
+
+
+def _another_call(gate: Gate, values: dict[str, Any]) -> Refusal | None:
+    """Whoever approves a call of a tool approves what will be done: all of them the same."""
+    if gate.about != "tool":
+        return None
+    shown = form_defaults(gate.form)
+    for person, (_, _, earlier, _) in gate.votes.items():
+        approved, wanted = shown | earlier, shown | values
+        differ = [name for name in gate.form if approved.get(name) != wanted.get(name)]
+        if differ:
+            told = ", ".join(f"{name}={approved.get(name)!r:.200}" for name in differ)
+            return Refusal(
+                f"{person} has approved another call, with {told}",
+                hint="approve it with the same values, or reject it",
+            )
+    return None
+
+
+def _may_go_with(gate: Gate, decision: str, grant: str, *, ends: bool) -> Refusal | None:
+    """What more a decision can say, which only one about a call can."""
+    if grant not in GRANTS:
+        return Refusal(f"a grant is for the `run` or the `workflow`, not for {grant!r}")
+    if grant and (gate.about != "tool" or decision != "approved"):
+        return Refusal("only the approval of a tool's call can be given for later ones, too")
+    if ends and (not gate.call or decision != "rejected"):
+        return Refusal("only the rejection of what a step asks in the middle of its work can end the step")
+    return None
+
+
+def escalate(run: Run, at: float, *, approval: str, by: str, groups: Iterable[str] = (), comment: str = "") -> Reply:
+    """Hand a question on to whom its approval names next."""
+    step = _asking(run, approval)
+    gate = step.asked(approval) if step is not None else None
+    if step is None or gate is None:
+        return Refusal("this run has no such approval")
+    if gate.decision or step.settled or not step.asks:
+        return Refusal(f"the approval is already {gate.decision or 'closed'}")
+    refusal = _may_vote(gate, by, groups)
+    if refusal is not None:
+        return refusal
+    at = max(at, run.at)
+    try:
+        request = escalation(run, step, gate, at)
+    except (FleetError, ValueError) as error:
+        return Refusal(f"it cannot be escalated: {error}")
+    if request is None:
+        return Refusal("the approval names nobody who could be asked next")
+    note = {"approval": gate.id, "by": by, "comment": comment[:MAX_COMMENT], "to": list(request.approvers)}
+    return [StepNoted(at=at, path=step.path, kind="escalated", key=gate.id, value=note, attempt=step.attempt), request]
 
 
 def _may_vote(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
@@ -199,6 +308,8 @@ def resolve(
         return Refusal(f"{path} is {step.status}, not in doubt")
     at, comment = max(at, run.at), comment[:MAX_COMMENT]
     match answer:
+        case "happened" if step.work is not None and step.work.doubt:
+            return [StepResolved(at=at, path=path, answer=answer, output=output, by=by, comment=comment)]
         case "happened":
             try:
                 values = variables(run, step, output)
@@ -256,7 +367,11 @@ def child_finished(
     if step is None or step.on != "child" or step.ref != child:
         return []
     at = max(at, run.at)
-    if status == "completed":
+    if step.work is not None and not (step.called_off and step.scope.closing):
+        told = {"run": child, "status": status, "error": msgspec.to_builtins(error)}
+        told |= {"blob": [output.digest, output.size]} if isinstance(output, Blob) else {"output": output}
+        return [StepNoted(at=at, path=path, kind=CHILD_FINISHED, key=step.work.call, value=told, attempt=step.attempt)]
+    if status == "completed" and step.work is None:
         return succeeded(run, step, at, output)
     if step.called_off:
         return _called_off(run, step, at)
@@ -280,6 +395,14 @@ def child_refused(run: Run, at: float, *, path: str, child: str, reason: str) ->
     step = run.steps.get(path)
     if step is None or step.on != "child" or step.ref != child:
         return []
+    if step.work is not None and not (step.called_off and step.scope.closing):
+        error = {"code": "VALIDATION_ERROR", "message": reason}
+        told = {"run": child, "status": "failed", "output": None, "error": error}
+        return [
+            StepNoted(
+                at=max(at, run.at), path=path, kind=CHILD_FINISHED, key=step.work.call, value=told, attempt=step.attempt
+            )
+        ]
     if step.called_off:
         return _called_off(run, step, max(at, run.at))
     failure = Failure("VALIDATION_ERROR", reason, path=path, retryable=False)
@@ -289,6 +412,7 @@ def child_refused(run: Run, at: float, *, path: str, child: str, reason: str) ->
 def _called_off(run: Run, step: Step, at: float) -> list[AnyFact]:
     """The child run that was told to end has ended, or never began."""
     if step.scope.closing:
-        return [StepCancelled(at=at, path=step.path, reason=step.scope.closing)]
+        cancelled = StepCancelled(at=at, path=step.path, reason=step.scope.closing)
+        return [*forfeited(step, at, "the step was cancelled"), cancelled]
     late = Failure("TIMEOUT", f"child run {step.ref} did not finish in time and was cancelled", path=step.path)
     return failed(run, step, at, late, port="timeout")

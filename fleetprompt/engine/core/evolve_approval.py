@@ -4,49 +4,85 @@ from __future__ import annotations
 
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested, ApprovalVoted
 from fleetprompt.engine.core.gate import Gate
-from fleetprompt.engine.core.state import Run, Todo, Wake
+from fleetprompt.engine.core.state import Run, Step, Todo, Wake, Work
 from fleetprompt.engine.core.timers import set_timer
-from fleetprompt.engine.core.transition import open_step, start_waiting, stop_waiting
+from fleetprompt.engine.core.transition import open_step, put_aside, start_waiting, stop_waiting, take_up
 
 
 def requested(run: Run, fact: ApprovalRequested) -> None:
     step = open_step(run, fact.path)
     if step is None:
         return
-    gate = step.gate
+    work = step.work if fact.call else None
+    gate = work.asks.get(fact.id) if work is not None else step.gate
     if gate is None or gate.id != fact.id:
-        gate = step.gate = Gate(fact.id)
+        gate = Gate(fact.id)
         gate.input = fact.blob or fact.input
         gate.secrets = fact.secrets
+    _fill(gate, fact)
+    run.last = step
+    if work is not None:
+        work.asks[fact.id] = gate
+        put_aside(run, step, "budget" if fact.about == "budget" else "approval", fact.at)
+        _wait_for_next(run, step, work)
+        return
+    step.gate = gate
     stop_waiting(run, step)
     start_waiting(run, step, "approval", fact.at)
     if step.started_at is None:
         step.started_at = fact.at
-    run.last = step
-    gate.digest, gate.message = fact.digest, fact.message
-    gate.approvers, gate.quorum, gate.form = fact.approvers, fact.quorum, fact.form
-    gate.until, gate.on_timeout, gate.level = fact.until, fact.on_timeout, fact.level
-    gate.votes = {}
     step.until = fact.until
     if fact.until is not None:
         set_timer(run, fact.until, Wake.APPROVAL, step)
 
 
+def _fill(gate: Gate, fact: ApprovalRequested) -> None:
+    gate.digest, gate.message = fact.digest, fact.message
+    gate.approvers, gate.quorum, gate.form = fact.approvers, fact.quorum, fact.form
+    gate.until, gate.on_timeout, gate.level = fact.until, fact.on_timeout, fact.level
+    gate.call, gate.about, gate.escalate = fact.call, fact.about, fact.escalate
+    gate.show = fact.show if fact.call else None
+    gate.votes = {}
+
+
+def _wait_for_next(run: Run, step: Step, work: Work) -> None:
+    """The first open question is the one that is shown; the first that expires sets the timer."""
+    step.gate = work.asking
+    ends = [gate.until for gate in work.asks.values() if not gate.decision and gate.until is not None]
+    step.until = min(ends) if ends else None
+    if step.until is not None:
+        set_timer(run, step.until, Wake.APPROVAL, step)
+
+
 def voted(run: Run, fact: ApprovalVoted) -> None:
     step = open_step(run, fact.path)
-    if step is None or step.gate is None or step.gate.id != fact.id or step.gate.decision:
+    gate = step.asked(fact.id) if step is not None else None
+    if gate is None or gate.decision:
         run.ignored += step is not None
         return
-    step.gate.votes.setdefault(fact.by, (fact.decision, fact.comment, fact.values))
+    gate.votes.setdefault(fact.by, (fact.decision, fact.comment, fact.values, fact.grant))
 
 
 def decided(run: Run, fact: ApprovalDecided) -> None:
     step = open_step(run, fact.path)
-    if step is None or step.gate is None or step.gate.id != fact.id or step.gate.decision:
+    gate = step.asked(fact.id) if step is not None else None
+    if step is None or gate is None or gate.decision:
         run.ignored += step is not None
         return
-    step.gate.decision = fact.decision
-    step.gate.values = fact.values
+    gate.decision = fact.decision
+    gate.values = fact.values
+    gate.by, gate.reason, gate.comment = fact.by, fact.reason, fact.comment
+    gate.grant, gate.ends = fact.grant, fact.ends
+    if gate.call and step.work is not None:
+        if step.work.asking is None:
+            step.gate = gate
+            take_up(run, step)
+        else:
+            on = step.on
+            stop_waiting(run, step)
+            start_waiting(run, step, on or "approval", fact.at)
+            _wait_for_next(run, step, step.work)
+        return
     stop_waiting(run, step)
     step.status = "pending" if step.program.node.kind != "approval" else "running"
     if fact.decision == "approved" and step.program.node.kind != "approval":

@@ -125,6 +125,7 @@ def finished(run: Run, fact: RunFinished) -> None:
 
 def budget_raised(run: Run, fact: BudgetRaised) -> None:
     """Money is added where the claims are; the run's own state does not change."""
+    run.outbox.raises.append({"scope": fact.scope, "limit": fact.limit, "amount": fact.amount})
 
 
 def lose_slots_when_idle(run: Run) -> None:

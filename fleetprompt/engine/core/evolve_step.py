@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleetprompt.engine.core import evolve_work
 from fleetprompt.engine.core import signal as signals
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Failure
@@ -23,7 +24,8 @@ from fleetprompt.engine.core.facts import (
 )
 from fleetprompt.engine.core.graph import close_scope, open_items, open_scope
 from fleetprompt.engine.core.outbox import emit, send
-from fleetprompt.engine.core.state import FINAL, Inner, Meter, Run, Step, Todo, Wake
+from fleetprompt.engine.core.spending import CALLS, spending
+from fleetprompt.engine.core.state import FINAL, Inner, Meter, Run, Step, Todo, Wake, Work
 from fleetprompt.engine.core.timers import set_timer
 from fleetprompt.engine.core.transition import (
     compensation_at,
@@ -33,6 +35,7 @@ from fleetprompt.engine.core.transition import (
     start_waiting,
     stop_performing,
     stop_waiting,
+    take_up,
 )
 
 
@@ -64,6 +67,7 @@ def started(run: Run, fact: StepStarted) -> None:
         step.scope.active[step] = None
     node = step.program.node
     if node.kind == "effect":
+        step.work = Work(fact.at) if node.resumes else None
         start_performing(run, step, fact.at)
     elif node.kind in ("choose", "parallel", "loop"):
         step.inner = Inner()
@@ -74,6 +78,9 @@ def started(run: Run, fact: StepStarted) -> None:
 
 
 def noted(run: Run, fact: StepNoted) -> None:
+    if fact.kind in CALLS:
+        # It was spent, whatever has become of the step meanwhile.
+        _count(run, fact)
     step = open_step(run, fact.path)
     if step is None:
         return
@@ -96,6 +103,8 @@ def noted(run: Run, fact: StepNoted) -> None:
     if step.notes is None:
         step.notes = []
     step.notes.append((fact.kind, fact.key, fact.blob or fact.value, fact.attempt))
+    if step.work is not None and fact.attempt == step.attempt:
+        evolve_work.noted(run, step, step.work, fact)
 
 
 def waiting(run: Run, fact: StepWaiting) -> None:
@@ -104,8 +113,11 @@ def waiting(run: Run, fact: StepWaiting) -> None:
         return
     first = step.started_at is None
     why = step.why
+    work = step.work if step.status == "running" or (step.work is not None and step.work.aside) else None
     stop_waiting(run, step)
     start_waiting(run, step, fact.on, fact.at)
+    if work is not None:
+        work.aside, work.call = True, fact.call
     if first:
         step.started_at = fact.at
     step.ref = fact.ref
@@ -113,10 +125,13 @@ def waiting(run: Run, fact: StepWaiting) -> None:
     run.last = step
     if fact.on == "paused" or (fact.on == "slot" and not fact.ref):
         step.why = why
-        run.agenda[step] = Todo.RESTART
+        run.agenda[step] = Todo.RESTART if work is None else Todo.RESUME
         return
     if fact.until is not None:
-        why = (Wake.DELAY if step.program.node.kind == "delay" else Wake.POLL) if fact.on == "timer" else Wake.WAIT
+        why = Wake.WAIT
+        if fact.on == "timer":
+            kind = step.program.node.kind
+            why = Wake.RESUME if work is not None else Wake.DELAY if kind == "delay" else Wake.POLL
         set_timer(run, fact.until, why, step)
     if fact.on == "slot":
         step.slot = None
@@ -126,8 +141,10 @@ def waiting(run: Run, fact: StepWaiting) -> None:
         run.outbox.waits.append((step.path, fact.on, step.ref, fact.key))
     if fact.on == "child":
         # Named by the file and not by the input, which may have been spilled.
-        workflow = step.program.node.config.get("workflow", "")
+        workflow = fact.workflow or step.program.node.config.get("workflow", "")
         data = {"run": fact.ref, "workflow": workflow, "parent": run.id, "path": step.path}
+        if fact.call:
+            data["call"] = fact.call
         send(run, signals.START, fact.ref, data, fact.ref, fact.at)
 
 
@@ -140,7 +157,7 @@ def succeeded(run: Run, fact: StepSucceeded) -> None:
     if fact.vars:
         run.vars.update(fact.vars)
     if fact.usage:
-        _count(run, fact.usage)
+        _count(run, fact)
     node = step.program.node
     if node.kind == "emit":
         emit(run, step, fact.at)
@@ -162,9 +179,12 @@ def _give(step: Step, output: Any) -> None:
     step.output = output if step.blob is None else None
 
 
-def _count(run: Run, usage: dict[str, int]) -> None:
-    run.cost_nano += usage.get("cost_nano", 0)
-    run.tokens += usage.get("tokens", 0)
+def _count(run: Run, fact: StepSucceeded | StepFailed | StepNoted) -> None:
+    spent = spending(fact)
+    if spent is not None:
+        run.cost_nano += spent.cost_nano
+        run.tokens += spent.tokens
+        run.uncertain_nano += spent.uncertain_nano
 
 
 def failed(run: Run, fact: StepFailed) -> None:
@@ -177,7 +197,7 @@ def failed(run: Run, fact: StepFailed) -> None:
     step.error = fact.error
     step.port = fact.port
     if fact.usage:
-        _count(run, fact.usage)
+        _count(run, fact)
     run.last = step
     if fact.retry_at is not None and (step.role == "compensation" or not step.scope.closing):
         stop_waiting(run, step)
@@ -250,7 +270,10 @@ def in_doubt(run: Run, fact: StepInDoubt) -> None:
     step.reason = fact.reason
     step.error = Failure("IN_DOUBT", fact.reason, path=step.path)
     run.last = step
-    if step.program.node.reconcile is not None:
+    if fact.call and step.work is not None:
+        step.work.aside, step.work.doubt = True, fact.call
+    whole = not fact.call or fact.call.startswith(evolve_work.OWN_CALL)
+    if whole and step.program.node.reconcile is not None:
         start_performing(run, step, fact.at)
 
 
@@ -262,6 +285,9 @@ def resolved(run: Run, fact: StepResolved) -> None:
     stop_performing(run, step, fact.at)
     stop_waiting(run, step)
     step.error = None
+    if step.work is not None and step.work.doubt and fact.answer != "abort":
+        _resolved_call(run, step, step.work, fact)
+        return
     match fact.answer:
         case "happened":
             _give(step, output_of(fact))
@@ -284,3 +310,13 @@ def resolved(run: Run, fact: StepResolved) -> None:
                 run.verdict = ("failed", step.error, None)
                 run.ending = "abort"
                 close_scope(run, run.root, run.ending)
+
+
+def _resolved_call(run: Run, step: Step, work: Work, fact: StepResolved) -> None:
+    """Somebody has answered for a call: the work goes on, and knows it."""
+    answer = {"answer": fact.answer, "output": fact.blob or fact.output, "by": fact.by, "comment": fact.comment}
+    step.notes = step.notes or []
+    step.notes.append((evolve_work.RESOLVED, work.doubt, answer, step.attempt))
+    work.risky.discard(work.doubt)
+    work.doubt = ""
+    take_up(run, step)

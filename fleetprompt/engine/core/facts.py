@@ -17,6 +17,8 @@ StepStatus = Literal[
     "pending", "running", "waiting", "completed", "failed", "skipped", "cancelled", "timeout", "in_doubt"
 ]
 WaitingOn = Literal["approval", "timer", "signal", "child", "slot", "budget", "paused", "in_doubt"]
+ASKS = frozenset({"approval", "budget"})
+"""What is waited for that people decide."""
 Answer = Literal["happened", "run", "skip", "abort"]
 
 
@@ -68,6 +70,17 @@ class Slot(Struct, frozen=True, array_like=True):
     amount: int = 1
 
 
+class Within(Struct, frozen=True, omit_defaults=True):
+    """A budget above a run: what a child spends counts there as well. Amounts as in guardrails; None: no limit."""
+
+    scope: str
+    requests: int | None = None
+    tokens: int | None = None
+    tool_calls: int | None = None
+    cost_nano: int | None = None
+    on_limit: Literal["fail", "ask", "wrap_up"] = "fail"
+
+
 class Fact(Struct, frozen=True, tag=True, omit_defaults=True, kw_only=True):
     at: float = 0.0
 
@@ -98,6 +111,8 @@ class RunCreated(Fact, frozen=True, tag="RunCreated"):
     children: dict[str, str] = {}
     """Pinned child workflows: name to plan digest."""
     deadline: float | None = None
+    within: tuple[Within, ...] = ()
+    """The budgets of the step that started it, and of what that is in, the widest first."""
     slots: tuple[Slot, ...] = ()
     last_run: Any = None
     blob: Blob | None = None
@@ -165,7 +180,7 @@ class StepStarted(Fact, frozen=True, tag="StepStarted"):
 
 
 class StepNoted(Fact, frozen=True, tag="StepNoted"):
-    """A durable sub-result inside a step."""
+    """A durable sub-result inside a step. Of a large value the small members stay beside its `blob`."""
 
     path: str
     kind: str
@@ -187,6 +202,10 @@ class StepWaiting(Fact, frozen=True, tag="StepWaiting"):
     on_conflict: str = ""
     key: str = ""
     """`signal`: only a signal whose subject equals it is heard."""
+    call: str = ""
+    """`child`: key of the call inside the step that waits for it."""
+    workflow: str = ""
+    """`child`: its workflow, where the step itself does not name it."""
 
 
 class StepSucceeded(Fact, frozen=True, tag="StepSucceeded"):
@@ -237,6 +256,8 @@ class StepInDoubt(Fact, frozen=True, tag="StepInDoubt"):
     path: str
     attempt: int = 1
     reason: str = ""
+    call: str = ""
+    """Key of the call inside the step that it is about; empty: the step itself."""
 
 
 class StepResolved(Fact, frozen=True, tag="StepResolved"):
@@ -267,6 +288,13 @@ class ApprovalRequested(Fact, frozen=True, tag="ApprovalRequested"):
     """For a gated step: the input that an approval releases."""
     secrets: dict[str, list[Any]] = {}
     blob: Blob | None = None
+    call: str = ""
+    """Key of the call inside the step that it is about; empty: the step itself."""
+    escalate: dict[str, Any] = {}
+    """For a call: whom to ask next, `{to, timeout, on_timeout}`; a step has it in its plan."""
+    about: str = ""
+    """What a running step asks: `tool` (may it make this call), `question`, `budget` (may it spend more), `stuck`,
+    `definition` (may it go on, changed as it is)."""
 
 
 class ApprovalVoted(Fact, frozen=True, tag="ApprovalVoted"):
@@ -277,6 +305,10 @@ class ApprovalVoted(Fact, frozen=True, tag="ApprovalVoted"):
     comment: str = ""
     values: dict[str, Any] = {}
     via: str = ""
+    grant: Literal["", "run", "workflow"] = ""
+    """Calls like this one need not be asked about any more, in this run or in all runs of the workflow."""
+    ends: bool = False
+    """A rejection after which the step does not go on, but fails."""
 
 
 class ApprovalDecided(Fact, frozen=True, tag="ApprovalDecided"):
@@ -288,6 +320,8 @@ class ApprovalDecided(Fact, frozen=True, tag="ApprovalDecided"):
     """`vote`, `timeout` or `cancelled`."""
     comment: str = ""
     values: dict[str, Any] = {}
+    grant: Literal["", "run", "workflow"] = ""
+    ends: bool = False
 
 
 class BudgetRaised(Fact, frozen=True, tag="BudgetRaised"):

@@ -1,8 +1,9 @@
 """Retry of a finished run: a new run that starts from the facts worth keeping.
 
 What is done again is left out of the copy, together with everything that came after it; the rest stands. So the new
-journal is an ordinary one, in which those steps have simply not started yet. Only what must not be repeated and may
-have happened is in doubt there, under the key it had: a retry does not say whether it did.
+journal is an ordinary one, in which those steps have simply not started yet. Work that can be taken up again, such as
+an agent's, is tried once more with all that is on its record, so that nothing is paid for twice. Only what must not be
+repeated and may have happened is in doubt there, under the key it had: a retry does not say whether it did.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from fleetprompt.engine.core.command import Refusal
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.evolve_work import BEGUN
 from fleetprompt.engine.core.facts import (
     AnyFact,
     RunCancelRequested,
@@ -47,7 +50,7 @@ def fork(
         return named
     created = run.created
     assert created is not None
-    again = _Again(run, named, _wrong(run))
+    again = _Again(run, named, _wrong(run), at)
     generation = run.generation + 1
     copied = [
         fact
@@ -61,6 +64,7 @@ def fork(
         at=at,
         root="",
         parent="",
+        within=(),
         parent_path="",
         depth=0,
         retry_of=created.run,
@@ -105,7 +109,7 @@ def repeated(run: Run, start: str = "") -> tuple[str, ...] | Refusal:
     if isinstance(named, Refusal):
         return named
     again = _Again(run, named, _wrong(run))
-    return tuple(path for path in run.steps if path in again.paths or path in again.doubts)
+    return tuple(path for path in run.steps if path in again.paths or path in again.doubts or path in again.taken_up)
 
 
 def _wrong(run: Run) -> list[Step]:
@@ -139,7 +143,7 @@ def _stands(step: Step) -> bool:
 def _is_doubtful(step: Step) -> bool:
     """It was called off, or given up, and nobody has said whether it happened."""
     node = step.program.node
-    return node.repeat == "never" and node.kind == "effect" and step.error is not None and step.error.code == "IN_DOUBT"
+    return step.unrepeatable and node.kind == "effect" and step.error is not None and step.error.code == "IN_DOUBT"
 
 
 def _around(step: Step) -> list[tuple[Scope, Step]]:
@@ -164,12 +168,15 @@ class _Again:
     What was cancelled in a composite that is open again is done again too: nothing says any more why it should not be.
     """
 
-    def __init__(self, run: Run, named: Step | None, wrong: Sequence[Step]) -> None:
+    def __init__(self, run: Run, named: Step | None, wrong: Sequence[Step], at: float = 0.0) -> None:
         self._run = run.id
         self.paths: set[str] = set()
         self.reopened: dict[str, int] = {}
         """Path to the attempt that goes on."""
         self.doubts: dict[str, Step] = {}
+        self.taken_up: dict[str, Step] = {}
+        """Work that goes on in another attempt."""
+        self._at = at
         self._said: set[str] = set()
         """Doubts that the copy tells of already."""
         self._queue: list[Step] = []
@@ -185,6 +192,7 @@ class _Again:
             self._empty()
         self.reopened = {path: attempt for path, attempt in self.reopened.items() if path not in self.paths}
         self.doubts = {path: step for path, step in self.doubts.items() if not self._is_left_out(path)}
+        self.taken_up = {path: step for path, step in self.taken_up.items() if not self._is_left_out(path)}
 
     def copy(self, fact: AnyFact, path: str) -> AnyFact | None:
         """What stands for a fact in the copy; None where it is left out."""
@@ -193,7 +201,18 @@ class _Again:
         doubtful = self.doubts.get(path)
         if doubtful is not None:
             return self._doubt(fact, doubtful)
+        if path in self.taken_up:
+            return self._once_more(fact, self.taken_up[path])
         return None if self._ends_what_is_open(fact, path) else fact
+
+    def _once_more(self, fact: AnyFact, step: Step) -> AnyFact:
+        """What ended the last attempt has only put off the next one."""
+        if isinstance(fact, StepFailed) and fact.attempt == step.attempt:
+            return replace(fact, retry_at=self._at, port="")
+        if isinstance(fact, StepCancelled):
+            error = step.error or Failure("CANCELLED", fact.reason or "it was cancelled", path=step.path)
+            return StepFailed(at=fact.at, path=step.path, attempt=step.attempt, error=error, retry_at=self._at)
+        return fact
 
     def _doubt(self, fact: AnyFact, step: Step) -> AnyFact | None:
         if isinstance(fact, StepInDoubt) and fact.attempt == step.attempt:
@@ -205,7 +224,8 @@ class _Again:
         if step.path in self._said:
             return None
         reason = f"run {self._run} ended while it was in flight"
-        return StepInDoubt(at=fact.at, path=step.path, attempt=step.attempt, reason=reason)
+        call = next(iter(step.work.risky), "") if step.work is not None else ""
+        return StepInDoubt(at=fact.at, path=step.path, attempt=step.attempt, reason=reason, call=call)
 
     def _ends_what_is_open(self, fact: AnyFact, path: str) -> bool:
         attempt = self.reopened.get(path)
@@ -223,12 +243,18 @@ class _Again:
         if step.inner is not None and step.status == "cancelled":
             self._reopen(step)
         elif _is_doubtful(step):
-            self.doubts[step.path] = step
-            self._queue += _after(step.scope, step)
-            for _, owner in _around(step):
-                self._reopen(owner)
+            self._keep(self.doubts, step)
+        elif step.work is not None and step.attempt and any(note[0] == BEGUN for note in step.notes or ()):
+            self._keep(self.taken_up, step)
         else:
             self._queue.append(step)
+
+    def _keep(self, kept: dict[str, Step], step: Step) -> None:
+        """What is on its record stays; what comes after it is done again."""
+        kept[step.path] = step
+        self._queue += _after(step.scope, step)
+        for _, owner in _around(step):
+            self._reopen(owner)
 
     def _empty(self) -> None:
         while self._queue:
@@ -246,7 +272,7 @@ class _Again:
                 self._queue += _after(owner.scope, owner)
 
     def _is_open(self, step: Step) -> bool:
-        if step.path in self.paths or step.path in self.reopened or step.path in self.doubts:
+        if any(step.path in known for known in (self.paths, self.reopened, self.doubts, self.taken_up)):
             return False
         if step.scope.owner is None:
             return False

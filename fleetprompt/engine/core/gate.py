@@ -15,17 +15,26 @@ class Gate:
     """An approval a step waits for, or waited for."""
 
     __slots__ = (
+        "about",
         "approvers",
+        "by",
+        "call",
+        "comment",
         "decision",
         "digest",
+        "ends",
+        "escalate",
         "form",
+        "grant",
         "id",
         "input",
         "level",
         "message",
         "on_timeout",
         "quorum",
+        "reason",
         "secrets",
+        "show",
         "until",
         "values",
         "votes",
@@ -43,10 +52,26 @@ class Gate:
         self.level = 0
         self.input: Any = None
         self.secrets: dict[str, list[Any]] = {}
-        self.votes: dict[str, tuple[str, str, dict[str, Any]]] = {}
-        """Person to (decision, comment, values), at the present level."""
+        self.votes: dict[str, tuple[str, str, dict[str, Any], str]] = {}
+        """Person to (decision, comment, values, grant), at the present level."""
         self.decision = ""
         self.values: dict[str, Any] = {}
+        self.call = ""
+        """Key of the call inside the step that it is about; empty: the step itself."""
+        self.show: Any = None
+        """What is shown, where it is about a call."""
+        self.about = ""
+        self.escalate: dict[str, Any] = {}
+        self.by: tuple[str, ...] = ()
+        """Who decided, and what they said."""
+        self.reason = ""
+        self.comment = ""
+        self.grant = ""
+        self.ends = False
+
+
+GRANTS = ("", "run", "workflow")
+"""For what calls like an approved one need not be asked about any more, the narrowest first; empty: for nothing."""
 
 
 def form_defaults(form: dict[str, Any]) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def _stop(run: Run, step: Step, reason: str) -> None:
                 run.agenda[step] = Todo.CANCEL
         for scope in list(inner.open.values()):
             close_scope(run, scope, reason)
-    elif step.status == "running" and step.path in run.pending and step.program.node.repeat == "never":
+    elif step.status == "running" and step.path in run.pending and step.unrepeatable:
         set_timer(run, run.at + run.program.plan.grace, Wake.GRACE, step)
     elif not step.called_off:
         step.wake = None

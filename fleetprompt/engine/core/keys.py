@@ -58,6 +58,23 @@ def approval_id(run: Run, path: str, attempt: int) -> str:
     return "ap-" + _hash("approval", run.id, path, str(attempt), str(run.generation))[:12]
 
 
+def call_approval_id(run: Run, path: str, attempt: int, call: str) -> str:
+    """Id of the approval that a call inside a step asks for."""
+    return "ap-" + _hash("approval", run.id, path, str(attempt), str(run.generation), call)[:12]
+
+
+def call_key(effect: str, session: int, call: str) -> str:
+    """Idempotency key of a call inside a step: the key of the step's effect, the attempt in which its work began, and
+    the position of the call. It stays the same however often the work is interrupted and taken up again."""
+    return _hash(effect, str(session), call)[:32]
+
+
+def call_child_id(run: str, path: str, attempt: int, call: str) -> str:
+    """Run id of the child that a call inside a step starts, in the shape of a UUID (version 8, RFC 9562)."""
+    text = _hash("child", run, path, str(attempt), call)
+    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-a{text[17:20]}-{text[20:32]}"
+
+
 def signal_id(*parts: str) -> str:
     """Id of a signal that a run sends."""
     text = _hash("signal", *parts)

@@ -102,6 +102,14 @@ def view(run: Run, step: Step) -> dict[str, Any]:
     }
 
 
+RUN_MEMBERS = (
+    "id", "workflow", "tenant", "root", "parent", "retry_of", "owner", "project", "session", "correlation", "labels",
+    "created_at", "started_at", "mode", "commit", "error",
+)  # fmt: skip
+"""What `about` tells."""
+LAST_RUN_MEMBERS = ("id", "output", "finished_at")
+
+
 def about(run: Run) -> dict[str, Any]:
     """The run as expressions see it."""
     created = run.created
@@ -121,6 +129,7 @@ def about(run: Run) -> dict[str, Any]:
         "labels": created.labels,
         "created_at": created.at,
         "started_at": run.started_at,
+        "mode": run.mode,
         "commit": created.source.commit,
         "error": _why_it_ends(run),
     }

@@ -8,6 +8,7 @@ import msgspec
 
 from fleetprompt.engine.core.duration import format_duration
 from fleetprompt.engine.core.errors import Failure, FleetError
+from fleetprompt.engine.core.evolve_work import RESOLVED
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -25,6 +26,7 @@ from fleetprompt.engine.core.names import names, seen
 from fleetprompt.engine.core.plan import Retry
 from fleetprompt.engine.core.program import Compiled
 from fleetprompt.engine.core.state import Run, Step
+from fleetprompt.engine.core.working import call_in_doubt, forfeited, interrupted
 
 UNREADABLE = "match"
 """Kind of the note about a signal for which the `match` of a `wait` could not be evaluated."""
@@ -86,6 +88,7 @@ def succeeded(
         except ExpressionError as error:
             return failed(run, step, at, invalid(step, field, error), usage=usage, attempt=attempt)
     return [
+        *forfeited(step, at, "the step ended"),
         StepSucceeded(
             at=at,
             path=step.path,
@@ -94,7 +97,7 @@ def succeeded(
             port=port,
             vars=values,
             usage=usage or {},
-        )
+        ),
     ]
 
 
@@ -141,6 +144,7 @@ def failed(
         hint = f"not tried again: {step.inner.unknown} was interrupted and may have taken effect"
         error = msgspec.structs.replace(error, hint=hint, retryable=False)
     return [
+        *forfeited(step, at, "the step failed"),
         StepFailed(
             at=at,
             path=step.path,
@@ -149,7 +153,7 @@ def failed(
             retry_at=_retry_at(run, step, at, error, retry_after, attempt),
             port=port,
             usage=usage or {},
-        )
+        ),
     ]
 
 
@@ -182,18 +186,34 @@ def backoff(run: Run, step: Step, retry: Retry, tries: int) -> float:
 
 def unknown(run: Run, step: Step, at: float, reason: str, code: str = "INTERNAL") -> list[AnyFact]:
     """The facts when nobody can tell whether the work was done: `safe` is tried again, `never` is in doubt."""
-    if step.program.node.repeat == "never":
+    if step.work is not None and step.work.risky:
+        call = next(iter(step.work.risky))
+        return [*forfeited(step, at, reason), call_in_doubt(step, call, at, reason)]
+    if step.program.node.repeat == "never" and step.work is None:
         return [StepInDoubt(at=at, path=step.path, attempt=step.attempt, reason=reason)]
     return failed(run, step, at, Failure("TIMEOUT" if code == "TIMEOUT" else "INTERNAL", reason, path=step.path))
 
 
 def recovered(run: Run, at: float, reason: str) -> list[AnyFact]:
-    """The facts after a crash: what was in flight and must not be repeated is in doubt; the rest is performed again."""
+    """The facts after a crash: what was in flight and must not be repeated is in doubt; the rest is performed again,
+    or goes on."""
+    return [
+        *interrupted(run, at),
+        *_doubtful(run, at, reason),
+    ]
+
+
+def _doubtful(run: Run, at: float, reason: str) -> list[AnyFact]:
     return [
         StepInDoubt(at=max(at, run.at), path=step.path, attempt=step.attempt, reason=reason)
         for step in run.pending.values()
-        if step.status == "running" and step.program.node.repeat == "never" and not _never_began(step)
+        if step.status == "running" and step.program.node.repeat == "never" and not _knows(step)
     ]
+
+
+def _knows(step: Step) -> bool:
+    """Its notes tell what it has done: it goes on, and says itself what nobody knows."""
+    return step.work is not None or _never_began(step)
 
 
 def _never_began(step: Step) -> bool:
@@ -216,8 +236,9 @@ def reconciled(run: Run, step: Step, at: float, result: Any, error: Failure | No
             return [_unreconciled(step, at, f"the reconcile check could not be read: {problem}")]
     if error is not None:
         return [_unreconciled(step, at, f"the reconcile check failed: {error.message}")]
-    if step.attempt >= MAX_RECONCILED_RUNS:
-        return [_unreconciled(step, at, f"still undone after {step.attempt} attempts")]
+    attempts = step.attempt + sum(kind == RESOLVED and n == step.attempt for kind, _, _, n in step.notes or ())
+    if attempts >= MAX_RECONCILED_RUNS:
+        return [_unreconciled(step, at, f"still undone after {attempts} attempts")]
     return [StepResolved(at=at, path=step.path, answer="run", by="reconcile")]
 
 

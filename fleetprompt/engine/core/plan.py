@@ -12,6 +12,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from fleetprompt.engine.core.agent import Agent
+
 Kind = Literal[
     "effect", "transform", "choose", "parallel", "loop", "approval", "delay", "wait", "emit", "workflow", "stop"
 ]
@@ -89,6 +91,29 @@ class Reconcile(Struct, frozen=True, omit_defaults=True):
     timeout: float | None = 30.0
 
 
+OnLimit = Literal["fail", "ask", "wrap_up"]
+
+
+class Guardrails(Struct, frozen=True, omit_defaults=True):
+    """Limits of a run. `timeout` is active time, waiting excluded."""
+
+    requests: int | None = None
+    tokens: int | None = None
+    tool_calls: int | None = None
+    cost_nano: int | None = None
+    timeout: float | None = None
+    on_limit: OnLimit = "fail"
+    each: Guardrails | None = None
+    """Of each branch or iteration of a composite."""
+    per_day: Guardrails | None = None
+    """Of all runs of the workflow in a day (UTC)."""
+
+    @property
+    def limits(self) -> bool:
+        """Something besides time is limited."""
+        return any(cap is not None for cap in (self.requests, self.tokens, self.tool_calls, self.cost_nano))
+
+
 class Node(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One step of a plan. Control lives here; the work lives in `type` and `config`."""
 
@@ -118,6 +143,8 @@ class Node(Struct, frozen=True, omit_defaults=True, kw_only=True):
     pool: str = ""
     gated: bool = False
     """Its work does not begin before its `process` note is durable: without the note, it never happened."""
+    resumes: bool = False
+    """Its work is recorded in notes, can be put aside and taken up again in the same attempt: an agent's."""
     blocks: tuple[Block, ...] = ()
     cases: tuple[Case, ...] = ()
     value: str | None = None
@@ -128,6 +155,7 @@ class Node(Struct, frozen=True, omit_defaults=True, kw_only=True):
     loop: Loop | None = None
     test: Test | None = None
     """`wait`: condition over the signal (`data`, `signal`)."""
+    guardrails: Guardrails | None = None
 
 
 class Block(Struct, frozen=True, omit_defaults=True):
@@ -157,17 +185,6 @@ class Trigger(Struct, frozen=True, omit_defaults=True):
     config: dict[str, Any] = {}
 
 
-class Guardrails(Struct, frozen=True, omit_defaults=True):
-    """Limits of a run. `timeout` is active time, waiting excluded."""
-
-    requests: int | None = None
-    tokens: int | None = None
-    tool_calls: int | None = None
-    cost_nano: int | None = None
-    timeout: float | None = None
-    on_limit: Literal["fail", "ask", "wrap_up"] = "fail"
-
-
 class Plan(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A whole workflow, ready to be executed and stored under its digest."""
 
@@ -193,6 +210,8 @@ class Plan(Struct, frozen=True, omit_defaults=True, kw_only=True):
     uses_last_run: bool = False
     children: tuple[str, ...] = ()
     """Names of the workflows that steps of type `workflow` start."""
+    agents: dict[str, Agent] = {}
+    """Agents that its steps name, and those that they may hand over or delegate to."""
     files: dict[str, str] = {}
     """Files the workflow names (schemas, prompts), path to digest: part of what the digest covers."""
 

@@ -72,10 +72,11 @@ def _values(text: str, token: Token, cursor: int, fields: FieldSet, values: Valu
     if field is None or (field.kind == "label") != bool(key):
         return []
     piece = token.pieces[-1]
-    known: Iterable[str | tuple[str, int]] = field.values
-    if not field.values:
-        live = list(values(f"{field.name}.{key}" if key else field.name))
-        known = live or field.examples
+    live = list(values(f"{field.name}.{key}" if key else field.name))
+    known: Iterable[str | tuple[str, int]] = live or field.examples
+    if field.values:
+        rows = dict(entry for entry in live if not isinstance(entry, str))
+        known = [(value, rows[value]) if value in rows else value for value in field.values]
     # Inside a quote the rest of the text belongs to the value, and is not ours to replace.
     end = cursor if not piece.closed else _until(text, cursor, stops=",")
     taken = tuple(fold(other.text) for other in token.pieces[:-1])

@@ -74,6 +74,8 @@ class FieldSet(Struct, frozen=True, kw_only=True):
 
 RUN_STATUS: tuple[str, ...] = get_args(RunStatus)
 WAITING_ON: tuple[str, ...] = get_args(WaitingOn)
+RUN_MODE = ("live", "local", "simulated", "replay", "mixed")
+AGENT_STATUS = ("running", "waiting", "completed", "failed", "cancelled")
 APPROVAL_STATUS = ("pending", "approved", "rejected", "failed", "withdrawn")
 SIGNAL_STATUS = ("pending", "accepted", "refused")
 WORKFLOW_STATUS = ("draft", "active", "paused", "archived")
@@ -111,6 +113,8 @@ RUN_FIELDS = FieldSet(
         Field(name="step", kind="text", column="step", doc="part of the current step's path", contains=True),
         Field(name="tool", kind="text", column="tool", doc="a tool it called", many=True),
         Field(name="model", kind="text", column="model", doc="a model it called", many=True),
+        Field(name="agent", kind="text", column="agent", doc="an agent that worked in it", many=True),
+        Field(name="mode", kind="enum", column="mode", doc="how its words came about", values=RUN_MODE),
         Field(name="error", kind="text", column="error", doc="part of error code, message or step", contains=True),
         Field(name="cost", kind="money", column="cost_nano", doc="money spent, in USD", examples=("0.1", "0.5", "1")),
         Field(
@@ -181,6 +185,53 @@ SIGNAL_FIELDS = FieldSet(
         Field(name="correlation", kind="text", column="correlation", doc="correlation id"),
         _age("received"),
         _since("received"),
+    ),
+)
+
+AGENT_FIELDS = FieldSet(
+    name="agents",
+    search=("name", "description"),
+    fields=(
+        Field(name="name", kind="text", column="name", doc="name of the agent", aliases=("agent",)),
+        Field(
+            name="status",
+            kind="enum",
+            column="status",
+            doc="how its last execution went, `idle` without one, `broken` where it cannot be used",
+            values=(*AGENT_STATUS, "idle", "broken"),
+        ),
+        Field(name="model", kind="text", column="model", doc="alias or model it works with"),
+        Field(name="tool", kind="text", column="tools", doc="a tool it is given, as it is written", many=True),
+        Field(name="wf", kind="text", column="workflow", doc="workflow it is written in", aliases=("workflow",)),
+    ),
+)
+
+AGENT_SESSION_FIELDS = FieldSet(
+    name="executions of agents",
+    search=("run", "agent", "workflow", "goal"),
+    fields=(
+        Field(name="status", kind="enum", column="status", doc="status of the execution", values=AGENT_STATUS),
+        Field(name="agent", kind="text", column="agent", doc="name of the agent"),
+        Field(name="wf", kind="text", column="workflow", doc="workflow of its run", aliases=("workflow",)),
+        Field(name="run", kind="text", column="run", doc="id of its run"),
+        Field(name="step", kind="text", column="path", doc="part of the path of its step", contains=True),
+        Field(name="parent", kind="text", column="parent", doc="agent that delegated to it"),
+        Field(name="goal", kind="text", column="goal", doc="part of its goal", contains=True),
+        Field(name="mode", kind="enum", column="mode", doc="how its words came about", values=RUN_MODE),
+        Field(name="error", kind="text", column="error_code", doc="code of its error"),
+        Field(name="cost", kind="money", column="cost_nano", doc="money spent, in USD", examples=("0.1", "0.5", "1")),
+        Field(name="tok", kind="number", column="tokens", doc="tokens used", aliases=("tokens",), examples=("10k",)),
+        Field(
+            name="dur",
+            kind="duration",
+            column="started_at",
+            until_column="ended_at",
+            doc="time from start to end, or until now",
+            aliases=("duration",),
+            examples=_LENGTHS,
+        ),
+        _age("begun"),
+        _since("begun"),
     ),
 )
 

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 from fleetprompt.engine.core.errors import Failure
-from fleetprompt.engine.core.facts import Blob, RunCreated, RunStatus, Slot, StepStatus, WaitingOn
+from fleetprompt.engine.core.facts import ASKS, Blob, RunCreated, RunStatus, Slot, StepStatus, WaitingOn
 from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.core.program import BlockProgram, NodeProgram, Program
 from fleetprompt.engine.core.signal import Signal
@@ -32,6 +32,8 @@ class Todo(IntEnum):
     """A `while` loop decides about another iteration."""
     CONCLUDE = 6
     CANCEL = 7
+    RESUME = 8
+    """What its work was put aside for has come: go on with it."""
 
 
 class Wake(IntEnum):
@@ -45,6 +47,7 @@ class Wake(IntEnum):
     GRACE = 6
     METER = 7
     DEADLINE = 8
+    RESUME = 9
 
 
 class Meter:
@@ -158,6 +161,36 @@ class Inner:
         """Path of a step inside that was interrupted and may have taken effect."""
 
 
+class Work:
+    """The inside of an effect that can be put aside and taken up again, such as an agent."""
+
+    __slots__ = ("aside", "asks", "call", "doubt", "held", "risky", "since", "spares", "used")
+
+    def __init__(self, at: float) -> None:
+        self.aside = False
+        """It is put aside: it waits for something, or is about to go on."""
+        self.asks: dict[str, Gate] = {}
+        """What it has asked people, by the id of the approval."""
+        self.call = ""
+        """Key of the call that waits for a child run."""
+        self.doubt = ""
+        """Key of the call of which nobody knows whether it happened."""
+        self.held: dict[str, dict[str, Any]] = {}
+        """What holds budget, by its key: what was noted when it was begun."""
+        self.spares: dict[str, dict[str, Any]] = {}
+        """What agents keep for their last requests, by the agents' paths: what was noted when they did."""
+        self.risky: set[str] = set()
+        """Keys of calls in flight that must not be repeated."""
+        self.used = 0.0
+        """Seconds of this attempt in which it was active, up to `since`."""
+        self.since = at
+
+    @property
+    def asking(self) -> Gate | None:
+        """The first question that is open."""
+        return next((gate for gate in self.asks.values() if not gate.decision), None)
+
+
 class Step:
     """One step instance."""
 
@@ -189,6 +222,7 @@ class Step:
         "until",
         "wake",
         "why",
+        "work",
     )
 
     def __init__(self, path: str, program: NodeProgram, scope: Scope) -> None:
@@ -221,6 +255,7 @@ class Step:
         self.slot: Slot | None = None
         self.notes: list[tuple[str, str, Any, int]] | None = None
         """Kind, key, value (or the `Blob` that holds it) and attempt."""
+        self.work: Work | None = None
         self.role = "step"
 
     @property
@@ -234,11 +269,34 @@ class Step:
     def settled(self) -> bool:
         return self.status in FINAL
 
+    def asked(self, approval: str) -> Gate | None:
+        """What it has asked under an id."""
+        if self.work is not None and approval in self.work.asks:
+            return self.work.asks[approval]
+        return self.gate if self.gate is not None and self.gate.id == approval else None
+
+    @property
+    def open_gates(self) -> list[Gate]:
+        """What it has asked and nobody has decided."""
+        if self.work is not None and self.work.asks:
+            return [gate for gate in self.work.asks.values() if not gate.decision]
+        return [self.gate] if self.gate is not None and not self.gate.decision else []
+
+    @property
+    def asks(self) -> bool:
+        """It waits for people to decide."""
+        return self.on in ASKS
+
+    @property
+    def unrepeatable(self) -> bool:
+        """What it does at the moment must not be done again."""
+        return self.program.node.repeat == "never" or (self.work is not None and bool(self.work.risky))
+
 
 class Outbox:
     """What the facts since the last append mean outside the run; written in the same transaction as they are."""
 
-    __slots__ = ("releases", "signals", "takes", "unwaits", "waits")
+    __slots__ = ("raises", "releases", "reserves", "settles", "signals", "takes", "unwaits", "waits")
 
     def __init__(self) -> None:
         self.takes: list[tuple[str, Slot]] = []
@@ -246,6 +304,14 @@ class Outbox:
         self.waits: list[tuple[str, WaitingOn, str, str]] = []
         self.unwaits: list[str] = []
         self.signals: list[Signal] = []
+        self.reserves: list[dict[str, Any]] = []
+        self.settles: list[dict[str, Any]] = []
+        self.raises: list[dict[str, Any]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        outside = self.takes or self.releases or self.waits or self.unwaits or self.signals
+        return not (outside or self.reserves or self.settles or self.raises)
 
 
 class Run:
@@ -254,6 +320,7 @@ class Run:
     __slots__ = (
         "abort",
         "agenda",
+        "agents",
         "at",
         "blobs",
         "compensate",
@@ -265,11 +332,14 @@ class Run:
         "finish",
         "finished_at",
         "generation",
+        "grants",
         "held",
         "ignored",
         "last",
         "line",
         "meter",
+        "mode",
+        "models",
         "n",
         "outbox",
         "output",
@@ -286,6 +356,8 @@ class Run:
         "timer_count",
         "timers",
         "tokens",
+        "tools",
+        "uncertain_nano",
         "undo",
         "vars",
         "verdict",
@@ -338,6 +410,18 @@ class Run:
         self.steps_done = 0
         self.cost_nano = 0
         self.tokens = 0
+        self.uncertain_nano = 0
+        """What may have been spent beside `cost_nano`."""
+        self.models: dict[str, None] = {}
+        """Models that were asked, in order."""
+        self.tools: dict[str, None] = {}
+        """Tools that were called, in order."""
+        self.agents: dict[str, None] = {}
+        """Agents that were given something to do, in order."""
+        self.grants: list[dict[str, Any]] = []
+        """Calls of tools that people have allowed for the rest of the run."""
+        self.mode = ""
+        """How its words came about: `live`, `local`, `simulated`, `replay` or `mixed`; empty without any."""
         self.outbox = Outbox()
         self.blobs: dict[str, Any] = {}
         """Large values that the runtime has loaded, by digest. Not part of the state: a cache."""

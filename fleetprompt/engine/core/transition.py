@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleetprompt.engine.core.facts import StepStatus, WaitingOn
 from fleetprompt.engine.core.graph import open_item, settle
 from fleetprompt.engine.core.outbox import release, unwait
-from fleetprompt.engine.core.state import FINAL, Run, Step, Wake
+from fleetprompt.engine.core.state import FINAL, Run, Step, Todo, Wake, Work
 from fleetprompt.engine.core.timers import set_timer
 
 COMPENSATION = "@compensate"
@@ -44,9 +44,26 @@ def start_waiting(run: Run, step: Step, on: WaitingOn, at: float) -> None:
         step.scope.active[step] = None
 
 
+def put_aside(run: Run, step: Step, on: WaitingOn, at: float) -> None:
+    """It waits in the middle of its work; the attempt goes on later."""
+    assert step.work is not None
+    stop_waiting(run, step)
+    start_waiting(run, step, on, at)
+    step.work.aside = True
+
+
+def take_up(run: Run, step: Step) -> None:
+    """What it was put aside for has come."""
+    stop_waiting(run, step)
+    step.status = "waiting"
+    run.agenda[step] = Todo.CANCEL if step.scope.closing and step.role == "step" else Todo.RESUME
+
+
 def start_performing(run: Run, step: Step, at: float) -> None:
     """Its effect is owed, and the time counts against what limits it."""
     run.pending[step.path] = step
+    if step.work is not None:
+        step.work.since = at
     for meter in step.scope.meters:
         meter.active += 1
         if meter.active == 1:
@@ -58,11 +75,19 @@ def stop_performing(run: Run, step: Step, at: float) -> None:
     """Its effect is not owed any more."""
     if run.pending.pop(step.path, None) is None:
         return
+    if step.work is not None:
+        count_active(step.work, at)
     for meter in step.scope.meters:
         meter.active -= 1
         if meter.active == 0:
             meter.used += max(0.0, at - meter.since)
             meter.wake = None
+
+
+def count_active(work: Work, at: float) -> None:
+    """Add the time since it was counted last."""
+    work.used += max(0.0, at - work.since)
+    work.since = max(at, work.since)
 
 
 def compensation_at(run: Run, path: str) -> Step | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.plan import Block, Guardrails, Node, Plan, Reconcile, Retry
 from fleetprompt.engine.definition.models import WorkflowModel
 from fleetprompt.engine.definition.outline import parse_need
@@ -14,10 +15,18 @@ _JOINS = {"all": 0, "any": 1}
 
 
 def compile_workflow(
-    model: WorkflowModel, *, uses_last_run: bool = False, files: Mapping[str, str] | None = None
+    model: WorkflowModel,
+    *,
+    uses_last_run: bool = False,
+    files: Mapping[str, str] | None = None,
+    agents: Mapping[str, Agent] | None = None,
+    schemas: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """The plan of a valid workflow. `files` are the digests of the files it names, by path."""
-    compiler = _Compiler()
+    """The plan of a valid workflow. `files` are the digests of the files it names, by path; `agents` are those that it
+    names, and `schemas` the JSON Schemas in files, by path."""
+    compiler = _Compiler(schemas or {})
+    for agent in (agents or {}).values():
+        compiler.children |= {function.workflow for function in agent.functions}
     root = compiler.block("", model.steps)
     return Plan(
         name=model.name,
@@ -39,13 +48,15 @@ def compile_workflow(
         retention=model.retention,
         uses_last_run=uses_last_run,
         children=tuple(sorted(compiler.children)),
+        agents=dict(sorted((agents or {}).items())),
         files=dict(sorted((files or {}).items())),
     )
 
 
 class _Compiler:
-    def __init__(self) -> None:
+    def __init__(self, schemas: Mapping[str, Any]) -> None:
         self.children: set[str] = set()
+        self._schemas = schemas
 
     def block(self, name: str, steps: list[StepModel]) -> Block:
         return Block(name, tuple(self.node(step, step.id or "") for step in steps))
@@ -53,6 +64,9 @@ class _Compiler:
     def node(self, step: StepModel, id_: str) -> Node:
         kind = step.kind
         config = step.config()
+        for field in step.schema_fields:
+            if isinstance(config.get(field), str):
+                config[field] = self._schemas.get(config[field])
         if kind == "workflow":
             self.children.add(str(config["workflow"]))
         # What a type gives a meaning of its own is part of its configuration or structure.
@@ -63,6 +77,8 @@ class _Compiler:
             "concurrency": step.concurrency.compiled() if step.concurrency and "concurrency" not in redefined else None,
             "pool": step.pool or step.pool_name,
             "gated": step.gated,
+            "resumes": step.resumes,
+            "guardrails": step.guardrails.compiled() if step.guardrails else None,
             **step.structure(self),
         }
         return Node(

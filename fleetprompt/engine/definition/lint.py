@@ -12,7 +12,7 @@ from fleetprompt.engine.definition.order import Unreachable, graph
 from fleetprompt.engine.definition.outline import Outline, Site, mapping, sequence
 from fleetprompt.engine.definition.problems import Problem, ProblemCode
 from fleetprompt.engine.definition.references import References
-from fleetprompt.engine.definition.step import MAX_STEPS, own_fields
+from fleetprompt.engine.definition.step import MAX_STEPS, StepModel, own_fields
 from fleetprompt.engine.definition.triggers import HEARD, TRIGGERS
 
 MAX_NESTING = 20
@@ -265,10 +265,15 @@ def safe_reconcile(subject: Subject) -> Iterator[Problem]:
 def idle_guardrails(subject: Subject) -> Iterator[Problem]:
     """Limits that nothing enforces are worse than none."""
     for site in subject.outline.sites:
-        if "guardrails" in site.raw and site.type is not None:
+        if "guardrails" in site.raw and site.type is not None and not _spends(site.type):
             message = f"`guardrails` have no effect on a step of type `{site.raw['type']}`: it calls no model"
             hint = "put them on the workflow; for time, use `timeout`"
             yield _warning(subject, (*site.pointer, "guardrails"), message, hint, on_key=True)
+
+
+def _spends(type_: type[StepModel]) -> bool:
+    """Whether steps of a type ask models, or hold others that may."""
+    return type_.resumes or type_.kind in ("choose", "parallel", "loop")
 
 
 def idle_triggers(subject: Subject) -> Iterator[Problem]:

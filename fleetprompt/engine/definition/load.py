@@ -10,12 +10,15 @@ from typing import Any
 from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
+from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.plan import Plan, plan_digest
+from fleetprompt.engine.definition.agent_files import Agents, beyond
 from fleetprompt.engine.definition.compile import compile_workflow
 from fleetprompt.engine.definition.document import Document
 from fleetprompt.engine.definition.fields import MODELS
 from fleetprompt.engine.definition.lint import Subject, lint
 from fleetprompt.engine.definition.models import WorkflowModel
+from fleetprompt.engine.definition.names import Names, names_of_step
 from fleetprompt.engine.definition.outline import Outline, mapping
 from fleetprompt.engine.definition.problems import InvalidWorkflow, Pointer, Problem, ProblemCode, ordered
 from fleetprompt.engine.definition.roles import Role, roles
@@ -26,6 +29,8 @@ from fleetprompt.engine.definition.yaml import MAX_BYTES, load_document
 
 MAX_SHOWN = 100
 """Problems of one file that are reported."""
+MAX_PROBLEMS = 1000
+"""Problems after which no more are looked for."""
 
 
 class Loaded(Struct, frozen=True):
@@ -40,10 +45,10 @@ class Loaded(Struct, frozen=True):
     warnings: tuple[Problem, ...] = ()
 
 
-def load_workflow(path: str | Path) -> Loaded:
+def load_workflow(path: str | Path, names: Names | None = None) -> Loaded:
     """Read, check and compile a workflow file. Raises `InvalidWorkflow` with every problem."""
     file = Path(path)
-    return load_text(read_file(file), str(path), file.parent)
+    return load_text(read_file(file), str(path), file.parent, names)
 
 
 def read_file(file: Path) -> bytes:
@@ -61,22 +66,29 @@ def read_file(file: Path) -> bytes:
         raise InvalidWorkflow([problem]) from None
 
 
-def load_text(text: str | bytes, file: str, directory: Path | None = None) -> Loaded:
+def load_text(text: str | bytes, file: str, directory: Path | None = None, names: Names | None = None) -> Loaded:
     """Check and compile the text of a workflow file. Raises `InvalidWorkflow` with every problem.
 
     `directory` is where files are that it names; without one they are neither looked for nor covered by the digest.
+    `names` is what its project has by name; without it, names of models, tools and workflows are not looked at.
     """
-    examined = _examine(text, file, directory)
+    examined = _examine(text, file, directory, names)
     model = examined.model
     if model is None or any(problem.severity == "error" for problem in examined.problems):
         raise InvalidWorkflow(examined.problems)
-    plan = compile_workflow(model, uses_last_run=examined.uses_last_run, files=examined.files)
+    plan = compile_workflow(
+        model,
+        uses_last_run=examined.uses_last_run,
+        files=examined.files,
+        agents=examined.agents,
+        schemas=examined.schemas,
+    )
     return Loaded(plan, plan_digest(plan), examined.document.text, file, examined.problems)
 
 
-def check(text: str | bytes, file: str, directory: Path | None = None) -> list[Problem]:
+def check(text: str | bytes, file: str, directory: Path | None = None, names: Names | None = None) -> list[Problem]:
     """Everything that is wrong with a workflow file, in its order; empty when there is nothing to say."""
-    return list(_examine(text, file, directory).problems)
+    return list(_examine(text, file, directory, names).problems)
 
 
 class _Examined(Struct, frozen=True):
@@ -85,9 +97,11 @@ class _Examined(Struct, frozen=True):
     model: WorkflowModel | None = None
     uses_last_run: bool = False
     files: dict[str, str] = {}
+    agents: dict[str, Agent] = {}
+    schemas: dict[str, Any] = {}
 
 
-def _examine(text: str | bytes, file: str, directory: Path | None) -> _Examined:
+def _examine(text: str | bytes, file: str, directory: Path | None, names: Names | None) -> _Examined:
     document = load_document(text, file)
     problems = list(document.problems)
     if not document.complete:
@@ -103,7 +117,16 @@ def _examine(text: str | bytes, file: str, directory: Path | None) -> _Examined:
     cut = {(problem.line, problem.column) for problem in problems if problem.code is ProblemCode.CUT_EXPRESSION}
     problems += [problem for problem in lint(subject) if (problem.line, problem.column) not in cut]
     files = _files(subject, directory, problems) if directory is not None else {}
-    return _Examined(document, _capped(problems, document), model, subject.references.uses_last_run, files)
+    schemas = _schemas(subject, directory, problems)
+    agents = _agents(subject, model, directory, names, problems)
+    if names is not None:
+        for piece in subject.outline.pieces():
+            problems += beyond(problems, names_of_step(piece, document, names, directory))
+            if len(problems) > MAX_PROBLEMS:
+                break
+    return _Examined(
+        document, _capped(problems, document), model, subject.references.uses_last_run, files, agents, schemas
+    )
 
 
 def _capped(problems: list[Problem], document: Document) -> tuple[Problem, ...]:
@@ -121,7 +144,7 @@ def _capped(problems: list[Problem], document: Document) -> tuple[Problem, ...]:
 def _files(subject: Subject, directory: Path, problems: list[Problem]) -> dict[str, str]:
     """Digests of the files that steps name, by the path as it is written; what cannot be read is a problem."""
     found: dict[str, str] = {}
-    for site in subject.outline.sites:
+    for site in subject.outline.pieces():
         for field in site.type.file_fields if site.type else ():
             name = site.raw.get(field)
             if not isinstance(name, str) or "${{" in name or name in found:
@@ -135,6 +158,64 @@ def _files(subject: Subject, directory: Path, problems: list[Problem]) -> dict[s
                 pointer = (*site.pointer, field)
                 problems.append(subject.document.problem(pointer, ProblemCode.MISSING_FILE, message, hint))
     return found
+
+
+def _agents(
+    subject: Subject,
+    model: WorkflowModel | None,
+    directory: Path | None,
+    names: Names | None,
+    problems: list[Problem],
+) -> dict[str, Agent]:
+    """The agents that steps name, with those that they name; what cannot be found or used is a problem."""
+    agents = Agents(subject.document, model.agents if model is not None else {}, directory, names)
+    for piece in subject.outline.pieces():
+        for field, kind in piece.type.naming.items() if piece.type else ():
+            name = piece.raw.get(field)
+            if kind == "agent" and isinstance(name, str):
+                agents.take(name, subject.document, (*piece.pointer, field))
+    named = dict(agents.found)
+    agents.look_inside()
+    problems += beyond(problems, iter(agents.problems))
+    return named
+
+
+def _schemas(subject: Subject, directory: Path | None, problems: list[Problem]) -> dict[str, Any]:
+    """JSON Schemas that steps hold or name, by the path as it is written; one that is none is a problem."""
+    found: dict[str, Any] = {}
+    for site in subject.outline.pieces():
+        for field in site.type.schema_fields if site.type else ():
+            given, pointer = site.raw.get(field), (*site.pointer, field)
+            if isinstance(given, str) and directory is not None and given not in found:
+                try:
+                    read = load_document((directory / given).read_bytes(), str(directory / given))
+                    found[given] = read.data
+                    problems += read.problems
+                except (OSError, ValueError) as error:
+                    reason = getattr(error, "strerror", None) or "not a file name"
+                    message = f"`{given}` cannot be read: {reason.lower()}"
+                    hint = "paths are relative to the workflow file"
+                    problems.append(subject.document.problem(pointer, ProblemCode.MISSING_FILE, message, hint))
+                    continue
+            schema = found.get(given) if isinstance(given, str) else given
+            if (said := _bad_schema(schema)) and (directory is not None or not isinstance(given, str)):
+                problems.append(subject.document.problem(pointer, ProblemCode.BAD_SCHEMA, said))
+    return found
+
+
+def _bad_schema(schema: Any) -> str:
+    if schema is None:
+        return ""
+    if not isinstance(schema, dict):
+        return "a JSON Schema is a mapping, such as {type: object, properties: …}"
+    from jsonschema import SchemaError, validators
+
+    try:
+        validators.validator_for(mapping(schema)).check_schema(mapping(schema))
+    except SchemaError as error:
+        place = ".".join(map(str, error.absolute_path))
+        return f"this is not a JSON Schema: {place + ': ' if place else ''}{error.message[:300]}"
+    return ""
 
 
 def _keys(data: Any, pointer: Pointer) -> Iterable[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from fleetprompt.engine.core.plan import Input
+from fleetprompt.engine.definition.agents import MAX_AGENTS, AgentModel, AgentName
 from fleetprompt.engine.definition.fields import VerbatimText, short_form, wrong
 from fleetprompt.engine.definition.parts import (
     ConcurrencyModel,
@@ -81,6 +82,8 @@ class WorkflowModel(Part):
     """Values that are given when a run starts."""
     vars: dict[VarName, Any] = Field(default_factory=dict[str, Any])
     """Variables with their first values; steps change them with `set`."""
+    agents: dict[AgentName, AgentModel] = Field(default_factory=dict[str, AgentModel], max_length=MAX_AGENTS)
+    """Agents of this workflow; others stand in files of their own, `agents/<name>.yaml`."""
     guardrails: GuardrailsModel | None = None
     """Limits of a run."""
     deadline: DurationField | None = None

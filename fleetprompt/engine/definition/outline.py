@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
+from msgspec import Struct
+
 from fleetprompt.engine.core.plan import Need
 from fleetprompt.engine.definition.problems import Pointer
 from fleetprompt.engine.definition.roles import roles
@@ -61,6 +63,14 @@ class Site:
             site = site.block.owner
 
 
+class Piece(Struct, frozen=True):
+    """A step, or one without a place in the order: what undoes a step, or finds out what became of it."""
+
+    pointer: Pointer
+    raw: dict[str, Any]
+    type: type[StepModel] | None
+
+
 class Section:
     """A block: steps in their order."""
 
@@ -86,6 +96,14 @@ class Outline:
         self.sections: list[Section] = []
         self.ids: dict[str, Site] = {}
         self.root = self._section(self.data.get("steps"), ("steps",), None)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Every step, and the bodies that belong to it."""
+        for site in self.sites:
+            yield Piece(site.pointer, site.raw, site.type)
+            for key in ("compensate", "reconcile"):
+                if body := mapping(site.raw.get(key)):
+                    yield Piece((*site.pointer, key), body, known_type(body.get("type")))
 
     def names(self, key: str) -> list[str]:
         """The keys of a mapping of the file's head, such as `inputs`."""

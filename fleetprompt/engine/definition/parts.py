@@ -166,6 +166,22 @@ CostField: TypeAlias = Annotated[
 """US dollars in the file, whole nano-dollars in the model."""
 
 
+class CapsModel(Part):
+    """Limits on what is used, without time."""
+
+    requests: int | None = Field(None, ge=0)
+    """Model calls."""
+    tokens: int | None = Field(None, ge=0)
+    """Input and output tokens of all model calls."""
+    tool_calls: int | None = Field(None, ge=0)
+    """Calls of tools by agents."""
+    cost_usd: CostField | None = None
+    """Spent money in US dollars; uncertain spend counts."""
+
+    def compiled(self) -> Guardrails:
+        return Guardrails(self.requests, self.tokens, self.tool_calls, self.cost_usd)
+
+
 class GuardrailsModel(Part):
     """Limits. What is used by steps inside counts too."""
 
@@ -181,11 +197,22 @@ class GuardrailsModel(Part):
     """Active time, waiting excluded."""
     on_limit: Literal["fail", "ask", "wrap_up"] = "fail"
     """At a limit: fail, ask the operator to raise it, or let agents finish with what they have."""
+    each: CapsModel | None = None
+    """Limits of each branch of a `parallel` or iteration of a `loop`."""
+    per_day: CapsModel | None = None
+    """Limits of all runs of the workflow together in a day (UTC); only on the workflow itself."""
 
     def compiled(self) -> Guardrails:
         return Guardrails(
-            self.requests, self.tokens, self.tool_calls, self.cost_usd, self.timeout, self.on_limit
-        )  # fmt: skip
+            self.requests,
+            self.tokens,
+            self.tool_calls,
+            self.cost_usd,
+            self.timeout,
+            self.on_limit,
+            self.each.compiled() if self.each else None,
+            self.per_day.compiled() if self.per_day else None,
+        )
 
 
 InputType = Literal["string", "integer", "number", "boolean", "array", "object", "any"]

@@ -9,6 +9,7 @@ from typing import Any, cast
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.condition import compile_condition
 from fleetprompt.engine.core.expr import ExpressionError, Reference, compile_expression
+from fleetprompt.engine.core.names import LAST_RUN_MEMBERS, RUN_MEMBERS
 from fleetprompt.engine.core.template import SecretRef, Template, compile_template
 from fleetprompt.engine.definition.document import Document
 from fleetprompt.engine.definition.fields import USUAL_NAMES
@@ -176,6 +177,10 @@ class References:
             yield from self._declared(finding, "vars", "variable", self.vars)
         elif root == "last_run":
             self.uses_last_run = True
+            yield from self._member(finding, LAST_RUN_MEMBERS)
+        elif root == "run":
+            # A group is told before there is more of the run.
+            yield from self._member(finding, ("id",) if place.realm == "group" else RUN_MEMBERS)
         elif root == "steps":
             yield from self._step(finding, place)
 
@@ -188,6 +193,12 @@ class References:
         if path[1] not in names:
             hint = did_you_mean(path[1], names) or f"declare it under `{root}:`"
             yield finding.problem(1, f"there is no {what} `{path[1]}`", hint)
+
+    def _member(self, finding: _Finding, members: tuple[str, ...]) -> Iterator[Problem]:
+        path = finding.reference.path
+        if len(path) > 1 and path[1] not in members:
+            hint = did_you_mean(str(path[1]), members) or f"one of: {', '.join(members)}"
+            yield finding.problem(1, f"`{path[0]}` has no `{path[1]}` here", hint)
 
     def _unknown_root(self, root: str, place: Place, names: Iterable[str]) -> tuple[str, str]:
         if place.realm != "trigger":

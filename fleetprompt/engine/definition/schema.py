@@ -20,6 +20,7 @@ from pydantic.json_schema import models_json_schema
 from fleetprompt.engine.core.condition import OPERATORS
 from fleetprompt.engine.definition.fields import DEFINITION
 from fleetprompt.engine.definition.models import WorkflowModel
+from fleetprompt.engine.definition.parts import Part
 from fleetprompt.engine.definition.step import NOT_IN_A_BODY, ReconcileModel, StepModel, own_fields
 from fleetprompt.engine.definition.triggers import TRIGGERS
 from fleetprompt.engine.registry import STEPS
@@ -115,11 +116,11 @@ def _definitions(models: Iterable[type[BaseModel]]) -> Schema:
 
 def _all_models() -> list[type[BaseModel]]:
     found: list[type[BaseModel]] = []
-    left: list[type[BaseModel]] = [BaseModel]
+    left: list[type[BaseModel]] = [Part]
     while left:
         model = left.pop()
         found.append(model)
-        left += [child for child in model.__subclasses__() if child.__module__.partition(".")[0] != "pydantic"]
+        left += model.__subclasses__()
     return found
 
 

@@ -6,7 +6,7 @@ documentation, `perform` is the behaviour. Only effects perform; the core decide
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from inspect import get_annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, TypeAlias, TypeVar, cast
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, S
 from pydantic import Field, PlainValidator, ValidationError, ValidationInfo, WithJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.plan import Block, Kind, Repeat, Test
 from fleetprompt.engine.definition.fields import (
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 MAX_STEPS = 2_000
 """Steps of a workflow file, those inside other steps included."""
+
+Kinds = Literal["agent", "model", "tool", "workflow"]
+"""What a field of a step can name."""
 
 
 class Compiler(Protocol):
@@ -122,6 +126,9 @@ def _read(value: Any, info: ValidationInfo, shape: str) -> StepModel:
     body = cast("dict[Any, Any]", value)
     if "type" not in body:
         known = ", ".join(STEPS.names())
+        meant = next((key for key in body if did_you_mean(str(key), ["type"])), None)
+        if meant is not None and known_type(body[meant]) is not None:
+            raise _located("unknown-key", f"unknown key `{meant}`", "did you mean `type`?", body[meant], meant)
         raise _located("missing-key", "a step needs a `type`", f"one of: {known}", body)
     try:
         model = step_type(body["type"])
@@ -192,10 +199,16 @@ class StepModel(Part):
     """Pool of slots that steps of this type use unless they say otherwise."""
     gated: ClassVar[bool] = False
     """The work does not begin before a note of kind `process` is durable; after a crash without it, it never began."""
+    resumes: ClassVar[bool] = False
+    """The work is recorded in notes, can be put aside and taken up again in the same attempt."""
     secret_fields: ClassVar[tuple[str, ...]] = ()
     """JSON-pointer prefixes of own fields in which secrets may be referred to, such as `/headers`."""
     file_fields: ClassVar[tuple[str, ...]] = ()
     """Own fields (keys) that name a file beside the workflow's: the plan's digest covers its content."""
+    schema_fields: ClassVar[tuple[str, ...]] = ()
+    """Own fields (keys) that hold a JSON Schema, or name a file beside the workflow's that does."""
+    naming: ClassVar[Mapping[str, Kinds]] = {}
+    """Own fields (keys) that name something outside of the file, and what; the arguments of a tool are in `with`."""
     structural: ClassVar[frozenset[str]] = frozenset()
     """Own fields (Python names) that `structure` turns into parts of the node: they are not configuration."""
     ports: ClassVar[tuple[str, ...]] = ()

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from fleetprompt.engine.ports.agents import AgentSession, AgentSessions, AgentStatistics, AgentStatus
+from fleetprompt.engine.ports.budget import (
+    LIMITS,
+    Allowance,
+    Amounts,
+    Budget,
+    BudgetRefused,
+    Budgets,
+    Caps,
+    Limit,
+    Raise,
+    Reserve,
+    Settle,
+)
 from fleetprompt.engine.ports.figures import (
     MOST_BUCKETS,
     Bucket,
@@ -38,7 +52,7 @@ from fleetprompt.engine.ports.lists import (
     Signals,
     Vote,
 )
-from fleetprompt.engine.ports.live import Change, EngineHealth, GroupHealth, PoolHealth, StoreHealth, Trouble
+from fleetprompt.engine.ports.live import Change, EngineHealth, GroupHealth, Piece, PoolHealth, StoreHealth, Trouble
 from fleetprompt.engine.ports.store import (
     LEVELS,
     Blobs,
@@ -57,14 +71,25 @@ from fleetprompt.engine.ports.world import Clock, Context, Done, Effect, Failed,
 
 __all__ = [
     "LEVELS",
+    "LIMITS",
     "MOST_BUCKETS",
     "NEWEST_FIRST",
+    "AgentSession",
+    "AgentSessions",
+    "AgentStatistics",
+    "AgentStatus",
+    "Allowance",
+    "Amounts",
     "Append",
     "Appended",
     "Approval",
     "Approvals",
     "Blobs",
     "Bucket",
+    "Budget",
+    "BudgetRefused",
+    "Budgets",
+    "Caps",
     "Catalog",
     "Change",
     "ClaimRefused",
@@ -87,6 +112,7 @@ __all__ = [
     "Kin",
     "LastFailure",
     "Level",
+    "Limit",
     "Lineage",
     "LogChunk",
     "LogLine",
@@ -95,11 +121,15 @@ __all__ = [
     "Order",
     "Outcome",
     "Page",
+    "Piece",
     "PoolHealth",
     "Publication",
+    "Raise",
     "RecentRun",
+    "Reserve",
     "RunHead",
     "Runs",
+    "Settle",
     "Signals",
     "Spend",
     "Store",

@@ -26,16 +26,21 @@ class CostRow(Struct, frozen=True, kw_only=True):
     runs: int
     """How many runs have spent it."""
     calls: int
-    """How many facts tell of it: each is an attempt at a step that has reported what it used."""
+    """How many facts tell of it: each is a call of a model, or an attempt at a step that has reported what it used."""
     workflow: str = ""
     """Whose step or run it is; empty for the other kinds."""
+    uncertain_nano: int = 0
+    """What may have been spent besides, in nano-USD: calls of models of which nobody knows whether they are billed."""
+    unreal: int = 0
+    """How many of the calls were answered by a simulation or a recording: they cost nothing, which is no price."""
 
 
 class Spend(NamedTuple):
-    """Money and tokens."""
+    """Money and tokens, and apart what may have been spent besides."""
 
     cost_nano: int
     tokens: int
+    uncertain_nano: int = 0
 
 
 class RecentRun(Struct, frozen=True):
@@ -76,6 +81,8 @@ class WorkflowStatistics(Struct, frozen=True, kw_only=True):
     """The newest 20 of all its runs, by creation, the newest first."""
     failure: LastFailure | None
     """Of those that ended in the period."""
+    unreal: int = 0
+    """How many of the counted runs were simulated or replayed: what they have cost says nothing about others."""
 
     @property
     def runs(self) -> int:
@@ -94,8 +101,9 @@ class WorkflowStatistics(Struct, frozen=True, kw_only=True):
 
     @property
     def mean_cost_nano(self) -> int:
-        """Nano-USD for each run that is counted; 0 without any."""
-        return self.cost_nano // self.runs if self.runs else 0
+        """Nano-USD for each run that is counted and was not simulated; 0 without any."""
+        real = self.runs - self.unreal
+        return self.cost_nano // real if real > 0 else 0
 
 
 class Bucket(Struct, frozen=True):

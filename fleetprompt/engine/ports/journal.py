@@ -11,6 +11,7 @@ from msgspec import Struct
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.facts import AnyFact, RunStatus, Slot, WaitingOn
 from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.ports.budget import Raise, Reserve, Settle
 
 
 class Conflict(FleetError):
@@ -97,6 +98,13 @@ class RunHead(Struct, frozen=True, kw_only=True):
     """Names of the models it called, for the filter `model:`."""
     seq: int = 0
     """Position in the journal of its first fact, a number for the run that never changes; 0 until stored."""
+    uncertain_nano: int = 0
+    """What may have been spent besides `cost_nano`."""
+    mode: str = ""
+    """How its words came about: `live`, `local` (a model on this machine), `simulated`, `replay`; `mixed`: some of them
+    by a model. Empty for a run in which nothing was said."""
+    agents: tuple[str, ...] = ()
+    """Names of the agents that worked in it, for the filter `agent:`."""
 
 
 class Append(Struct, frozen=True, kw_only=True):
@@ -111,6 +119,11 @@ class Append(Struct, frozen=True, kw_only=True):
     takes: tuple[Take, ...] = ()
     releases: tuple[str, ...] = ()
     """Paths whose claims end (empty path: the run's own); `"*"` ends all of the run's claims."""
+    settles: tuple[Settle, ...] = ()
+    """Reservations that end. They come before what is raised, and that before what is reserved."""
+    raises: tuple[Raise, ...] = ()
+    reserves: tuple[Reserve, ...] = ()
+    """Amounts to reserve in the same transaction as the facts; where one does not fit, the entry is refused."""
     waits: tuple[Wait, ...] = ()
     unwaits: tuple[str, ...] = ()
     """Paths that no longer wait."""
@@ -159,7 +172,7 @@ class Journal(Protocol):
 
     def post(self, entry: Append, then: Callable[[Appended | Exception], None]) -> None:
         """Make an entry durable, and call `then` from the loop when it is, or with why not: `Conflict`,
-        `ClaimRefused` or `StoreUnavailable`. A refusal touches this entry alone."""
+        `BudgetRefused`, `ClaimRefused` or `StoreUnavailable`. A refusal touches this entry alone."""
         ...
 
     def append(self, entry: Append) -> asyncio.Future[Appended]:

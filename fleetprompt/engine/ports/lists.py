@@ -186,6 +186,12 @@ class Approval(Struct, frozen=True, kw_only=True):
     """Where secrets go into `input`: a JSON pointer to texts and `{"secret": NAME}`; the text there is empty."""
     blob: Blob | None = None
     """An input that is too large to be kept here."""
+    about: str = ""
+    """What a running step asks, see `ApprovalRequested.about`; empty: whether the step itself may be done."""
+    call: str = ""
+    """Key of the call inside the step that it is about."""
+    escalate: dict[str, Any] = {}
+    """For a call: whom it can be handed on to, `{to, timeout, on_timeout}`; what a step names stands in its plan."""
 
 
 class Vote(Struct, frozen=True, kw_only=True):
@@ -199,6 +205,10 @@ class Vote(Struct, frozen=True, kw_only=True):
     comment: str = ""
     values: dict[str, Any] = {}
     via: str = ""
+    grant: str = ""
+    """`run` or `workflow`: calls like this one need not be asked about any more."""
+    ends: bool = False
+    """A rejection after which the step does not go on."""
 
 
 class Approvals(Protocol):

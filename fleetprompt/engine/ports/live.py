@@ -31,6 +31,21 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Its process is there and does not answer. It is a change of its own when it falls silent or answers again."""
 
 
+class Piece(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Some of an answer that is being received."""
+
+    path: str
+    """Of the step."""
+    key: str
+    """Of the request: `<agent>/llm/<turn>`."""
+    kind: str
+    """`text`, `reasoning`, `tool_name`, `tool_args`: more of that; `reset`: what came before of the request is void (of
+    every request of the run where `path` and `key` are empty); `end`: nothing more comes of it."""
+    call: int = 0
+    """Of a call that the model writes, its number in the answer."""
+    text: str = ""
+
+
 class Trouble(Struct, frozen=True):
     """Something that went wrong in an engine itself."""
 

@@ -8,9 +8,13 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from fleetprompt.engine.core.plan import Plan
+from fleetprompt.engine.ports.agents import AgentSessions
+from fleetprompt.engine.ports.budget import Budgets
 from fleetprompt.engine.ports.figures import Figures
+from fleetprompt.engine.ports.grant import Grants
 from fleetprompt.engine.ports.journal import Holder, Journal
 from fleetprompt.engine.ports.lists import Approvals, Runs, Signals
+from fleetprompt.engine.ports.memory import Memories
 
 
 class Workflow(Struct, frozen=True, kw_only=True):
@@ -50,7 +54,9 @@ class Blobs(Protocol):
 
     async def get(self, digest: str, tenant: str = "default") -> bytes | None: ...
 
-    async def put(self, digest: str, data: bytes, tenant: str = "default") -> None: ...
+    async def put(self, digest: str, data: bytes, tenant: str = "default", run: str = "") -> None:
+        """Keep a blob that no append brings, as long as the run is kept; without a run, for ever."""
+        ...
 
 
 class Claims(Protocol):
@@ -194,7 +200,15 @@ class Store(Protocol):
     @property
     def claims(self) -> Claims: ...
     @property
+    def budgets(self) -> Budgets: ...
+    @property
+    def grants(self) -> Grants: ...
+    @property
+    def memories(self) -> Memories: ...
+    @property
     def logs(self) -> Logs: ...
+    @property
+    def agents(self) -> AgentSessions: ...
     @property
     def figures(self) -> Figures: ...
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core import signal as types
+from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput, Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import AnyFact, RunFinished, output_of
 from fleetprompt.engine.core.keys import signal_id
@@ -20,6 +24,8 @@ from fleetprompt.engine.core.routing import Missed, Start
 from fleetprompt.engine.core.signal import Result, Signal, type_matches
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import Publication
+from fleetprompt.engine.runtime import memory
+from fleetprompt.engine.runtime.edits import checked
 from fleetprompt.engine.runtime.message import Ask, Message
 
 if TYPE_CHECKING:
@@ -29,6 +35,8 @@ AGAIN_SECONDS = 1.0
 """How soon signals are routed that could not be because the store was unavailable."""
 LONGEST_TYPE = 255
 _TYPE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+COMMANDS = frozenset({types.CANCEL, types.PAUSE, types.RESUME, types.RAISE, types.VOTE, types.ESCALATE, types.RESOLVE})
+"""What is asked of one run."""
 MAX_DATA_BYTES = 1024 * 1024
 """Signals carry references to large things, not the things."""
 
@@ -189,10 +197,17 @@ class Bus:
                 return await self._start(signal, received)
             case types.RETRY:
                 return await self._engine.starter.retry(signal, received)
-            case types.CANCEL | types.PAUSE | types.RESUME | types.VOTE | types.RESOLVE:
+            case _ if signal.type in COMMANDS:
                 return await self._command(signal, received)
             case types.SET_WORKFLOW:
-                return await self._set_workflow(signal, received)
+                return await self._settle(signal, received, self._set_workflow)
+            case types.REVOKE:
+                return await self._settle(signal, received, self._revoke)
+            case types.REMEMBER:
+                signal = msgspec.structs.replace(signal, data=self._engine.secrets.redact_value(signal.data))
+                return await self._settle(signal, received, lambda signal: memory.add(self._engine, signal))
+            case types.FORGET:
+                return await self._settle(signal, received, lambda signal: memory.forget(self._engine, signal))
             case _:
                 if received:
                     signal = (await self._store(signal)).signal
@@ -228,8 +243,11 @@ class Bus:
             if not received:
                 await self._engine.store.signals.close(signal.id, (result,))
             return result
+        ask = self._ask(signal, data)
+        if signal.type == types.VOTE:
+            ask = await checked(self._engine, driver, data, ask)
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        driver.deliver(Message(self._ask(signal, data), signal=signal, received=received, answer=answer))
+        driver.deliver(Message(ask, signal=signal, received=received, answer=answer))
         return await answer
 
     def _ask(self, signal: Signal, data: dict[str, Any]) -> Ask:
@@ -243,6 +261,15 @@ class Bus:
                     return command.pause(run, now, by=signal.by, reason=str(data.get("reason") or ""))
                 case types.RESUME:
                     return command.resume(run, now, by=signal.by)
+                case types.RAISE:
+                    return command.raise_limits(
+                        run,
+                        now,
+                        by=signal.by,
+                        step=str(data.get("step") or ""),
+                        amounts=mapping(data.get("amounts")),
+                        reason=str(data.get("reason") or ""),
+                    )
                 case types.VOTE:
                     return command.vote(
                         run,
@@ -257,6 +284,17 @@ class Bus:
                         digest=str(data.get("digest") or ""),
                         level=data.get("level"),
                         sent=signal.at,
+                        grant=str(data.get("grant") or ""),
+                        ends=data.get("ends") is True,
+                    )
+                case types.ESCALATE:
+                    return command.escalate(
+                        run,
+                        now,
+                        approval=str(data.get("approval")),
+                        by=signal.by,
+                        groups=engine.groups_of(signal.by),
+                        comment=str(data.get("comment") or ""),
                     )
                 case _:
                     return command.resolve(
@@ -272,13 +310,21 @@ class Bus:
 
         return ask
 
-    async def _set_workflow(self, signal: Signal, received: bool) -> Result:
+    async def _set_workflow(self, signal: Signal) -> None:
         data = _data(signal)
+        await self._engine.workflows.set_status(str(data.get("workflow")), str(data.get("status")), signal.tenant)
+
+    async def _revoke(self, signal: Signal) -> None:
+        grant, grants = str(_data(signal).get("grant")), self._engine.store.grants
+        if not await grants.revoke(grant, by=signal.by, at=self._engine.now(), tenant=signal.tenant):
+            raise Refused(f"there is no grant {grant} that holds", hint="`fleet grants` lists them")
+
+    async def _settle(self, signal: Signal, received: bool, carry_out: Callable[[Signal], Awaitable[Any]]) -> Result:
+        """Carry out a command that is about no run, and answer it."""
         if received:
             await self._store(signal)
         try:
-            await self._engine.workflows.set_status(str(data.get("workflow")), str(data.get("status")), signal.tenant)
-            result = Result(signal=signal.id, status="accepted")
+            result = Result(signal=signal.id, status="accepted", data=await carry_out(signal))
         except StoreUnavailable:
             raise
         except FleetError as error:

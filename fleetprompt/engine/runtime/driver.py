@@ -24,6 +24,7 @@ from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Outbox, Run, Step
 from fleetprompt.engine.core.timers import drop_stale_timers
 from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead, Stored
+from fleetprompt.engine.ports.budget import BudgetRefused
 from fleetprompt.engine.runtime.entry import entry_of
 from fleetprompt.engine.runtime.head import head_of
 from fleetprompt.engine.runtime.message import Ask, Message
@@ -200,7 +201,7 @@ class Driver:
         self._head = head_of(run, self.engine.host, now, self._head)
         entry = entry_of(self.engine, run, batch, self._taken, self._head, self.work)
         self.work = 0.0
-        if out.takes or out.releases or out.waits or out.unwaits or out.signals:
+        if not out.is_empty:
             run.outbox = Outbox()
         self._batch = Batch()
         self._send(entry)
@@ -245,7 +246,7 @@ class Driver:
             asyncio.get_running_loop().call_later(pause, self._send, entry)
             return
         self.appending = False
-        if isinstance(error, (Conflict, ClaimRefused)):
+        if isinstance(error, (Conflict, ClaimRefused, BudgetRefused)):
             self._loading = True
             self.engine.spawn(self.reload(entry, error))
             return
@@ -264,7 +265,7 @@ class Driver:
         self._taken.clear()
         self._inbox.clear()
 
-    async def reload(self, entry: Append, error: Conflict | ClaimRefused) -> None:
+    async def reload(self, entry: Append, error: Conflict | ClaimRefused | BudgetRefused) -> None:
         """Forget what was folded, take the run from the journal and ask again whatever had led to what it refused."""
         engine, run_id = self.engine, self.run.id
         written = await self._written(entry) if self._failures else None
@@ -281,7 +282,11 @@ class Driver:
                     message.fail(error)
                 engine.retire(self)
                 return
-            again = [message for message in taken if not message.offer and not await self._is_answered(message)]
+            again = [
+                message
+                for message in taken
+                if not message.offer and not _is_refused(message, error) and not await self._is_answered(message)
+            ]
         except FleetError as damage:
             self._damaged(damage)
             return
@@ -439,6 +444,14 @@ class Driver:
             task.cancel()
         while self._inbox:
             self._inbox.popleft().fail(StoreUnavailable(CLOSED))
+
+
+def _is_refused(message: Message, error: FleetError) -> bool:
+    """Whether it was this message whose reservation did not fit; whoever sent it is told, and decides what next."""
+    refused = isinstance(error, BudgetRefused) and error.id in message.reserves
+    if refused:
+        message.fail(error)
+    return refused
 
 
 def _result(signal: Signal, facts: list[AnyFact] | Refusal, run: Run) -> Result:

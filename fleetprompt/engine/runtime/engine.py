@@ -26,6 +26,8 @@ from fleetprompt.engine.core.signal import FINISHED, Signal
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Append, Clock, RunHead, Store, Stored
 from fleetprompt.engine.registry import STEPS
+from fleetprompt.engine.runtime.agency import Agency
+from fleetprompt.engine.runtime.budget_waits import BudgetWaits
 from fleetprompt.engine.runtime.bus import Bus
 from fleetprompt.engine.runtime.clock import SteadyClock, SystemClock
 from fleetprompt.engine.runtime.driver import RETRY_SECONDS, Driver
@@ -33,6 +35,7 @@ from fleetprompt.engine.runtime.feed import Feed
 from fleetprompt.engine.runtime.health import Vitals
 from fleetprompt.engine.runtime.message import Message
 from fleetprompt.engine.runtime.performer import Performer
+from fleetprompt.engine.runtime.pieces import Pieces
 from fleetprompt.engine.runtime.pools import Pool
 from fleetprompt.engine.runtime.recovery import Recovered, Recovery, readable
 from fleetprompt.engine.runtime.secrets import Secrets
@@ -46,7 +49,7 @@ from fleetprompt.engine.runtime.workflows import Workflows
 log = logging.getLogger("fleetprompt")
 T = TypeVar("T")
 
-POOLS = {"shell": 32, "python": 256, "http": 256}
+POOLS = {"shell": 32, "python": 256, "http": 256, "model": 256}
 """Places of the built-in step pools."""
 OTHER_POOL = 16
 THREADS = 64
@@ -79,6 +82,7 @@ class Engine:
         groups: Mapping[str, Iterable[str]] | None = None,
         directory: Path | str = ".",
         recover: bool = True,
+        agency: Agency | None = None,
     ) -> None:
         self.store = store
         elapsed = asyncio.get_running_loop().time
@@ -90,6 +94,12 @@ class Engine:
         self.host = socket.gethostname()
         self.directory = str(directory)
         self.feed = Feed()
+        self.pieces = Pieces(self.secrets.redact_part)
+        self.agency = agency or Agency(self.secrets, root=directory)
+        self.guardrails = self.agency.guardrails
+        """What the whole fleet may spend in a day."""
+        self.budget_waits = BudgetWaits(self)
+        self._freed = asyncio.Event()
         self.vitals = Vitals(self)
         self.live: dict[str, Driver] = {}
         self.recovered = Recovered()
@@ -163,9 +173,11 @@ class Engine:
             task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=self.limits.grace)
+        await self.agency.close()
         self.threads.shutdown()
         await self.store.close()
         self.feed.close()
+        self.pieces.close()
         for waiters in self._waiters.values():
             for future in waiters:
                 future.cancel()
@@ -352,6 +364,9 @@ class Engine:
         self.feed.publish(entry.run, seq, entry.after, entry.facts)
         if entry.releases:
             self.slots.committed(entry)
+        if entry.settles or entry.raises:
+            self._freed.set()
+            self._freed = asyncio.Event()
         if entry.signals:
             self.bus.notice(entry.signals, entry.routed)
         if entry.signals or entry.routed or entry.received is not None:
@@ -360,6 +375,14 @@ class Engine:
             for future in self._waiters.pop(entry.run, ()):
                 if not future.done():
                     future.set_result(entry.head)
+
+    async def budget_freed(self, seconds: float) -> None:
+        """Until a budget may have room again, or for so long: others may share it."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._freed.wait()
+        except TimeoutError:
+            pass
 
     def outgoing(self, run: Run, signals: list[Signal]) -> list[Signal]:
         """The signals a run sends, as they are stored."""

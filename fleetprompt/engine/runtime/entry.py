@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from fleetprompt.engine.core.batch import Batch
 from fleetprompt.engine.core.signal import FINISHED, Result, Signal
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import Append, RunHead, Take, Wait
+from fleetprompt.engine.ports.budget import Raise, Reserve, Settle
 from fleetprompt.engine.runtime.message import Message
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
+
+
+T = TypeVar("T")
+
+
+def _all(values: Sequence[Any], type_: type[T]) -> tuple[T, ...]:
+    return tuple(msgspec.convert(value, type_) for value in values) if values else ()
 
 
 def entry_of(engine: Engine, run: Run, batch: Batch, taken: Sequence[Message], head: RunHead, work: float) -> Append:
@@ -49,5 +59,8 @@ def entry_of(engine: Engine, run: Run, batch: Batch, taken: Sequence[Message], h
         results=tuple(results),
         routed=tuple(routed),
         blobs=tuple(batch.blobs) if batch.blobs else (),
+        reserves=_all(out.reserves, Reserve),
+        settles=_all(out.settles, Settle),
+        raises=_all(out.raises, Raise),
         work=work,
     )

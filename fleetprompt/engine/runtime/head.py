@@ -30,6 +30,11 @@ def head_of(run: Run, host: str, now: float, before: RunHead | None = None) -> R
         steps_done=run.steps_done,
         cost_nano=run.cost_nano,
         tokens=run.tokens,
+        uncertain_nano=run.uncertain_nano,
+        mode=run.mode,
+        agents=tuple(run.agents) if run.agents else (),
+        tools=tuple(run.tools) if run.tools else (),
+        models=tuple(run.models) if run.models else (),
         **_error(run),
     )
 

@@ -109,6 +109,14 @@ def engine_holder(path: Path) -> dict[str, Any] | None:
         os.close(fd)
 
 
+def engine_left(path: Path) -> bool:
+    """Whether who held the engine last has given it back, rather than died."""
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return False
+
+
 def _read(fd: int) -> dict[str, Any]:
     try:
         return mapping(json.loads(os.pread(fd, 4096, 0) or b"{}"))

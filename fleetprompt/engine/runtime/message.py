@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fleetprompt.engine.core.command import Refusal
@@ -19,7 +19,7 @@ Ask = Callable[[Run, float], "list[AnyFact] | Refusal"]
 class Message:
     """An entry of the inbox."""
 
-    __slots__ = ("after", "answer", "ask", "offer", "overheard", "received", "result", "signal")
+    __slots__ = ("after", "answer", "ask", "offer", "overheard", "received", "reserves", "result", "signal")
 
     def __init__(
         self,
@@ -31,8 +31,11 @@ class Message:
         offer: bool = False,
         after: float | None = None,
         answer: asyncio.Future[Any] | None = None,
+        reserves: Collection[str] = (),
     ) -> None:
         self.ask = ask
+        self.reserves = reserves
+        """Ids of the reservations that its facts make: where one does not fit, it is not asked again."""
         self.signal = signal
         self.received = received
         """The signal is not in the store yet: it goes in with the facts."""

@@ -7,24 +7,31 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Failure, FleetError
+from fleetprompt.engine.core.evolve_work import started_by
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.keys import effect_key
 from fleetprompt.engine.core.names import seen
 from fleetprompt.engine.core.outcome import failed, reconciled, succeeded, unknown
-from fleetprompt.engine.core.rendered import render_config
+from fleetprompt.engine.core.rendered import loaded, render_config
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Done, Effect, Failed, Outcome, Unknown
 from fleetprompt.engine.registry import STEPS
+from fleetprompt.engine.runtime.check import CheckContext
 from fleetprompt.engine.runtime.context import StepContext
 from fleetprompt.engine.runtime.driver import Driver
 from fleetprompt.engine.runtime.files import code_folder
 from fleetprompt.engine.runtime.message import Ask
 from fleetprompt.engine.runtime.pools import Pool
 from fleetprompt.engine.runtime.values import decoded
+from fleetprompt.engine.runtime.work import WorkContext
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
+
+LEAST_SECONDS = 0.001
+"""For work that has used up its time: it is over as soon as it waits for anything."""
 
 
 class Performer:
@@ -41,7 +48,11 @@ class Performer:
     async def _perform(self, driver: Driver, step: Step) -> None:
         attempt = step.attempt
         node = step.program.node
-        outcome = await self._outcome(driver, step, node.type, step.input, step.secrets or {}, node.timeout)
+        timeout = node.timeout
+        if timeout is not None and step.work is not None:
+            # Of an attempt that was put aside, or interrupted, only what it was active counts.
+            timeout = max(LEAST_SECONDS, timeout - step.work.used)
+        outcome = await self._outcome(driver, step, node.type, step.input, step.secrets or {}, timeout)
         if outcome is not None:
             driver.done_with(_told(self._engine, step.path, attempt, outcome))
 
@@ -51,11 +62,10 @@ class Performer:
         assert spec is not None
         run = driver.run
         try:
-            extra = {"key": effect_key(run, step), "input": seen(run, step.input_blob or step.input)}
             config, secrets = await driver.loaded(
-                run, lambda: render_config(run, step, step.program.value(spec.config), extra)
+                run, lambda: render_config(run, step, step.program.value(spec.config), _checked(run, step))
             )
-            outcome = await self._outcome(driver, step, spec.type, config, secrets, spec.timeout)
+            outcome = await self._outcome(driver, step, spec.type, config, secrets, spec.timeout, check=True)
         except FleetError as error:
             outcome = Failed(Failure("VALIDATION_ERROR", error.message, hint=error.hint))
         if outcome is None:
@@ -85,8 +95,10 @@ class Performer:
         input_: Any,
         secrets: dict[str, list[Any]],
         timeout: float | None,
+        *,
+        check: bool = False,
     ) -> Outcome | None:
-        """What came of the work; None when it was called off."""
+        """What came of the work; None when it was called off. `check`: it only finds out what became of other work."""
         engine = self._engine
         run = driver.run
         created = run.created
@@ -107,23 +119,10 @@ class Performer:
                     taken = True
             if input_ is None and step.input_blob is not None and type_ == node.type:
                 input_ = await self._hydrate(step.input_blob.digest, created.tenant)
-            effect = Effect(
-                run=created.run,
-                tenant=created.tenant,
-                path=step.path,
-                attempt=step.attempt,
-                type=type_,
-                input=input_,
-                secrets=secrets,
-                key=effect_key(run, step),
-                timeout=timeout,
-                pool=pool.name if pool is not None else "",
-                repeat=node.repeat,
-                workflow=created.workflow,
-                directory=engine.directory,
-                code=code_folder(created.source.file, engine.directory),
+            effect = effect_of(
+                engine, run, step, type_, input_, secrets=secrets, timeout=timeout, pool=pool.name if pool else ""
             )
-            context = StepContext(engine, driver, effect)
+            context = _context(kind.resumes, check)(engine, driver, effect)
             began = clock()
             work = kind.perform(context)
             outcome = cast("Outcome", await (work if timeout is None else _within(timeout, work)))
@@ -149,6 +148,51 @@ class Performer:
         if data is None:
             raise FleetError(f"the input of this step is gone (blob {digest[:12]})", hint="it was pruned")
         return decoded(digest, data)
+
+
+def effect_of(
+    engine: Engine,
+    run: Run,
+    step: Step,
+    type_: str,
+    input_: Any,
+    *,
+    secrets: dict[str, list[Any]] | None = None,
+    timeout: float | None = None,
+    pool: str = "",
+) -> Effect:
+    """The work that a step owes, as a step type is given it."""
+    created = run.created
+    assert created is not None
+    return Effect(
+        run=created.run,
+        tenant=created.tenant,
+        path=step.path,
+        attempt=step.attempt,
+        type=type_,
+        input=input_,
+        secrets=secrets or {},
+        key=effect_key(run, step),
+        timeout=timeout,
+        pool=pool,
+        repeat=step.program.node.repeat,
+        workflow=created.workflow,
+        directory=engine.directory,
+        code=code_folder(created.source.file, engine.directory),
+    )
+
+
+def _context(resumes: bool, check: bool) -> type[StepContext]:
+    if not resumes:
+        return StepContext
+    return CheckContext if check else WorkContext
+
+
+def _checked(run: Run, step: Step) -> dict[str, Any]:
+    """What a reconcile check is told of the work that is in doubt. Raises `NeedsValue`."""
+    call = step.work.doubt if step.work is not None else ""
+    begun = mapping(loaded(run, started_by(step, call))) if call else {}
+    return {"key": str(begun.get("key") or effect_key(run, step)), "input": seen(run, step.input_blob or step.input)}
 
 
 async def _within(timeout: float, work: Any) -> Outcome:

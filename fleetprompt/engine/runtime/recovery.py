@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.engine.core.facts import AnyFact
+from fleetprompt.engine.core.facts import AnyFact, StepInDoubt
 from fleetprompt.engine.core.outcome import recovered
 from fleetprompt.engine.core.run import fold
 from fleetprompt.engine.core.state import Run
@@ -84,13 +84,13 @@ class Recovery:
             for kind, _, value, _ in step.notes or ():
                 if kind == "process":
                     self._kill_orphan(run, step.path, value)
-        doubtful = len(recovered(run, engine.now(), ""))
+        doubtful = sum(isinstance(fact, StepInDoubt) for fact in recovered(run, engine.now(), ""))
         driver = engine.live[run.id] = Driver(engine, run)
         driver.tell(lambda run, now: recovered(run, now, "the engine stopped between intent and outcome"))
         return doubtful
 
     def _kill_orphan(self, run: Run, path: str, value: Any) -> None:
-        from fleetprompt.engine.steps._process import kill_orphan
+        from fleetprompt.engine.outside.process import kill_orphan
 
         try:
             engine = int(value.get("engine", 0))

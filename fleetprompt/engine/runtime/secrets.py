@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import InvalidInput, NotFound
@@ -23,8 +27,18 @@ class Secrets:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._values: set[str] = set()
-        """Everything that was ever handed out: what was changed since may still turn up."""
+        """Everything that was ever known: what was changed since may still turn up."""
         self._pattern: re.Pattern[str] | None = None
+        self._beginnings: dict[str, list[str]] = {}
+        """What `_pattern` finds, by its first character."""
+        self._longest = 0
+        # Code that reads the environment, or the file, by itself has them as well: what it prints is looked through.
+        for name, value in os.environ.items():
+            if name.startswith(PREFIX):
+                self.learn(value)
+        with suppress(InvalidInput):
+            for value in self._read().values():
+                self.learn(str(value))
 
     def get(self, name: str) -> str:
         """The value of a secret. Raises `NotFound` when nobody defined it, `InvalidInput` for an unsafe file."""
@@ -34,37 +48,70 @@ class Secrets:
         if value is None:
             where = f" or in {self._file}" if self._file else ""
             raise NotFound(f"secret `{name}` is not defined", hint=f"set {PREFIX}{name.upper()}{where}")
+        self.learn(value)
+        return value
+
+    def learn(self, value: str) -> None:
+        """Redact a value from now on, wherever it came from."""
         if value not in self._values:
             self._values.add(value)
             self._pattern = None
-        return value
 
     def _from_file(self, name: str) -> str | None:
+        found = self._read().get(name)
+        return str(found) if found is not None else None
+
+    def _read(self) -> dict[str, Any]:
+        """What the file holds. Raises `InvalidInput` for one that is unsafe, or cannot be read."""
         if self._file is None or not self._file.is_file():
-            return None
+            return {}
         if self._file.stat().st_mode & 0o077:
             raise InvalidInput(f"{self._file} can be read by others", hint=f"chmod 600 {self._file}")
         try:
             with self._file.open("rb") as stream:
-                found: Any = tomllib.load(stream).get(name)
+                return tomllib.load(stream)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not TOML"
             raise InvalidInput(f"{self._file} cannot be read: {reason}", hint='write NAME = "value"') from None
-        return str(found) if found is not None else None
 
     @property
     def known(self) -> bool:
-        """Something was handed out, so text has to be looked through."""
+        """There are secrets, so text has to be looked through."""
         return bool(self._values)
 
     def redact(self, text: str) -> str:
-        """The text without any value that was handed out."""
+        """The text without any secret."""
         if not self._values:
             return text
+        return self._known().sub(MASK, text)
+
+    def redact_part(self, text: str) -> tuple[str, str]:
+        """A text that goes on: what can be said of it without any secret, and the rest as it is, which may be the
+        beginning of one. Put the rest before what comes next, and keep it to yourself until then."""
+        if not self._values:
+            return text, ""
+        known = self._known()
+        first = max(0, len(text) - self._longest + 1)
+        cut = next((at for at in range(first, len(text)) if self._begins(text, at)), len(text))
+        for found in known.finditer(text):
+            if found.start() < cut < found.end():
+                cut = found.start()
+        return known.sub(MASK, text[:cut]), text[cut:]
+
+    def _begins(self, text: str, at: int) -> bool:
+        """Whether the text from there on is the beginning of a secret, and not the whole of it."""
+        left = len(text) - at
+        return any(len(form) > left and text.startswith(form[:left], at) for form in self._beginnings.get(text[at], ()))
+
+    def _known(self) -> re.Pattern[str]:
         if self._pattern is None:
             values = sorted({form for value in self._values for form in _forms(value)}, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, values))) if values else re.compile(r"(?!)")
-        return self._pattern.sub(MASK, text)
+            self._longest = len(values[0]) if values else 0
+            self._beginnings = {}
+            for value in values:
+                self._beginnings.setdefault(value[0], []).append(value)
+        return self._pattern
 
     def redact_value(self, value: Any) -> Any:
         """A JSON value in which no string, and no key, holds a secret."""
@@ -80,6 +127,8 @@ class Secrets:
 
 
 def _forms(value: str) -> list[str]:
-    """A value as it can turn up: whole, and line by line."""
-    forms = [value, *value.splitlines()]
+    """A value as it can turn up: whole, line by line, and as URLs, JSON and headers write it."""
+    forms = [value, *value.splitlines(), quote(value, safe=""), json.dumps(value)[1:-1]]
+    if len(value) >= SHORTEST:
+        forms.append(base64.b64encode(value.encode()).decode())
     return [form for form in forms if len(form.strip()) >= SHORTEST]

@@ -10,7 +10,8 @@ import msgspec
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
-from fleetprompt.engine.core.facts import RunCreated, Slot, Source
+from fleetprompt.engine.core.evolve_work import started_by
+from fleetprompt.engine.core.facts import Blob, RunCreated, Slot, Source, Within
 from fleetprompt.engine.core.fork import fork
 from fleetprompt.engine.core.inputs import bind_inputs
 from fleetprompt.engine.core.keys import child_key_root
@@ -18,6 +19,8 @@ from fleetprompt.engine.core.program import Program, bind
 from fleetprompt.engine.core.rendered import group
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.state import Run, Step
+from fleetprompt.engine.runtime.allowances import within
+from fleetprompt.engine.runtime.children import require_depth
 from fleetprompt.engine.runtime.driver import Driver
 from fleetprompt.engine.runtime.files import kept
 from fleetprompt.engine.runtime.message import Message
@@ -116,15 +119,14 @@ class Starter:
         parent.wake()
         if step is None:
             raise NotFound(f"parent run {above.run} has no step {data.get('path')}")
-        _check_wanted(parent.run, step, run_id)
-        config: Any = step.input
-        if step.input_blob is not None:
-            kept = await engine.store.blobs.get(step.input_blob.digest, above.tenant)
-            config = decoded(step.input_blob.digest, kept) if kept is not None else {}
+        call = str(data.get("call") or "")
+        config = mapping(await self._whole(started_by(step, call) if call else step.input_blob or step.input, above))
+        # One that an agent waits for, or one that goes its own way.
+        awaited = not (call and config.get("wait") is False)
+        if awaited:
+            _check_wanted(parent.run, step, run_id)
         name = str(config.get("workflow"))
-        digest = above.children.get(name)
-        if digest is None:
-            raise NotFound(f"workflow `{name}` was not known when the run started")
+        digest, children = await self._pinned(above, name, config if call else {})
         program = await engine.workflows.program(digest)
         inputs, problems = bind_inputs(program.plan, config.get("with") or {})
         if problems:
@@ -142,7 +144,7 @@ class Starter:
             inputs=inputs,
             trigger={"kind": "workflow", "run": above.run, "path": step.path},
             root=above.root or above.run,
-            key_root=child_key_root(parent.run, step),
+            key_root=child_key_root(parent.run, step) + (f"/{call}" if call else ""),
             parent=above.run,
             parent_path=step.path,
             depth=above.depth + 1,
@@ -153,16 +155,36 @@ class Starter:
             priority=above.priority,
             labels={**program.plan.labels, **above.labels},
             source=Source(file=file) if file and file != above.source.file else above.source,
-            children=above.children,
+            children=children,
             deadline=min(deadlines) if deadlines else None,
+            within=_within(engine, parent.run, step, config if call else {}),
             last_run=await engine.workflows.last_run(name, above.tenant) if program.plan.uses_last_run else None,
         )
         # Once more, when nothing is left to wait for: a cancel that overtook this start found no run to cancel.
         parent = await engine.driver(above.run)
-        if parent is not None:
+        if parent is not None and awaited:
             parent.wake()
             _check_wanted(parent.run, parent.run.steps[step.path], run_id)
         return self._with_slots(created, program), program
+
+    async def _pinned(self, above: RunCreated, name: str, config: dict[str, Any]) -> tuple[str, dict[str, str]]:
+        """The plan of a child, and those of all that it may start: as they were when its parent started, or, where an
+        agent has chosen the workflow, the plan that was looked at then. Raises `NotFound`, `Refused`."""
+        plan = str(config.get("plan") or "")
+        if plan:
+            require_depth(above)
+            return await self._engine.workflows.pin(name, plan, above.tenant)
+        digest = above.children.get(name)
+        if digest is None:
+            raise NotFound(f"workflow `{name}` was not known when the run started")
+        return digest, above.children
+
+    async def _whole(self, value: Any, above: RunCreated) -> Any:
+        """A value, also one that was spilled."""
+        if not isinstance(value, Blob):
+            return value
+        kept = await self._engine.store.blobs.get(value.digest, above.tenant)
+        return decoded(value.digest, kept) if kept is not None else {}
 
     def _with_slots(self, created: RunCreated, program: Program) -> RunCreated:
         plan = program.plan
@@ -197,6 +219,11 @@ class Starter:
         if isinstance(facts, Refusal):
             raise Refused(facts.reason, hint=facts.hint)
         return await self._begin(signal, received, Run(old.program), facts)
+
+
+def _within(engine: Engine, run: Run, step: Step, config: dict[str, Any]) -> tuple[Within, ...]:
+    """The budgets above a child: of the step that starts it, and of the agent in it that does."""
+    return (*within(engine, run, step), *msgspec.convert(config.get("within") or [], list[Within]))
 
 
 def _check_wanted(parent: Run, step: Step, run_id: str) -> None:

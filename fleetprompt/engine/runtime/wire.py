@@ -2,8 +2,9 @@
 
 `{"op": "nudge"}` says that signals were published, `{"op": "health"}` asks how the engine is, `{"op": "holds"}` what it
 does nothing for any more. `{"op": "watch", "after": SEQ, "run": ID}` turns the connection into the feed,
-`{"op": "changes", "seconds": S}` into changes, at most one in so many seconds. Who cannot connect still works: engines
-also look at the store twice a second.
+`{"op": "changes", "seconds": S}` into changes, at most one in so many seconds, and
+`{"op": "pieces", "run": ID, "seconds": S}` into the answers of models that a run is receiving. Who cannot connect still
+works: engines also look at the store twice a second.
 """
 
 from __future__ import annotations
@@ -145,6 +146,9 @@ class Wire:
             elif request.op == "watch":
                 await _until_hung_up(reader, self._send_feed(writer, request))
                 return
+            elif request.op == "pieces":
+                await _until_hung_up(reader, self._send_pieces(writer, request))
+                return
             elif request.op == "changes":
                 await _until_hung_up(reader, self._send_changes(writer, request))
                 return
@@ -165,6 +169,13 @@ class Wire:
         async with aclosing(self._engine.feed.changes(self._engine.store.journal, seconds)) as changes:
             async for change in changes:
                 writer.write(_encode(change) + b"\n")
+                await writer.drain()
+
+    async def _send_pieces(self, writer: asyncio.StreamWriter, request: _Request) -> None:
+        seconds = min(max(request.seconds, SHORTEST), LONGEST)
+        async with aclosing(self._engine.pieces.watch(request.run, seconds)) as pieces:
+            async for some in pieces:
+                writer.write(_encode(some) + b"\n")
                 await writer.drain()
 
 

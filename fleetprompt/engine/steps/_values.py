@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeAlias, cast
 
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
-from fleetprompt.engine.core.errors import Code, Failure
 from fleetprompt.engine.definition.fields import wrong
+from fleetprompt.engine.outside.wording import failed
 from fleetprompt.engine.ports import Context, Failed
 
 
@@ -77,38 +77,8 @@ def revealed(ctx: Context, value: Any, at: str) -> Any:
     return value if text is None else text
 
 
-def failed(
-    message: str,
-    *,
-    code: Code = "TOOL_ERROR",
-    hint: str = "",
-    retryable: bool = True,
-    data: Any = None,
-    retry_after: float | None = None,
-) -> Failed:
-    """A definite failure as an outcome."""
-    return Failed(Failure(code, message, hint=hint, retryable=retryable, data=data), retry_after)
-
-
 def unusable(error: ValidationError) -> Failed:
     """The outcome when a template became something that its field cannot hold. Names places, never values."""
     problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)]
     shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
     return failed(f"the rendered input cannot be used: {shown}", code="VALIDATION_ERROR", retryable=False)
-
-
-def size(count: int) -> str:
-    """A number of bytes for people: `1.2 kB`."""
-    if count < 1000:
-        return f"{count} B"
-    amount = float(count)
-    for unit in ("kB", "MB", "GB"):
-        amount /= 1000
-        if amount < 999.95:
-            return f"{amount:.1f} {unit}"
-    return f"{amount / 1000:.1f} TB"
-
-
-def took(seconds: float) -> str:
-    """A duration for people: `12 ms`, `3.4 s`."""
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -18,9 +18,8 @@ from fleetprompt.engine.core.plan import Repeat
 from fleetprompt.engine.definition.fields import Templated, one_or_many, wrong
 from fleetprompt.engine.definition.parts import Part
 from fleetprompt.engine.definition.step import StepModel, step
-from fleetprompt.engine.ports import Context, Done, Outcome, Unknown
-from fleetprompt.engine.steps._http_answer import NotJson, body_value, excerpt, retry_after
-from fleetprompt.engine.steps._http_request import (
+from fleetprompt.engine.outside.http_answer import NotJson, body_value, excerpt, retry_after
+from fleetprompt.engine.outside.http_request import (
     FRAMING,
     REDACTED,
     SAFE_METHODS,
@@ -31,10 +30,12 @@ from fleetprompt.engine.steps._http_request import (
     prepare,
     shown,
 )
-from fleetprompt.engine.steps._values import OptionalWord, Words, failed, pointer, revealed, size, took, unusable
+from fleetprompt.engine.outside.wording import failed, size, took
+from fleetprompt.engine.ports import Context, Done, Outcome, Unknown
+from fleetprompt.engine.steps._values import OptionalWord, Words, pointer, revealed, unusable
 
 if TYPE_CHECKING:
-    from fleetprompt.engine.steps._http_exchange import Answer, Clients, Follow, Trouble
+    from fleetprompt.engine.outside.http_exchange import Answer, Clients, Follow, Trouble
 
 ERROR_BODY = 64 * 1024
 """Bytes of an unexpected answer that are read."""
@@ -168,7 +169,7 @@ class Http(StepModel):
         except Unusable as error:
             return failed(error.message, code="VALIDATION_ERROR", hint=error.hint, retryable=False)
 
-        from fleetprompt.engine.steps._http_exchange import Trouble, exchange
+        from fleetprompt.engine.outside.http_exchange import Trouble, exchange
 
         started = time.perf_counter()
         answer = await exchange(
@@ -204,11 +205,11 @@ async def _clients(ctx: Context) -> Clients:
 def _load() -> tuple[Any, Any]:
     import httpx
 
-    from fleetprompt.engine.steps import _http_exchange
+    from fleetprompt.engine.outside import http_exchange
 
     # httpx would import it with the first request, in the middle of the event loop.
     import_module("anyio._backends._asyncio")
-    return _http_exchange, httpx.create_ssl_context()
+    return http_exchange, httpx.create_ssl_context()
 
 
 def _request(wanted: Http, ctx: Context) -> Request:

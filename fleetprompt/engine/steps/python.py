@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from inspect import isawaitable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 import msgspec
@@ -15,11 +16,11 @@ from pydantic import AfterValidator, Field
 from fleetprompt.engine.core.plan import Repeat
 from fleetprompt.engine.definition.fields import Templated, Verbatim, wrong
 from fleetprompt.engine.definition.step import StepModel, step
+from fleetprompt.engine.outside.importing import Target, Unresolved, folder
+from fleetprompt.engine.outside.result import NotJson, as_json
+from fleetprompt.engine.outside.traceback import describe, tail_of
+from fleetprompt.engine.outside.wording import failed
 from fleetprompt.engine.ports import Context, Done, Failed, Outcome
-from fleetprompt.engine.steps._import import Target, Unresolved, folder
-from fleetprompt.engine.steps._result import NotJson, as_json
-from fleetprompt.engine.steps._traceback import describe, tail_of
-from fleetprompt.engine.steps._values import failed
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 CALL = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
@@ -70,6 +71,8 @@ class StepContext:
         """Path of the step in the run, such as `audit[3].deps`."""
         self.attempt = effect.attempt
         """Number of this attempt, from 1."""
+        self.directory = Path(effect.directory)
+        """Folder of the project, where relative paths of its inputs start."""
         self.cancelled = threading.Event()
         """Set when the step was cancelled or timed out. A thread cannot be stopped from outside: a function that
         takes long and is not `async` should look at this now and then, and return."""

@@ -16,11 +16,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from fleetprompt.engine.core.plan import Repeat
 from fleetprompt.engine.definition.fields import DurationField, Templated, one_or_many, wrong
 from fleetprompt.engine.definition.step import StepModel, step
+from fleetprompt.engine.outside.wording import failed, size, took
 from fleetprompt.engine.ports import Context, Done, Outcome
-from fleetprompt.engine.steps._values import OptionalWord, Word, failed, pointer, revealed, size, took, unusable
+from fleetprompt.engine.steps._values import OptionalWord, Word, pointer, revealed, unusable
 
 if TYPE_CHECKING:
-    from fleetprompt.engine.steps._output import Stream
+    from fleetprompt.engine.outside.output import Stream
 
 STDERR_KEPT = 64 * 1024
 """Bytes of standard error that are kept: its end."""
@@ -167,8 +168,8 @@ def _input(stdin: Any) -> bytes:
 async def _run(
     wanted: Shell, ctx: Context, argv: list[str], cwd: Path | None, env: dict[str, str], stdin: bytes
 ) -> Outcome:
-    from fleetprompt.engine.steps._output import Stream
-    from fleetprompt.engine.steps._process import Process, identity
+    from fleetprompt.engine.outside.output import Stream
+    from fleetprompt.engine.outside.process import Process, identity
 
     kept = 0 if wanted.output == "none" else wanted.max_output
     stdout = Stream(lambda text: ctx.log(text, "stdout"), head=(kept + 1) // 2, tail=kept // 2)

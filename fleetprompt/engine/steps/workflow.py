@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from fleetprompt.engine.definition.fields import Templated, wrong
 from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.definition.scalars import DurationField, WorkflowName
-from fleetprompt.engine.definition.step import StepModel, step
+from fleetprompt.engine.definition.step import Kinds, StepModel, step
 
 
 @step("workflow")
@@ -21,6 +22,7 @@ class Workflow(StepModel):
     """
 
     kind = "workflow"
+    naming: ClassVar[Mapping[str, Kinds]] = {"workflow": "workflow"}
 
     workflow: WorkflowName
     """Name of the workflow; no expressions, since children are pinned when the run starts."""

@@ -14,8 +14,10 @@ import msgspec
 from msgspec.structs import astuple
 
 from fleetprompt.engine.core.facts import AnyFact
-from fleetprompt.engine.ports import Append, Appended, ClaimRefused, Conflict, RunHead
+from fleetprompt.engine.ports import Append, Appended, BudgetRefused, ClaimRefused, Conflict, RunHead
 from fleetprompt.engine.store import projection
+from fleetprompt.engine.store.budget_book import Book, concerns
+from fleetprompt.engine.store.budgets import read_book, write_book
 from fleetprompt.engine.store.claims import Ledger
 from fleetprompt.engine.store.extras import Extras
 from fleetprompt.engine.store.statements import Session, Statements
@@ -23,7 +25,8 @@ from fleetprompt.engine.store.tables import RUN_IMMUTABLE, RUN_PROGRESS, runs
 
 TAGS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnyFact)}
 
-Outcome = Appended | ClaimRefused | Conflict
+Refusal = BudgetRefused | ClaimRefused
+Outcome = Appended | Refusal | Conflict
 _Change = tuple[int, int, RunHead]
 """What a batch does to a run: how many facts it held before, the position of the first new one, its head after."""
 
@@ -38,6 +41,7 @@ MOST_STANDING = 4096
 """Runs whose standing is remembered: about as many as are ever live at a time."""
 _LABELS = _NAMES.index("labels")
 _SEQ = _NAMES.index("seq")
+_AGENTS = _NAMES.index("agents")
 
 
 class Mismatch(Exception):
@@ -104,18 +108,25 @@ class Applier:
             raise Mismatch("its signal was received before")
         return outcomes, seq
 
-    def _settle(self, session: Session, batch: Sequence[Pending]) -> dict[int, ClaimRefused]:
+    def _settle(self, session: Session, batch: Sequence[Pending]) -> dict[int, Refusal]:
+        """Decide budgets and claims, entry by entry; what was refused, by place in the batch."""
         claiming = [(at, p.entry) for at, p in enumerate(batch) if p.entry.takes or p.entry.releases]
-        if not claiming:
+        spending = [(at, p.entry) for at, p in enumerate(batch) if concerns(p.entry)]
+        if not claiming and not spending:
             return {}
-        ledger = Ledger(self._statements, session, [entry for _, entry in claiming])
-        refused = {at: refusal for at, entry in claiming if (refusal := ledger.settle(entry))}
-        ledger.write()
+        ledger = Ledger(self._statements, session, [entry for _, entry in claiming]) if claiming else None
+        book = read_book(self._statements, session, [entry for _, entry in spending]) if spending else None
+        asking = sorted(dict([*claiming, *spending]).items())
+        refused = {at: refusal for at, entry in asking if (refusal := _decide(entry, ledger, book))}
+        if ledger is not None:
+            ledger.write()
+        if book is not None:
+            write_book(self._statements, session, book)
         return refused
 
     def _check_refusal(
-        self, session: Session, entry: Append, refusal: ClaimRefused, heads: dict[str, _Change]
-    ) -> ClaimRefused | Conflict:
+        self, session: Session, entry: Append, refusal: Refusal, heads: dict[str, _Change]
+    ) -> Refusal | Conflict:
         """A refusal counts for a writer that knows the run; one that is behind has to learn that first."""
         known = heads.get(entry.run)
         if known is not None:
@@ -138,7 +149,7 @@ class Applier:
             row = head_row(head)
             standing = _standing(row)
             if not after:
-                starts.append((*row[:_SEQ], first))
+                starts.append((*row[:_SEQ], first, *row[_SEQ + 1 :]))
             elif standings.get(run) == (after, standing):
                 progress.append((run, head.tenant, after, *_progress(row)))
             else:
@@ -155,13 +166,25 @@ class Applier:
             raise Mismatch("it holds another number of facts")
 
 
+def _decide(entry: Append, ledger: Ledger | None, book: Book | None) -> Refusal | None:
+    """Settle an entry with both, or with neither."""
+    drafted = book if book is not None and concerns(entry) else None
+    refusal: Refusal | None = drafted.settle(entry) if drafted is not None else None
+    if refusal is None and ledger is not None and (entry.takes or entry.releases):
+        refusal = ledger.settle(entry)
+    if refusal is None and drafted is not None:
+        drafted.keep()
+    return refusal
+
+
 def head_row(head: RunHead) -> tuple[Any, ...]:
     """A head as a row of `runs`."""
     row = astuple(head)
     labels = _json(head.labels).decode() if head.labels else "{}"
     tools = _json(head.tools).decode() if head.tools else "[]"
     models = _json(head.models).decode() if head.models else "[]"
-    return (*row[:_LABELS], labels, tools, models, head.seq)
+    agents = _json(head.agents).decode() if head.agents else "[]"
+    return (*row[:_LABELS], labels, tools, models, *row[_SEQ:_AGENTS], agents, *row[_AGENTS + 1 :])
 
 
 def conflict(entry: Append, reason: str) -> Conflict:

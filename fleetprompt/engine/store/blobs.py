@@ -29,11 +29,11 @@ class SqlBlobs:
         rows = await self._reader.ask(self._get, digest, tenant)
         return bytes(rows[0][0]) if rows else None
 
-    async def put(self, digest: str, data: bytes, tenant: str = "default") -> None:
-        """Keep a blob that no run brings: it is pinned."""
+    async def put(self, digest: str, data: bytes, tenant: str = "default", run: str = "") -> None:
+        """Keep a blob that no append brings, as long as the run is kept; without a run it is pinned."""
 
         def put(session: Session) -> None:
             self._statements.blobs_insert.execute(session, [(tenant, digest, len(data), data)])
-            self._statements.refs_insert.execute(session, [(tenant, digest, "")])
+            self._statements.refs_insert.execute(session, [(tenant, digest, run)])
 
         await self._writer.work(put)

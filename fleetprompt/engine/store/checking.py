@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -13,17 +14,23 @@ from sqlalchemy.exc import DatabaseError
 
 from fleetprompt.engine.core import codec
 from fleetprompt.engine.core.facts import AnyFact, RunForked
+from fleetprompt.engine.core.spending import spending
 from fleetprompt.engine.ports import Health
-from fleetprompt.engine.store import projection
+from fleetprompt.engine.store import budget_book, projection
+from fleetprompt.engine.store.budget_book import Reservation
+from fleetprompt.engine.store.budgets import NOTHING_RESERVED, read_budget, read_reservation
 from fleetprompt.engine.store.dialect import Dialect
 from fleetprompt.engine.store.tables import (
+    agent_sessions,
     approvals,
     blobs,
+    budgets,
     claims,
     costs,
     journal,
     logs,
     metadata,
+    reservations,
     results,
     runs,
     signals,
@@ -36,12 +43,12 @@ SHOWN = 20
 AT_A_TIME = 1_000
 Spending = tuple[str, str, str]
 """Tenant, run and kind of what was spent."""
-_KINDS = ("nano-USD", "tokens")
+_KINDS = ("nano-USD", "tokens", "uncertain nano-USD")
 
 
 def examine(connection: sa.Connection, dialect: Dialect) -> Health:
     """Read the whole store and say what is wrong with it."""
-    checks = (dialect.integrity, _orphans, _lengths, _facts, _blobs, _logs)
+    checks = (dialect.integrity, _orphans, _lengths, _facts, _budgets, _blobs, _logs)
     problems = [problem for check in checks for problem in _short(_readable(check, connection))]
     counts: dict[str, int] = {}
     for table in metadata.sorted_tables:
@@ -86,6 +93,8 @@ def _orphans(connection: sa.Connection) -> Iterator[str]:
         (claims, runs, claims.c.run == runs.c.id),
         (approvals, runs, approvals.c.run == runs.c.id),
         (costs, runs, costs.c.run == runs.c.id),
+        (agent_sessions, runs, agent_sessions.c.run == runs.c.id),
+        (reservations, runs, reservations.c.run == runs.c.id),
         (votes, approvals, votes.c.approval == approvals.c.id),
         (results, signals, results.c.signal == signals.c.id),
     )
@@ -141,16 +150,16 @@ def _facts(connection: sa.Connection) -> Iterator[str]:
 
 def _tell(told: Counter[Spending], tenant: str, run: str, fact: AnyFact) -> None:
     """Add what a fact says was spent. What stands before a fork was copied, and another run has spent it."""
-    forked = isinstance(fact, RunForked)
-    for kind, amount in zip(_KINDS, projection.usage(fact), strict=True):
-        if forked:
+    if isinstance(fact, RunForked):
+        for kind in _KINDS:
             told.pop((tenant, run, kind), None)
-        elif amount:
+    elif spent := spending(fact):
+        for kind, amount in zip(_KINDS, (spent.cost_nano, spent.tokens, spent.uncertain_nano), strict=True):
             told[(tenant, run, kind)] += amount
 
 
 def _differences(told: Counter[Spending], connection: sa.Connection) -> Iterator[str]:
-    sums = (sa.func.sum(costs.c.cost_nano), sa.func.sum(costs.c.tokens))
+    sums = (sa.func.sum(costs.c.cost_nano), sa.func.sum(costs.c.tokens), sa.func.sum(costs.c.uncertain_nano))
     query = sa.select(costs.c.tenant, costs.c.run, *sums).group_by(costs.c.tenant, costs.c.run)
     kept: Counter[Spending] = Counter()
     for row in connection.execute(query):
@@ -158,6 +167,19 @@ def _differences(told: Counter[Spending], connection: sa.Connection) -> Iterator
     for key in sorted(told.keys() | kept.keys()):
         if told[key] != kept[key]:
             yield f"run {key[1]}: its facts tell of {told[key]} {key[2]}, its costs of {kept[key]}"
+
+
+def _budgets(connection: sa.Connection) -> Iterator[str]:
+    """Reservations that nobody will settle, and budgets that say something else than the reservations."""
+    same = sa.and_(runs.c.id == reservations.c.run, runs.c.tenant == reservations.c.tenant)
+    query = sa.select(reservations, runs.c.status).join(runs, same, isouter=True)
+    held: dict[Reservation, str] = {}
+    rows: Sequence[Sequence[Any]] = connection.execute(query.where(reservations.c.state == "held")).all()
+    for row in rows:
+        held[read_reservation(row[:-1])] = row[-1] if row[-1] in projection.FINAL else ""
+    reserving = sa.select(budgets).where(sa.not_(NOTHING_RESERVED))
+    found = {(row.tenant, row.scope): read_budget(row) for row in connection.execute(reserving)}
+    yield from budget_book.problems(found, held)
 
 
 def _blobs(connection: sa.Connection) -> Iterator[str]:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 from fleetprompt.engine.ports import Health, Store
 from fleetprompt.engine.store import lines, url
+from fleetprompt.engine.store.agent_sessions import SqlAgentSessions
 from fleetprompt.engine.store.approvals import SqlApprovals
 from fleetprompt.engine.store.blobs import SqlBlobs
+from fleetprompt.engine.store.budgets import SqlBudgets
 from fleetprompt.engine.store.catalog import SqlCatalog
 from fleetprompt.engine.store.claims import SqlClaims
 from fleetprompt.engine.store.figures import SqlFigures
+from fleetprompt.engine.store.grants import SqlGrants
 from fleetprompt.engine.store.journal import SqlJournal
 from fleetprompt.engine.store.logs import SqlLogs
+from fleetprompt.engine.store.memories import SqlMemories
 from fleetprompt.engine.store.memory import MemoryStore
 from fleetprompt.engine.store.pruning import Pruning
 from fleetprompt.engine.store.room import Room
@@ -55,6 +59,10 @@ class SqlStore:
         self.catalog = SqlCatalog(reader, writer)
         self.blobs = SqlBlobs(reader, writer)
         self.claims = SqlClaims(reader)
+        self.budgets = SqlBudgets(reader)
+        self.grants = SqlGrants(reader, writer)
+        self.memories = SqlMemories(reader, writer)
+        self.agents = SqlAgentSessions(reader, zone)
         self.figures = SqlFigures(reader, zone)
         self.logs = SqlLogs(reader, writer, log_cap)
 

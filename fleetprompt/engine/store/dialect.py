@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from fleetprompt.engine.core.errors import StoreLost, StoreUnavailable
 from fleetprompt.engine.core.query_regex import found
-from fleetprompt.engine.store.tables import PARTIAL
+from fleetprompt.engine.store.tables import PARTIAL, memories
 
 Rows = sa.Select[*tuple[Any, ...]]
 """A query of any shape."""
@@ -35,6 +35,8 @@ class Dialect(ABC):
     url: str
     """How SQLAlchemy calls it."""
     compiler: Compiler
+    full_text: tuple[str, ...]
+    """The statements that make what the words of memories are found by."""
 
     def compile(self, statement: sa.Executable) -> str:
         """The text of a statement whose parameters are given by position, in the order they were made."""
@@ -127,11 +129,23 @@ class Dialect(ABC):
         """How a checked pattern of the filter language is found in a column; None where regular expressions have to
         be tried on what was read."""
 
+    @abstractmethod
+    def with_words(self, rows: Rows, words: Sequence[str]) -> Rows:
+        """Those rows of a query for memories that hold one of the words, or a word that begins so, the likeliest first.
+        The words are letters and digits."""
+
 
 class SqliteDialect(Dialect):
     """SQLite in WAL mode: one writer, readers that never wait."""
 
     url = "sqlite://"
+    full_text = (
+        "CREATE VIRTUAL TABLE memories_words USING fts5(words, content='memories', content_rowid='seq')",
+        "CREATE TRIGGER memories_added AFTER INSERT ON memories BEGIN "
+        "INSERT INTO memories_words(rowid, words) VALUES (new.seq, new.words); END",
+        "CREATE TRIGGER memories_deleted AFTER DELETE ON memories BEGIN "
+        "INSERT INTO memories_words(memories_words, rowid, words) VALUES ('delete', old.seq, old.words); END",
+    )
 
     def __init__(self) -> None:
         self.compiler = pysqlite.dialect()
@@ -151,6 +165,9 @@ class SqliteDialect(Dialect):
         error = error.orig if isinstance(error, DBAPIError) and isinstance(error.orig, Exception) else error
         if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, _OURS):
             return None
+        if "fts5" in str(error):
+            hint = "use a Python whose SQLite has FTS5, or Postgres"
+            return StoreUnavailable(f"SQLite {sqlite3.sqlite_version} has no full text search", where=where, hint=hint)
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         message, hint = _MEANINGS.get(code, (f"the database failed: {error}", "run `fleet db check`"))
         kind = StoreLost if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else StoreUnavailable
@@ -211,6 +228,12 @@ class SqliteDialect(Dialect):
 
     def searching(self) -> Search:
         return lambda column, pattern: sa.func.fleet_found(pattern, column, type_=sa.Boolean)
+
+    def with_words(self, rows: Rows, words: Sequence[str]) -> Rows:
+        found = sa.table("memories_words", sa.column("rowid"), sa.column("rank"))
+        asked = " OR ".join(f'"{word}"*' for word in words)
+        holding = sa.literal_column("memories_words").op("MATCH", is_comparison=True)(asked)
+        return rows.join(found, found.c.rowid == memories.c.seq).where(holding).order_by(found.c.rank)
 
 
 _numbers = msgspec.json.Decoder(list[int]).decode

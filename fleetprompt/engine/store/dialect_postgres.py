@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,11 +12,13 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.store.dialect import Dialect, Rows, names
-from fleetprompt.engine.store.tables import PARTIAL, folded, metadata
+from fleetprompt.engine.store.tables import PARTIAL, folded, memories, metadata
 
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('fleetprompt.' || current_schema()))"
 """Held from before a `seq` is given until it is visible: the feed of others never goes back. It also makes what was
 read of claims true until the commit."""
+_SIMPLE = "'simple'::regconfig"
+"""Words as they are: of no language."""
 UNSYNCED = "SET LOCAL synchronous_commit = off"
 VERSION = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 """Rises with every transaction that writes, of whatever process."""
@@ -43,6 +45,7 @@ class PostgresDialect(Dialect):
     """Postgres over asyncpg."""
 
     url = "postgresql+asyncpg://"
+    full_text = (f"CREATE INDEX memories_words ON memories USING gin (to_tsvector({_SIMPLE}, words))",)
 
     def __init__(self) -> None:
         self.compiler = asyncpg.dialect()
@@ -124,3 +127,9 @@ class PostgresDialect(Dialect):
 
     def searching(self) -> None:
         """Its regular expressions are others than Python's."""
+
+    def with_words(self, rows: Rows, words: Sequence[str]) -> Rows:
+        simple: sa.ColumnElement[Any] = sa.literal_column(_SIMPLE)
+        held = sa.func.to_tsvector(simple, memories.c.words)
+        asked = sa.func.to_tsquery(simple, " | ".join(f"'{word}':*" for word in words))
+        return rows.where(held.op("@@", is_comparison=True)(asked)).order_by(sa.func.ts_rank(held, asked).desc())

@@ -7,17 +7,22 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
+from fleetprompt.engine.core.evolve_work import GRANTED
 from fleetprompt.engine.core.facts import (
     ApprovalDecided,
     ApprovalRequested,
     ApprovalVoted,
     RunCreated,
     StepFailed,
+    StepNoted,
     StepSucceeded,
 )
 from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.core.spending import CALLS
 from fleetprompt.engine.ports import Append, Wait
-from fleetprompt.engine.store import approvals, projection
+from fleetprompt.engine.store import agent_book, approvals, projection
+from fleetprompt.engine.store.agent_sessions import write_sessions
+from fleetprompt.engine.store.grants import grant_row
 from fleetprompt.engine.store.projection import ApprovalFact
 from fleetprompt.engine.store.statements import Session, Statements
 
@@ -38,6 +43,9 @@ class Extras:
         self._refs: dict[tuple[str, str, str], None] = {}
         self._approvals: list[tuple[ApprovalFact, Append]] = []
         self._costs: list[tuple[Any, ...]] = []
+        self._grants: list[tuple[Any, ...]] = []
+        self._working: list[Append] = []
+        """Those that tell of agents at work."""
 
     def add(self, entry: Append) -> None:
         """Take what this entry carries."""
@@ -58,12 +66,15 @@ class Extras:
         for digest, data in entry.blobs:
             self._blobs.setdefault((tenant, digest), (tenant, digest, len(data), data))
             self._refs[(tenant, digest, run)] = None
-        spent = False
+        spent = allowed = False
         for fact in entry.facts:
             if isinstance(fact, (ApprovalRequested, ApprovalVoted, ApprovalDecided)):
                 self._approvals.append((fact, entry))
             elif isinstance(fact, RunCreated) and fact.source.digest:
                 self._refs[(tenant, fact.source.digest, run)] = None
+            elif isinstance(fact, StepNoted):
+                spent = spent or fact.kind in CALLS
+                allowed = allowed or fact.kind == GRANTED
             elif isinstance(fact, (StepSucceeded, StepFailed)) and fact.usage:
                 spent = True
             # A fork's facts refer to blobs that it does not bring.
@@ -71,6 +82,10 @@ class Extras:
                 self._refs[(tenant, blob.digest, run)] = None
         if spent:
             self._costs += map(astuple, projection.costs(entry))
+        if agent_book.concerns(entry):
+            self._working.append(entry)
+        if allowed:
+            self._grants += map(grant_row, projection.granted(entry))
 
     def add_result(self, result: Result, tenant: str) -> None:
         """Take one answer to a signal."""
@@ -106,6 +121,9 @@ class Extras:
         statements.blobs_insert.execute(session, [*self._blobs.values()])
         statements.refs_insert.execute(session, [*self._refs])
         statements.costs_insert.execute(session, self._costs)
+        statements.grants_insert.execute(session, self._grants)
+        if self._working:
+            write_sessions(statements, session, self._working)
         for fact, entry in self._approvals:
             approvals.apply_fact(session.connection, fact, entry)
         return True

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from fleetprompt.engine.core.mode import UNREAL
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.ports import Bucket, CostBy, CostRow, Spend, WorkflowStatistics
 from fleetprompt.engine.store import projection
@@ -23,6 +24,8 @@ from fleetprompt.engine.store.tables import costs, runs
 
 DAYS = 60
 """Days that one statement adds up: making it takes two milliseconds of the loop."""
+SUMS = 6
+"""Figures of a row."""
 _KEYS: dict[CostBy, tuple[sa.Column[str], ...]] = {
     "workflow": (costs.c.workflow,),
     "step": (costs.c.step, costs.c.workflow),
@@ -31,7 +34,7 @@ _KEYS: dict[CostBy, tuple[sa.Column[str], ...]] = {
 }
 
 
-def _sum(column: sa.Column[int]) -> sa.ColumnElement[int]:
+def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
     """A sum that is 0 where there is nothing, and an integer on every database."""
     return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger)
 
@@ -60,9 +63,9 @@ class SqlFigures:
 
     async def spend(self, since: float, tenant: str = "default") -> Spend:
         """What was spent since a time."""
-        found = sa.select(_sum(costs.c.cost_nano), _sum(costs.c.tokens))
-        ((cost_nano, tokens),) = await self._reader.rows(found.where(costs.c.tenant == tenant, costs.c.at >= since))
-        return Spend(cost_nano, tokens)
+        found = sa.select(_sum(costs.c.cost_nano), _sum(costs.c.tokens), _sum(costs.c.uncertain_nano))
+        (row,) = await self._reader.rows(found.where(costs.c.tenant == tenant, costs.c.at >= since))
+        return Spend(*row)
 
     async def costs(
         self,
@@ -164,26 +167,36 @@ class _Bill:
             *columns,
             _sum(costs.c.cost_nano).label("cost_nano"),
             _sum(costs.c.tokens).label("tokens"),
+            _sum(costs.c.uncertain_nano).label("uncertain_nano"),
             sa.func.count(costs.c.run.distinct()).label("runs"),
             sa.func.count().label("calls"),
+            _sum(sa.case((costs.c.mode.in_(UNREAL), 1), else_=0)).label("unreal"),
         )
         return statement.select_from(source).where(*self._where).group_by(*columns)
 
     def _rows(self, connection: sa.Connection, statement: Rows, keys: int) -> Iterator[CostRow]:
         rows = connection.execute(statement).all()
         if self._test is None:
-            return (_row(row[:keys], row[-4:]) for row in rows)
+            return (_row(row[:keys], row[-SUMS:]) for row in rows)
         sums: dict[tuple[Any, ...], Sequence[int]] = {}
         for row in filter(self._test, rows):
-            before = sums.get(tuple(row[:keys]), (0, 0, 0, 0))
-            sums[tuple(row[:keys])] = [one + more for one, more in zip(before, row[-4:], strict=True)]
+            before = sums.get(tuple(row[:keys]), (0,) * SUMS)
+            sums[tuple(row[:keys])] = [one + more for one, more in zip(before, row[-SUMS:], strict=True)]
         return (_row(key, figures) for key, figures in sums.items())
 
 
 def _row(key: Sequence[str], figures: Sequence[int]) -> CostRow:
-    cost_nano, tokens, of_runs, calls = figures
-    workflow = key[1] if len(key) > 1 else ""
-    return CostRow(key=key[0], workflow=workflow, cost_nano=cost_nano, tokens=tokens, runs=of_runs, calls=calls)
+    cost_nano, tokens, uncertain_nano, of_runs, calls, unreal = figures
+    return CostRow(
+        key=key[0],
+        workflow=key[1] if len(key) > 1 else "",
+        cost_nano=cost_nano,
+        tokens=tokens,
+        uncertain_nano=uncertain_nano,
+        runs=of_runs,
+        calls=calls,
+        unreal=unreal,
+    )
 
 
 def _given(some: Sequence[Day]) -> sa.CTE:

@@ -15,7 +15,7 @@ from fleetprompt.engine.core.query_values import fold
 NEWEST = 20_000
 """Matching runs that are looked at."""
 
-_COLUMNS = {"error": "error_code", "tool": "tools", "model": "models"}
+_COLUMNS = {"error": "error_code", "tool": "tools", "model": "models", "agent": "agents"}
 
 
 class Wanted(Struct, frozen=True):

@@ -27,10 +27,13 @@ from fleetprompt.engine.ports import (
     Stored,
     Take,
 )
-from fleetprompt.engine.store import lines, memory_tables, projection
+from fleetprompt.engine.store import budget_book, lines, memory_tables, projection
+from fleetprompt.engine.store.budget_book import Book
+from fleetprompt.engine.store.memory_agents import MemoryAgentSessions
 from fleetprompt.engine.store.memory_figures import MemoryFigures
 from fleetprompt.engine.store.memory_logs import MemoryLogs
-from fleetprompt.engine.store.memory_parts import MemoryBlobs, MemoryCatalog, MemoryClaims
+from fleetprompt.engine.store.memory_memories import MemoryMemories
+from fleetprompt.engine.store.memory_parts import MemoryBlobs, MemoryBudgets, MemoryCatalog, MemoryClaims, MemoryGrants
 from fleetprompt.engine.store.memory_queries import MemoryApprovals, MemoryRuns, MemorySignals
 from fleetprompt.engine.store.memory_state import Row, State
 from fleetprompt.engine.store.writer import into
@@ -66,6 +69,10 @@ class MemoryStore:
         self.catalog = MemoryCatalog(state)
         self.blobs = MemoryBlobs(state)
         self.claims = MemoryClaims(state)
+        self.budgets = MemoryBudgets(state)
+        self.grants = MemoryGrants(state)
+        self.memories = MemoryMemories(state)
+        self.agents = MemoryAgentSessions(state, zone)
         self.figures = MemoryFigures(state, zone)
         self.logs = MemoryLogs(state, log_cap)
 
@@ -100,7 +107,7 @@ class MemoryStore:
         return 0, 0
 
     async def check(self) -> Health:
-        """Counts, and journal rows that cannot be decoded."""
+        """Counts, journal rows that cannot be decoded, and budgets that say something else than the reservations."""
         state = self.journal.state
         problems: list[str] = []
         for row in state.journal.values():
@@ -108,6 +115,7 @@ class MemoryStore:
                 codec.decode(row.data)
             except codec.CorruptFact as error:
                 problems.append(f"run {row.run}, fact {row.n}: {error}")
+        problems += budget_book.problems(state.budgets, memory_tables.held(state))
         return Health(
             ok=not problems,
             schema="memory",
@@ -158,12 +166,17 @@ class MemoryJournal:
     def _apply(self, entry: Append) -> Appended:
         state = self.state
         self._check(entry)
+        book = self._book_after(entry)
         scopes = self._claims_after(entry)
         if entry.received is not None:
             memory_tables.refuse_known(state, entry.received)
         encoded = projection.encoded(entry)
         memory_tables.refuse_unstorable(entry)
         state.claims.update(scopes)
+        if book is not None:
+            book.keep()
+            state.budgets.update(book.budgets)
+            state.reservations.update(book.reservations)
         first = state.seq + 1
         history = state.histories.setdefault(entry.run, [])
         for n, data in enumerate(encoded, entry.after + 1):
@@ -181,6 +194,16 @@ class MemoryJournal:
         held = head.n if head is not None else 0
         if held != entry.after or (head is not None and head.tenant != entry.tenant):
             raise Conflict(f"run {entry.run} holds {held} facts, not {entry.after}")
+
+    def _book_after(self, entry: Append) -> Book | None:
+        """What this entry does to budgets, as a draft; None if nothing. Raises `BudgetRefused`."""
+        if not budget_book.concerns(entry):
+            return None
+        book = Book(self.state.budgets, self.state.reservations)
+        refused = book.settle(entry)
+        if refused is not None:
+            raise refused
+        return book
 
     def _claims_after(self, entry: Append) -> dict[tuple[str, str], dict[tuple[str, str], Holder]]:
         """The scopes as they are after this entry. Raises `ClaimRefused`."""

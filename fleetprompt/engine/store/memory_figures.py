@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import tzinfo
 
+from fleetprompt.engine.core.mode import is_unreal
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.query_match import matcher
 from fleetprompt.engine.ports import (
@@ -41,7 +42,11 @@ class MemoryFigures:
 
     async def spend(self, since: float, tenant: str = "default") -> Spend:
         found = self._of(tenant, since, None)
-        return Spend(sum(cost.cost_nano for cost in found), sum(cost.tokens for cost in found))
+        return Spend(
+            sum(cost.cost_nano for cost in found),
+            sum(cost.tokens for cost in found),
+            sum(cost.uncertain_nano for cost in found),
+        )
 
     async def costs(
         self,
@@ -127,6 +132,7 @@ def _statistics(name: str, heads: list[RunHead], spent: list[Cost], since: float
             for head in newest
         ),
         failure=_failure(max(failed)[2]) if failed else None,
+        unreal=sum(is_unreal(head.mode) for head in (*ended, *going_on)),
     )
 
 
@@ -144,8 +150,10 @@ def _rows(found: Iterable[Cost], key: _Key) -> list[CostRow]:
             workflow=workflow,
             cost_nano=sum(cost.cost_nano for cost in part),
             tokens=sum(cost.tokens for cost in part),
+            uncertain_nano=sum(cost.uncertain_nano for cost in part),
             runs=len({cost.run for cost in part}),
             calls=len(part),
+            unreal=sum(is_unreal(cost.mode) for cost in part),
         )
         for (name, workflow), part in parts.items()
     ]

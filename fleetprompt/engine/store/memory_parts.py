@@ -1,10 +1,16 @@
-"""The smaller parts of the memory store: plans and workflows, blobs, claims."""
+"""The smaller parts of the memory store: plans and workflows, blobs, claims, budgets."""
 
 from __future__ import annotations
 
+import builtins
+
+import msgspec
+
 from fleetprompt.engine.core.plan import Plan, decode_plan, encode_plan, plan_digest
-from fleetprompt.engine.ports import Holder, Workflow
+from fleetprompt.engine.ports import Budget, Holder, Workflow
+from fleetprompt.engine.ports.grant import WorkflowGrant
 from fleetprompt.engine.store import projection
+from fleetprompt.engine.store.budget_book import run_of
 from fleetprompt.engine.store.memory_state import State
 
 
@@ -48,10 +54,10 @@ class MemoryBlobs:
     async def get(self, digest: str, tenant: str = "default") -> bytes | None:
         return self._state.blobs.get((tenant, digest))
 
-    async def put(self, digest: str, data: bytes, tenant: str = "default") -> None:
-        """Keep a blob that no run brings: it is pinned, pruning does not delete it."""
+    async def put(self, digest: str, data: bytes, tenant: str = "default", run: str = "") -> None:
+        """Keep a blob that no append brings, as long as the run is kept; without a run it is pinned."""
         self._state.blobs.setdefault((tenant, digest), data)
-        self._state.blob_refs[(tenant, digest, "")] = None
+        self._state.blob_refs[(tenant, digest, run)] = None
 
 
 class MemoryClaims:
@@ -63,3 +69,65 @@ class MemoryClaims:
     async def holders(self, scope: str, tenant: str = "default") -> list[Holder]:
         """By time, run and path."""
         return projection.sort_holders(self._state.claims.get((tenant, scope), {}).values())
+
+
+class MemoryBudgets:
+    """How scopes stand."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def get(self, scope: str, tenant: str = "default") -> Budget:
+        return self._state.budgets.get((tenant, scope)) or Budget(scope=scope)
+
+    async def of_run(self, run: str, tenant: str = "default") -> list[Budget]:
+        """By name."""
+        of_tenant = (scope for whose, scope in self._state.budgets if whose == tenant)
+        scopes = sorted(scope for scope in of_tenant if run_of(scope) == run != "")
+        return [self._state.budgets[(tenant, scope)] for scope in scopes]
+
+    async def held(self, run: str, tenant: str = "default") -> list[str]:
+        """In the order of the ids."""
+        found = self._state.reservations.values()
+        return sorted(each.id for each in found if each.held and (each.run, each.tenant) == (run, tenant))
+
+    async def holding(self, scope: str, tenant: str = "default") -> list[tuple[str, str]]:
+        """By run and id."""
+        of_scope = [
+            each
+            for each in self._state.reservations.values()
+            if each.held and each.tenant == tenant and scope in each.scopes
+        ]
+        heads = self._state.runs
+        return sorted(
+            (each.run, each.id)
+            for each in of_scope
+            if (head := heads.get(each.run)) is not None and (head.tenant, head.status) == (tenant, "running")
+        )
+
+
+class MemoryGrants:
+    """Calls that are allowed in every run of a workflow."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def valid(self, workflow: str, tenant: str = "default") -> list[WorkflowGrant]:
+        """By time."""
+        found = [grant for grant in self._of(tenant) if grant.workflow == workflow and grant.revoked_at is None]
+        return sorted(found, key=lambda grant: (grant.at, grant.id))
+
+    async def list(self, tenant: str = "default") -> builtins.list[WorkflowGrant]:
+        """The newest first."""
+        return sorted(self._of(tenant), key=lambda grant: (-grant.at, grant.id))
+
+    def _of(self, tenant: str) -> builtins.list[WorkflowGrant]:
+        return [grant for (whose, _), grant in self._state.grants.items() if whose == tenant]
+
+    async def revoke(self, id: str, *, by: str, at: float, tenant: str = "default") -> bool:
+        """False where there is none that holds."""
+        known = self._state.grants.get((tenant, id))
+        if known is None or known.revoked_at is not None:
+            return False
+        self._state.grants[(tenant, id)] = msgspec.structs.replace(known, revoked_at=at, revoked_by=by)
+        return True

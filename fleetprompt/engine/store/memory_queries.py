@@ -21,7 +21,7 @@ from fleetprompt.engine.store.memory_state import State
 T = TypeVar("T")
 
 
-def _page(
+def select_page(
     items: Iterable[T],
     row: Callable[[T], Row],
     position: Callable[[T], paging.Position],
@@ -51,7 +51,7 @@ class MemoryRuns(MemoryIndex):
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[builtins.list[RunHead], str]:
-        return _page(self._of(tenant), projection.run_row, _created, query, page, now, self._zone, int)
+        return select_page(self._of(tenant), projection.run_row, _created, query, page, now, self._zone, int)
 
     async def count(self, query: Query, *, now: float, tenant: str = "default") -> int:
         holds = matcher(query.require(), now, self._zone)
@@ -164,7 +164,7 @@ class MemorySignals:
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[builtins.list[Signal], str]:
-        return _page(self._of(tenant), self._row, _sent, query, page, now, self._zone)
+        return select_page(self._of(tenant), self._row, _sent, query, page, now, self._zone)
 
     async def ids(self, query: Query, *, now: float, tenant: str = "default") -> builtins.list[str]:
         holds = matcher(query.require(), now, self._zone)
@@ -248,7 +248,7 @@ class MemoryApprovals:
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"
     ) -> tuple[builtins.list[Approval], str]:
-        return _page(self._of(tenant), projection.approval_row, _asked, query, page, now, self._zone)
+        return select_page(self._of(tenant), projection.approval_row, _asked, query, page, now, self._zone)
 
     async def ids(self, query: Query, *, now: float, tenant: str = "default") -> builtins.list[str]:
         holds = matcher(query.require(), now, self._zone)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from msgspec import Struct
 
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.ports import Approval, Holder, LogLine, RunHead, Vote, Wait, Workflow
+from fleetprompt.engine.ports import Approval, Budget, Holder, LogLine, RunHead, Vote, Wait, Workflow
+from fleetprompt.engine.ports.agents import AgentSession
+from fleetprompt.engine.ports.grant import WorkflowGrant
+from fleetprompt.engine.ports.memory import Memory
+from fleetprompt.engine.store.budget_book import Key, Reservation
 from fleetprompt.engine.store.lines import Tally
 from fleetprompt.engine.store.projection import Cost
 
@@ -31,6 +35,8 @@ class State:
         self.waits: dict[tuple[str, str], Wait] = {}
         self.claims: dict[tuple[str, str], dict[tuple[str, str], Holder]] = {}
         """(tenant, scope) to (run, path) to holder."""
+        self.budgets: dict[Key, Budget] = {}
+        self.reservations: dict[Key, Reservation] = {}
         self.signals: dict[str, Signal] = {}
         self.keys: dict[tuple[str, str], str] = {}
         self.unrouted: dict[str, None] = {}
@@ -40,6 +46,13 @@ class State:
         """(approval, level, person) to the vote and the signal that brought it."""
         self.costs: dict[tuple[str, int], Cost] = {}
         """By run and number of the fact that tells of it."""
+        self.agent_sessions: dict[str, dict[str, AgentSession]] = {}
+        """By run and id."""
+        self.grants: dict[Key, WorkflowGrant] = {}
+        self.memory_seq = 0
+        self.memories: dict[Key, Memory] = {}
+        self.vectors: dict[int, bytes] = {}
+        """By the positions of the memories."""
         self.plans: dict[str, tuple[bytes, str]] = {}
         self.workflows: dict[tuple[str, str], Workflow] = {}
         self.blobs: dict[tuple[str, str], bytes] = {}
@@ -57,12 +70,15 @@ class State:
         other.histories = {run: list(rows) for run, rows in self.histories.items()}
         other.claims = {scope: dict(holders) for scope, holders in self.claims.items()}
         other.results = {signal: dict(results) for signal, results in self.results.items()}
+        other.agent_sessions = {run: dict(sessions) for run, sessions in self.agent_sessions.items()}
         other.logs = {run: list(kept) for run, kept in self.logs.items()}
         return other
 
     def count(self) -> dict[str, int]:
         """Rows by table."""
         return {
+            "budgets": len(self.budgets),
+            "reservations": len(self.reservations),
             "journal": len(self.journal),
             "runs": len(self.runs),
             "waits": len(self.waits),
@@ -72,6 +88,9 @@ class State:
             "approvals": len(self.approvals),
             "votes": len(self.votes),
             "costs": len(self.costs),
+            "agent_sessions": sum(len(sessions) for sessions in self.agent_sessions.values()),
+            "grants": len(self.grants),
+            "memories": len(self.memories),
             "plans": len(self.plans),
             "workflows": len(self.workflows),
             "blobs": len(self.blobs),

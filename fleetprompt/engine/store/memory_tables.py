@@ -8,7 +8,9 @@ from fleetprompt.engine.core.errors import Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Append, Approval, Conflict
-from fleetprompt.engine.store import projection
+from fleetprompt.engine.ports.grant import WorkflowGrant
+from fleetprompt.engine.store import agent_book, memory_memories, projection
+from fleetprompt.engine.store.budget_book import NOTHING, Reservation, forfeited, is_past, run_of
 from fleetprompt.engine.store.memory_state import State
 
 
@@ -51,6 +53,14 @@ def apply(state: State, entry: Append) -> None:
         state.blob_refs[(entry.tenant, digest, entry.run)] = None
     for cost in projection.costs(entry):
         state.costs[(cost.run, cost.n)] = cost
+    if agent_book.concerns(entry):
+        sessions = state.agent_sessions.setdefault(entry.run, {})
+        book = agent_book.AgentBook(sessions.values())
+        book.fold(entry)
+        sessions |= {each.id: each for each in book.changed}
+    for grant in projection.granted(entry):
+        stored = msgspec.json.decode(msgspec.json.encode(grant), type=WorkflowGrant)
+        state.grants.setdefault((grant.tenant, grant.id), stored)
     for fact in projection.approval_facts(entry.facts):
         _approval(state, fact, entry)
 
@@ -114,14 +124,26 @@ def _approval(state: State, fact: projection.ApprovalFact, entry: Append) -> Non
         state.votes[(fact.id, known.level, fact.by)] = (projection.voted(fact, known.level), "")
 
 
+def held(state: State) -> dict[Reservation, str]:
+    """Reservations that are held, each with the status of its run if it is over."""
+    found: dict[Reservation, str] = {}
+    for each in state.reservations.values():
+        if each.held:
+            head = state.runs.get(each.run)
+            found[each] = head.status if head is not None and head.status in projection.FINAL else ""
+    return found
+
+
 def prune(state: State, before: float, logs_before: float | None, tenant: str) -> dict[str, int]:
     """Delete what is old, and count it by table."""
     counts = state.count()
     gone: set[str] = set()
     # Who waited for a run may go with the first, and the run then, too.
     while old := _old(state, before, tenant):
-        _prune_runs(state, old)
+        _prune_runs(state, old, tenant)
         gone |= old
+    memory_memories.prune(state, before, tenant)
+    _prune_days(state, before, tenant)
     _prune_signals(state, gone, before, tenant)
     if logs_before is not None:
         for run, kept in state.logs.items():
@@ -148,12 +170,13 @@ def _old(state: State, before: float, tenant: str) -> set[str]:
     }
 
 
-def _prune_runs(state: State, gone: set[str]) -> None:
+def _prune_runs(state: State, gone: set[str], tenant: str) -> None:
     for run in gone:
         del state.runs[run]
         for row in state.histories.pop(run, []):
             del state.journal[row.seq]
         state.logs.pop(run, None)
+        state.agent_sessions.pop(run, None)
     state.log_tallies = {step: tally for step, tally in state.log_tallies.items() if step[0] not in gone}
     state.waits = {key: wait for key, wait in state.waits.items() if key[0] not in gone}
     state.claims = {
@@ -161,6 +184,7 @@ def _prune_runs(state: State, gone: set[str]) -> None:
         for scope, holders in state.claims.items()
     }
     state.costs = {key: cost for key, cost in state.costs.items() if key[0] not in gone}
+    _prune_budgets(state, gone, tenant)
     state.approvals = {id_: approval for id_, approval in state.approvals.items() if approval.run not in gone}
     state.votes = {key: vote for key, vote in state.votes.items() if key[0] in state.approvals}
     freed = {ref for ref in state.blob_refs if ref[2] in gone}
@@ -170,6 +194,28 @@ def _prune_runs(state: State, gone: set[str]) -> None:
     for tenant, digest, _ in freed:
         if (tenant, digest) not in held:
             state.blobs.pop((tenant, digest), None)
+
+
+def _prune_budgets(state: State, gone: set[str], tenant: str) -> None:
+    """What the runs hold will never be settled: it may have been spent. Scopes stay while others hold something."""
+    lost = {*gone}
+    for key, each in [(key, each) for key, each in state.reservations.items() if each.run in gone]:
+        del state.reservations[key]
+        lost.update(map(run_of, each.scopes))
+        for scope in each.scopes if each.held else ():
+            # One that holds nothing at all keeps no scope.
+            if (budget := state.budgets.get((each.tenant, scope))) is not None:
+                state.budgets[(each.tenant, scope)] = forfeited(budget, each.amounts)
+    lost -= {"", *(run.id for run in state.runs.values() if run.tenant == tenant)}
+    for key, budget in [*state.budgets.items()]:
+        if key[0] == tenant and budget.reserved == NOTHING and run_of(key[1]) in lost:
+            del state.budgets[key]
+
+
+def _prune_days(state: State, before: float, tenant: str) -> None:
+    for key, budget in [*state.budgets.items()]:
+        if key[0] == tenant and budget.reserved == NOTHING and is_past(key[1], before):
+            del state.budgets[key]
 
 
 def _prune_signals(state: State, gone: set[str], before: float, tenant: str) -> None:

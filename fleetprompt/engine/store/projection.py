@@ -12,7 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from fleetprompt.engine.core import codec
+from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.evolve_work import GRANTED
 from fleetprompt.engine.core.facts import (
     AnyFact,
     ApprovalDecided,
@@ -20,13 +22,15 @@ from fleetprompt.engine.core.facts import (
     ApprovalVoted,
     RunCreated,
     RunForked,
-    StepFailed,
-    StepSucceeded,
+    StepNoted,
 )
 from fleetprompt.engine.core.gate import looked_away
 from fleetprompt.engine.core.keys import step_of
 from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.core.spending import spending
 from fleetprompt.engine.ports import MOST_BUCKETS, Append, Approval, CostRow, Holder, RunHead, Vote
+from fleetprompt.engine.ports.grant import WorkflowGrant
+from fleetprompt.engine.store import budget_book
 
 FINAL = ("completed", "failed", "cancelled", "timeout")
 """Statuses after which a run never changes."""
@@ -51,6 +55,8 @@ def check(entry: Append) -> None:
         raise ValueError(f"run {head.id} would begin without a fact")
     if entry.encoded and len(entry.encoded) != len(entry.facts):
         raise ValueError(f"run {head.id}: {len(entry.facts)} facts, {len(entry.encoded)} stored forms")
+    if budget_book.concerns(entry):
+        budget_book.check(entry)
 
 
 def encoded(entry: Append) -> tuple[bytes, ...]:
@@ -73,6 +79,7 @@ def run_row(head: RunHead) -> Mapping[str, Any]:
         "error": " ".join(error) if any(error) else "",
         "tool": head.tools,
         "model": head.models,
+        "agent": head.agents,
     }
 
 
@@ -138,6 +145,9 @@ def requested(fact: ApprovalRequested, entry: Append) -> Approval:
         input=fact.input,
         secrets=fact.secrets,
         blob=fact.blob,
+        about=fact.about,
+        call=fact.call,
+        escalate=fact.escalate,
     )
 
 
@@ -152,6 +162,8 @@ def voted(fact: ApprovalVoted, level: int) -> Vote:
         comment=fact.comment,
         values=fact.values,
         via=fact.via,
+        grant=fact.grant,
+        ends=fact.ends,
     )
 
 
@@ -168,25 +180,31 @@ class Cost(Struct, frozen=True):
     at: float
     cost_nano: int
     tokens: int
-
-
-def usage(fact: AnyFact) -> tuple[int, int]:
-    """Nano-USD and tokens that a fact tells of."""
-    if not isinstance(fact, (StepSucceeded, StepFailed)):
-        return 0, 0
-    return fact.usage.get("cost_nano", 0), fact.usage.get("tokens", 0)
+    uncertain_nano: int
+    mode: str
 
 
 def costs(entry: Append) -> Iterator[Cost]:
     """What the facts of an append say was spent, except those that a retry has copied: their run has spent it."""
     copied = next((n for n, fact in enumerate(entry.facts) if isinstance(fact, RunForked)), 0)
     for n, fact in enumerate(entry.facts[copied:], entry.after + copied + 1):
-        cost_nano, tokens = usage(fact)
-        if cost_nano or tokens:
+        spent = spending(fact)
+        if spent is not None:
             path = getattr(fact, "path", "")
-            workflow = entry.head.workflow
-            # No fact names a model yet.
-            yield Cost(entry.run, n, entry.tenant, workflow, path, step_of(path), "", fact.at, cost_nano, tokens)
+            yield Cost(
+                run=entry.run,
+                n=n,
+                tenant=entry.tenant,
+                workflow=entry.head.workflow,
+                path=path,
+                step=step_of(path),
+                model=spent.model,
+                at=fact.at,
+                cost_nano=spent.cost_nano,
+                tokens=spent.tokens,
+                uncertain_nano=spent.uncertain_nano,
+                mode=spent.mode,
+            )
 
 
 def most_expensive(row: CostRow) -> tuple[Any, ...]:
@@ -203,6 +221,25 @@ def check_parts(since: float, until: float, parts: int) -> None:
 def rank(per: int, number: int) -> int:
     """Which of so many values in order is a percentile, from 1: the first that so many per cent do not exceed."""
     return -(-per * number // 100)
+
+
+def granted(entry: Append) -> Iterator[WorkflowGrant]:
+    """What the facts of an append allow in every run of the workflow; a retry's copies allow nothing anew."""
+    copied = next((n for n, fact in enumerate(entry.facts) if isinstance(fact, RunForked)), 0)
+    for fact in entry.facts[copied:]:
+        value = mapping(fact.value) if isinstance(fact, StepNoted) and fact.kind == GRANTED else {}
+        if value.get("scope") == "workflow" and isinstance(value.get("subject"), dict):
+            yield WorkflowGrant(
+                id=str(value.get("approval", "")),
+                tenant=entry.tenant,
+                workflow=entry.head.workflow,
+                tool=str(value.get("tool", "")),
+                subject=mapping(value["subject"]),
+                agent=str(value.get("agent", "")),
+                run=entry.run,
+                by=", ".join(map(str, items(value.get("by")))),
+                at=fact.at,
+            )
 
 
 class Ballot(Struct, frozen=True):
@@ -230,6 +267,8 @@ class _Cast(Struct):
     via: str = ""
     digest: str = ""
     level: int | None = None
+    grant: str = ""
+    ends: bool = False
 
 
 def ballot(signal: Signal) -> Ballot:
@@ -247,6 +286,8 @@ def ballot(signal: Signal) -> Ballot:
         comment=cast.comment,
         values=cast.values,
         via=cast.via,
+        grant=cast.grant,
+        ends=cast.ends,
     )
     return Ballot(vote, cast.digest, cast.level)
 

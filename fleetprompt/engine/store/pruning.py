@@ -7,21 +7,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import sqlalchemy as sa
 
 from fleetprompt.engine.store import projection
+from fleetprompt.engine.store.budget_book import Reservation, forfeited, is_past, run_of
+from fleetprompt.engine.store.budgets import NOTHING_RESERVED, read_budgets, read_reservation, write_budgets
 from fleetprompt.engine.store.dialect import Dialect
-from fleetprompt.engine.store.statements import Bulk, Session
+from fleetprompt.engine.store.statements import Bulk, Session, Statements
 from fleetprompt.engine.store.tables import (
+    OWNED,
+    agent_sessions,
     approvals,
     blob_refs,
     blobs,
+    budgets,
     claims,
     costs,
     counters,
     journal,
     logs,
+    memories,
+    reservations,
     results,
     runs,
     signals,
@@ -33,7 +41,9 @@ RUNS = 50
 FACTS = 5_000
 """Of so many runs and facts a slice deletes whole runs."""
 ROWS = 500
-"""Signals or log chunks per slice."""
+"""Signals, log chunks or budgets per slice."""
+_LAST = "\U0010ffff"
+"""Sorts behind whatever a name has in this place."""
 
 
 class Pruning:
@@ -45,8 +55,17 @@ class Pruning:
         self._before = before
         self._logs_before = logs_before
         self._slice: Counter[str] = Counter()
-        self._stages = [self._runs, self._signals, *([self._logs] if logs_before is not None else [])]
+        self._statements = Statements(dialect)
+        days = [partial(self._days, prefix) for prefix in ("fleet/", "workflow/")]
+        self._stages = [
+            self._runs,
+            *days,
+            self._signals,
+            self._memories,
+            *([self._logs] if logs_before is not None else []),
+        ]
         self._after = 0
+        self._after_scope = ""
         self._remember = Bulk(
             dialect, [*counters.c], lambda given: dialect.upsert(counters, sa.select(given).where(sa.true()))
         )
@@ -87,10 +106,54 @@ class Pruning:
         self._delete_blobs(connection, gone)
         asked = sa.select(approvals.c.id).where(approvals.c.run.in_(gone), approvals.c.tenant == self._tenant)
         self._delete(connection, votes, votes.c.approval.in_(asked))
-        for table in (journal, waits, claims, results, logs, approvals, costs):
+        for table in (journal, waits, claims, results, logs, approvals, costs, agent_sessions):
             self._delete(connection, table, table.c.run.in_(gone))
         self._delete(connection, runs, runs.c.id.in_(gone))
+        self._delete_budgets(session, gone)
         return True
+
+    def _delete_budgets(self, session: Session, gone: Sequence[str]) -> None:
+        """What the runs hold will never be settled: it may have been spent. Scopes stay while others hold something."""
+        connection = session.connection
+        made = sa.and_(reservations.c.run.in_(gone), reservations.c.tenant == self._tenant)
+        found = [read_reservation(row) for row in connection.execute(sa.select(reservations).where(made))]
+        if found:
+            self._forfeit(session, [each for each in found if each.held])
+            self._delete(connection, reservations, reservations.c.run.in_(gone))
+        self._delete(connection, budgets, sa.and_(budgets.c.run.in_(gone), OWNED, NOTHING_RESERVED))
+        others = {run_of(scope) for each in found for scope in each.scopes} - {"", *gone}
+        if others:
+            # Those that stayed when their run went.
+            lives = sa.exists().where(runs.c.id == budgets.c.run, runs.c.tenant == budgets.c.tenant)
+            self._delete(connection, budgets, sa.and_(budgets.c.run.in_(others), OWNED, ~lives, NOTHING_RESERVED))
+
+    def _forfeit(self, session: Session, held: Sequence[Reservation]) -> None:
+        scopes = {(self._tenant, scope) for each in held for scope in each.scopes}
+        changed = read_budgets(self._statements, session, [*scopes])
+        for each in held:
+            for scope in each.scopes:
+                key = (self._tenant, scope)
+                if key in changed:
+                    changed[key] = forfeited(changed[key], each.amounts)
+        write_budgets(self._statements, session, changed)
+
+    def _days(self, prefix: str, session: Session) -> bool:
+        """Budgets of days that are over, of scopes that begin so."""
+        connection = session.connection
+        after = max(self._after_scope, prefix)
+        shared = (
+            sa.select(budgets.c.scope)
+            .where(budgets.c.tenant == self._tenant, budgets.c.scope > after, budgets.c.scope < prefix + _LAST)
+            .order_by(budgets.c.scope)
+            .limit(ROWS)
+        )
+        scopes = [*connection.execute(shared).scalars()]
+        if scopes:
+            self._after_scope = scopes[-1]
+        past = [scope for scope in scopes if is_past(scope, self._before)]
+        if past:
+            self._delete(connection, budgets, sa.and_(budgets.c.scope.in_(past), NOTHING_RESERVED))
+        return len(scopes) == ROWS
 
     def _delete_blobs(self, connection: sa.Connection, gone: Sequence[str]) -> None:
         of_gone = sa.and_(blob_refs.c.run.in_(gone), blob_refs.c.tenant == self._tenant)
@@ -119,6 +182,19 @@ class Pruning:
             self._delete(connection, results, results.c.signal.in_(ids))
             self._delete(connection, signals, signals.c.id.in_(ids))
         return len(ids) == ROWS
+
+    def _memories(self, session: Session) -> bool:
+        """Conversations that nobody was given since, and what had expired by then."""
+        unused = sa.and_(memories.c.type == "conversation", memories.c.accessed_at < self._before)
+        old = (
+            sa.select(memories.c.seq)
+            .where(memories.c.tenant == self._tenant, sa.or_(unused, memories.c.expires_at <= self._before))
+            .limit(ROWS)
+        )
+        found = [*session.connection.execute(old).scalars()]
+        if found:
+            self._delete(session.connection, memories, memories.c.seq.in_(found))
+        return len(found) == ROWS
 
     def _logs(self, session: Session) -> bool:
         of_finished = sa.and_(runs.c.id == logs.c.run, runs.c.tenant == logs.c.tenant)

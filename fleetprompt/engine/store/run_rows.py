@@ -29,7 +29,11 @@ def run_view(dialect: Dialect) -> View:
     )
     return View(
         columns=columns,
-        lists={"tool": json_list(dialect, runs.c.tools), "model": json_list(dialect, runs.c.models)},
+        lists={
+            "tool": json_list(dialect, runs.c.tools),
+            "model": json_list(dialect, runs.c.models),
+            "agent": json_list(dialect, runs.c.agents),
+        },
         search=RUN_FIELDS.search,
     )
 
@@ -40,4 +44,5 @@ def read_head(row: Sequence[Any]) -> RunHead:
     fields["labels"] = _labels(fields["labels"])
     fields["tools"] = _names(fields["tools"])
     fields["models"] = _names(fields["models"])
+    fields["agents"] = _names(fields["agents"])
     return RunHead(**fields)

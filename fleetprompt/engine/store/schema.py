@@ -21,7 +21,7 @@ from fleetprompt.engine.store.dialect import Dialect
 from fleetprompt.engine.store.remains import require_whole
 from fleetprompt.engine.store.tables import metadata
 
-HEAD = "0005"
+HEAD = "0011"
 """The version that `tables.py` describes: the last one in `migrations/versions`."""
 
 OLDEST = (3, 33, 0)
@@ -36,6 +36,7 @@ def ddl(dialect: Dialect) -> list[str]:
         statements.append(str(statement.compile(dialect=dialect.compiler)))
 
     metadata.create_all(sa.create_mock_engine(dialect.url, collect), checkfirst=False)
+    statements += dialect.full_text
     statements.append("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
     statements.append(f"INSERT INTO alembic_version VALUES ('{HEAD}')")
     return statements

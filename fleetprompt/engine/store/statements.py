@@ -121,6 +121,12 @@ class Statements:
         self.claims_used = bulk([t.claims.c.tenant, t.claims.c.scope], _claims_used)
         self.claims_delete = bulk(_key(t.claims), lambda given: _delete(t.claims, given))
         self.claims_insert = bulk(every(t.claims), lambda given: _insert(t.claims, given))
+        self.budgets_read = bulk([t.budgets.c.tenant, t.budgets.c.scope], _budgets_read)
+        self.budgets_upsert = bulk(every(t.budgets), lambda given: dialect.upsert(t.budgets, _all(given)))
+        self.reservations_read = bulk([t.reservations.c.tenant, t.reservations.c.id], _reservations_read)
+        self.reservations_upsert = bulk(
+            every(t.reservations), lambda given: dialect.upsert(t.reservations, _all(given))
+        )
         self.signals_insert = bulk(
             every(t.signals, "seq"), lambda given: dialect.ignore(t.signals, _new(t.signals, given))
         )
@@ -130,6 +136,11 @@ class Statements:
         self.votes_withdraw = bulk([t.votes.c.signal, t.votes.c.tenant], _withdraw_votes)
         self.blobs_insert = bulk(every(t.blobs), lambda given: dialect.ignore(t.blobs, _all(given)))
         self.costs_insert = bulk(every(t.costs), lambda given: _insert(t.costs, given))
+        sessions = t.agent_sessions
+        self.sessions_at = bulk([sessions.c.run, sessions.c.path, sessions.c.tenant], _sessions_at)
+        self.sessions_open = bulk([sessions.c.run, sessions.c.tenant], _sessions_open)
+        self.sessions_upsert = bulk(every(sessions), lambda given: dialect.upsert(sessions, _all(given)))
+        self.grants_insert = bulk(every(t.grants), lambda given: dialect.ignore(t.grants, _all(given)))
         self.refs_insert = bulk(every(t.blob_refs), lambda given: dialect.ignore(t.blob_refs, _all(given)))
 
 
@@ -183,6 +194,30 @@ def _claims_used(given: sa.CTE) -> Rows:
     return sa.select(
         given.c.tenant, given.c.scope, sa.cast(sa.func.coalesce(used, sa.literal_column("0")), sa.BigInteger)
     )
+
+
+def _budgets_read(given: sa.CTE) -> Rows:
+    budgets = tables.budgets
+    same = sa.and_(budgets.c.tenant == given.c.tenant, budgets.c.scope == given.c.scope)
+    return sa.select(budgets).join(given, same)
+
+
+def _reservations_read(given: sa.CTE) -> Rows:
+    reservations = tables.reservations
+    same = sa.and_(reservations.c.tenant == given.c.tenant, reservations.c.id == given.c.id)
+    return sa.select(reservations).join(given, same)
+
+
+def _sessions_at(given: sa.CTE) -> Rows:
+    sessions = tables.agent_sessions
+    same = [sessions.c[name] == given.c[name] for name in ("run", "path", "tenant")]
+    return sa.select(sessions).join(given, sa.and_(*same))
+
+
+def _sessions_open(given: sa.CTE) -> Rows:
+    sessions = tables.agent_sessions
+    same = sa.and_(sessions.c.run == given.c.run, sessions.c.tenant == given.c.tenant)
+    return sa.select(sessions).join(given, same).where(tables.UNENDED)
 
 
 def _signal_rows(given: sa.CTE) -> Rows:

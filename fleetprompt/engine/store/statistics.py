@@ -17,7 +17,7 @@ from fleetprompt.engine.ports import LastFailure, RecentRun, Spend, WorkflowStat
 from fleetprompt.engine.store.dialect import Dialect, Rows
 from fleetprompt.engine.store.projection import FAILED, FINAL, GOING_ON, RECENT, rank
 from fleetprompt.engine.store.reading import Question, Reader
-from fleetprompt.engine.store.tables import OVER, costs, runs
+from fleetprompt.engine.store.tables import OVER, UNREAL_RUNS, costs, runs
 
 
 class _Counted(Struct):
@@ -27,6 +27,7 @@ class _Counted(Struct):
     timed: int = 0
     """Completed runs of which it is known how long they took."""
     failed_at: float = 0.0
+    unreal: int = 0
 
 
 class Statistics:
@@ -62,6 +63,12 @@ class Statistics:
                     counted.timed = timed
                 elif status in FAILED:
                     counted.failed_at = max(counted.failed_at, last)
+        unreal = sa.select(runs.c.workflow, sa.func.count()).where(runs.c.tenant == tenant, UNREAL_RUNS)
+        ended = sa.and_(runs.c.status.in_(FINAL), OVER, runs.c.finished_at >= since)
+        unreal = unreal.where(sa.or_(runs.c.status.in_(GOING_ON), ended))
+        for workflow, number in await self._reader.rows(unreal.group_by(runs.c.workflow)):
+            if workflow in found:
+                found[workflow].unreal = number
         return found
 
     async def _spend(self, since: float, tenant: str) -> dict[str, Spend]:
@@ -91,6 +98,7 @@ class Statistics:
             tokens=money.tokens,
             recent=tuple(RecentRun(*row) for row in newest),
             failure=LastFailure(*failed[0]) if failed else None,
+            unreal=counted.unreal,
         )
 
 

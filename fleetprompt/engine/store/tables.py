@@ -90,6 +90,9 @@ runs = sa.Table(
     _text("models"),
     # Short and ever rising: a list of a hundred thousand runs is read from an index, and no write seeks its place.
     sa.Column("seq", _Big, primary_key=True, autoincrement=False),
+    sa.Column("uncertain_nano", _Big, nullable=False, server_default="0"),
+    sa.Column("mode", _Text, nullable=False, server_default=""),
+    sa.Column("agents", _Text, nullable=False, server_default="[]"),
     sa.Index("runs_id", "id", "tenant", unique=True),
 )
 _ORIGIN = frozenset({"root", "parent", "parent_path", "retry_of", "correlation", "trigger"})
@@ -127,6 +130,8 @@ OVER = runs.c.finished_at.is_not(None)
 _OUTCOME = (runs.c.tenant, runs.c.workflow, runs.c.status, runs.c.finished_at, runs.c.started_at)
 _partial(sa.Index("runs_ended", runs.c.tenant, runs.c.finished_at, runs.c.status), OVER)
 _partial(sa.Index("runs_outcomes", *_OUTCOME), OVER)
+UNREAL_RUNS = _literal(runs.c.mode, "replay", "simulated")
+_partial(sa.Index("runs_unreal", runs.c.tenant, runs.c.workflow, runs.c.finished_at), UNREAL_RUNS)
 
 
 def folded(column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
@@ -157,12 +162,14 @@ costs = sa.Table(
     _time("at"),
     _number("cost_nano"),
     _number("tokens"),
+    sa.Column("uncertain_nano", _Big, nullable=False, server_default="0"),
+    sa.Column("mode", _Text, nullable=False, server_default=""),
     sa.PrimaryKeyConstraint("run", "n", "tenant"),
     # What is asked most, how much was spent of late and by which workflow, is answered without reading the table.
-    sa.Index("costs_at", "tenant", "at", "cost_nano", "tokens"),
+    sa.Index("costs_at", "tenant", "at", "cost_nano", "tokens", "uncertain_nano"),
     sa.Index("costs_workflow", "tenant", "workflow", "at", "cost_nano", "tokens"),
 )
-"""One row for each fact that tells of money or tokens, by its place in the journal."""
+"""One row for each fact that tells of money, tokens or a model that was called, by its place in the journal."""
 
 waits = sa.Table(
     "waits",
@@ -191,6 +198,42 @@ claims = sa.Table(
     sa.PrimaryKeyConstraint("tenant", "scope", "run", "path"),
     sa.Index("claims_run", "run", "path"),
 )
+
+
+def _amounts(prefix: str = "") -> list[sa.Column[int]]:
+    """Columns in the order of ports.Amounts' fields."""
+    return [_number(prefix + name) for name in ("requests", "tokens", "tool_calls", "cost_nano")]
+
+
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    _text("scope"),
+    _text("tenant"),
+    _text("run"),
+    *_amounts("spent_"),
+    *_amounts("reserved_"),
+    *_amounts("uncertain_"),
+    *_amounts("raised_"),
+    sa.PrimaryKeyConstraint("scope", "tenant"),
+)
+"""How scopes stand that anything was ever reserved at. `run`: whose it is; empty for what many runs share."""
+OWNED = budgets.c.run != sa.literal_column("''")
+_partial(sa.Index("budgets_run", budgets.c.run), OWNED)
+
+reservations = sa.Table(
+    "reservations",
+    metadata,
+    _text("id"),
+    _text("tenant"),
+    _text("run"),
+    _text("state"),
+    _text("scopes"),
+    *_amounts(),
+    sa.PrimaryKeyConstraint("id", "tenant"),
+    sa.Index("reservations_run", "run"),
+)
+"""`state`: held or settled. `scopes`: the levels at which it holds, the widest first."""
 
 signals = sa.Table(
     "signals",
@@ -256,6 +299,94 @@ approvals = sa.Table(
     sa.Index("approvals_requested", "tenant", "requested_at", "id"),
 )
 """`data` is the approval as it was requested; the other columns are for finding it and for what happened since."""
+
+grants = sa.Table(
+    "grants",
+    metadata,
+    _text("id"),
+    _text("tenant"),
+    _text("workflow"),
+    _text("tool"),
+    _text("subject"),
+    _text("agent"),
+    _text("run"),
+    _text("by"),
+    _time("at"),
+    _time("revoked_at", nullable=True),
+    _text("revoked_by"),
+    sa.PrimaryKeyConstraint("id", "tenant"),
+    sa.Index("grants_workflow", "tenant", "workflow", "at"),
+)
+"""Calls that people have allowed in every run of a workflow; they outlive the runs in which they were given."""
+
+memories = sa.Table(
+    "memories",
+    metadata,
+    sa.Column("seq", _Big, primary_key=True),
+    _text("id"),
+    _text("tenant"),
+    _text("scope"),
+    _text("type"),
+    _text("text"),
+    _text("words"),
+    _text("digest"),
+    _text("tags"),
+    _text("run"),
+    _text("path"),
+    _text("agent"),
+    _text("workflow"),
+    _text("tool"),
+    _text("by"),
+    sa.Column("untrusted", sa.Boolean, nullable=False),
+    _time("created_at"),
+    _time("accessed_at"),
+    _number("accesses"),
+    _time("expires_at", nullable=True),
+    _text("model"),
+    _bytes("vector"),
+    sa.Index("memories_id", "id", "tenant", unique=True),
+    sa.Index("memories_same", "scope", "digest", "tenant", unique=True),
+    sa.Index("memories_scope", "tenant", "scope", "seq"),
+    sa.Index("memories_expires", "tenant", "expires_at"),
+)
+"""What agents remember; it outlives the runs that it is from. `words` is what is searched, see `words.py`; what each
+database finds them by it makes in its own way, see `Dialect.full_text`."""
+
+agent_sessions = sa.Table(
+    "agent_sessions",
+    metadata,
+    # In the order of AgentSession's fields.
+    _text("id"),
+    _text("tenant"),
+    _text("run"),
+    _text("workflow"),
+    _text("path"),
+    _text("key"),
+    _text("agent"),
+    _number("attempt"),
+    _text("parent"),
+    _text("goal"),
+    _text("status"),
+    _time("started_at"),
+    _time("ended_at", nullable=True),
+    _time("since", nullable=True),
+    _time("active"),
+    _number("requests"),
+    _number("tool_calls"),
+    _number("tokens"),
+    _number("cost_nano"),
+    _number("uncertain_nano"),
+    _text("mode"),
+    _text("error_code"),
+    sa.Column("retries", _Big, nullable=False, server_default="0"),
+    sa.PrimaryKeyConstraint("id", "tenant"),
+    sa.Index("agent_sessions_run", "run", "path"),
+    sa.Index("agent_sessions_started", "tenant", "started_at", "id"),
+    sa.Index("agent_sessions_agent", "tenant", "agent", "started_at", "id"),
+    sa.Index("agent_sessions_ended", "tenant", "ended_at"),
+)
+"""One row for each time that an agent worked on a goal in a run, see ports.AgentSession."""
+UNENDED = agent_sessions.c.ended_at.is_(None)
 
 votes = sa.Table(
     "votes",

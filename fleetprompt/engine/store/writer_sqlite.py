@@ -260,7 +260,7 @@ class SqliteWriter:
         session.set_sync(sync)
         session.raw.execute(sqlite.BEGIN)
         # What is committed to a file that nobody finds any more would be told to be durable.
-        session.files.require()
+        session.files.require_there()
         return session
 
     def _opened(self) -> SqliteSession:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.events import Resize
@@ -15,14 +16,19 @@ from textual.timer import Timer
 from fleetprompt.client.deciding import fingerprint
 from fleetprompt.client.wording import count, glyph
 from fleetprompt.engine.core.errors import FleetError, NotFound
+from fleetprompt.engine.core.gate import form_problem
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
-from fleetprompt.tui import deciding, deciding_many
+from fleetprompt.tui import deciding, deciding_calls, deciding_many
+from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.screens.base import QUIET
 from fleetprompt.tui.screens.filtered import FilteredScreen
-from fleetprompt.tui.state.approval_preview import Line, closing, matter, question, same_matter, terms
-from fleetprompt.tui.state.approvals import KINDS, Inbox, Look, look_at
+from fleetprompt.tui.state.approval_call import can_be
+from fleetprompt.tui.state.approval_preview import closing, matter, question, same_matter, terms
+from fleetprompt.tui.state.approval_value import Line
+from fleetprompt.tui.state.approvals import KINDS, Inbox
 from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.look import Look, look_at
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
@@ -34,7 +40,9 @@ if TYPE_CHECKING:
     from fleetprompt.tui.actions import Action
     from fleetprompt.tui.app import FleetConsole
 
-VOTES = ("approval.approve", "approval.reject", "approval.edit", "approval.comment")
+APPROVE = "approval.approve"
+VOTES = (APPROVE, "approval.reject", "approval.edit", "approval.comment")
+CALLS = ("approval.grant_run", "approval.grant_workflow", "approval.end", "approval.escalate")
 LEAST_SECONDS = 0.2
 """How often it is looked whether what is marked still waits, at most."""
 SHARE = 10
@@ -59,6 +67,9 @@ class ApprovalLines(Lines):
     """The list of approvals. All that match can be marked, also those that were not read yet."""
 
     source: Inbox
+
+    async def listed(self) -> Iterable[object]:
+        return await self.source.everything()
 
     async def do_list_mark_all(self) -> None:
         self.mark(await self.source.everything())
@@ -87,6 +98,9 @@ class ApprovalsScreen(FilteredScreen[ApprovalLines]):
         """What is shown below the list."""
         self._wanted = ""
         """The approval that the cursor is to stand on."""
+        self._looks = 0
+        self._chosen: object | None = None
+        """The approval to which the operator has moved the cursor, until it is shown."""
         self._terms: list[Line] = []
         self._question: Iterable[Line] = ()
         self._matter: Iterable[Line] = ()
@@ -123,19 +137,32 @@ class ApprovalsScreen(FilteredScreen[ApprovalLines]):
         return self.inbox.values(name) if self.inbox is not None else ()
 
     def footer(self) -> Sequence[Action]:
-        """What can be done now."""
-        return [action for action in super().footer() if self._is_offered(action.id)]
+        """What can be done now, and whether it is done at once."""
+        offered = [action for action in super().footer() if self._is_offered(action.id)]
+        at_once = self._approves_at_once()
+        return [replace(each, label="approve now") if at_once and each.id == APPROVE else each for each in offered]
+
+    def _approves_at_once(self) -> bool:
+        """No question comes after the key, for there is nothing to fill in and all of it is in sight."""
+        look, lines = self.look, self.lines
+        if look is None or lines is None or lines.selection.marks or form_problem(look.approval.form, {}):
+            return False
+        return self.pane.ended
+
+    def on_text_pane_read(self) -> None:
+        """The end of what is decided about has come into sight, or has gone out of it."""
+        self.refresh_bars()
 
     def _is_offered(self, id_: str) -> bool:
-        if id_ not in VOTES:
+        if id_ not in VOTES and id_ not in CALLS:
             return True
         look, inbox, lines = self.look, self.inbox, self.lines
         if look is None or inbox is None or lines is None:
             return False
         if lines.selection.marks:
-            return True
+            return id_ in VOTES
         possible = look.approval.status == "pending" and inbox.standing(look.approval).may
-        return possible and (id_ != "approval.edit" or bool(look.approval.form))
+        return possible and can_be(id_, look.approval)
 
     # ------------------------------------------------------------ what is said about the list
 
@@ -211,25 +238,37 @@ class ApprovalsScreen(FilteredScreen[ApprovalLines]):
         inbox, lines = self.inbox, self.lines
         if inbox is None or lines is None:
             return
-        before = self.look
-        listed = inbox.approval(lines.key)
-        try:
-            self.look = await look_at(self.client, listed.id, before) if listed is not None else None
-        except NotFound:
-            self.look = None
-        except FleetError as error:
-            self.look = None
-            self.app.say("error", error.message)
-        look = self.look
-        self.steady.show(look.identity if look is not None else b"", self.app.now(), by_hand=by_hand)
+        if by_hand:
+            self._chosen = lines.key
+        self._looks += 1
+        current = self._looks
+        look = await self._read(inbox.approval(lines.key))
+        if current != self._looks:
+            # A later look is on its way, of which this one must not take the place.
+            return
+        before, self.look = self.look, look
+        chosen, self._chosen = self._chosen, None
+        identity, at = (look.identity, look.approval.id) if look is not None else (b"", None)
+        self.steady.show(identity, self.app.now(), by_hand=at is not None and at == chosen)
         if look is not None:
-            inbox.note(look)
-            lines.repaint_keys([look.approval.id])
+            if inbox.note(look):
+                lines.renew()
+            else:
+                lines.repaint_keys([look.approval.id])
         if look is not None and not (before is not None and same_matter(before, look)):
             self._question, self._matter = question(look), matter(look)
         same_one = before is not None and look is not None and before.approval.id == look.approval.id
         self._draw(keep=same_one)
         self.refresh_bars()
+
+    async def _read(self, listed: Approval | None) -> Look | None:
+        try:
+            return await look_at(self.client, listed.id, self.look) if listed is not None else None
+        except NotFound:
+            return None
+        except FleetError as error:
+            self.app.say("error", error.message)
+            return None
 
     def _draw(self, *, keep: bool) -> None:
         pane, look, inbox = self.pane, self.look, self.inbox
@@ -239,7 +278,8 @@ class ApprovalsScreen(FilteredScreen[ApprovalLines]):
         approval = look.approval
         times, now = self.app.times, self.app.now()
         self._terms = self._terms_of(look, inbox)
-        pane.show(self._question, self._terms, self._matter, closing(look, times, now), keep=keep)
+        edit = self.app.keymap.shown(BY_ID["approval.edit"]) if approval.status == "pending" else ""
+        pane.show(self._question, self._terms, self._matter, closing(look, times, now, edit), keep=keep)
         status = "waiting" if approval.status == "pending" else approval.status
         pane.entitle(f"{glyph(status)} {approval.id}", pressing=approval.status == "pending")
 
@@ -382,11 +422,6 @@ class ApprovalsScreen(FilteredScreen[ApprovalLines]):
         listed = (inbox.approval(key) for key in marks)
         return marks, {row.id: fingerprint(row) for row in listed if row is not None}
 
-    def _whole(self) -> bool:
-        """All that is decided about can be seen, or was read to its end."""
-        pane = self.pane
-        return pane.size.height > 0 and pane.size.width > 0 and pane.whole and not pane.below
-
     async def do_approval_approve(self) -> None:
         await self._decide("approve", deciding.approve, partial(deciding_many.decide, decision="approved"))
 
@@ -398,6 +433,19 @@ class ApprovalsScreen(FilteredScreen[ApprovalLines]):
 
     async def do_approval_comment(self) -> None:
         await self._decide("comment", deciding.comment, deciding_many.comment)
+
+    async def do_approval_grant_run(self) -> None:
+        await self._decide("allow in run", partial(deciding_calls.grant, scope="run"), deciding_calls.one_by_one)
+
+    async def do_approval_grant_workflow(self) -> None:
+        grant = partial(deciding_calls.grant, scope="workflow")
+        await self._decide("allow in workflow", grant, deciding_calls.one_by_one)
+
+    async def do_approval_end(self) -> None:
+        await self._decide("end the agent", deciding_calls.end, deciding_calls.one_by_one)
+
+    async def do_approval_escalate(self) -> None:
+        await self._decide("hand on", deciding_calls.escalate, deciding_calls.one_by_one)
 
     async def _decide(self, what: str, one: One, many: Many) -> None:
         """Decide about what is marked, or else about what is shown."""
@@ -414,7 +462,7 @@ class ApprovalsScreen(FilteredScreen[ApprovalLines]):
         elif ids:
             await many(self.app, ids, shown=shown)
         elif self.look is not None:
-            await one(self.app, self.look.approval, seen=self._whole())
+            await one(self.app, self.look.approval, seen=self.pane.ended)
 
 
 def _nothing(filter_: str) -> tuple[Part, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
@@ -34,6 +34,8 @@ class ConsoleScreen(Tells, Screen[None]):
     NAME: ClassVar[str] = ""
     LISTS: ClassVar[bool] = True
     """There is a list on it, and all that lists can do."""
+    SHOWS_MESSAGES: ClassVar[bool] = False
+    """What is said can be read on it, and need not be said beside it."""
     AUTO_FOCUS = ""
     """Each screen says what has the focus: the first that could have it may be a filter that nobody sees."""
     app: FleetConsole
@@ -48,6 +50,8 @@ class ConsoleScreen(Tells, Screen[None]):
         """Something has changed while another screen was shown."""
         self.error: FleetError | None = None
         """Why there is nothing to show, or only what is old."""
+        self.jumped = False
+        """It was gone to by its name, and gives way to the next one that is."""
         self._began = False
 
     # ------------------------------------------------------------ the frame
@@ -153,6 +157,12 @@ class ConsoleScreen(Tells, Screen[None]):
 
     def voting_changed(self) -> None:
         """Decisions about approvals are on their way, or not any more."""
+
+    def note_done(self, ids: Collection[str]) -> None:
+        """What was asked for was done to these."""
+
+    def asking_changed(self) -> None:
+        """Runs ask for something else, or somebody else."""
 
     def step_back(self) -> bool:
         """Close what is open on this screen; False when one may leave it."""

@@ -48,7 +48,7 @@ class CostScreen(ConsoleScreen):
 
     def _about(self, width: int) -> list[Part]:
         cost = self.cost
-        right: list[Part] = [(cost.said(), "strong")] if cost.loaded else []
+        right: list[Part] = list(cost.said()) if cost.loaded else []
         if self.error is not None:
             right = [(inert(self.error.message), "error")]
         left: list[Part] = [("by ", "dim")]

@@ -6,22 +6,31 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from msgspec.structs import replace
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
+from textual.events import Resize
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from fleetprompt.tui.errors import Tells
 from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.widgets.answers import LEAVE, Answers, Offer
 from fleetprompt.tui.widgets.fields import SafeInput
+from fleetprompt.tui.widgets.said import Said
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
 
 T = TypeVar("T")
+MOST = 90
+"""Percent of the screen's height that a box takes at most."""
+TIGHT = 12
+"""Lines of a screen below which a box takes all of them, and nothing stands apart."""
+FRAME = 2
 
 
 class Dialog(Tells, ModalScreen[T]):
@@ -33,10 +42,10 @@ class Dialog(Tells, ModalScreen[T]):
         background: $surface; border-title-color: $primary; border-title-style: bold; }
     Dialog > .box.-danger { border: round $error; border-title-color: $error; }
     Dialog > .box.-asks { border: round $warning; border-title-color: $warning; }
-    Dialog .said { height: auto; max-height: 20; }
-    Dialog .said Static { height: auto; }
     Dialog .keys { height: 1; margin-top: 1; }
     Dialog Input { height: 1; padding: 0 1; background: $panel; margin-top: 1; }
+    Dialog.-tight > .box { max-height: 100%; }
+    Dialog.-tight .keys, Dialog.-tight Input { margin-top: 0; }
     Dialog:ansi { background: transparent; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,6 +54,7 @@ class Dialog(Tells, ModalScreen[T]):
         Binding("down", "read(1)", "read on", show=False),
         Binding("pageup", "read(-10)", "a page back", show=False),
         Binding("pagedown", "read(10)", "a page on", show=False),
+        Binding("ctrl+q", "quit", "quit", show=False),
     ]
     AUTO_FOCUS = ""
     AHEAD: ClassVar[bool] = False
@@ -64,14 +74,37 @@ class Dialog(Tells, ModalScreen[T]):
         self._answered = True
         return super().dismiss(result)
 
-    def on_resize(self) -> None:
-        """Where one types stays in sight."""
+    def on_resize(self, event: Resize) -> None:
+        """Where one types stays in sight, and so does what answers: what is said has the room that is left."""
+        for said in self.query(Said):
+            self.set_class(event.size.height < TIGHT, "-tight")
+            said.styles.max_height = max(1, self._room(event.size.height) - self._below())
         if self.focused is not None:
             self.call_after_refresh(self.focused.scroll_visible, animate=False)
+
+    def _room(self, height: int) -> int:
+        """Lines inside the box, where the screen has so many."""
+        return (height if height < TIGHT else height * MOST // 100) - FRAME
+
+    def _below(self) -> int:
+        """Lines that what stands below the text takes."""
+        gap = 0 if self.has_class("-tight") else 1
+        fields = sum(1 + gap for field in self.query(Input) if field.display)
+        return fields + sum(answers.rows + gap for answers in self.query(Answers))
+
+    def on_said_cut(self, event: Said.Cut) -> None:
+        """Say how much of the text is out of sight."""
+        event.stop()
+        self.query_one(Answers).cut(event.lines)
 
     def action_leave(self) -> None:
         """Esc: no answer."""
         self.dismiss(None)
+
+    async def action_quit(self) -> None:
+        """No answer, and the way out of the console."""
+        self.dismiss(None)
+        self.app.call_later(self.app.perform, "console.quit")
 
     def action_read(self, lines: int) -> None:
         """Scroll what is said, where it is more than fits."""
@@ -91,7 +124,7 @@ class Dialog(Tells, ModalScreen[T]):
 
 
 class Confirm(Dialog[bool]):
-    """Something that cannot be taken back: `y` does it, everything else does not."""
+    """Something that cannot be taken back: `y` does it; n, q, enter and esc leave it, any other key does nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,Y", "yes", "yes", show=False),
@@ -110,11 +143,13 @@ class Confirm(Dialog[bool]):
         box = Vertical(classes=f"box {'-danger' if self._danger else ''}")
         box.border_title = Text(self._title).markup
         with box:
-            with VerticalScroll(classes="said", can_focus=False):
-                yield Static(self.lines(self._lines))
-            yes = "failed" if self._danger else "completed"
-            keys: list[Part] = [("y", yes), (f" {self._does}    ", ""), ("n", "accent"), (" leave it", "")]
-            yield Static(self.text(keys), classes="keys")
+            yield Said(self.lines(self._lines))
+            yield Answers(*self.answers())
+
+    def answers(self) -> Sequence[Offer]:
+        """What stands below."""
+        yes = Offer("y", self._does, "yes", style="failed" if self._danger else "completed")
+        return [yes, replace(LEAVE, key="n")]
 
     def action_yes(self) -> None:
         """Do it."""
@@ -123,6 +158,9 @@ class Confirm(Dialog[bool]):
 
 class Ask(Dialog[str]):
     """A text, such as a reason. Enter gives it, also an empty one unless it is needed."""
+
+    # Done where the key is, before the next one: what is typed after it is no part of the text any more.
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "give", "give", show=False, priority=True)]
 
     def __init__(
         self,
@@ -149,19 +187,16 @@ class Ask(Dialog[str]):
         box.border_title = Text(self._title).markup
         with box:
             if self._lines:
-                with VerticalScroll(classes="said", can_focus=False):
-                    yield Static(self.lines(self._lines))
+                yield Said(self.lines(self._lines))
             yield SafeInput(self._value, placeholder=self._placeholder, select_on_focus=False, compact=True)
-            keys: list[Part] = [("↵", "accent"), (f" {self._does}    ", ""), ("esc", "accent"), (" leave it", "")]
-            yield Static(self.text(keys), classes="keys")
+            yield Answers(Offer("↵", self._does, "give"), LEAVE)
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter."""
-        event.stop()
-        text = event.value.strip()
+    def action_give(self) -> None:
+        """Give the text, unless it is needed and there is none."""
+        text = self.query_one(Input).value.strip()
         if self._needed and not text:
             self.query_one(Input).placeholder = f"{self._placeholder or 'a text'} — needed"
             return
@@ -170,12 +205,13 @@ class Ask(Dialog[str]):
 
 class ConfirmWithReason(Dialog[str]):
     """Something that cannot be taken back, and may be given a reason: `y` does it, `r` asks for the reason first, and
-    everything else does not do it. The answer is the reason, empty for none."""
+    n, q, enter and esc leave it. The answer is the reason, empty for none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,Y", "yes", "yes", show=False),
         Binding("r,R", "reason", "reason", show=False),
-        Binding("n,N,q,enter", "leave", "no", show=False),
+        Binding("n,N,q", "leave", "no", show=False),
+        Binding("enter", "enter", "give or leave", show=False, priority=True),
     ]
 
     def __init__(self, title: str, lines: Sequence[Sequence[Part]], does: str) -> None:
@@ -189,14 +225,13 @@ class ConfirmWithReason(Dialog[str]):
         box = Vertical(classes="box -danger")
         box.border_title = Text(self._title).markup
         with box:
-            with VerticalScroll(classes="said", can_focus=False):
-                yield Static(self.lines(self._lines))
+            yield Said(self.lines(self._lines))
             field = SafeInput(placeholder="reason; enter does it", select_on_focus=False, compact=True)
             field.display = False
             yield field
-            keys: list[Part] = [("y", "failed"), (f" {self._does}    ", ""), ("r", "failed")]
-            keys += [(" with a reason    ", ""), ("n", "accent"), (" leave it", "")]
-            yield Static(self.text(keys), classes="keys")
+            yes = Offer("y", self._does, "yes", style="failed")
+            why = Offer("r", "with a reason", "reason", style="failed")
+            yield Answers(yes, why, replace(LEAVE, key="n"))
 
     def action_yes(self) -> None:
         """Do it."""
@@ -206,11 +241,16 @@ class ConfirmWithReason(Dialog[str]):
         """Ask why first."""
         field = self.query_one(SafeInput)
         field.display = True
-        field.focus()
-        keys: list[Part] = [("↵", "failed"), (f" {self._does}    ", ""), ("esc", "accent"), (" leave it", "")]
-        self.query_one(".keys", Static).update(self.text(keys))
+        self.set_focus(field)
+        self.query_one(Answers).offer(Offer("↵", self._does, "give", style="failed"), LEAVE)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def action_enter(self) -> None:
+        """Do it for the reason that is being written; before that enter leaves it, as it does every question."""
+        if self.query_one(SafeInput).display:
+            self.action_give()
+        else:
+            self.action_leave()
+
+    def action_give(self) -> None:
         """Do it, for this reason."""
-        event.stop()
-        self.dismiss(event.value.strip())
+        self.dismiss(self.query_one(SafeInput).value.strip())

@@ -3,7 +3,7 @@ has just come under the cursor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
@@ -29,12 +29,19 @@ class FilteredScreen(ConsoleScreen, Generic[L]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.base = ""
+        """The filter with which the screen was opened: esc takes away what was typed beyond it."""
         self.lines: L | None = None
         """The list, once the store is open."""
         self.steady = Steady()
         """Of what is at the cursor."""
+        self._outside = 0
+        """How many marks are on what does not match the filter."""
         self._by_hand = 0
         self._had_cursor = False
+
+    async def on_mount(self) -> None:
+        self.bar.found = self.found
 
     @property
     def bar(self) -> FilterBar:
@@ -53,20 +60,53 @@ class FilteredScreen(ConsoleScreen, Generic[L]):
         if said is None:
             return spread(left, [("loading…", "dim")], width)
         marks = len(self.lines.selection.marks) if self.lines is not None else 0
-        marked: list[Part] = [(f"{marks:,} marked  ", "accent")] if marks else []
+        outside = f", {self._outside:,} of them not in this list" if self._outside else ""
+        marked: list[Part] = [(f"{marks:,} marked{outside}  ", "accent")] if marks else []
         return spread(left, [*marked, *said], width)
 
     def said(self) -> Sequence[Part] | None:
         """What there is to say of the list; None before it was read."""
         return None
 
+    def found(self) -> str:
+        """The same in a few words, for who types a filter: what is offered lies over the top of the list."""
+        said = self.said()
+        if said is None or self.lines is None:
+            return ""
+        if not self.lines.source.count:
+            return f"no {self.ONE} matches"
+        return "".join(text for text, _ in said)
+
     def failed(self, error: FleetError) -> None:
         """Say why there is nothing."""
         super().failed(error)
         self.bar.redraw()
 
+    # ------------------------------------------------------------ marks
+
     def on_lines_marked(self) -> None:
+        if self._outside:
+            self.run_worker(self._count_marks, group="marks", exclusive=True)
         self.bar.redraw()
+
+    async def _count_marks(self) -> None:
+        """Marks stay where they were set, and it is said how many are out of sight: verbs mean them all the same."""
+        lines = self.lines
+        try:
+            marked = lines is not None and lines.selection.marks
+            self._outside = len(marked.keys() - {*await lines.listed()}) if lines is not None and marked else 0
+        except FleetError:
+            return  # It stays at what was known, and why the list cannot be read is said by the list.
+        self.bar.redraw()
+
+    def note_done(self, ids: Collection[str]) -> None:
+        """Take away the marks that were set for it."""
+        if self.lines is not None:
+            self.lines.unmark([key for key in self.lines.selection.marks if self.named(key) in ids])
+
+    def named(self, key: object) -> str:
+        """The id of what a mark stands on."""
+        return str(key)
 
     # ------------------------------------------------------------ filter
 
@@ -81,6 +121,7 @@ class FilteredScreen(ConsoleScreen, Generic[L]):
             self.bar.set(text)
         else:
             await self.filter(text)
+            await self._count_marks()
 
     async def filter(self, text: str) -> None:
         """List what matches."""
@@ -100,15 +141,15 @@ class FilteredScreen(ConsoleScreen, Generic[L]):
         return False
 
     def step_back(self) -> bool:
-        """Esc goes back to the list, takes away marks, then the filter."""
+        """Esc goes back to the list, takes away marks, then the filter that was typed."""
         if self.leave_details():
             return True
         lines = self.lines
         if lines is not None and (lines.selection.marks or lines.selection.ranging):
             lines.do_list_unmark_all()
             return True
-        if self.bar.text:
-            self.do_filter_clear()
+        if self.bar.text and self.bar.text != self.base:
+            self.bar.set(self.base)
             return True
         return False
 

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Input, Static
 
 from fleetprompt.client.forms import Field
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.tui.screens.dialog import Dialog
+from fleetprompt.tui.screens.dialog import Confirm
+from fleetprompt.tui.screens.fields import FieldsDialog
 from fleetprompt.tui.state.form import Filled, Form
 from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.widgets.answers import Answers
+from fleetprompt.tui.widgets.fields import SafeInput
 from fleetprompt.tui.widgets.form import FieldBox
 
+Question = Callable[[Filled], Confirm]
+"""What is asked about the values before they are given."""
 
-class FormDialog(Dialog[Filled]):
-    """Values that somebody fills in. Enter in the last field gives them, ctrl+s in any; wrong ones never leave it."""
+
+class FormDialog(FieldsDialog[Filled]):
+    """Values that somebody fills in; wrong ones never leave it."""
 
     DEFAULT_CSS = """
     FormDialog > .box { width: 92; height: auto; overflow-y: auto; scrollbar-size-vertical: 1; }
-    FormDialog .said, FormDialog .fields { height: auto; max-height: 10000; overflow: hidden; }
+    FormDialog .about, FormDialog .fields { height: auto; max-height: 10000; overflow: hidden; }
+    FormDialog .about Static { height: auto; }
     FormDialog .keys { dock: bottom; background: $surface; padding-top: 1; height: 2; margin: 0; }
     FormDialog Input.-textual-compact { padding: 0 1; }
     FormDialog .fields Input { margin-top: 0; }
     FormDialog #comment { margin-top: 0; }
     FormDialog .comment { height: auto; margin-top: 1; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "give", "give", show=False)]
 
     def __init__(
         self,
@@ -43,10 +48,12 @@ class FormDialog(Dialog[Filled]):
         values: Mapping[str, Any] | None = None,
         comment: str | None = None,
         choices: Mapping[str, str] | None = None,
-        danger: bool = False,
+        question: Question | None = None,
+        at_once: bool = True,
     ) -> None:
         """`does` says what giving it does. `values` stand in the fields, else their defaults. With a `comment`, also
-        an empty one, a comment is asked for. `choices` tell what choosing a text means."""
+        an empty one, a comment is asked for. `choices` tell what choosing a text means. The `question` comes after
+        Enter in the last field, and unless `at_once` after ctrl+s, too."""
         super().__init__()
         self.form = Form(fields, values)
         self._title = title
@@ -54,14 +61,23 @@ class FormDialog(Dialog[Filled]):
         self._does = does
         self._comment = comment
         self._choices = choices or {}
-        self._danger = danger
+        self._question = question
+        self._at_once = at_once
+
+    @property
+    def does(self) -> str:
+        return self._does
+
+    @property
+    def ends(self) -> str:
+        return f"{self._does}, after a question" if self._question is not None and self._at_once else self._does
 
     def compose(self) -> ComposeResult:
-        box = Vertical(classes=f"box {'-danger' if self._danger else '-asks'}")
+        box = Vertical(classes="box -asks")
         box.border_title = Text(self._title).markup
         with box:
             if self._lines:
-                with VerticalScroll(classes="said", can_focus=False):
+                with VerticalScroll(classes="about", can_focus=False):
                     yield Static(self.lines(self._lines))
             with VerticalScroll(classes="fields", can_focus=False):
                 for field in self.form.fields:
@@ -69,49 +85,49 @@ class FormDialog(Dialog[Filled]):
                 if self._comment is not None:
                     with Vertical(classes="comment"):
                         yield Static(self.text([("comment", "key"), ("  it is recorded", "dim")]))
-                        yield Input(self._comment, id="comment", select_on_focus=False, compact=True)
-            keys: list[Part] = [("^s", "accent"), (f" {self._does}    ", ""), ("tab", "accent"), (" next field", "")]
-            keys += [("    esc", "accent"), (" leave it", "")]
-            yield Static(self.text(keys), classes="keys")
+                        yield SafeInput(self._comment, id="comment", select_on_focus=False, compact=True)
+            yield Answers()
 
     def on_mount(self) -> None:
         first = self.form.wrong or (self.form.fields[0].name if self.form.fields else "")
         if first:
             self._focus(first)
         elif self._comment is not None:
-            self.query_one("#comment").focus()
+            self.set_focus(self.query_one("#comment"))
 
     def _focus(self, name: str) -> None:
-        self._box(name).take_focus()
+        self.set_focus(next(box for box in self.query(FieldBox) if box.field_name == name).field)
 
-    def _box(self, name: str) -> FieldBox:
-        return next(box for box in self.query(FieldBox) if box.field_name == name)
-
-    def on_field_box_ended(self, event: FieldBox.Ended) -> None:
-        """Enter: the next field; in the last one it gives the values."""
-        event.stop()
-        self._ended(event.box.field_name)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in the comment."""
-        event.stop()
-        self.action_give()
-
-    def _ended(self, name: str) -> None:
-        last = self.form.fields[-1].name == name and self._comment is None
-        if last:
-            self.action_give()
-        else:
-            self.focus_next()
-
-    def action_give(self) -> None:
-        """Give the values, if all are in order; else show what is not."""
+    def _filled(self) -> Filled | None:
+        """What stands in the fields; None, and shown, where something is not in order."""
         try:
             values = self.form.values()
         except InvalidInput:
             for box in self.query(FieldBox):
                 box.insist()
             self._focus(self.form.wrong)
-            return
+            return None
         comment = self.query_one("#comment", Input).value.strip() if self._comment is not None else ""
-        self.dismiss(Filled(values, comment))
+        return Filled(values, comment)
+
+    def action_give(self) -> None:
+        """Give the values."""
+        if not self._at_once:
+            self.action_end()
+        elif (filled := self._filled()) is not None:
+            self.dismiss(filled)
+
+    def action_end(self) -> None:
+        """Ask about the values; who says no is among them again."""
+        filled = self._filled()
+        if filled is None:
+            return
+        if self._question is None:
+            self.dismiss(filled)
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.dismiss(filled)
+
+        self.app.push_screen(self._question(filled), answered)

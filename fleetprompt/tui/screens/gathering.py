@@ -16,6 +16,7 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.tui.errors import explained
 from fleetprompt.tui.screens.base import QUIET
 from fleetprompt.tui.screens.dialog import Dialog
+from fleetprompt.tui.widgets.answers import LEAVE, Answers
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -43,7 +44,7 @@ class Gathering(Dialog[T], Generic[T]):
         box.border_title = self._doing
         with box:
             yield Static(self._words(), id="far")
-            yield Static(self.text([("esc", "accent"), (" leave it", "")]), classes="keys")
+            yield Answers(LEAVE)
 
     def _words(self) -> str:
         return f"{self._far:,} of {self._total:,}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -16,6 +16,7 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Page
 from fleetprompt.tui.actions import BY_ID, Action
+from fleetprompt.tui.commands import NAMED
 from fleetprompt.tui.key_names import sign
 from fleetprompt.tui.keymap import Keymap
 from fleetprompt.tui.links import ALIASES, SCREENS
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from fleetprompt.engine.ports import RunHead
     from fleetprompt.tui.app import FleetConsole
 
-NAMED = ("save", "forget")
-"""Commands that need the name of a view."""
 PLACES = tuple(place for place in (*SCREENS, *ALIASES) if place != "view")
 """Places that may be followed by what is to be shown there; views stand in the list."""
 RUNS = 8
@@ -54,11 +53,13 @@ def menu(actions: Sequence[Action], keymap: Keymap, *, read_only: bool) -> Picke
 def _action_item(action: Action, keymap: Keymap, *, read_only: bool) -> Item:
     off = action.changes and read_only
     keys = " ".join(filter(None, (keymap.shown(action), *_others(action, keymap))))
+    named = " ".join(keymap.keys(action))
     style = "dim" if off else ""
     return Item(
         action.id,
         ((keys, "dim" if off else "accent"), (action.label, style), (action.doc, "dim")),
-        f"{action.label} {action.doc} {action.verb} {action.group} {keys} {action.id}".lower(),
+        # Also by what people call a key that is shown as a sign: `ctrl`, `slash`.
+        f"{action.label} {action.doc} {action.verb} {action.group} {keys} {action.id} {named}".lower(),
         action.verb or action.label,
     )
 
@@ -67,8 +68,11 @@ def _others(action: Action, keymap: Keymap) -> list[str]:
     return [sign(key) for key in keymap.keys(action)[1:2]]
 
 
-def palette(app: FleetConsole, actions: Sequence[Action], keymap: Keymap) -> Picker:
-    """Commands and views by name, places by link, runs by a part of their id or workflow."""
+def palette(
+    app: FleetConsole, actions: Sequence[Action], keymap: Keymap, refused: Callable[[str], str] | None = None
+) -> Picker:
+    """Commands and views by name, places by link, runs by a part of their id or workflow; `refused` says why what was
+    typed is none of these."""
     items = [
         Item(
             f"do {action.id}",
@@ -97,7 +101,7 @@ def palette(app: FleetConsole, actions: Sequence[Action], keymap: Keymap) -> Pic
             saved = [view.name for view in app.views.saved if view.name.startswith(rest) and view.name != rest]
             return [_named(word, rest), *(_named(word, name) for name in saved)]
         found: list[Item] = []
-        if (rest and word in PLACES) or text.strip() in ("runs", "approvals", "signals", "workflows"):
+        if (rest and word in PLACES) or text.strip() in ("runs", "approvals", "signals", "workflows", "agents"):
             found.append(Item(f"go {text.strip()}", (("→", "accent"), (word, ""), (inert(rest), "dim")), ""))
         if word == "run" and rest and rest != "last":
             return [*await _runs(app, rest), *found]
@@ -110,6 +114,7 @@ def palette(app: FleetConsole, actions: Sequence[Action], keymap: Keymap) -> Pic
         placeholder="a command, or where to go: runs status:failed",
         more=more,
         free=True,
+        refused=refused,
     )
 
 
@@ -150,6 +155,7 @@ LETTERS = {
     "a": "go.approvals",
     "s": "go.signals",
     "w": "go.workflows",
+    "e": "go.agents",
     "c": "go.cost",
     "h": "go.health",
     "m": "go.messages",

@@ -28,6 +28,7 @@ class MessagesScreen(ConsoleScreen):
 
     PLACES: ClassVar = ("messages",)
     NAME: ClassVar = "messages"
+    SHOWS_MESSAGES: ClassVar = True
     DEFAULT_CSS = """
     MessagesScreen TextPane { height: 30%; min-height: 4; max-height: 12; }
     MessagesScreen.-tiny TextPane { display: none; }
@@ -44,8 +45,12 @@ class MessagesScreen(ConsoleScreen):
         yield TextPane()
 
     async def on_mount(self) -> None:
+        self.app.clear_notifications()
         self._show()
         self.query_one(Lines).focus()
+
+    async def on_screen_resume(self) -> None:
+        self.app.clear_notifications()
 
     def _show(self) -> None:
         fleet = self.app.fleet

@@ -14,10 +14,13 @@ from textual.events import Key
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.screens.dialog import Dialog
 from fleetprompt.tui.state.lines import Cell, Column, Part, Rows
 from fleetprompt.tui.widgets.fields import SafeInput
 from fleetprompt.tui.widgets.lines import Lines
+
+NOTHING: tuple[Part, ...] = (("nothing fits", "dim"),)
 
 
 class Item(Struct, frozen=True):
@@ -90,14 +93,17 @@ class Picker(Dialog[str]):
         placeholder: str = "type to search",
         more: Callable[[str], Awaitable[Sequence[Item]]] | None = None,
         free: bool = False,
+        refused: Callable[[str], str] | None = None,
         foot: Sequence[Part] = (),
     ) -> None:
-        """`more` finds further items for what was typed. `free`: what was typed is an answer, too."""
+        """`more` finds further items for what was typed. `free`: what was typed is an answer, too, unless `refused`
+        says why it is none."""
         super().__init__()
         self._title = title
         self._items = items
         self._more = more
         self._free = free
+        self._refused = refused
         self._placeholder = placeholder
         self._foot = foot
         self._rows = Rows(columns)
@@ -114,7 +120,7 @@ class Picker(Dialog[str]):
             yield PickerInput(placeholder=self._placeholder, select_on_focus=False, compact=True)
             lines = Lines(self._rows)
             lines.can_focus = False
-            lines.empty = (("nothing fits", "dim"),)
+            lines.empty = NOTHING
             yield lines
             if self._foot:
                 yield Static(self.text(self._foot), classes="foot")
@@ -136,6 +142,7 @@ class Picker(Dialog[str]):
         """Show what fits."""
         event.stop()
         self._entered = False
+        self.query_one(Lines).empty = NOTHING
         self.run_worker(partial(self._search, event.value), group="search", exclusive=True)
 
     async def _search(self, text: str) -> None:
@@ -187,7 +194,13 @@ class Picker(Dialog[str]):
         if item is not None and not item.heading:
             self.dismiss(item.value)
         elif self._free and typed.strip():
-            self.dismiss(typed.strip())
+            why = self._refused(typed.strip()) if self._refused is not None else ""
+            if not why:
+                self.dismiss(typed.strip())
+                return
+            # What was typed stays where it can be mended.
+            lines.empty = ((inert(why), "error"),)
+            lines.refresh()
 
 
 MENU_COLUMNS = (

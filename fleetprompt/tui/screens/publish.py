@@ -7,19 +7,18 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static, TextArea
 
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.tui.screens.dialog import Dialog
-from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.screens.fields import FieldsDialog
 from fleetprompt.tui.state.publish import Draft, Written
+from fleetprompt.tui.widgets.answers import Answers, Offer
 
 
-class PublishDialog(Dialog[Written]):
-    """A signal is written; ctrl+s publishes it, once it is in order."""
+class PublishDialog(FieldsDialog[Written]):
+    """A signal is written, and published once it is in order."""
 
     DEFAULT_CSS = """
     PublishDialog .fields { height: auto; max-height: 100%; }
@@ -27,7 +26,7 @@ class PublishDialog(Dialog[Written]):
     PublishDialog .fields Input { margin-top: 0; }
     PublishDialog TextArea { height: 7; background: $panel; padding: 0 1; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "give", "publish", show=False, priority=True)]
+    DOES: ClassVar = "publish"
 
     def __init__(self, types: Sequence[str]) -> None:
         """`types` are those that are known, the likeliest first."""
@@ -49,12 +48,16 @@ class PublishDialog(Dialog[Written]):
                 yield Input(id="subject", compact=True)
                 yield Static(self.text([("key", "key"), ("  the same key counts only once, optional", "dim")]))
                 yield Input(id="key", compact=True)
-            keys: list[Part] = [("^s", "accent"), (" publish    ", ""), ("tab", "accent"), (" next field    ", "")]
-            keys += [("→", "accent"), (" complete    ", ""), ("esc", "accent"), (" leave it", "")]
-            yield Static(self.text(keys), classes="keys")
+            yield Answers()
+
+    def offers(self) -> Sequence[Offer]:
+        """What stands below; only types are completed."""
+        *others, leave = super().offers()
+        complete = [Offer("→", "complete", "")] if self.focused is not None and self.focused.id == "type" else []
+        return [*others, *complete, leave]
 
     def on_mount(self) -> None:
-        self.query_one("#type").focus()
+        self.set_focus(self.query_one("#type"))
         self._tell()
 
     def _tell(self) -> None:
@@ -81,14 +84,6 @@ class PublishDialog(Dialog[Written]):
         self.draft.data = event.text_area.text
         self._tell()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter: the next field; in the last one it publishes."""
-        event.stop()
-        if event.input.id == "key":
-            self.action_give()
-        else:
-            self.focus_next()
-
     def action_give(self) -> None:
         """Publish it, if it is in order; else show what is not."""
         wrong = self.draft.wrong
@@ -97,4 +92,4 @@ class PublishDialog(Dialog[Written]):
             return
         self._insists = True
         self._tell()
-        self.query_one(f"#{wrong}").focus()
+        self.set_focus(self.query_one(f"#{wrong}"))

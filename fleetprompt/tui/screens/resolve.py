@@ -10,8 +10,7 @@ import msgspec
 from msgspec import Struct, field
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
-from textual.widgets import Static
+from textual.containers import Vertical
 
 from fleetprompt.client.protocol import Console, why_queued
 from fleetprompt.client.values import preview
@@ -27,6 +26,8 @@ from fleetprompt.tui.acting import read
 from fleetprompt.tui.screens.dialog import Ask, Confirm, Dialog
 from fleetprompt.tui.screens.gathering import Told, gathered
 from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.widgets.answers import Answers, Offer
+from fleetprompt.tui.widgets.said import Said
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -118,21 +119,18 @@ class Doubts(Dialog[tuple[Answer, str]]):
         many = len(self._doubts) > 1
         box.border_title = f"did they happen? {count(len(self._doubts), 'step')}" if many else "did it happen?"
         with box:
-            with VerticalScroll(classes="said", can_focus=False):
-                yield Static(self.lines(self._known()))
-            yield Static(self.lines(self._keys()), id="answers")
+            yield Said(self.lines(self._known()))
+            yield Answers(*self._keys(), below=True)
 
     def _known(self) -> list[Sequence[Part]]:
         lines = [line for doubt in self._doubts[:LISTED] for line in _known(doubt, self._now)]
         return [*lines, *_more(self._doubts)]
 
-    def _keys(self) -> list[Sequence[Part]]:
-        keys: list[Sequence[Part]] = [()]
-        keys += [((f"{key}  ", "accent"), (said, "")) for key, _, said in ANSWERS]
+    def _keys(self) -> list[Offer]:
+        keys = [Offer(key, said, f"answer('{answer}')") for key, answer, said in ANSWERS]
         comment = inert(self._comment)
-        keys.append((("c  ", "accent"), ("comment: " if comment else "write a comment first", "dim"), (comment, "")))
-        keys.append((("esc  ", "accent"), ("not now", "dim")))
-        return keys
+        about = f"comment: {comment}" if comment else "write a comment first"
+        return [*keys, Offer("c", about, "comment", quiet=not comment), Offer("esc", "not now", "leave", quiet=True)]
 
     def action_answer(self, answer: Answer) -> None:
         """One of the four."""
@@ -144,7 +142,7 @@ class Doubts(Dialog[tuple[Answer, str]]):
         def written(text: str | None) -> None:
             if text is not None:
                 self._comment = text
-                self.query_one("#answers", Static).update(self.lines(self._keys()))
+                self.query_one(Answers).offer(*self._keys())
 
         self.app.push_screen(Ask("comment", [], "keep it", placeholder="it is recorded", value=self._comment), written)
 
@@ -199,16 +197,15 @@ def ask_answer(app: FleetConsole, doubts: Sequence[Doubt]) -> None:
 
     def ask_output(said: str, text: str) -> None:
         lines: list[Sequence[Part]] = [((said, "bad" if text else "dim"),)]
-        dialog = Ask(
-            f"what came out of {named}?", lines, "it happened", placeholder='JSON, for example {"id": 7}', value=text
-        )
-        app.push_screen(dialog, given)
+        title, hint = f"what came out of {named}?", 'JSON, for example {"id": 7}'
+        # An empty text is no answer: enter is pressed too easily.
+        app.push_screen(Ask(title, lines, "it happened", placeholder=hint, value=text, needed=True), given)
 
     def given(text: str | None) -> None:
         if text is None:
             return
         try:
-            output = msgspec.json.decode(text) if text else None
+            output = msgspec.json.decode(text)
         except msgspec.DecodeError as error:
             ask_output(f"this is not JSON: {inert(str(error))}", text)
             return
@@ -231,7 +228,7 @@ def ask_answer(app: FleetConsole, doubts: Sequence[Doubt]) -> None:
             return
         answer, comment = given
         if answer == "happened":
-            ask_output("the steps behind it see this as its output; nothing at all is null", "")
+            ask_output("the steps behind it see this as its output; for none write null", "")
         elif answer == "abort" or len(doubts) > 1:
             confirm(answer)
         else:
@@ -252,7 +249,9 @@ async def _send_all(app: FleetConsole, doubts: Sequence[Doubt], answer: Answer, 
             raise Refused(result.reason)
         return sending.Answer(_named(doubt), queued=why_queued(result))
 
-    sent = await sending.send_each(app, doubts, send, _named, doing="answering for", thing="step")
+    sent = await sending.send_each(
+        app, doubts, send, _named, doing="answering for", thing="step", marks=lambda doubt: (doubt.head.id,)
+    )
     sending.tell(app, f"answered ({DONE[answer]})", "step", sent, refused="answered")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,15 +16,11 @@ from textual.timer import Timer
 from fleetprompt.client.wording import short
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.tui import deciding
-from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, Command, command_runs
 from fleetprompt.tui.actions import Action, Where, at, method
-from fleetprompt.tui.retrying import retry, retry_from
-from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
-from fleetprompt.tui.screens.resolve import ask_answer, doubt_of
+from fleetprompt.tui.painting import is_remote
+from fleetprompt.tui.screens.run_doing import RunDoing
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_lines import TreeLines
-from fleetprompt.tui.state.run_verbs import Name, Verb, verbs
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.log_view import LogLines
@@ -33,28 +30,16 @@ from fleetprompt.tui.widgets.run_tree import TreeView
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
-    from fleetprompt.engine.ports import Approval
     from fleetprompt.tui.keymap import Keymap
 
 LOOK = 0.25
 """Seconds between two looks for more lines of a log."""
 REST = 0.06
 """Seconds the cursor rests on a row before what is beside it is shown: moving on must not wait for that."""
+WORDS, REMOTE_WORDS = 20.0, 10.0
+"""How often what is just said is shown, at most, in a second; over a network less often."""
 LATER = 30
 """Places in the footer by which the log's actions go before those of its run."""
-VOTES = ("approve", "reject")
-_VERBS: dict[str, Name] = {
-    "run.cancel": "cancel",
-    "run.pause": "pause",
-    "run.resume": "resume",
-    "run.retry": "retry",
-    "run.retry_from": "retry_from",
-    "run.resolve": "resolve",
-    "approval.approve": "approve",
-    "approval.reject": "reject",
-    "approval.edit": "approve",
-    "approval.comment": "approve",
-}
 
 
 def _later(action: Action) -> Action:
@@ -62,7 +47,7 @@ def _later(action: Action) -> Action:
     return replace(action, footer=action.footer and action.footer + LATER)
 
 
-class RunScreen(ConsoleScreen):
+class RunScreen(RunDoing):
     """One run."""
 
     PLACES: ClassVar = ("run",)
@@ -81,10 +66,12 @@ class RunScreen(ConsoleScreen):
         super().__init__()
         self._run = run
         self._path = path
-        self.runview: RunView | None = None
         self._tree: TreeLines | None = None
         self._rest: Timer | None = None
-        self._possible: tuple[tuple[str, int, str], dict[Name, Verb]] = (("", 0, ""), {})
+        self._hears = False
+        """It is followed what models are just saying."""
+        self._wants_log = False
+        """Go to the log as soon as it is there."""
 
     # ------------------------------------------------------------ what there is
 
@@ -92,9 +79,8 @@ class RunScreen(ConsoleScreen):
         self.set_interval(LOOK, self._look_at_log)
 
     def _look_at_log(self) -> None:
-        """A run that goes on may have said more."""
-        view = self.runview
-        if view is not None and self.is_current and not view.run.ended:
+        """The run may have said more."""
+        if self.is_current:
             self.beside.look_at_log()
 
     def body(self) -> ComposeResult:
@@ -124,17 +110,6 @@ class RunScreen(ConsoleScreen):
         if path and view is not None and steps is not None and view.tree.reveal_path(path):
             steps.follow()
             steps.focus()
-
-    @property
-    def steps(self) -> TreeView | None:
-        """The tree, once the run is loaded."""
-        found = self.query(TreeView)
-        return found.first() if found else None
-
-    @property
-    def beside(self) -> Beside:
-        """What stands beside the steps."""
-        return self.query_one(Beside)
 
     async def opened(self, console: Console) -> None:
         """Load the run while the frame is shown."""
@@ -166,6 +141,8 @@ class RunScreen(ConsoleScreen):
             await self.beside.open(view, self.app.times.clock)
         except FleetError as error:
             self.app.say("error", error.message)
+        if self._wants_log:
+            self._go_to_log()
 
     # ------------------------------------------------------------ what changes
 
@@ -182,6 +159,7 @@ class RunScreen(ConsoleScreen):
             await self.opened(self.client)
         else:
             await self._catch_up(None)
+            self.beside.show()
 
     async def _catch_up(self, changed: Collection[str] | None) -> None:
         view, tree = self.runview, self.steps
@@ -201,10 +179,39 @@ class RunScreen(ConsoleScreen):
     def _show_all(self) -> None:
         self.query_one(RunBar).refresh()
         self.beside.show_asked(self.app.now())
+        self.beside.show_speech()
+        self._listen()
         # Not put off: changes may come faster than anybody's fingers.
         if self._rest is None:
             self._rest_then_show()
         self.refresh_bars()
+
+    def _listen(self) -> None:
+        """Follow what models are just saying, while somebody looks."""
+        view = self.runview
+        if view is None or not self.is_current or not view.may_speak or self._hears:
+            return
+        self._hears = True
+        self.run_worker(self._overhear(view), name="overhear", group="overhear", exclusive=True)
+
+    async def _overhear(self, view: RunView) -> None:
+        try:
+            async with aclosing(view.overhear(1 / (REMOTE_WORDS if is_remote() else WORDS))) as heard:
+                async for _ in heard:
+                    self.beside.show_speech()
+        except FleetError as error:
+            self.app.say("error", error.message)
+        finally:
+            view.speech.forget()
+            self._hears = False
+
+    def on_screen_suspend(self) -> None:
+        """Nobody looks: what is said is not followed."""
+        self.workers.cancel_group(self, "overhear")
+
+    async def on_screen_resume(self) -> None:
+        """Somebody looks again."""
+        self._listen()
 
     def voting_changed(self) -> None:
         """What is asked says that it is being decided."""
@@ -240,6 +247,7 @@ class RunScreen(ConsoleScreen):
             self._rest.stop()
             self._rest = None
         self.beside.show_asked(self.app.now())
+        self.beside.show_speech()
         self.beside.show()
 
     def choose(self, tab: str) -> None:
@@ -325,11 +333,22 @@ class RunScreen(ConsoleScreen):
         tree.focus()
 
     def do_run_log(self) -> None:
-        """The log of the step at the cursor; once more, that of the whole run."""
+        """To the log of the step at the cursor; from there, or where it is empty, to that of the whole run and back."""
         beside = self.beside
-        if beside.tab == "log":
+        if self._in_log or beside.step_says_nothing:
             beside.whole_log = not beside.whole_log
+        self._go_to_log()
+
+    def show_log(self) -> None:
+        """Go to the log of the whole run."""
+        self.beside.whole_log = True
+        self._go_to_log()
+
+    def _go_to_log(self) -> None:
+        self._wants_log = self.beside.shown_log is None
         self.choose("log")
+        if not self._wants_log:
+            self._go_beside()
 
     def do_run_values(self) -> None:
         """What went in and came out."""
@@ -348,18 +367,7 @@ class RunScreen(ConsoleScreen):
         self.toggle_class("-alone")
         self.set_class(self.focused is not self.steps, "-beside")
 
-    # ------------------------------------------------------------ doing
-
-    def possible(self) -> dict[Name, Verb]:
-        """What can be done with the row of the cursor, and why the rest cannot."""
-        view = self.runview
-        if view is None:
-            return {}
-        fold, step = view.current_fold, view.current_step
-        key = (fold.id, fold.run.n, step.path if step is not None else "")
-        if self._possible[0] != key:
-            self._possible = key, verbs(fold.run, step, me=self.app.who, groups=self.app.groups)
-        return self._possible[1]
+    # ------------------------------------------------------------ what is offered
 
     @property
     def _in_log(self) -> bool:
@@ -399,100 +407,10 @@ class RunScreen(ConsoleScreen):
         return [_later(action) if action.where == self.PLACES and not action.changes else action for action in offered]
 
     def _is_offered(self, action: Action) -> bool:
-        if {"console", "list", "log"} & {*action.where}:
+        if "console" in action.where:
             return True
-        if not hasattr(self, method(action.id)):
+        if self.runview is None:
             return False
-        if action.id == "approval.edit" and not self.beside.ask_box.has_form:
-            return False
-        name = _VERBS.get(action.id)
-        verb = self.possible().get(name) if name is not None else None
-        if verb is None or verb.possible:
+        if {"list", "log"} & {*action.where}:
             return True
-        # What is shown above the rest can be decided wherever the cursor is.
-        return verb.name in VOTES and self.beside.ask_box.asked() is not None
-
-    def _may(self, name: Name) -> Verb | None:
-        verb = self.possible().get(name)
-        if verb is None or verb.possible:
-            return verb
-        self.app.say("warning", f"{name.replace('_', ' ')}: {verb.why_not}")
-        return None
-
-    async def _command(self, name: Name, command: Command) -> None:
-        view = self.runview
-        if view is not None and self._may(name) is not None:
-            head = await self.client.run(view.current_fold.id)
-            await command_runs(self.app, command, [head])
-
-    async def _asked(self, verb: str) -> Approval | None:
-        """The approval that is shown beside the steps; None, and the operator is told why, where it cannot be meant."""
-        asked = self.beside.ask_box.asked()
-        if asked is None or asked[1].gate is None:
-            self.app.say("warning", f"{verb}: the run asks for nothing")
-        elif not self.beside.ask_box.steady.settled(self.app.now(), QUIET):
-            self.app.say("warning", f"{verb}: what is shown has just changed; look again")
-        else:
-            return (await self.client.approval(asked[1].gate.id))[0]
-        return None
-
-    async def do_approval_approve(self) -> None:
-        if (approval := await self._asked("approve")) is not None:
-            await deciding.approve(self.app, approval)
-
-    async def do_approval_reject(self) -> None:
-        if (approval := await self._asked("reject")) is not None:
-            await deciding.reject(self.app, approval)
-
-    async def do_approval_edit(self) -> None:
-        if (approval := await self._asked("edit")) is not None:
-            await deciding.edit(self.app, approval)
-
-    async def do_approval_comment(self) -> None:
-        if (approval := await self._asked("comment")) is not None:
-            await deciding.comment(self.app, approval)
-
-    async def do_run_cancel(self) -> None:
-        await self._command("cancel", CANCEL)
-
-    async def do_run_pause(self) -> None:
-        await self._command("pause", PAUSE)
-
-    async def do_run_resume(self) -> None:
-        await self._command("resume", RESUME)
-
-    async def do_run_retry(self) -> None:
-        """The run again: what went wrong, or from a step that is asked for."""
-        view = self.runview
-        if view is not None:
-            await retry(self.app, [await self.client.run(view.current_fold.id)], self._show_retried)
-
-    async def do_run_retry_from(self) -> None:
-        """The run again, from the step at the cursor."""
-        view = self.runview
-        verb = self._may("retry_from")
-        if view is not None and verb is not None:
-            head = await self.client.run(view.current_fold.id)
-            await retry_from(self.app, head, verb.target, self._show_retried)
-
-    async def _show_retried(self, run: str) -> str:
-        """Go to the new run, unless the operator is somewhere else by now."""
-        if not self.is_current:
-            return f"`:run {short(run)}` opens it"
-        await self.app.go_to(f"run {run}")
-        return "it is shown now, esc goes back"
-
-    async def do_run_resolve(self) -> None:
-        """Answer for the step at the cursor; where it is not in doubt, for the first that is."""
-        view = self.runview
-        if view is None:
-            return
-        step = view.current_step
-        if (step is None or step.status != "in_doubt") and view.fold.index.doubtful:
-            view.tree.reveal_path(next(iter(view.fold.index.doubtful)))
-            if self.steps is not None:
-                self.steps.follow()
-        verb = self._may("resolve")
-        if verb is not None and view.current_step is not None:
-            head = await self.client.run(view.current_fold.id)
-            ask_answer(self.app, [doubt_of(head, view.current_step)])
+        return hasattr(self, method(action.id)) and self.can(action)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -15,9 +15,11 @@ from fleetprompt.engine.core.query_fields import RUN_FIELDS
 from fleetprompt.engine.ports import Order
 from fleetprompt.tui.acting import CANCEL, PAUSE, RESUME, Command, command_runs
 from fleetprompt.tui.screens.filtered import FilteredScreen
+from fleetprompt.tui.state.fleet import Asked
 from fleetprompt.tui.state.lines import Part
-from fleetprompt.tui.state.runs import SORTS, RunList, ordered_by
+from fleetprompt.tui.state.runs import SORTS, RunList, ordered_by, possible
 from fleetprompt.tui.state.views import View
+from fleetprompt.tui.widgets.bars import FootBar
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
@@ -25,6 +27,7 @@ from fleetprompt.tui.widgets.lines import Lines
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import RunHead
+    from fleetprompt.tui.actions import Action
     from fleetprompt.tui.widgets.run_preview import RunPreview
 
 REST = 0.15
@@ -40,6 +43,9 @@ class RunLines(Lines):
 
     source: RunList
 
+    async def listed(self) -> Iterable[object]:
+        return self.source.everything()
+
     def copied(self, key: object) -> str:
         head = self.source.head(key)
         return head.id if head is not None else str(key)
@@ -53,9 +59,13 @@ class RunsScreen(FilteredScreen[RunLines]):
     EVERYTHING: ClassVar = "every run"
     ONE: ClassVar = "run"
 
-    def __init__(self) -> None:
+    def __init__(self, filter_: str = "") -> None:
+        """`filter_`: only these, as long as the screen is open."""
         super().__init__()
+        self.base = filter_
         self.runs: RunList | None = None
+        self._named: dict[int, str] = {}
+        """The ids of the runs that were chosen last, by their numbers."""
         self._reloading = False
         self._rest: Timer | None = None
         self.preview: RunPreview | None = None
@@ -71,6 +81,8 @@ class RunsScreen(FilteredScreen[RunLines]):
         from fleetprompt.tui.widgets.run_preview import RunPreview
 
         self.runs = RunList(console, self.app.now, self._question)
+        self.runs.filter = self.base
+        self.bar.start_with(self.base)
         lines, preview = RunLines(self.runs), RunPreview()
         lines.pinned = True
         heading = self.query_one(Heading)
@@ -80,8 +92,12 @@ class RunsScreen(FilteredScreen[RunLines]):
         lines.focus()
         await self._load()
 
-    def _question(self, run: str) -> str:
-        return self.app.fleet.asking.get(run, "")
+    def crumb(self) -> str:
+        """What it is a list of."""
+        return f"{self.NAME} {inert(self.base)}".strip()
+
+    def _question(self, run: str) -> Asked:
+        return self.app.fleet.asking.get(run, Asked())
 
     async def _values(self, name: str) -> Sequence[tuple[str, int]]:
         return await self.client.values(name, self.runs.filter if self.runs else "")
@@ -101,6 +117,19 @@ class RunsScreen(FilteredScreen[RunLines]):
             said.append((" · follow" if runs.follow else " · held", "dim"))
         return said
 
+    def footer(self) -> Sequence[Action]:
+        """What can be done to the run at the cursor, or to what is marked; the menu has the rest."""
+        offered = super().footer()
+        if self.lines is not None and self.lines.selection.marks:
+            return offered
+        head = self.head()
+        asks = head is not None and head.id in self.app.fleet.asking
+        return [action for action in offered if possible(action.id, head, asks=asks)]
+
+    def on_lines_marked(self) -> None:
+        super().on_lines_marked()
+        self.query_one(FootBar).redraw()
+
     # ------------------------------------------------------------ reading
 
     async def _load(self) -> None:
@@ -112,7 +141,7 @@ class RunsScreen(FilteredScreen[RunLines]):
             self.error = None
         except FleetError as error:
             self.error = error
-        lines.empty = _nothing(runs.filter)
+        lines.empty = _nothing(runs.filter, "goes back" if runs.filter == self.base else "shows all")
         lines.renew()
         self.bar.redraw()
         await self._fetch()
@@ -155,6 +184,7 @@ class RunsScreen(FilteredScreen[RunLines]):
 
     def _preview_now(self) -> None:
         self._rest = None
+        self.query_one(FootBar).redraw()
         preview, head = self.preview, self.head()
         if preview is not None and preview.shown and self.is_current:
             run, facts = (head.id, head.n) if head is not None else ("", 0)
@@ -175,13 +205,13 @@ class RunsScreen(FilteredScreen[RunLines]):
         runs, lines = self.runs, self.lines
         if runs is None or lines is None or not (change.runs or change.lost):
             return
+        preview = self.preview
+        if preview is not None and preview.shown:
+            await preview.changed(change)
         if not runs.loaded:
             # What is being read now may be from just before.
             self._reload_soon()
             return
-        preview = self.preview
-        if preview is not None and preview.shown:
-            await preview.changed(change)
         effect = None if change.lost else await runs.apply(change.runs)
         if effect is None:
             self._reload_soon()
@@ -194,6 +224,12 @@ class RunsScreen(FilteredScreen[RunLines]):
             self._fetch_soon()
         else:
             lines.repaint_keys(effect.rows)
+        self.query_one(FootBar).redraw()
+
+    def asking_changed(self) -> None:
+        """What they ask stands in their rows."""
+        if self.lines is not None:
+            self.lines.refresh()
 
     def _reload_soon(self) -> None:
         if not self._reloading:
@@ -206,6 +242,8 @@ class RunsScreen(FilteredScreen[RunLines]):
 
     async def reload(self) -> None:
         """Read the order again, and the rows."""
+        if self.preview is not None and self.preview.shown:
+            self.preview.look()
         if self.runs is not None:
             self.runs.distrust()
         await self._load()
@@ -325,18 +363,23 @@ class RunsScreen(FilteredScreen[RunLines]):
         if runs is None or lines is None:
             return []
         seqs = runs.ids(lines.chosen())
-        found = await self.client.heads(seqs)
-        return [head for head in found if head is not None]
+        found = [head for head in await self.client.heads(seqs) if head is not None]
+        self._named = {head.seq: head.id for head in found}
+        return found
+
+    def named(self, key: object) -> str:
+        """The id of a run; of those that were chosen last, for whatever is done is done to them."""
+        return self._named.get(key, "") if isinstance(key, int) else ""
 
     async def _command(self, command: Command) -> None:
         if self.settled(command.verb):
             await command_runs(self.app, command, await self.chosen())
 
     async def do_run_log(self) -> None:
-        """Its log is what a run shows first, if it has said anything."""
+        """What the whole run has said."""
         head = self.head()
         if head is not None:
-            await self.app.go_to(f"run {head.id}")
+            await self.app.go_to(f"logs {head.id}")
 
     async def do_run_cancel(self) -> None:
         await self._command(CANCEL)
@@ -346,6 +389,13 @@ class RunsScreen(FilteredScreen[RunLines]):
 
     async def do_run_resume(self) -> None:
         await self._command(RESUME)
+
+    async def do_run_raise(self) -> None:
+        """Let the run, or those that are marked, spend more than their limits say."""
+        from fleetprompt.tui.raising import raise_limits
+
+        if self.settled("raise"):
+            await raise_limits(self.app, await self.chosen())
 
     async def do_run_retry(self) -> None:
         """Do again what went wrong."""
@@ -400,7 +450,7 @@ class RunsScreen(FilteredScreen[RunLines]):
             await decide_runs(self.app, await self.chosen(), "rejected")
 
 
-def _nothing(filter_: str) -> tuple[Part, ...]:
+def _nothing(filter_: str, esc: str) -> tuple[Part, ...]:
     if filter_:
-        return (("no run matches ", "dim"), (inert(filter_), ""), (" — esc shows all", "dim"))
+        return (("no run matches ", "dim"), (inert(filter_), ""), (f" — esc {esc}", "dim"))
     return (("there are no runs yet", "strong"), (" — g w shows the workflows, and starts one", "dim"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -53,6 +53,9 @@ class SignalLines(Lines):
     async def do_list_mark_all(self) -> None:
         """All that match, also those that were not read yet."""
         self.mark(await self.source.everything())
+
+    async def listed(self) -> Iterable[object]:
+        return await self.source.everything()
 
     class Copied(Message):
         """What the signal at the cursor carries is to be copied."""

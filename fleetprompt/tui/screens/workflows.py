@@ -7,11 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
-from textual.containers import Container, Vertical
-from textual.events import Resize
-from textual.timer import Timer
-
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
@@ -19,75 +14,47 @@ from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import WORKFLOW_FIELDS
 from fleetprompt.engine.ports import Page
 from fleetprompt.tui.acting_workflows import ACTIVATE, ARCHIVE, PAUSE, Setting, edit_file, set_status, start
-from fleetprompt.tui.screens.filtered import FilteredScreen
+from fleetprompt.tui.screens.detailed import BESIDE, DetailedScreen
 from fleetprompt.tui.screens.source import SourceScreen
-from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.lines import Line, Part
 from fleetprompt.tui.state.workflow_details import FAILURES, details, runs_of
 from fleetprompt.tui.state.workflows import SHORT_STRIP, SORTS, STRIP, Entry, WorkflowList, columns
-from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
-from fleetprompt.tui.widgets.text_pane import TextPane
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import RunHead
 
-REST = 0.06
-"""Seconds the cursor rests on a workflow before its details are shown."""
-LEAST_SECONDS = 1.0
-"""How often figures are added up again, at most."""
-SHARE = 20
-"""And not again for so many times what adding them up has taken."""
 PORTION = 10
 """Files that are looked at before what was found is shown."""
-BESIDE = 170
-"""Cells from which on the details stand beside the list."""
 ROOM = 110
 """Cells of the list from which on it shows as many last runs as there are."""
 
 
-class WorkflowsScreen(FilteredScreen[Lines]):
+class WorkflowsScreen(DetailedScreen["Entry", "RunHead"]):
     """The workflows that match a filter, and details of the one at the cursor."""
 
     PLACES: ClassVar = ("workflows",)
     NAME: ClassVar = "workflows"
     EVERYTHING: ClassVar = "every workflow"
     ONE: ClassVar = "workflow"
+    FIELDS: ClassVar = WORKFLOW_FIELDS
+    LEAST_SECONDS: ClassVar = 1.0
     DEFAULT_CSS = """
-    WorkflowsScreen #panes { height: 1fr; layout: vertical; }
     WorkflowsScreen #list { height: 3fr; }
     WorkflowsScreen #details { height: 2fr; }
-    WorkflowsScreen.-beside #panes { layout: horizontal; }
-    WorkflowsScreen.-beside #list { width: 7fr; height: 1fr; }
-    WorkflowsScreen.-beside #details { width: 4fr; height: 1fr; }
+    WorkflowsScreen.-beside #list { width: 7fr; }
+    WorkflowsScreen.-beside #details { width: 4fr; }
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.workflows: WorkflowList | None = None
-        self._rest: Timer | None = None
-        self._due: Timer | None = None
-        self._took = 0.0
-        self._shown = ""
-        """Key of the workflow whose details are shown."""
-        self._failures: dict[str, list[RunHead]] = {}
         self._looking = False
         """Files are being looked at."""
-        self._sought = ""
-        """A workflow that the cursor goes to as soon as it is there."""
-
-    def body(self) -> ComposeResult:
-        yield FilterBar(WORKFLOW_FIELDS, self.about, self._values)
-        with Container(id="panes"):
-            with Vertical(id="list"):
-                yield Heading()
-            yield TextPane(id="details")
-
-    @property
-    def pane(self) -> TextPane:
-        """The details."""
-        return self.query_one("#details", TextPane)
+        self._arriving = True
+        """Not all files were looked at since the screen was opened: others may come before the first one."""
 
     async def opened(self, console: Console) -> None:
         """Show the list, then what is said of the files."""
@@ -99,16 +66,14 @@ class WorkflowsScreen(FilteredScreen[Lines]):
         await self.query_one("#list").mount(lines)
         self.lines = lines
         lines.focus()
-        self._fit(self.size.width)
-        await self._load()
+        self.fit(self.size.width)
+        await self.load()
         self.look_at_files()
 
-    def on_resize(self, event: Resize) -> None:
-        self._fit(event.size.width)
-
-    def _fit(self, width: int) -> None:
+    def fit(self, width: int) -> None:
+        """Arrange everything for so many cells."""
+        super().fit(width)
         beside = width >= BESIDE
-        self.set_class(beside, "-beside")
         workflows, lines = self.workflows, self.lines
         if workflows is None or lines is None:
             return
@@ -118,7 +83,8 @@ class WorkflowsScreen(FilteredScreen[Lines]):
             workflows.columns = wanted
             lines.renew()
 
-    async def _values(self, name: str) -> Sequence[tuple[str, int]]:
+    async def values(self, name: str) -> Sequence[tuple[str, int]]:
+        """Names that are there."""
         return [(each, 1) for each in self.workflows.names()] if self.workflows is not None and name == "name" else ()
 
     # ------------------------------------------------------------ what is said about the list
@@ -140,7 +106,8 @@ class WorkflowsScreen(FilteredScreen[Lines]):
 
     # ------------------------------------------------------------ reading
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
+        """Read the list again."""
         workflows = self.workflows
         if workflows is None:
             return
@@ -152,7 +119,7 @@ class WorkflowsScreen(FilteredScreen[Lines]):
         except FleetError as error:
             self.error = error
         self._took = loop.time() - began
-        self._failures.clear()
+        self._known.clear()
         self._renew()
 
     def _renew(self) -> None:
@@ -170,8 +137,10 @@ class WorkflowsScreen(FilteredScreen[Lines]):
         if at is not None:
             self._sought = ""
             lines.go(at)
+        elif self._arriving and not lines.moved_by_hand:
+            lines.go(0, by_hand=False)
         self.bar.redraw()
-        self._show_details()
+        self.show_details()
 
     def look_at_files(self, *, anew: bool = False) -> None:
         """Look at the files again, beside everything else."""
@@ -195,21 +164,18 @@ class WorkflowsScreen(FilteredScreen[Lines]):
             self.app.say("error", error.message)
         self._looking = False
         self._renew()
+        self._arriving = False
 
     async def changed(self, change: Change) -> None:
         """Workflows or runs have changed: read again, but not all the time."""
         if change.workflows or change.lost:
-            await self._load()
-        elif change.runs and self._due is None:
-            self._due = self.set_timer(max(LEAST_SECONDS, self._took * SHARE), self._load_now)
-
-    async def _load_now(self) -> None:
-        self._due = None
-        await self._load()
+            await self.load()
+        elif change.runs:
+            self.load_soon()
 
     async def reload(self) -> None:
         """Read everything again."""
-        await self._load()
+        await super().reload()
         self.look_at_files(anew=True)
 
     async def on_screen_resume(self) -> None:
@@ -217,7 +183,7 @@ class WorkflowsScreen(FilteredScreen[Lines]):
         stale, self.stale = self.stale, False
         await super().on_screen_resume()
         if stale and self.app.client is not None:
-            await self._load()
+            await self.load()
         self.look_at_files()
 
     def tick(self) -> None:
@@ -227,48 +193,14 @@ class WorkflowsScreen(FilteredScreen[Lines]):
 
     # ------------------------------------------------------------ details
 
-    def on_lines_moved(self) -> None:
-        """Another workflow: its details follow when the cursor rests."""
-        self.note_cursor()
-        self.bar.redraw()
-        if self._rest is not None:
-            self._rest.stop()
-        self._rest = self.set_timer(REST, self._show_details)
+    async def look_up(self, entry: Entry) -> Sequence[RunHead]:
+        """Its last failures. Raises `FleetError`."""
+        found, _ = await self.client.runs(runs_of(entry.name, "status:failed,timeout"), Page(limit=FAILURES))
+        return found
 
-    def _show_details(self) -> None:
-        entry = self.entry()
-        if entry is None:
-            self._shown = ""
-            self.pane.show(())
-            self.pane.entitle("")
-            return
-        known = self._failures.get(entry.name)
-        if known is None:
-            self.run_worker(partial(self._find_failures, entry), group="failures", exclusive=True)
-        if known is not None or self._shown != entry.key:
-            same = self._shown == entry.key
-            self._shown = entry.key
-            self.pane.entitle(inert(entry.name))
-            self.pane.show(details(entry, known or (), self.app.now()), keep=same)
-
-    async def _find_failures(self, entry: Entry) -> None:
-        try:
-            found, _ = await self.client.runs(runs_of(entry.name, "status:failed,timeout"), Page(limit=FAILURES))
-        except FleetError:
-            found = []
-        self._failures[entry.name] = found
-        self._show_details()
-
-    def do_details_read(self) -> None:
-        """Into the details, or back to the list."""
-        if self.lines is not None:
-            (self.lines if self.pane.has_focus else self.pane).focus()
-
-    def do_details_down(self) -> None:
-        self.pane.action_scroll_by(max(1, self.pane.size.height // 2))
-
-    def do_details_up(self) -> None:
-        self.pane.action_scroll_by(-max(1, self.pane.size.height // 2))
+    def detailed(self, entry: Entry, known: Sequence[RunHead]) -> list[Line]:
+        """Everything about a workflow."""
+        return details(entry, known, self.app.now())
 
     # ------------------------------------------------------------ filter and order
 
@@ -312,13 +244,6 @@ class WorkflowsScreen(FilteredScreen[Lines]):
         workflows.arrange()
         self.query_one(Heading).sorted_by(workflows.sort, workflows.descending)
         self._renew()
-
-    def leave_details(self) -> bool:
-        """Back from the details."""
-        inside = self.pane.has_focus
-        if inside and self.lines is not None:
-            self.lines.focus()
-        return inside
 
     # ------------------------------------------------------------ doing
 
@@ -375,4 +300,4 @@ class WorkflowsScreen(FilteredScreen[Lines]):
         if state is not None and self.workflows is not None:
             self.workflows.take([state])
             self._sought = state.name
-        await self._load()
+        await self.load()

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import UNSET
 
 from fleetprompt.client.deciding import DIGEST
+from fleetprompt.client.edited_call import covers_with
 from fleetprompt.client.forms import Field, form_fields
 from fleetprompt.client.values import one_line_json
 from fleetprompt.client.values import preview as on_one_line
@@ -17,24 +18,17 @@ from fleetprompt.client.wording import Times, ago, glyph, rough, short, sign
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
-from fleetprompt.tui.state.approvals import DECIDING, Look, Standing
-from fleetprompt.tui.state.json_text import JsonText, TextLine
-from fleetprompt.tui.state.lines import CONTINUED, Exact, Part
+from fleetprompt.tui.state.approval_call import asked_briefly, call_matter
+from fleetprompt.tui.state.approval_value import Line, long_line, scalar, value_lines
+from fleetprompt.tui.state.approvals import DECIDING
+from fleetprompt.tui.state.lines import CONTINUED, Part
+from fleetprompt.tui.state.look import Look, Standing
 
-Line = tuple[Part, ...]
-PIECE = 400
-"""Characters of a text that are made inert at a time."""
 LINES = 200
 CHARACTERS = 20_000
 """Lines and characters of which a question shows no more."""
-DEEPEST = 40
-"""Spaces before what is nested from which on it is shown as plain JSON."""
-FLAT = 60
-"""Characters of a small value that stands beside its name."""
 BRIEF = 68
 """Characters of the beginning of what is decided about."""
-COMMANDS = ("argv", "command", "run", "script", "code", "sql", "query", "patch", "diff")
-"""Fields whose text is looked at as it is."""
 ENDS = {
     "reject": "it counts as rejected",
     "approve": "it counts as approved",
@@ -53,9 +47,9 @@ class Block:
         return self._make()
 
 
-def preview(look: Look, state: Standing, times: Times, now: float) -> list[Iterable[Line]]:
-    """Everything a person needs in order to decide, in blocks."""
-    return [question(look), terms(look, state, times, now), matter(look), closing(look, times, now)]
+def preview(look: Look, state: Standing, times: Times, now: float, *, still: bool = False) -> list[Iterable[Line]]:
+    """Everything a person needs in order to decide, in blocks. `still`: nothing that is different a second later."""
+    return [question(look), terms(look, state, times, now, still=still), matter(look), closing(look, times, now)]
 
 
 def bounded(blocks: Sequence[Iterable[Line]]) -> list[Line]:
@@ -76,21 +70,28 @@ def bounded(blocks: Sequence[Iterable[Line]]) -> list[Line]:
 
 def question(look: Look) -> Block:
     """What is asked."""
-    return Block(lambda: (line for text in look.approval.message.splitlines() for line in _long((), text, "strong")))
+    return Block(
+        lambda: (line for text in look.approval.message.splitlines() for line in long_line((), text, "strong"))
+    )
 
 
-def terms(look: Look, state: Standing, times: Times, now: float, *, deciding: bool = False) -> list[Line]:
-    """By what it is asked, of whom and until when."""
+def terms(
+    look: Look, state: Standing, times: Times, now: float, *, deciding: bool = False, still: bool = False
+) -> list[Line]:
+    """By what it is asked, of whom and until when. `still`: without how long ago that was, and how long it still is."""
     approval = look.approval
-    return [(), *_terms(approval, times, now), *_say(approval, state, deciding=deciding), ()]
+    return [(), *_terms(approval, times, now, still=still), *_say(approval, state, deciding=deciding), ()]
 
 
-def closing(look: Look, times: Times, now: float) -> list[Line]:
-    """The form with what it holds, and what has been said."""
+def closing(look: Look, times: Times, now: float, edit: str = "") -> list[Line]:
+    """The form with what it holds, and what has been said. `edit` is the key that edits the form here, if any does."""
     approval = look.approval
     lines: list[Line] = []
-    if approval.form:
-        lines += [(), (("FORM", "title"), ("  e edits it", "dim"))]
+    if approval.about == "tool" and not look.values:
+        # They stand there already, as what the call is given.
+        lines += [(), ((f"{edit} edits the arguments", "dim"),)] if edit and approval.form else []
+    elif approval.form:
+        lines += [(), (("FORM", "title"), (f"  {edit} edits it" if edit else "", "dim"))]
         lines += [_field(field, look.values) for field in form_fields(approval.form)]
     if look.votes:
         lines += [(), (("VOTES", "title"),)]
@@ -98,7 +99,7 @@ def closing(look: Look, times: Times, now: float) -> list[Line]:
     return lines
 
 
-def _terms(approval: Approval, times: Times, now: float) -> Iterator[Line]:
+def _terms(approval: Approval, times: Times, now: float, *, still: bool) -> Iterator[Line]:
     arrow = sign(" → ")
     yield (
         (inert(approval.workflow), "link"),
@@ -111,7 +112,7 @@ def _terms(approval: Approval, times: Times, now: float) -> Iterator[Line]:
         *((("   level ", "dim"), (str(approval.level), "warning")) if approval.level else ()),
     )
     asked = times.moment(approval.requested_at, now)
-    yield (("asked ", "dim"), (f"{asked}, {ago(now - approval.requested_at)}", ""))
+    yield (("asked ", "dim"), (asked if still else f"{asked}, {ago(now - approval.requested_at)}", ""))
     if approval.status != "pending":
         when = f" {times.moment(approval.decided_at, now)}" if approval.decided_at is not None else ""
         why = f", {inert(approval.reason)}" if approval.reason else ""
@@ -122,7 +123,7 @@ def _terms(approval: Approval, times: Times, now: float) -> Iterator[Line]:
         )
     elif approval.until is not None:
         left = approval.until - now
-        told = f", {rough(left)} left" if left > 0 else ", due"
+        told = "" if still else f", {rough(left)} left" if left > 0 else ", due"
         ends = ENDS.get(approval.on_timeout, approval.on_timeout)
         yield (
             ("expires ", "dim"),
@@ -154,6 +155,8 @@ def _say(approval: Approval, state: Standing, *, deciding: bool) -> Iterator[Lin
 
 def briefly(approval: Approval) -> str:
     """The beginning of what is decided about, on one line; empty where there is nothing but the question."""
+    if approval.about:
+        return on_one_line(asked_briefly(approval), BRIEF)
     about = approval.show if approval.show is not None else approval.input
     if about is None:
         return ""
@@ -165,7 +168,7 @@ def briefly(approval: Approval) -> str:
 
 def matter(look: Look) -> Block:
     """What is shown and what will be executed: it does not change while one looks at it."""
-    return Block(lambda: map(Exact, _matter(look)))
+    return Block(lambda: _matter(look))
 
 
 def same_matter(one: Look, other: Look) -> bool:
@@ -192,21 +195,24 @@ def _matter(look: Look) -> Iterator[Line]:
     approval = look.approval
     executed = filled(look.input, approval.secrets)
     shown = approval.show
+    if approval.about == "tool" and not look.missing:
+        yield from call_matter(shown, executed)
+        return
     released = approval.input is not None or approval.blob is not None
     if look.missing:
         yield (("what would be executed is no longer in the store", "error"),)
     if released and _is_the_input(shown, look.input):
         yield (("WILL BE EXECUTED", "title"), (f"  {inert(str(shown['type']))}", "accent"))
-        yield from _value(executed, "")
+        yield from value_lines(executed, "")
         return
     if shown is not None:
         yield (("SHOWN", "title"),)
-        yield from _value(shown, "")
+        yield from value_lines(shown, "")
     if released and not look.missing:
         if shown is not None:
             yield ()
         yield (("WILL BE EXECUTED", "title"),)
-        yield from _value(executed, "")
+        yield from value_lines(executed, "")
 
 
 def _is_the_input(shown: Any, executed: Any) -> bool:
@@ -234,140 +240,6 @@ def _put(value: Any, names: Sequence[str], text: str) -> Any:
     return value
 
 
-def _value(value: Any, space: str) -> Iterator[Line]:
-    if isinstance(value, str):
-        yield from _text(value, space)
-    elif len(space) > DEEPEST:
-        yield from _json(value, space)
-    elif isinstance(value, dict) and value:
-        # As the author wrote it: what matters most stands first.
-        for key, item in value.items():
-            yield from _member(str(key), item, space)
-    elif isinstance(value, list) and value and any(map(_many_lines, value)):
-        for item in value:
-            first, *rest = list(_value(item, f"{space}  "))
-            yield ((f"{space}- ", "punctuation"), *_cut(first, len(space) + 2))
-            yield from rest
-    else:
-        yield from _json(value, space)
-
-
-def _member(key: str, item: Any, space: str) -> Iterator[Line]:
-    name: Line = ((space, ""), (inert(key), "key"), (": ", "punctuation"))
-    if key == "argv" and isinstance(item, list) and item and all(isinstance(part, str) for part in item):
-        first, *rest = shlex.join(item).split("\n")
-        yield from _long((*name, ("$ ", "punctuation")), first, "code")
-        for line in rest:
-            yield from _long(((f"{space}  ", ""),), line, "code")
-    elif isinstance(item, str) and "\n" not in item:
-        plain = _plain(item)
-        style = "code" if key in COMMANDS and plain else "string"
-        yield from _long(name, item if plain else one_line_json(item), style)
-    elif not isinstance(item, (str, dict, list)) or not item:
-        yield (*name, _scalar(item))
-    elif not _many_lines(item) and len(one_line_json(item)) <= FLAT:
-        yield (*name, *_on_one_line(JsonText(item)))
-    else:
-        yield name
-        yield from _value(item, f"{space}  ")
-
-
-def _many_lines(value: Any) -> bool:
-    """Whether there is text in it that is more than a line: as JSON nobody could read it."""
-    if isinstance(value, str):
-        return "\n" in value
-    if isinstance(value, dict):
-        return any(map(_many_lines, value.values()))
-    return isinstance(value, list) and any(map(_many_lines, value))
-
-
-def _plain(text: str) -> bool:
-    """Whether a text cannot be taken for anything else than a text."""
-    return Field(name="").text(text) == text and text == text.strip() != ""
-
-
-def _scalar(value: Any) -> Part:
-    if isinstance(value, str):
-        return (inert(value if _plain(value) else one_line_json(value)), "string")
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return (inert(one_line_json(value)), "number" if is_number else "literal")
-
-
-def _text(text: str, space: str) -> Iterator[Line]:
-    """Text as it is: a command, code, a diff."""
-    lines = text.split("\n")
-    style = _diff_style if is_diff(lines) else _code_style
-    for line in lines:
-        yield from _long(((space, ""),), line, style(line))
-
-
-def _long(before: Line, text: str, style: str) -> Iterator[Line]:
-    """A line that ends with a text of any length: what is long is made inert piece by piece, as it is read."""
-    yield (*before, (inert(text[:PIECE]), style))
-    for at in range(PIECE, len(text), PIECE):
-        yield (CONTINUED, (inert(text[at : at + PIECE]), style))
-
-
-def is_diff(lines: Sequence[str]) -> bool:
-    """Whether lines are a unified diff."""
-    return any(line.startswith("@@ ") for line in lines) and any(line.startswith(("--- ", "diff ")) for line in lines)
-
-
-def _diff_style(line: str) -> str:
-    for start, style in (("+++", "strong"), ("---", "strong"), ("diff ", "strong"), ("@@", "hunk")):
-        if line.startswith(start):
-            return style
-    return "added" if line.startswith("+") else "removed" if line.startswith("-") else ""
-
-
-def _code_style(line: str) -> str:
-    return "code"
-
-
-def _json(value: Any, space: str) -> Iterator[Line]:
-    text = JsonText(value)
-    for number in range(len(text)):
-        line = text.line(number)
-        yield (CONTINUED if line.continued else (space, ""), *_parts(line))
-
-
-def _on_one_line(text: JsonText) -> Line:
-    """A small value on one line, coloured."""
-    parts: list[Part] = []
-    for number in range(len(text)):
-        line = text.line(number)
-        stripped = len(line.text) - len(line.text.lstrip())
-        parts += _cut(_parts(line), stripped)
-        if line.text.rstrip().endswith(","):
-            parts.append((" ", ""))
-    return tuple(parts)
-
-
-def _parts(line: TextLine) -> Line:
-    parts: list[Part] = []
-    at = 0
-    for start, stop, kind in line.spans:
-        if start > at:
-            parts.append((line.text[at:start], ""))
-        parts.append((line.text[start:stop], kind))
-        at = stop
-    if at < len(line.text):
-        parts.append((line.text[at:], ""))
-    return tuple(parts)
-
-
-def _cut(line: Line, most: int) -> Line:
-    """A line without its first characters."""
-    parts: list[Part] = []
-    for text, style in line:
-        if most >= len(text):
-            most -= len(text)
-            continue
-        parts.append((text[most:], style))
-        most = 0
-    return tuple(parts)
-
-
 # ---------------------------------------------------------------- the form and the votes
 
 
@@ -375,7 +247,7 @@ def _field(field: Field, values: Mapping[str, Any]) -> Line:
     value = values.get(field.name, field.default)
     held: Part = ("needs a value", "warning") if field.needed else ("no value", "dim")
     if value is not UNSET:
-        held = _scalar(value)
+        held = scalar(value)
     described = f"  {inert(field.description)}" if field.description else ""
     return (
         (f"{inert(field.name)}", "key"),
@@ -394,6 +266,11 @@ def _vote(vote: Vote, approval: Approval, times: Times, now: float) -> Line:
     ]
     if vote.comment:
         line.append((f": {inert(vote.comment)}", ""))
+    if vote.grant:
+        such = covers_with(approval, vote.values)
+        line.append((f"  and for this {vote.grant} each call that is exactly {such}", "warning"))
+    if vote.ends:
+        line.append(("  and ended the agent", "warning"))
     if vote.values:
         line.append((f"  {inert(one_line_json(vote.values))}", "dim"))
     return tuple(line)

@@ -5,12 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
 
-import msgspec
-from msgspec import Struct
-
-from fleetprompt.client.deciding import PENDING, asks_for_status, counted, may_decide, unsure, waiting
+from fleetprompt.client.deciding import PENDING, asks_for_status, waiting
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.wording import glyph, rough, short
 from fleetprompt.engine.core.errors import NotFound
@@ -18,6 +14,7 @@ from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested, Ap
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Change, Page, Vote
 from fleetprompt.tui.state.lines import Cell, Column, Key
+from fleetprompt.tui.state.look import Look, Standing, standing
 
 PAGE = 200
 """Approvals that are read at a time."""
@@ -40,88 +37,14 @@ COLUMNS = (
     Column(title="RUN", width=8, drop=6),
     Column(title="STEP", width=8, grow=2, most=24, drop=5),
     Column(title="VOTES", width=5, right=True, drop=4),
-    Column(title="MESSAGE", width=16, grow=8),
+    Column(title="MESSAGE", width=28, grow=8),
 )
-
-
-class Standing(Struct, frozen=True):
-    """How far a decision is, and whether the operator has a say in it."""
-
-    agreed: tuple[str, ...] = ()
-    """Who has approved so far."""
-    quorum: int = 1
-    voted: str = ""
-    """What the operator has said already."""
-    may: bool = True
-    """The operator may decide, as far as can be told here."""
-
-    @property
-    def words(self) -> str:
-        """`1 of 2: ada approved`; empty where one decides alone and nobody has."""
-        if self.quorum <= 1 and not self.agreed:
-            return ""
-        who = f": {inert(', '.join(self.agreed))} approved" if self.agreed else ""
-        return f"{len(self.agreed)} of {self.quorum}{who}"
-
-
-def standing(approval: Approval, votes: Iterable[Vote], who: str, groups: Collection[str]) -> Standing:
-    """How far it is, and whether this person may decide."""
-    present = counted(approval, votes)
-    voted = next((vote.decision for vote in present if vote.by == who), "")
-    may = not voted and (may_decide(approval, present, who, groups) or unsure(approval, groups))
-    return Standing(
-        agreed=tuple(vote.by for vote in present if vote.decision == "approved"),
-        quorum=approval.quorum,
-        voted=voted,
-        may=may,
-    )
-
-
-class Look(Struct, frozen=True):
-    """An approval as it was read, with all that belongs to it."""
-
-    approval: Approval
-    votes: tuple[Vote, ...] = ()
-    input: Any = None
-    """What an approval releases, whole."""
-    missing: bool = False
-    """What it releases is no longer in the store."""
-
-    @property
-    def identity(self) -> bytes:
-        """Everything that is shown and can change: equal when nothing has."""
-        return msgspec.json.encode([self.approval, self.votes])
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The values of the form as they are now: what others have entered so far. Defaults are not among them."""
-        entered: dict[str, Any] = {}
-        for vote in counted(self.approval, self.votes):
-            entered |= vote.values
-        return entered
-
-
-async def look_at(console: Console, approval: str, before: Look | None = None) -> Look:
-    """Read an approval; what is large about it is taken from a look `before`, where it was the same. Raises `NotFound`
-    when there is none of that id, and `FleetError`."""
-    found, votes = await console.approval(approval)
-    executed = found.input
-    if before is not None and found.blob is not None and before.approval.blob == found.blob and not before.missing:
-        executed = before.input
-    elif found.blob is not None:
-        executed = await console.value(found)
-    return Look(found, tuple(votes), executed, found.blob is not None and executed is None)
-
-
-def same(seen: Approval, now: Approval) -> bool:
-    """Whether an approval is byte for byte what somebody has seen."""
-    return msgspec.json.encode(seen) == msgspec.json.encode(now)
+LEFT, VOTES = 2, 6
+"""Where these columns stand; they are left out where they would be empty."""
 
 
 class Inbox:
     """The approvals that match a filter. `now` gives the time in epoch seconds."""
-
-    columns: Sequence[Column] = COLUMNS
 
     def __init__(
         self,
@@ -155,6 +78,10 @@ class Inbox:
         self._told: dict[str, tuple[str, Cell]] = {}
         self._cursor = ""
         self._span = (0, 0)
+        self._empty: frozenset[int] = frozenset()
+        """Columns in which nothing is said of anything that is listed."""
+        self.columns: Sequence[Column] = COLUMNS
+        """What is said of approvals."""
 
     # ------------------------------------------------------------ what is shown
 
@@ -204,7 +131,8 @@ class Inbox:
         first = approval.message.strip().splitlines()
         asked, left = self._times(approval)
         votes = f"{len(state.agreed)}/{state.quorum}" if state.quorum > 1 and approval.id in self._votes else ""
-        return (
+        deciding = ((f"{DECIDING} ", "warning"),) if LEFT in self._empty and self.is_deciding(approval) else ()
+        cells: tuple[Cell, ...] = (
             (glyph(state.voted), "accent") if pending and state.voted else (glyph(status), status),
             (asked, "dim"),
             left,
@@ -212,8 +140,9 @@ class Inbox:
             (short(approval.run), "id"),
             (inert(approval.path), style),
             (votes, ""),
-            (inert(first[0]) if first else "", style),
+            (*deciding, (inert(first[0]) if first else "", style)),
         )
+        return tuple(cell for at, cell in enumerate(cells) if at not in self._empty)
 
     def moved_on(self, first: int, last: int) -> list[int]:
         """Of these lines the ones that say another time than when they were asked about before."""
@@ -384,12 +313,14 @@ class Inbox:
         self._set(rows)
         return True
 
-    def note(self, look: Look) -> None:
-        """An approval was read by itself: show it as it is."""
+    def note(self, look: Look) -> bool:
+        """An approval was read by itself: show it as it is. Whether other columns are shown than before."""
         at = self._index.get(look.approval.id)
-        if at is not None:
-            self._rows[at] = look.approval
-            self._know(look.approval.id, look.votes)
+        if at is None:
+            return False
+        self._rows[at] = look.approval
+        self._know(look.approval.id, look.votes)
+        return self._arrange()
 
     def keep(self, key: Key | None) -> bool:
         """The cursor stands there now: what was listed only for it is let go. Whether anything was."""
@@ -409,6 +340,20 @@ class Inbox:
     def _set(self, rows: list[Approval]) -> None:
         self._rows = rows
         self._index = {row.id: at for at, row in enumerate(rows)}
+        self._arrange()
+
+    def _arrange(self) -> bool:
+        """Leave out what would be an empty column; whether others are shown than before."""
+        rows, empty = self._rows, set[int]()
+        if all(row.status == "pending" and row.until is None for row in rows):
+            empty.add(LEFT)
+        if all(row.quorum <= 1 for row in rows):
+            empty.add(VOTES)
+        if empty == self._empty:
+            return False
+        self._empty = frozenset(empty)
+        self.columns = tuple(column for at, column in enumerate(COLUMNS) if at not in empty)
+        return True
 
 
 def _left(approval: Approval, now: float) -> Cell:

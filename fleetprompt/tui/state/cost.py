@@ -8,11 +8,13 @@ from typing import Literal
 from msgspec import Struct
 
 from fleetprompt.client.protocol import Console
-from fleetprompt.client.wording import Times, money
+from fleetprompt.client.wording import Times, count, money
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import CostRow
-from fleetprompt.tui.state.lines import Cell, Column, Key, Rows
-from fleetprompt.tui.state.runs import amount, tokens
+from fleetprompt.tui.state.lines import Cell, Column, Key, Part, Rows
+from fleetprompt.tui.state.money import NONE as NO_PRICE
+from fleetprompt.tui.state.money import amount, badge, cost_cell
+from fleetprompt.tui.state.runs import tokens
 
 By = Literal["workflow", "step", "model", "day"]
 BYS: tuple[By, ...] = ("workflow", "step", "model", "day")
@@ -54,11 +56,14 @@ _AMOUNTS = (
 )
 
 
-def columns(by: By) -> tuple[Column, ...]:
-    """The columns of a table by one thing."""
+_BESIDE = Column(title="", width=18, drop=7)
+
+
+def columns(by: By, *, beside: bool = False) -> tuple[Column, ...]:
+    """The columns of a table by one thing. `beside`: there is something uncertain in it, or simulated."""
     name = Column(title=by.upper(), width=16, grow=1, most=40)
     workflow = (Column(title="WORKFLOW", width=14, grow=1, most=28, drop=5),) if by == "step" else ()
-    return (name, *workflow, *_AMOUNTS)
+    return (name, *workflow, *_AMOUNTS, *((_BESIDE,) if beside else ()))
 
 
 class CostView:
@@ -72,6 +77,10 @@ class CostView:
         self.rows = Rows(columns(self.by))
         self.total = 0
         """Nano-USD in the period."""
+        self.uncertain = 0
+        """What may have been spent besides."""
+        self.unreal = 0
+        """Calls that no model was asked for."""
         self.tokens = 0
         self.loaded = False
         self._found: list[CostRow] = []
@@ -97,7 +106,9 @@ class CostView:
         self._found = found
         self.total = sum(row.cost_nano for row in found)
         self.tokens = sum(row.tokens for row in found)
-        self.rows = Rows(columns(by))
+        self.uncertain = sum(row.uncertain_nano for row in found)
+        self.unreal = sum(row.unreal for row in found)
+        self.rows = Rows(columns(by, beside=bool(self.uncertain or self.unreal)))
         self.rows.set(self._lines(by, found))
         self.loaded = True
 
@@ -105,9 +116,17 @@ class CostView:
         """What a line stands for."""
         return self._found[key] if isinstance(key, int) and key < len(self._found) else None
 
-    def said(self) -> str:
+    def said(self) -> tuple[Part, ...]:
         """All of it in a few words."""
-        return f"{money(self.total)} · {tokens(self.tokens) if self.tokens else 'no'} tokens"
+        calls = sum(row.calls for row in self._found)
+        nothing = not self.total and 0 < calls <= self.unreal
+        parts: tuple[Part, ...] = ((NO_PRICE if nothing else money(self.total), "strong"),)
+        if self.uncertain:
+            parts += ((f" + up to {money(self.uncertain)} uncertain", "warning"),)
+        parts += ((f" · {tokens(self.tokens) if self.tokens else 'no'} tokens", "strong"),)
+        if self.unreal:
+            parts += ((f" · {count(self.unreal, 'call')} simulated", "badge"),)
+        return parts
 
     def _lines(self, by: By, found: Sequence[CostRow]) -> Iterator[tuple[Key, Sequence[Cell]]]:
         most = max((row.cost_nano for row in found), default=0)
@@ -120,11 +139,31 @@ class CostView:
                 (
                     name,
                     *(((inert(row.workflow), "dim"),) if by == "step" else ()),
-                    (amount(row.cost_nano), ""),
+                    cost_cell(row.cost_nano, row.uncertain_nano, _mode(row)),
                     (f"{share:.0%}" if share >= 0.01 or not share else "<1%", "dim"),
                     ("━" * max(1 if row.cost_nano else 0, filled), "running"),
                     (tokens(row.tokens), "dim"),
                     (f"{row.runs:,}", ""),
-                    (amount(row.cost_nano // row.runs) if row.runs else "-", "dim"),
+                    (_per_run(row), "dim"),
+                    *((_uncertain(row),) if self.uncertain or self.unreal else ()),
                 ),
             )
+
+
+def _mode(row: CostRow) -> str:
+    """How the words came about that a row stands for, as far as it tells."""
+    return "" if not row.unreal else "simulated" if row.unreal >= row.calls else "mixed"
+
+
+def _per_run(row: CostRow) -> str:
+    if _mode(row) == "simulated" and not row.cost_nano:
+        return NO_PRICE
+    return amount(row.cost_nano // row.runs) if row.runs else "-"
+
+
+def _uncertain(row: CostRow) -> Cell:
+    """What may have been spent besides; else that nothing of it was real."""
+    if row.uncertain_nano:
+        return (f"+ up to {money(row.uncertain_nano)}", "warning")
+    marks = badge(_mode(row))
+    return marks[0] if marks else ("", "")

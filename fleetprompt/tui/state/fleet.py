@@ -22,6 +22,15 @@ class Message(Struct, frozen=True):
     text: str
 
 
+class Asked(Struct, frozen=True):
+    """What a run asks people."""
+
+    question: str = ""
+    """The first line of its oldest pending approval, of those that the operator may decide about if there are any."""
+    mine: bool = True
+    """The operator may decide about one of them, as far as is known here."""
+
+
 class Fleet:
     """The counts at the top of every screen, and the messages."""
 
@@ -29,14 +38,16 @@ class Fleet:
         self.counted = False
         """The numbers below have been read once; before that they say nothing."""
         self.counts: dict[str, int] = {}
-        self.asking: dict[str, str] = {}
-        """Run to the question of its oldest pending approval."""
+        self.asking: dict[str, Asked] = {}
+        """What runs ask, by their ids."""
         self.approvals = 0
-        """How many approvals wait."""
+        """How many approvals wait for the operator: not those that are for others, or that they have voted on."""
         self.approvals_more = False
         """And more than that."""
         self.spent = 0
         """Nano-USD since the day began."""
+        self.uncertain = 0
+        """What may have been spent besides."""
         self.tokens = 0
         self.activity: tuple[int, ...] = ()
         """Runs that began in each of the last minutes, the latest last."""

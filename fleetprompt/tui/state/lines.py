@@ -9,6 +9,8 @@ from msgspec import Struct
 
 Part = tuple[str, str]
 """Text, already inert, and the name of its style."""
+Line = Sequence[Part]
+"""A line of a text."""
 CONTINUED: Part = ("", "continued")
 """First part of a line that goes on with the one before, without a break."""
 

@@ -72,6 +72,7 @@ class LogView:
         self._levels: frozenset[Level] = frozenset()
         self._cursor: int | None = None
         """The position of the line that was gone to."""
+        self._opened = False
         self._working = False
         self._unseen = False
         """The current match may be to the side of the screen."""
@@ -147,6 +148,16 @@ class LogView:
         return min(searched, self._sieve.progress)
 
     @property
+    def opened(self) -> bool:
+        """Whether it was read how many lines there are."""
+        return self._opened
+
+    @property
+    def complete(self) -> bool:
+        """Whether every line on the screen is there."""
+        return all(self._content.line(index) is not None for index in self._on_screen())
+
+    @property
     def held_bytes(self) -> int:
         """Bytes of lines that are held, about."""
         return self._content.pages.bytes
@@ -166,6 +177,7 @@ class LogView:
     async def refresh(self) -> int:
         """Read what has come; how many lines are new."""
         new = await self._content.refresh()
+        first, self._opened = not self._opened, True
         counts = self._content.forget_counts()
         for position in counts:
             self._rows.forget(position)
@@ -176,7 +188,7 @@ class LogView:
             self._rows.fit()
         if self._window.follow:
             self._window.end()
-        if new or counts:
+        if new or counts or first:
             self.version += 1
         return new
 

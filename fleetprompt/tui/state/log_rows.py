@@ -63,16 +63,23 @@ class Rows:
         line = self._content.line(index)
         if line is None:
             return False
+        body = log_text.body(line, self.find)
+        whole = sum(log_text.cells(text) for text, _ in body)
         at = 0
-        for text, style in log_text.body(line, self.find):
-            size = log_text.cells(text)
+        for text, style in body:
+            end = at + log_text.cells(text)
             if style == "match":
-                if not self.left <= at <= self.left + self._form.room - size:
-                    self.left = max(0, at - self._form.room // 3) if at + size > self._form.room else 0
+                if not self._is_in_sight(self.left, at, end, whole):
+                    self.left = 0 if self._is_in_sight(0, at, end, whole) else max(0, at - self._form.room // 3)
                     self._kept.clear()
                 break
-            at += size
+            at = end
         return True
+
+    def _is_in_sight(self, left: int, at: int, end: int, whole: int) -> bool:
+        """Whether cells of a line of so many are seen when so many are left of the screen, and not behind a `…`."""
+        right = left + self._form.room
+        return at >= left + (left > 0) and end <= right - (whole > right)
 
     def text(self, line: LogLine) -> str:
         """A line as text, margin included."""

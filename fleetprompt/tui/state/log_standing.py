@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 from fleetprompt.client.values import cut
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.state.log import CHOICES, RANGES, LogView
-from fleetprompt.tui.state.log_text import Part
+from fleetprompt.tui.state.log_text import Part, cells, crop, fit_step
 
 NEEDLE = 30
 """Characters of what is searched for."""
+OF_LEAST = 8
+"""Cells below which the end of a path says nothing."""
 
 
-def standing(view: LogView) -> list[Part]:
-    """The parts in the order of their weight, two spaces apart."""
-    said = [_place(view), _amount(view), *_filters(view), *_search(view)]
+def standing(view: LogView, of: str = "", width: int | None = None) -> list[Part]:
+    """The parts, two spaces apart, in so many cells: what is missed least gives way first. `of`: whose log it is."""
+    said = {"place": [_place(view)], "amount": [_amount(view)], "filters": _filters(view), "search": _search(view)}
+    if width is None:
+        return _apart([*said.values(), [(of, "dim")] if of else []])
+    for name in ("", "amount", "place", "filters"):
+        said.pop(name, None)
+        parts = _apart(said.values())
+        room = width - _cells(parts) - 2
+        if of and room >= min(OF_LEAST, cells(of)):
+            return [*parts, ("  ", ""), (fit_step(of, room).rstrip(), "dim")]
+        if room >= -2:
+            return parts
+    return [*crop(parts, 0, width)[0]]
+
+
+def _apart(groups: Iterable[Sequence[Part]]) -> list[Part]:
     parts: list[Part] = []
-    for at, part in enumerate(said):
-        parts += [("  ", "")] * bool(at) + [part]
+    for part in chain.from_iterable(groups):
+        parts += [("  ", "")] * bool(parts) + [part]
     return parts
+
+
+def _cells(parts: Iterable[Part]) -> int:
+    return sum(cells(text) for text, _ in parts)
 
 
 def left_out(view: LogView, key: Callable[[str], str]) -> list[list[Part]]:
@@ -67,7 +88,7 @@ def _search(view: LogView) -> list[Part]:
     find = view.find
     said: list[Part] = []
     if find is not None:
-        found = f"{find.count:,}{'+' if find.full else ''}"
+        found = f"{find.count:,}{'+' if find.full else ''}" if find.count or not find.done else "no match"
         rank = f"{find.rank():,} of " if find.current is not None else ""
         sign = f"/{cut(inert(find.needle), NEEDLE)}/" if find.regex else cut(inert(find.needle), NEEDLE)
         said.append((f"{sign}: {rank}{found}", "accent" if find.count else "failed" if find.done else "dim"))

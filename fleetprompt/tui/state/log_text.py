@@ -31,6 +31,8 @@ STEP_MOST = 24
 MATCHES_MOST = 50
 """Matches marked in a line at most."""
 
+_CUT: Part = ("…", "dim")
+
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -140,14 +142,27 @@ def cells(text: str) -> int:
     return len(text) if text.isascii() else sum(cell(character)[1] for character in text)
 
 
-def crop(parts: Iterable[Part], start: int, width: int) -> tuple[tuple[Part, ...], int]:
-    """What of the parts is seen in so many cells behind others, and how many characters precede it."""
+def crop(parts: Sequence[Part], start: int, width: int) -> tuple[tuple[Part, ...], int]:
+    """What of the parts is seen in so many cells behind others, with `…` at an end where they go on, and how many
+    characters precede it."""
+    seen, before, more = _crop(parts, start, start + width)
+    if more:
+        seen, before, _ = _crop(parts, start, start + width - 1)
+        seen.append(_CUT)
+    if start and width > 1 and any(text for text, _ in parts):
+        seen, before, _ = _crop(parts, start + 1, start + width - more)
+        seen = [_CUT, *seen, *[_CUT] * more]
+        before = max(0, before - 1)
+    return tuple(seen), before
+
+
+def _crop(parts: Iterable[Part], start: int, end: int) -> tuple[list[Part], int, bool]:
+    """What is seen from one cell to before another, how many characters precede it, and whether there are more."""
     seen: list[Part] = []
     before = 0
     at = 0
-    end = start + width
     for text, style in parts:
-        if at >= end:
+        if at > end:
             break
         if text.isascii():
             begin = min(len(text), max(0, start - at))
@@ -156,9 +171,9 @@ def crop(parts: Iterable[Part], start: int, width: int) -> tuple[tuple[Part, ...
             begin, shown, at = _crop_wide(text, at, start, end)
         if not seen:
             before += begin
-        if shown:
+        if shown and start < end:
             seen.append((shown, style))
-    return tuple(seen), before
+    return seen, before, at > end
 
 
 def _crop_wide(text: str, at: int, start: int, end: int) -> tuple[int, str, int]:
@@ -168,7 +183,8 @@ def _crop_wide(text: str, at: int, start: int, end: int) -> tuple[int, str, int]
         size = cell(character)[1]
         if at + size <= start:
             begin += 1
-        elif at >= end:
+        elif at >= end and size:
+            at += size
             break
         else:
             # Of a character that is cut through, a space stays.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
 
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.reasons import run_seconds, run_status
@@ -13,6 +14,7 @@ from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import RunHead
 from fleetprompt.tui.state.run_fold import RunFold
+from fleetprompt.tui.state.speech import Speech
 from fleetprompt.tui.state.tree import RunTree
 
 BATCH = 250
@@ -29,6 +31,7 @@ class RunView:
         self.head = head
         self.fold = fold
         self.tree = RunTree(fold)
+        self.speech = Speech()
         self.held = ""
         """Why the engine does nothing for the run any more, as far as it was asked; empty while it can go on."""
         self._busy = asyncio.Lock()
@@ -52,6 +55,13 @@ class RunView:
         """The run as its facts make it."""
         return self.fold.run
 
+    def over(self, now: float) -> float | None:
+        """Seconds since the run ended; None while it goes on."""
+        run = self.run
+        if not run.ended:
+            return None
+        return max(0.0, now - (run.finished_at if run.finished_at is not None else now))
+
     @property
     def created(self) -> RunCreated | None:
         """How it began."""
@@ -70,6 +80,20 @@ class RunView:
     def runs(self) -> list[str]:
         """Ids of the runs that are shown: a change of one of them is a reason to catch up."""
         return [self.fold.id, *self.tree.children, *self.tree.wanted, *self.tree.missing]
+
+    @property
+    def may_speak(self) -> bool:
+        """A model may say something in it: agents work in it, and it goes on."""
+        return bool(self.run.agents) and not self.run.ended
+
+    async def overhear(self, seconds: float) -> AsyncGenerator[None]:
+        """Take up what models are just saying, until the run or the console ends; once for all that came at a time."""
+        async with aclosing(self.console.pieces(self.id, seconds)) as said:
+            async for pieces in said:
+                self.speech.apply(pieces)
+                yield
+                if not self.may_speak:
+                    return
 
     @property
     def current_fold(self) -> RunFold:
@@ -135,6 +159,8 @@ class RunView:
             entries = await self.console.facts(fold.id, after=n, upto=n + BATCH)
             for stored in entries:
                 self.tree.apply(fold, fold.apply(stored))
+                if fold is self.fold:
+                    self.speech.note(stored.fact)
             if len(entries) < BATCH:
                 return fold.run.n > first
             await asyncio.sleep(0)

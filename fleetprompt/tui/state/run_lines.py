@@ -9,8 +9,9 @@ from fleetprompt.client.wording import duration, glyph, sign
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.state.facts import FactList
 from fleetprompt.tui.state.lines import Cell, Column, Key, Part
+from fleetprompt.tui.state.money import badge, cost_cell
 from fleetprompt.tui.state.run import RunView
-from fleetprompt.tui.state.runs import amount, tokens
+from fleetprompt.tui.state.runs import tokens
 from fleetprompt.tui.state.timeline import Interval, TimeScale
 from fleetprompt.tui.state.tree_rows import TreeRow, row_intervals, tree_row
 
@@ -47,7 +48,7 @@ class TreeLines:
     @property
     def _pays(self) -> bool:
         run = self.view.run
-        return bool(run.cost_nano or run.tokens)
+        return bool(run.cost_nano or run.tokens or run.mode or run.uncertain_nano)
 
     @property
     def count(self) -> int:
@@ -75,8 +76,8 @@ class TreeLines:
         took = duration(_seconds(row, now)) if row.started is not None else ""
         if not self._pays:
             return _name(row), (took, ""), last
-        cost = amount(row.cost_nano) if row.cost_nano else ""
-        return _name(row), (took, ""), (cost, ""), (tokens(row.tokens) if row.tokens else "", "dim"), last
+        cost = cost_cell(row.cost_nano, row.uncertain_nano, row.mode, nothing="")
+        return _name(row), (took, ""), cost, (tokens(row.tokens) if row.tokens else "", "dim"), last
 
     def moving(self, first: int, last: int) -> list[int]:
         """Visible rows that say something else with every second."""
@@ -155,12 +156,21 @@ def _name(row: TreeRow) -> tuple[Part, ...]:
     if row.what == "more":
         return ((f"{indent}{fold}  ", "dim"), (row.name, "link"))
     style = "dim" if row.status in ("pending", "skipped") or row.what != "step" else "strong" if row.active else ""
-    return ((f"{indent}{fold}", "dim"), (f"{glyph(row.status)} ", row.status), (inert(row.name), style))
+    given: tuple[Part, ...] = ((f" {inert(row.given)}", "dim"),) if row.given else ()
+    is_entry = row.what in ("turn", "call", "agent", "said")
+    style = "strong" if row.active else "" if is_entry else style
+    mark = f"{glyph(row.status)} " if row.status else "  "
+    return ((f"{indent}{fold}", "dim"), (mark, row.status), (inert(row.name), style), *given)
 
 
-def _why(row: TreeRow) -> Part:
+def _why(row: TreeRow) -> Cell:
     text = inert(" ".join(row.detail.split()))
-    return (text, "dim" if row.status in ("completed", "running", "skipped", "pending") else row.status)
+    if row.what in ("turn", "call", "agent", "said"):
+        style = row.status if row.status in ("failed", "in_doubt", "waiting", "rejected") else ""
+        return ((f"{inert(row.by)}  " if row.by else "", "dim"), (text, style))
+    said = (text, "dim" if row.status in ("completed", "running", "skipped", "pending") else row.status)
+    marks = badge(row.mode)
+    return (*marks, ("  ", ""), said) if marks else said
 
 
 def _seconds(row: TreeRow, now: float) -> float:

@@ -111,7 +111,7 @@ def _approval(step: Step) -> dict[str, Any]:
     assert gate is not None
     votes = [
         {"by": by, "decision": decision, "comment": comment, "values": values}
-        for by, (decision, comment, values) in gate.votes.items()
+        for by, (decision, comment, values, _) in gate.votes.items()
     ]
     return {
         "id": gate.id,

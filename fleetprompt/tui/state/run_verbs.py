@@ -10,10 +10,10 @@ from msgspec import Struct
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core.command import Refusal, Reply
 from fleetprompt.engine.core.fork import start_of
-from fleetprompt.engine.core.gate import entitled
+from fleetprompt.engine.core.gate import Gate, entitled
 from fleetprompt.engine.core.state import Run, Step
 
-Name = Literal["approve", "reject", "resolve", "retry", "retry_from", "cancel", "pause", "resume"]
+Name = Literal["approve", "reject", "resolve", "retry", "retry_from", "cancel", "pause", "resume", "raise"]
 
 
 class Verb(Struct, frozen=True):
@@ -42,6 +42,7 @@ def verbs(run: Run, step: Step | None, *, me: str, groups: Collection[str] = ())
         _verb("cancel", command.cancel(run, at, by=me)),
         _verb("pause", command.pause(run, at, by=me)),
         _verb("resume", command.resume(run, at, by=me)),
+        _raise(run, step),
     )
     return {verb.name: verb for verb in found}
 
@@ -51,22 +52,24 @@ def _verb(name: Name, said: Reply | Step | None, target: str = "") -> Verb:
 
 
 def _votes(step: Step | None, me: str, groups: Collection[str]) -> tuple[Verb, Verb]:
-    why_not = _why_no_vote(step, me, groups)
+    why_not = why_no_vote(step, me, groups)
     gate = step.gate if step is not None else None
     id_ = gate.id if gate is not None else ""
     return Verb("approve", not why_not, why_not, id_), Verb("reject", not why_not, why_not, id_)
 
 
-def _why_no_vote(step: Step | None, me: str, groups: Collection[str]) -> str:
+def why_no_vote(step: Step | None, me: str, groups: Collection[str], gate: Gate | None = None) -> str:
+    """Why somebody cannot decide about what a step asks, of several things about the one that is given; empty where
+    they can."""
     if step is None:
         return "select the step that asks"
-    gate = step.gate
+    gate = gate or step.gate
     if gate is None:
         return "the step asks for no approval"
-    if gate.decision or step.on != "approval":
+    if gate.decision or not step.asks:
         return f"the approval is already {gate.decision or 'closed'}"
     if me in gate.votes:
-        return f"{me} has already decided"
+        return f"you have {gate.votes[me][0]} it already"
     unsure = not groups and any(approver.startswith("group:") for approver in gate.approvers)
     if not unsure and not entitled(gate.approvers, me, groups):
         return f"only {', '.join(gate.approvers)} may decide this"
@@ -79,6 +82,25 @@ def _resolve(step: Step | None) -> Verb:
     if step.status != "in_doubt":
         return Verb("resolve", False, f"{step.path} is {step.status}, not in doubt", step.path)
     return Verb("resolve", True, "", step.path, step.attempt)
+
+
+def limits_of(run: Run, path: str = "") -> list[str]:
+    """The limits of a run, or of a step of it, that can be raised."""
+    caps = command.CAPS
+    return [
+        cap
+        for cap in caps
+        if not isinstance(command.raise_limits(run, run.at, by="", step=path, amounts={cap: 1}), Refusal)
+    ]
+
+
+def _raise(run: Run, step: Step | None) -> Verb:
+    if run.ended:
+        return Verb("raise", False, f"the run is already {run.status}")
+    own = step.path if step is not None and limits_of(run, step.path) else ""
+    if own or limits_of(run):
+        return Verb("raise", True, "", own)
+    return Verb("raise", False, "the run has no limits; they are in `guardrails` of its file")
 
 
 def _retry_from(run: Run, step: Step | None) -> Verb:

@@ -15,10 +15,13 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from fleetprompt.client.protocol import Console
-from fleetprompt.client.wording import NANO, ago, duration, short, sign
+from fleetprompt.client.wording import ago, duration, short, sign
+from fleetprompt.engine.core.facts import ASKS
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import NEWEST_FIRST, Order, RunHead
-from fleetprompt.tui.state.lines import Cell, Column, Key
+from fleetprompt.tui.state.fleet import Asked
+from fleetprompt.tui.state.lines import Cell, Column, Key, Part
+from fleetprompt.tui.state.money import badge, cost_cell
 
 PAGE = 128
 """Rows that are read at a time."""
@@ -69,7 +72,7 @@ class RunList:
 
     columns: Sequence[Column] = COLUMNS
 
-    def __init__(self, console: Console, now: Callable[[], float], questions: Callable[[str], str]) -> None:
+    def __init__(self, console: Console, now: Callable[[], float], questions: Callable[[str], Asked]) -> None:
         self.console = console
         self._now = now
         self._questions = questions
@@ -280,10 +283,32 @@ def _while_above(found: array[int], shown: int) -> Iterable[int]:
         yield seq
 
 
+def possible(verb: str, head: RunHead | None, *, asks: bool) -> bool:
+    """Whether it makes sense to offer what can be done to runs (the id of an action), as far as a row tells.
+
+    `asks`: an approval of the run is known to wait, though something else in it may go on.
+    """
+    if verb not in _POSSIBLE:
+        return True
+    return head is not None and _POSSIBLE[verb](head, asks)
+
+
+_POSSIBLE: dict[str, Callable[[RunHead, bool], bool]] = {
+    "approval.approve": lambda head, asks: asks or head.waiting_on in ASKS,
+    "approval.reject": lambda head, asks: asks or head.waiting_on in ASKS,
+    "run.cancel": lambda head, _: head.finished_at is None,
+    "run.pause": lambda head, _: head.finished_at is None and head.waiting_on != "paused",
+    "run.resume": lambda head, _: head.waiting_on == "paused",
+    "run.raise": lambda head, _: head.finished_at is None,
+    "run.retry": lambda head, _: head.finished_at is not None and head.status != "completed",
+    "run.retry_from": lambda head, _: head.finished_at is not None,
+    "run.resolve": lambda head, _: head.waiting_on == "in_doubt",
+}
+
 _GONE: tuple[Cell, ...] = (("–", "dim"), ("deleted", "dim"), *((("", ""),) * (len(COLUMNS) - 2)))
 
 
-def run_cells(head: RunHead, now: float, question: str) -> Sequence[Cell]:
+def run_cells(head: RunHead, now: float, asked: Asked) -> Sequence[Cell]:
     """A run as a line of the list."""
     status = head.status
     ended = head.finished_at if head.finished_at is not None else now
@@ -295,10 +320,19 @@ def run_cells(head: RunHead, now: float, question: str) -> Sequence[Cell]:
         (inert(head.owner or head.trigger), "dim"),
         (ago(now - head.created_at), "dim"),
         (duration(ended - head.started_at if head.started_at is not None else None), ""),
-        (amount(head.cost_nano), "" if head.cost_nano else "faint"),
+        cost_cell(head.cost_nano, head.uncertain_nano, head.mode),
         (tokens(head.tokens), "dim" if head.tokens else "faint"),
-        now_cell(head, now, question),
+        _marked(head.mode, now_cell(head, now, asked)),
     )
+
+
+def _marked(mode: str, cell: Cell) -> Cell:
+    """What is said of a run behind how its words came about."""
+    marks = badge(mode)
+    if not marks:
+        return cell
+    said: tuple[Part, ...] = cell if isinstance(cell[0], tuple) else (cell,)  # pyright: ignore[reportAssignmentType] a cell is a part or several
+    return (*marks, ("  ", ""), *said)
 
 
 GLYPH = {
@@ -312,23 +346,15 @@ GLYPH = {
 }
 
 
-def amount(nano: int) -> str:
-    """US dollars in at most eight cells: `$0.0042`, `$1.84`, `$12,345`; `-` for nothing."""
-    if not nano:
-        return "-"
-    dollars = nano / NANO
-    if dollars < 0.01:
-        return f"${dollars:.4f}" if dollars >= 0.0001 else "<$0.0001"
-    return f"${dollars:,.2f}" if dollars < 1000 else f"${dollars:,.0f}"
-
-
 def tokens(number: int) -> str:
-    """`842`, `12.3k`, `4.1M`; `-` for none."""
+    """`842`, `12.3k`, `4.1M`, `2.9G`; `-` for none."""
     if not number:
         return "-"
     if number < 10_000:
         return f"{number:,}"
-    return f"{number / 1000:.1f}k" if number < 1_000_000 else f"{number / 1_000_000:.1f}M"
+    # Where it would be rounded to a thousand of one unit, it is one of the next.
+    unit = next((each for each in ((1e3, "k"), (1e6, "M"), (1e9, "G")) if number < each[0] * 999.95), (1e12, "T"))
+    return f"{number / unit[0]:,.1f}{unit[1]}"
 
 
 _WAITS = {
@@ -343,7 +369,7 @@ _WAITS = {
 }
 
 
-def now_cell(head: RunHead, now: float, question: str) -> Cell:
+def now_cell(head: RunHead, now: float, asked: Asked) -> Cell:
     """What a run does, why it waits, or why it ended as it did."""
     step = inert(head.step)
     if head.error_message and head.finished_at is not None:
@@ -354,10 +380,13 @@ def now_cell(head: RunHead, now: float, question: str) -> Cell:
         return ("", "")
     if head.status == "waiting":
         said = _WAITS.get(head.waiting_on or "", "waits")
+        asks = head.waiting_on == "approval" or (head.waiting_on == "budget" and bool(asked.question))
+        if asks and not asked.mine:
+            return (("needs others: ", "dim"), (asked.question, "dim"))
         left = f" {duration(head.wake_at - now)}" if head.waiting_on == "timer" and head.wake_at is not None else ""
         style = "waiting" if head.waiting_on in ("approval", "in_doubt", "paused", "budget") else "dim"
-        if question and head.waiting_on == "approval":
-            return ((f"{said}: ", style), (question, ""))
+        if asked.question and asks:
+            return ((f"{_WAITS['approval']}: ", style), (asked.question, ""))
         return ((said + left, style), (f"  {step}" if step else "", "dim"))
     paused = "paused  " if head.waiting_on == "paused" else ""
     return ((paused, "waiting"), (step, ""), (f"  {head.steps_done} done" if head.steps_done else "", "dim"))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from fleetprompt.engine.core.transition import COMPENSATION
 from fleetprompt.tui.state.run_fold import RunFold
 from fleetprompt.tui.state.tree_index import Concern, Tally, Track
-from fleetprompt.tui.state.tree_nodes import FOLD, PAGE, TreeNode, TreeNodes, branch_name, node_key
+from fleetprompt.tui.state.tree_nodes import FOLD, PAGE, TreeNode, TreeNodes, branch_name, child_of, node_key
 
 
 class RunTree(TreeNodes):
@@ -41,7 +41,10 @@ class RunTree(TreeNodes):
         if track.step.role == "compensation":
             self.touched.add(node_key(fold, self.fold, path))
             track = fold.index.tracks[path.removesuffix(COMPENSATION)]
-        self._mark(self._nearest(fold, track))
+        node = self._nearest(fold, track)
+        if track.works is not None and node is not None and node.track is track:
+            self.touched.update(each.key for each in node.flat or ())
+        self._mark(node)
 
     def adopt(self, fold: RunFold) -> None:
         """A child run was loaded."""
@@ -183,7 +186,7 @@ class RunTree(TreeNodes):
         """Open what is below a row, or close it, whatever happens there."""
         self._choices[node.key] = is_open
         if is_open and node.track is not None:
-            run = node.track.child if node.attempt is None else node.attempt.child
+            run = child_of(node)
             if run:
                 self._places[run] = node
         self._mark(node)
@@ -303,7 +306,7 @@ class RunTree(TreeNodes):
         if node.what == "branch" and node.branch is not None:
             return node.branch.tally[concern] > 0
         track = node.track
-        if track is None or node.attempt is not None:
+        if track is None or node.attempt is not None or node.entry is not None:
             return False
         inside, child = node.inside, self.children.get(track.child)
         if child is not None and child.index.root is not None and child.index.root.tally[concern]:

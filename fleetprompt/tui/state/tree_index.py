@@ -12,9 +12,12 @@ from enum import IntEnum
 from itertools import chain, islice
 
 from fleetprompt.engine.core.errors import Failure
-from fleetprompt.engine.core.facts import AnyFact, StepFailed, StepSucceeded, StepWaiting
+from fleetprompt.engine.core.facts import AnyFact, ApprovalDecided, StepFailed, StepWaiting
+from fleetprompt.engine.core.mode import joined
+from fleetprompt.engine.core.spending import Spending, spending
 from fleetprompt.engine.core.state import Run, Scope, Step
 from fleetprompt.engine.core.transition import COMPENSATION
+from fleetprompt.tui.state.agent_work import Works, is_told
 from fleetprompt.tui.state.timeline import Intervals
 
 MOST_ATTEMPTS = 100
@@ -34,11 +37,12 @@ class Concern(IntEnum):
 class Tally:
     """How many steps of each concern there are in something, and what they have used."""
 
-    __slots__ = ("cost_nano", "counts", "tokens")
+    __slots__ = ("cost_nano", "counts", "tokens", "uncertain_nano")
 
     def __init__(self) -> None:
         self.counts = [0, 0, 0, 0, 0]
         self.cost_nano = 0
+        self.uncertain_nano = 0
         self.tokens = 0
 
     def __getitem__(self, concern: Concern) -> int:
@@ -90,10 +94,13 @@ class Track:
         "cost_nano",
         "insides",
         "intervals",
+        "mode",
         "since",
         "step",
         "tokens",
+        "uncertain_nano",
         "undo",
+        "works",
     )
 
     def __init__(self, step: Step, branch: Branch) -> None:
@@ -115,6 +122,12 @@ class Track:
         """When it began to wait for an approval, or to be in doubt."""
         self.cost_nano = 0
         self.tokens = 0
+        self.uncertain_nano = 0
+        """What may have been spent besides."""
+        self.mode = ""
+        """How what models said came about: `live`, `local`, `simulated`, `replay` or `mixed`."""
+        self.works: Works | None = None
+        """What agents have done in it."""
 
     @property
     def inside(self) -> Inside | None:
@@ -202,7 +215,7 @@ class TreeIndex:
         if self._run.ignored == self._ignored:
             self._remember(track, fact)
         self._ignored = self._run.ignored
-        _list(self.asking, track, track.step.on == "approval", fact.at)
+        _list(self.asking, track, track.step.asks, fact.at)
         _list(self.doubtful, track, track.step.status == "in_doubt", fact.at)
         self._move(track)
         return track
@@ -250,11 +263,15 @@ class TreeIndex:
         step = track.step
         if isinstance(fact, StepWaiting) and fact.on == "child":
             track.child = fact.ref
-        elif isinstance(fact, (StepSucceeded, StepFailed)):
-            if fact.usage:
-                self._use(track, fact.usage.get("cost_nano", 0), fact.usage.get("tokens", 0))
-            if isinstance(fact, StepFailed) and fact.retry_at is not None and step.on == "timer":
-                self._note_attempt(track, fact)
+        elif isinstance(fact, StepFailed) and fact.retry_at is not None and step.on == "timer":
+            self._note_attempt(track, fact)
+        if is_told(fact) or (track.works is not None and isinstance(fact, ApprovalDecided)):
+            track.works = track.works or Works()
+            track.works.add(fact)
+        spent = spending(fact)
+        if spent is not None:
+            self._use(track, spent)
+            track.mode = joined(track.mode, spent.mode)
         if track.began is None and step.started_at is not None:
             track.began = fact.at
 
@@ -266,13 +283,15 @@ class TreeIndex:
         track.began = None
         track.child = ""
 
-    def _use(self, track: Track, cost_nano: int, tokens: int) -> None:
-        track.cost_nano += cost_nano
-        track.tokens += tokens
+    def _use(self, track: Track, spent: Spending) -> None:
+        track.cost_nano += spent.cost_nano
+        track.tokens += spent.tokens
+        track.uncertain_nano += spent.uncertain_nano
         for branch in _around(track.branch):
             for tally in (branch.tally, *((branch.inside.tally,) if branch.inside is not None else ())):
-                tally.cost_nano += cost_nano
-                tally.tokens += tokens
+                tally.cost_nano += spent.cost_nano
+                tally.tokens += spent.tokens
+                tally.uncertain_nano += spent.uncertain_nano
 
     def _move(self, track: Track) -> None:
         old, new = track.concern, _concern(track.step)

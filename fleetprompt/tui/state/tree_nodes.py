@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fleetprompt.engine.core.state import Step
+from fleetprompt.tui.state.agent_work import AgentWork, Entry
 from fleetprompt.tui.state.run_fold import RunFold
 from fleetprompt.tui.state.tree_index import Attempt, Branch, Concern, Inside, Track
 
@@ -19,7 +20,7 @@ PAGE = 1_000
 SMALL = 3
 """Steps up to which the inside of what is over stays open."""
 
-What = Literal["step", "branch", "attempt", "more", "child"]
+What = Literal["step", "branch", "attempt", "more", "child", "turn", "call", "agent", "said"]
 
 
 class TreeNode:
@@ -30,6 +31,7 @@ class TreeNode:
         "branch",
         "child",
         "depth",
+        "entry",
         "flat",
         "fold",
         "hidden",
@@ -38,6 +40,7 @@ class TreeNode:
         "parent",
         "track",
         "what",
+        "work",
     )
 
     def __init__(self, key: str, what: What, fold: RunFold, parent: TreeNode | None) -> None:
@@ -50,6 +53,10 @@ class TreeNode:
         self.track: Track | None = None
         self.branch: Branch | None = None
         self.attempt: Attempt | None = None
+        self.entry: Entry | None = None
+        """What an agent did, in the step of `track`."""
+        self.work: AgentWork | None = None
+        """The piece of work that it belongs to."""
         self.child = ""
         """Id of a run that is started here and not loaded."""
         self.hidden = 0
@@ -59,8 +66,9 @@ class TreeNode:
 
     @property
     def step(self) -> Step | None:
-        """The step of the row; None for what stands for several."""
-        return self.track.step if self.track is not None and self.what == "step" else None
+        """The step of the row, or that in which an agent did what the row says; None for what stands for several."""
+        is_one = self.what == "step" or self.entry is not None
+        return self.track.step if self.track is not None and is_one else None
 
     @property
     def inside(self) -> Inside | None:
@@ -97,14 +105,16 @@ class TreeNodes:
             return False
         if node.what == "branch":
             return True
+        if node.entry is not None:
+            return bool(node.entry.inside or node.entry.child)
         track, inside = node.track, node.inside
         if inside is not None and inside.branches:
             return True
         if track is None:
             return False
         if node.attempt is not None:
-            return bool(node.attempt.child)
-        return bool(track.child or track.undo is not None or track.attempts)
+            return bool(node.attempt.child) or bool(_works(node, track))
+        return bool(track.child or track.undo is not None or track.attempts or track.works is not None)
 
     def is_open(self, node: TreeNode) -> bool:
         """Whether what is below a row is shown: as somebody has chosen, else where something goes on or went wrong."""
@@ -113,6 +123,8 @@ class TreeNodes:
         chosen = self._choices.get(node.key)
         if chosen is not None:
             return chosen
+        if node.entry is not None:
+            return self._is_entry_open(node, node.entry)
         if node.branch is not None and node.what == "branch":
             inside = node.branch.inside
             few = inside is not None and max(len(inside.branches), len(node.branch.tracks)) <= SMALL
@@ -123,8 +135,16 @@ class TreeNodes:
         if track.undo is not None and not track.undo.step.settled:
             return True
         if inside is None or len(inside.branches) > FOLD:
-            return track.undo is not None and inside is None
+            at_work = track.works is not None and (not track.step.settled or track.concern is Concern.FAILED)
+            return inside is None and (track.undo is not None or at_work)
         return not track.step.settled or inside.tally.worst is not Concern.NONE or inside.size <= SMALL
+
+    @staticmethod
+    def _is_entry_open(node: TreeNode, entry: Entry) -> bool:
+        """What an agent is just doing is to be seen, and of the rest as much as is easily read."""
+        if any(each.open for each in entry.inside) and not is_past(node):
+            return True
+        return entry.what == "agent" or 0 < len(entry.inside) <= SMALL
 
     def inside_of(self, node: TreeNode) -> list[TreeNode]:
         """The rows directly below one, in their order."""
@@ -133,13 +153,18 @@ class TreeNodes:
             return [self._step_node(node, each, "") for each in node.branch.tracks]
         if track is None:
             return []
+        if node.entry is not None:
+            below = [self._entry_node(node, track, node.work, each) for each in node.entry.inside if node.work]
+            return below + (self._child_nodes(node, node.entry.child) if node.entry.child else [])
         found: list[TreeNode] = []
         if node.attempt is None:
             present = track.step.attempt
             found += [self._attempt_node(node, track, each) for each in track.attempts or () if each.number < present]
         if inside is not None:
             found += self._branch_nodes(node, inside)
-        child = track.child if node.attempt is None else node.attempt.child
+        for work in _works(node, track):
+            found += [self._entry_node(node, track, work, each) for each in work.root.inside]
+        child = child_of(node)
         if child:
             found += self._child_nodes(node, child)
         if node.attempt is None and track.undo is not None:
@@ -212,6 +237,12 @@ class TreeNodes:
         node.name = f"attempt {attempt.number}"
         return node
 
+    def _entry_node(self, parent: TreeNode, track: Track, work: AgentWork, entry: Entry) -> TreeNode:
+        step = node_key(parent.fold, self.fold, track.step.path)
+        node = self._make(f"{step}@{work.number}/{entry.key}", entry.what, parent)
+        node.track, node.work, node.entry = track, work, entry
+        return node
+
     def _child_nodes(self, node: TreeNode, run: str) -> list[TreeNode]:
         self._places[run] = node
         fold = self.children.get(run)
@@ -231,6 +262,38 @@ class TreeNodes:
             node.parent, node.flat = parent, None
             node.depth = parent.depth + 1 if parent is not None else 0
         return node
+
+
+def child_of(node: TreeNode) -> str:
+    """Id of the run that was started where a row is; empty when none was."""
+    if node.entry is not None:
+        return node.entry.child
+    track = node.track
+    if track is None:
+        return ""
+    if node.attempt is not None:
+        return node.attempt.child
+    # What an agent calls stands below the call.
+    return track.child if track.works is None else ""
+
+
+def _works(node: TreeNode, track: Track) -> list[AgentWork]:
+    """What agents have done in the attempt of a row. A later attempt goes on with what was done before it, unless it
+    has begun anew."""
+    if track.works is None:
+        return []
+    *before, last = track.works.found()
+    if node.attempt is None:
+        return [last]
+    return [work for work in before if work.attempt == node.attempt.number]
+
+
+def is_past(node: TreeNode) -> bool:
+    """Nothing goes on any more in the piece of work that a row belongs to."""
+    track, work = node.track, node.work
+    if track is None or work is None or track.works is None:
+        return True
+    return track.step.settled or track.works.found()[-1] is not work
 
 
 def node_key(fold: RunFold, root: RunFold, path: str) -> str:

@@ -10,10 +10,12 @@ from fleetprompt.client.reasons import scope_status, step_reason
 from fleetprompt.client.wording import short
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.transition import COMPENSATION
+from fleetprompt.tui.state.agent_rows import told
+from fleetprompt.tui.state.agent_work import Entry
 from fleetprompt.tui.state.timeline import Interval
 from fleetprompt.tui.state.tree import RunTree
 from fleetprompt.tui.state.tree_index import Branch, Concern, Track
-from fleetprompt.tui.state.tree_nodes import TreeNode, What
+from fleetprompt.tui.state.tree_nodes import TreeNode, What, is_past
 
 
 class TreeRow(Struct, frozen=True, kw_only=True):
@@ -36,6 +38,14 @@ class TreeRow(Struct, frozen=True, kw_only=True):
     ended: float | None = None
     cost_nano: int = 0
     tokens: int = 0
+    uncertain_nano: int = 0
+    """What may have been spent besides."""
+    mode: str = ""
+    """How what models said here came about; empty where none said anything."""
+    given: str = ""
+    """What a call of an agent was given; the first words of a model's answer."""
+    by: str = ""
+    """Which model said it, or who allowed it."""
     attempt: int = 0
     active: bool = False
     """Something is being performed here now."""
@@ -72,6 +82,9 @@ def tree_row(tree: RunTree, node: TreeNode, now: float) -> TreeRow:
             return _branch_row(tree, node, node.branch)
         case "attempt":
             return _attempt_row(tree, node)
+        case "turn" | "call" | "agent" | "said":
+            assert node.entry is not None
+            return _entry_row(tree, node, node.entry)
         case "step":
             assert node.track is not None
             return _step_row(tree, node, node.track, now)
@@ -93,6 +106,7 @@ def _branch_row(tree: RunTree, node: TreeNode, branch: Branch) -> TreeRow:
         ended=max(ended, default=None) if scope.done else None,
         cost_nano=tally.cost_nano,
         tokens=tally.tokens,
+        uncertain_nano=tally.uncertain_nano,
         active=tally[Concern.ACTIVE] > 0,
         expandable=True,
         expanded=tree.is_open(node),
@@ -125,11 +139,8 @@ def _step_row(tree: RunTree, node: TreeNode, track: Track, now: float) -> TreeRo
     step = track.step
     inside = track.inside
     child = tree.children.get(track.child)
-    cost, tokens = track.cost_nano, track.tokens
-    for each in track.insides or ():
-        cost, tokens = cost + each.tally.cost_nano, tokens + each.tally.tokens
-    if child is not None:
-        cost, tokens = cost + child.run.cost_nano, tokens + child.run.tokens
+    inner = [each.tally for each in track.insides or ()]
+    used = [track, *inner, *([child.run] if child is not None else [])]
     return TreeRow(
         key=node.key,
         what="step",
@@ -142,8 +153,10 @@ def _step_row(tree: RunTree, node: TreeNode, track: Track, now: float) -> TreeRo
         detail=step_reason(step, now),
         started=step.started_at,
         ended=step.finished_at,
-        cost_nano=cost,
-        tokens=tokens,
+        cost_nano=sum(each.cost_nano for each in used),
+        tokens=sum(each.tokens for each in used),
+        uncertain_nano=sum(each.uncertain_nano for each in used),
+        mode=track.mode,
         attempt=step.attempt,
         active=track.concern is Concern.ACTIVE or (inside is not None and inside.tally[Concern.ACTIVE] > 0),
         expandable=tree.is_expandable(node),
@@ -152,13 +165,51 @@ def _step_row(tree: RunTree, node: TreeNode, track: Track, now: float) -> TreeRo
     )
 
 
+def _entry_row(tree: RunTree, node: TreeNode, entry: Entry) -> TreeRow:
+    track = node.track
+    assert track is not None
+    said = told(entry)
+    cost, tokens, uncertain = entry.spent
+    status = entry.status(track.step, over=is_past(node))
+    return TreeRow(
+        key=node.key,
+        what=node.what,
+        depth=node.depth,
+        status=status,
+        name=said.name,
+        given=said.given,
+        by=said.by,
+        run=node.fold.id,
+        path=track.step.path,
+        detail=said.detail,
+        started=entry.started if entry.what != "said" else None,
+        ended=entry.ended if entry.ended is not None else track.step.finished_at,
+        cost_nano=cost,
+        tokens=tokens,
+        uncertain_nano=uncertain,
+        mode=entry.mode,
+        active=status == "running",
+        expandable=tree.is_expandable(node),
+        expanded=tree.is_open(node),
+    )
+
+
 def row_intervals(node: TreeNode) -> Sequence[Interval]:
     """When something was going on in a row: its step's attempts, or one of them."""
     track = node.track
     if track is None:
         return ()
+    if node.entry is not None:
+        return _entry_intervals(node.entry, track.step.finished_at)
     found = track.intervals.found
     return found if node.attempt is None else [each for each in found if each.attempt == node.attempt.number]
+
+
+def _entry_intervals(entry: Entry, over: float | None) -> Sequence[Interval]:
+    if entry.what not in ("turn", "call"):
+        return ()
+    end = entry.ended if entry.ended is not None else over
+    return [Interval(entry.started, end, "inside" if entry.inside else "active")]
 
 
 def _said(error: Failure) -> str:

@@ -13,11 +13,14 @@ FEW = 20
 class Batch:
     """Things of one kind that are sent."""
 
-    def __init__(self, doing: str, thing: str, total: int) -> None:
-        """`doing` is said while it goes on: `cancelling`; `thing` is one of them: `run`."""
+    def __init__(self, doing: str, thing: str, total: int, name: str = "") -> None:
+        """`doing` is said while it goes on: `cancelling`; `thing` is one of them: `run`; `name` is which, of one."""
         self.doing = doing
         self.thing = thing
         self.total = total
+        self.name = name
+        self.slow = False
+        """There is no answer yet, though one would have come long ago from a store that is not busy."""
         self.sent = 0
         """How many have been sent and answered."""
         self.stopped = False
@@ -25,9 +28,9 @@ class Batch:
 
     @property
     def words(self) -> str:
-        """`cancelling 120 of 3,000 runs`, `cancelling 1 run`."""
+        """`cancelling 120 of 3,000 runs`, `cancelling run 8f3a1c22`."""
         if self.total == 1:
-            return f"{self.doing} 1 {self.thing}"
+            return f"{self.doing} {self.name or f'1 {self.thing}'}"
         return f"{self.doing} {self.sent:,} of {count(self.total, self.thing)}"
 
     @property
@@ -43,9 +46,9 @@ class Work:
         self.batches: list[Batch] = []
         self._changed = changed
 
-    def begin(self, doing: str, thing: str, total: int) -> Batch:
+    def begin(self, doing: str, thing: str, total: int, name: str = "") -> Batch:
         """Another batch."""
-        batch = Batch(doing, thing, total)
+        batch = Batch(doing, thing, total, name)
         self.batches.append(batch)
         self._changed()
         return batch
@@ -53,7 +56,13 @@ class Work:
     def go_on(self, batch: Batch, sent: int) -> None:
         """So many more have been answered."""
         batch.sent += sent
-        if batch.total > FEW:
+        if batch.total > FEW or batch.slow:
+            self._changed()
+
+    def linger(self, batch: Batch) -> None:
+        """It takes longer than it should: that is shown, however little it is."""
+        if batch in self.batches:
+            batch.slow = True
             self._changed()
 
     def end(self, batch: Batch) -> None:
@@ -63,13 +72,14 @@ class Work:
 
     @property
     def long(self) -> list[Batch]:
-        """Those that take a while."""
+        """Those of so much that they can be stopped."""
         return [batch for batch in self.batches if batch.total > FEW]
 
     @property
     def words(self) -> str:
         """What is said in the frame while it takes a while; empty otherwise."""
-        return ", ".join(f"{'stopping: ' if batch.stopped else ''}{batch.words}" for batch in self.long)
+        shown = [batch for batch in self.batches if batch.total > FEW or batch.slow]
+        return ", ".join(f"{'stopping: ' if batch.stopped else ''}{batch.words}" for batch in shown)
 
     def stop(self) -> list[Batch]:
         """Send nothing more of what takes a while; what that is about."""

@@ -5,7 +5,7 @@ Lines of parts; whoever shows them wraps them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from fleetprompt.client.definitions import Problem, render
 from fleetprompt.client.forms import input_fields
@@ -15,7 +15,7 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.plan import Block, Node, Plan
 from fleetprompt.engine.core.query_scan import quote
 from fleetprompt.engine.ports import RunHead
-from fleetprompt.tui.state.lines import Exact, Part
+from fleetprompt.tui.state.lines import Exact, Line, Part
 from fleetprompt.tui.state.workflows import Entry
 
 FAILURES = 5
@@ -26,7 +26,6 @@ STEPS = 200
 PROBLEMS = 40
 DIGEST = 12
 """Characters of a digest that tell it apart."""
-Line = Sequence[Part]
 
 _STATUS = {
     "draft": "a draft: only its file is here. S starts it, E registers it",

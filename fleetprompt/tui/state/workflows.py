@@ -19,7 +19,7 @@ from fleetprompt.engine.core.query_fields import WORKFLOW_FIELDS
 from fleetprompt.engine.core.query_match import matcher
 from fleetprompt.engine.ports import Workflow, WorkflowStatistics
 from fleetprompt.tui.state.lines import Cell, Column, Key, Part
-from fleetprompt.tui.state.runs import amount
+from fleetprompt.tui.state.money import amount
 
 DAYS = 7
 """How far the statistics reach back."""

@@ -6,21 +6,26 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec import Struct
+from rich.style import Style
 from rich.text import Text
 from textual.widgets import Static
 
 from fleetprompt.client.values import cut
 from fleetprompt.client.wording import ago, count, rough, sign
 from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
 from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.screens.base import ConsoleScreen
+from fleetprompt.tui.state.approval_call import can_be
 from fleetprompt.tui.state.approval_preview import briefly
 from fleetprompt.tui.state.approvals import DECIDING
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_fold import RunFold
+from fleetprompt.tui.state.run_verbs import why_no_vote
 from fleetprompt.tui.state.steady import Steady
 
 if TYPE_CHECKING:
@@ -28,6 +33,30 @@ if TYPE_CHECKING:
 
 LONGEST = 500
 """Characters of a line of the message."""
+
+
+_KINDS = {
+    "tool": "approval of a call",
+    "question": "question",
+    "budget": "limit reached",
+    "stuck": "goes in circles",
+    "definition": "has changed",
+}
+"""What stands above what an agent asks."""
+
+
+class Question(Struct, frozen=True):
+    """Something that a step asks."""
+
+    fold: RunFold
+    step: Step
+    gate: Gate
+
+
+def _question(fold: RunFold, step: Step, gate: Gate | None = None) -> Question | None:
+    if gate is None or gate.decision:
+        gate = step.gate
+    return Question(fold, step, gate) if gate is not None else None
 
 
 class AskBox(Static):
@@ -43,44 +72,55 @@ class AskBox(Static):
 
     def __init__(self) -> None:
         super().__init__()
+        # Links would all have one colour.
+        self.auto_links = False
         self.steady = Steady()
         """Whether what is asked has been shown for long enough to be meant by a key."""
         self._view: RunView | None = None
         self._matter = ""
         self._matter_of = ("", 0)
 
-    def asked(self) -> tuple[RunFold, Step] | None:
-        """The step whose approval is shown: that of the cursor, else the one that has waited longest."""
+    def asked(self) -> Question | None:
+        """What is shown: what the row of the cursor asks, else what has waited longest."""
         view = self._view
         if view is None:
             return None
-        step, fold = view.current_step, view.current_fold
+        step, fold, node = view.current_step, view.current_fold, view.tree.current
         if step is not None and step.path in fold.index.asking:
-            return fold, step
+            asked = node.entry.asked if node is not None and node.entry is not None else None
+            gate = step.asked(asked.id) if asked is not None else None
+            return _question(fold, step, gate)
         first = next(iter(view.fold.index.asking.values()), None)
-        return (view.fold, first.step) if first is not None else None
+        return _question(view.fold, first.step) if first is not None else None
 
     @property
-    def has_form(self) -> bool:
-        """There are values to fill in."""
+    def may(self) -> bool:
+        """There is something that this operator can decide about."""
         asked = self.asked()
-        return asked is not None and asked[1].gate is not None and bool(asked[1].gate.form)
+        return asked is not None and not self._why_not(asked)
+
+    def _why_not(self, asked: Question) -> str:
+        return why_no_vote(asked.step, self.app.who, self.app.groups, asked.gate)
+
+    def can_be(self, action: str) -> bool:
+        """Whether what an action does makes sense for what is asked."""
+        asked = self.asked()
+        return asked is not None and can_be(action, asked.gate)
 
     def show(self, view: RunView | None, now: float) -> None:
         """Show what a run asks for, if it does."""
         self._view = view
         asked = self.asked()
-        gate = asked[1].gate if asked is not None else None
-        if asked is None or gate is None:
+        if asked is None:
             self.steady.show(b"", now, by_hand=False)
             self.remove_class("-asks")
             return
-        fold, step = asked
+        gate = asked.gate
         self.steady.show(f"{gate.id} {gate.digest}".encode(), now, by_hand=False)
         if (gate.id, gate.level) != self._matter_of:
             self._matter_of, self._matter = (gate.id, gate.level), ""
             self.run_worker(partial(self._read_matter, gate.id), group="matter", exclusive=True)
-        self._draw(step, len(fold.index.asking), now, fold.index.asking[step.path].since)
+        self._draw(asked, now)
 
     async def _read_matter(self, approval: str) -> None:
         """The beginning of what is decided about: the whole is in the inbox."""
@@ -95,12 +135,12 @@ class AskBox(Static):
         self._matter = briefly(found)
         self.show(self._view, self.app.now())
 
-    def _draw(self, step: Step, number: int, now: float, at: float) -> None:
-        """What a step has asked for since `at`, one of so many."""
-        gate = step.gate
-        assert gate is not None
+    def _draw(self, asked: Question, now: float) -> None:
+        step, gate, tracks = asked.step, asked.gate, asked.fold.index.asking
+        number = sum(len(track.step.open_gates) for track in tracks.values())
+        at = tracks[step.path].since
         self.add_class("-asks")
-        self.border_title = f"{sign('◆')} approval{f' 1 of {number}' if number > 1 else ''}"
+        self.border_title = f"{sign('◆')} {_KINDS.get(gate.about, 'approval')}{f' 1 of {number}' if number > 1 else ''}"
         message = gate.message.strip().splitlines() or ["(it says nothing)"]
         lines: list[Sequence[Part]] = []
         for line in message[: self.LINES]:
@@ -113,27 +153,37 @@ class AskBox(Static):
         about.append((f"  by {inert(', '.join(gate.approvers))}" if gate.approvers else "", "dim"))
         about.append((f"  {len(gate.votes)} of {gate.quorum} so far" if gate.quorum > 1 else "", "dim"))
         about.append((f"  {rough(gate.until - now)} left" if gate.until is not None else "", "warning"))
-        lines += [about, self._keys(deciding=(gate.id, gate.level) in self.app.voting)]
         style = self.app.palette.style
-        self.update(Text("\n").join(Text.assemble(*((text, style(name)) for text, name in parts)) for parts in lines))
+        said = [Text.assemble(*((text, style(name)) for text, name in parts)) for parts in [*lines, about]]
+        self.update(Text("\n").join([*said, self._keys(asked, deciding=(gate.id, gate.level) in self.app.voting)]))
 
-    def _keys(self, *, deciding: bool) -> list[Part]:
-        """What can be done about it."""
+    def _keys(self, asked: Question, *, deciding: bool) -> Text:
+        """What can be done about it: a click on it is as good as its key."""
+        style = self.app.palette.style
         if deciding:
-            return [(DECIDING, "warning"), ("  your decision is on its way", "dim")]
+            return Text.assemble((DECIDING, style("warning")), ("  your decision is on its way", style("dim")))
         if self.app.read_only:
-            return [("this console is read-only", "dim")]
+            return Text("this console is read-only", style("dim"))
+        if why_not := self._why_not(asked):
+            return Text(inert(why_not), style("warning"))
         # In the list of runs less can be done than in a run.
         places = self.screen.places() if isinstance(self.screen, ConsoleScreen) else ()
-        parts: list[Part] = []
-        for id_, style in (
+        keys = Text()
+        for id_, name in (
             ("approval.approve", "approved"),
             ("approval.reject", "rejected"),
             ("approval.edit", "accent"),
             ("approval.comment", "accent"),
+            ("approval.grant_run", "approved"),
+            ("approval.grant_workflow", "approved"),
+            ("approval.end", "rejected"),
+            ("approval.escalate", "accent"),
         ):
             action = BY_ID[id_]
-            if not set(action.where) & set(places) or (id_ == "approval.edit" and not self.has_form):
+            if not set(action.where) & set(places) or not can_be(id_, asked.gate):
                 continue
-            parts += [(self.app.keymap.shown(action), style), (f" {action.label}   ", "")]
-        return parts
+            click = Style(meta={"@click": f"screen.do('{id_}')"})
+            keys.append(self.app.keymap.shown(action), style(name) + click)
+            keys.append(f" {action.label}", click)
+            keys.append("   ")
+        return keys

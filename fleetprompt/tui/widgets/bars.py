@@ -29,8 +29,33 @@ LONGEST_NAME = 24
 """Cells of a name at the top; the rest of it is left out."""
 ORDER = ("brand", "identity", "engine", "counts", "approvals", "activity", "spent", "trail", "work")
 """What stands at the top, from the left."""
+COUNTED = {
+    "running": ("running",),
+    "waiting": ("waiting",),
+    "failed": ("failed", "timeout"),
+    "pending": ("pending",),
+    "completed": ("completed",),
+}
+"""What is counted at the top, and the statuses that count as it."""
+PLACES = {"engine": "health", "approvals": "approvals", "activity": "runs", "spent": "cost"}
+"""Where a click on a part of the top leads."""
+KEPT = 80
+"""Places in the footer from which on room is kept."""
+FOREMOST = 3
+"""Places in the footer that are left out last of those for which none is kept."""
 LEAST_CRUMB = 4
 """Cells of the trail below which it says nothing."""
+
+
+class Leading(tuple[str, str]):
+    """A part that leads somewhere when it is clicked: to a link, or to a screen of the trail by its number."""
+
+    where: str
+
+    def __new__(cls, part: Part, where: str) -> Leading:
+        made = super().__new__(cls, part)
+        made.where = where
+        return made
 
 
 class Bar(Widget):
@@ -79,50 +104,69 @@ class TopBar(Bar):
     def __init__(self, trail: Callable[[], Sequence[str]]) -> None:
         super().__init__()
         self._trail = trail
+        self._spots: list[tuple[int, int, str]] = []
+        """First cell, cell behind the last, and where a click leads: a link, or the number of a screen."""
 
     def parts(self, width: int) -> Sequence[Part]:
         """The line. The trail is shortened first; the engine and what waits for a person stay longest."""
-        row = self._row(width)
-        activity = sparkline(self.app.fleet.activity, 20)
-        spare: dict[str, Piece] = {
-            "identity": self._identity() if self.size.width >= IDENTITY_WIDTH else (),
-            "activity": ((activity, "link"),) if activity.strip() else (),
-            "brand": (("FleetPrompt", "strong"),),
-        }
-        for name, piece in spare.items():
+        row = self._filled(self._row(width), width)
+        if len(self._trail()) > 2:
+            # What the way here was is less than what is true of the fleet.
+            other = self._filled(self._row(width, short=True), width)
+            row = other if len(other) > len(row) else row
+        shown = [(name, row[name]) for name in ORDER if name in row]
+        self._note_spots(shown)
+        return apart([piece for _, piece in shown])
+
+    def _filled(self, row: dict[str, Piece], width: int) -> dict[str, Piece]:
+        """What there is room for besides what has to be said."""
+        fleet = self.app.fleet
+        activity = sparkline(fleet.activity, 20)
+        spare: list[tuple[str, Piece]] = [
+            ("identity", self._identity() if self.size.width >= IDENTITY_WIDTH else ()),
+            ("activity", ((activity, "link"),) if activity.strip() else ()),
+            ("brand", (("FleetPrompt", "strong"),)),
+        ]
+        if "counts" in row:
+            spare.append(("counts", self._counts(fleet, words=True)))
+        for name, piece in spare:
             wider = row | {name: piece}
             row = wider if cells_of(wider.values()) <= width else row
-        return apart([row[name] for name in ORDER if name in row])
+        return row
 
-    def _row(self, width: int) -> dict[str, Piece]:
-        """As much as fits of what has to be said."""
+    def _row(self, width: int, *, short: bool = False) -> dict[str, Piece]:
+        """As much as fits of what has to be said; `short`: of the way here only the end."""
         fleet, crumbs = self.app.fleet, self._trail()
-        whole = " › ".join(crumbs)
-        last = f"… › {crumbs[-1]}" if len(crumbs) > 1 else whole
-        brief = shortened(crumbs[-1], LONGEST_NAME)
+        whole = _trail([(crumb, at) for at, crumb in enumerate(crumbs)])
+        end = len(crumbs) - 1
+        last = _trail([("…", end - 1), (crumbs[-1], end)]) if len(crumbs) > 1 else whole
+        name = shortened(crumbs[-1], LONGEST_NAME)
+        brief = _trail([(name, end)])
         work: dict[str, Piece] = {"work": _work(self.app.work)}
         engine = work | {"engine": _engine(fleet, self.app.read_only)}
         must = engine | {"approvals": self._approvals(fleet)}
         some = must | {"counts": self._counts(fleet, zeros=False)}
-        spent = some | {"spent": (("today ", "dim"), (money(fleet.spent), ""))}
+        least = sign("≥") if fleet.uncertain else ""
+        today: Piece = (("today ", "dim"), (f"{least}{money(fleet.spent)}", "warning" if least else ""))
+        spent = some | {"spent": today}
         counted = spent | {"counts": self._counts(fleet)}
         if not fleet.counted:
             some = spent = counted = must
         for row, trail in (
-            (counted, whole),
+            *([] if short else [(counted, whole)]),
             (counted, last),
             (spent, last),
             (spent, brief),
             (some, brief),
             (must, brief),
         ):
-            shown = row | {"trail": ((trail, "accent"),)}
+            shown = row | {"trail": trail}
             if cells_of(shown.values()) <= width:
                 return shown
         for row in (must, engine):
             room = width - cells_of(row.values()) - 2
             if room >= LEAST_CRUMB:
-                return row | {"trail": ((shortened(brief, room), "accent"),)}
+                return row | {"trail": _trail([(shortened(name, room), end)])}
         return next((row for row in (must, engine) if cells_of(row.values()) <= width), work)
 
     def _identity(self) -> Piece:
@@ -130,26 +174,54 @@ class TopBar(Bar):
         names = (inert(self.app.project), inert(self.app.who))
         return ((" · ".join(shortened(name, LONGEST_NAME) for name in names if name), "dim"),)
 
-    def _counts(self, fleet: Fleet, *, zeros: bool = True) -> Piece:
-        numbers = (
-            ("running", fleet.counts.get("running", 0)),
-            ("waiting", fleet.counts.get("waiting", 0)),
-            ("failed", fleet.counts.get("failed", 0) + fleet.counts.get("timeout", 0)),
-            ("pending", fleet.counts.get("pending", 0)),
-            ("completed", fleet.counts.get("completed", 0)),
-        )
+    def _counts(self, fleet: Fleet, *, zeros: bool = True, words: bool = False) -> Piece:
         shown: list[Part] = []
-        for status, number in numbers:
+        for status, those in COUNTED.items():
+            number = sum(fleet.counts.get(each, 0) for each in those)
             if number or zeros:
-                gap = "  " if shown else ""
-                shown.append((f"{gap}{sign(GLYPHS[status])} {short_count(number)}", status if number else "dim"))
+                shown += [("  ", "")] if shown else []
+                text = f"{sign(GLYPHS[status])} {short_count(number)}{f' {status}' if words else ''}"
+                shown.append(Leading((text, status if number else "dim"), f"runs status:{','.join(those)}"))
         return tuple(shown)
 
     def _approvals(self, fleet: Fleet) -> Piece:
-        if not fleet.approvals:
+        if not fleet.approvals and not fleet.approvals_more:
             return ()
         noun = "approval" if fleet.approvals == 1 else "approvals"
         return ((f"{sign('◆')} {fleet.approvals}{'+' if fleet.approvals_more else ''} {noun}", "accent"),)
+
+    # ------------------------------------------------------------ the mouse
+
+    def _note_spots(self, shown: Sequence[tuple[str, Piece]]) -> None:
+        """Remember what stands where."""
+        self._spots = []
+        x = 0
+        for name, piece in shown:
+            start = x
+            for part in piece:
+                if isinstance(part, Leading):
+                    self._spots.append((x, x + cell_len(part[0]), part.where))
+                x += cell_len(part[0])
+            if name in PLACES:
+                self._spots.append((start, x, PLACES[name]))
+            x += 2 if x > start else 0
+
+    async def on_click(self, event: Click) -> None:
+        """To what was clicked: runs of a status, approvals, what was spent, the engine, a screen of the trail."""
+        at = int(event.x) - 1
+        target = next((where for start, end, where in self._spots if start <= at < end), "")
+        if target.isdigit():
+            self.app.navigation.close_to(self.app.console_screens()[int(target)])
+        elif target:
+            await self.app.go_to(target, jump=not target.startswith("runs"))
+
+
+def _trail(crumbs: Sequence[tuple[str, int]]) -> Piece:
+    parts: list[Part] = []
+    for text, screen in crumbs:
+        parts += [(" › ", "accent")] if parts else []
+        parts.append(Leading((text, "accent"), str(screen)))
+    return tuple(parts)
 
 
 def _engine(fleet: Fleet, read_only: bool) -> Piece:
@@ -170,7 +242,9 @@ def _engine(fleet: Fleet, read_only: bool) -> Piece:
 
 def _work(work: Work) -> Piece:
     """What is being sent, where that takes a while."""
-    return ((work.words, "warning"), (" · esc stops", "dim")) if work.words else ()
+    if not work.words:
+        return ()
+    return ((work.words, "warning"), (" · esc stops", "dim") if work.long else ("…", "warning"))
 
 
 def short_count(number: int) -> str:
@@ -185,6 +259,18 @@ class FootBar(Bar):
         super().__init__()
         self._actions = actions
         self._spots: list[tuple[int, int, str]] = []
+        self._said: Sequence[Part] | None = None
+        """What was drawn last."""
+
+    def redraw(self) -> None:
+        """Draw it again if something else can be done by now."""
+        if self._said is None or self.parts(self.size.width - 2) != self._said:
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """The line."""
+        self._said = self.parts(self.size.width - 2)
+        return super().render_line(y)
 
     def parts(self, width: int) -> Sequence[Part]:
         """Keys and words; where each stands is remembered for the mouse."""
@@ -192,16 +278,18 @@ class FootBar(Bar):
         parts: list[Part] = []
         self._spots = []
         x = 0
-        actions = sorted((a for a in self._actions() if a.footer), key=lambda action: action.footer)
-        last = [action for action in actions if action.footer >= 80]
-        room = width - sum(len(keymap.shown(a)) + len(a.label) + 3 for a in last)
-        first = [action for action in actions if action.footer < 80]
+        actions = sorted((a for a in self._actions() if a.footer and keymap.shown(a)), key=lambda each: each.footer)
+        last = [action for action in actions if action.footer >= KEPT]
+        first = [action for action in actions if action.footer < KEPT]
+        most = [action for action in first if action.footer <= FOREMOST]
+        if self._length(most) + self._length(last) > width:
+            # What is done here comes before a way to do it by its name.
+            last = [action for action in last if action.id != "console.palette"]
+        room = width - self._length(last)
         for action in [*first, *last]:
             key = keymap.shown(action)
-            if not key:
-                continue
             length = len(key) + 1 + len(action.label)
-            if action.footer < 80 and x + length > room:
+            if action.footer < KEPT and x + length > room:
                 continue
             if x + length > width:
                 break
@@ -209,6 +297,10 @@ class FootBar(Bar):
             self._spots.append((x, x + length, action.id))
             x += length + 2
         return parts
+
+    def _length(self, actions: Sequence[Action]) -> int:
+        """Cells that these take, and those behind them."""
+        return sum(len(self.app.keymap.shown(action)) + len(action.label) + 3 for action in actions)
 
     async def on_click(self, event: Click) -> None:
         """A word is as good as its key."""

@@ -38,6 +38,11 @@ before is given up."""
 OFFERED = 8
 
 
+def explained(problem: QueryProblem) -> str:
+    """What is wrong, and what may be meant."""
+    return f"{problem.message} — {problem.hint}" if problem.hint else problem.message
+
+
 class _Underlined(Highlighter):
     """Underlines what cannot be understood."""
 
@@ -106,6 +111,8 @@ class FilterBar(Vertical):
         self._offers: list[Completion] = []
         self._history: list[str] = []
         self._back = 0
+        self.found: Callable[[], str] = str
+        """What is said of the result where the list lies under what is offered."""
         self.text = ""
         """The filter whose result is shown."""
         self._before = ""
@@ -133,6 +140,7 @@ class FilterBar(Vertical):
         self._back = 0
         self._known.clear()
         self.add_class("-editing")
+        self.query_one(OptionList).border_subtitle = self.found()
         box = self.query_one(FilterInput)
         box.value = self.text + (" " if self.text else "")
         box.cursor_position = len(box.value)
@@ -151,9 +159,16 @@ class FilterBar(Vertical):
         self._apply(text)
         return True
 
+    def start_with(self, text: str) -> None:
+        """Show a filter whose result is about to be shown."""
+        self.text = text
+        self.redraw()
+
     def redraw(self) -> None:
         """What is said about the list is different now."""
         self.query_one(Pill).redraw()
+        if self.editing:
+            self.query_one(OptionList).border_subtitle = self.found()
 
     def _apply(self, text: str) -> None:
         text = text.strip()
@@ -215,10 +230,21 @@ class FilterBar(Vertical):
         for offer in self._offers:
             line = Text(inert(offer.text)).append(f"  {inert(offer.doc)}", dim)
             options.add_option(Option(line))
-        self.set_class(bool(self._offers), "-offering")
+        wrong = self._wrong(text, box.cursor_position)
+        if wrong is not None:
+            style = self.app.palette.style("error")
+            options.add_option(Option(Text(inert(explained(wrong)), style), disabled=True))
+        self.set_class(bool(self._offers) or wrong is not None, "-offering")
         options.styles.offset = (min(box.cursor_position, 60) + 1, 1)
         if self._offers:
             options.highlighted = 0
+
+    def _wrong(self, text: str, cursor: int) -> QueryProblem | None:
+        """What cannot be understood, beyond what is being completed."""
+        for problem in parse(text, self.fields).problems:
+            if not (self._offers and problem.start <= cursor <= problem.end):
+                return problem
+        return None
 
     async def _learn(self, name: str) -> None:
         try:
@@ -257,7 +283,7 @@ class FilterBar(Vertical):
         """Keys that mean something else here than in other texts."""
         event.stop()
         options = self.query_one(OptionList)
-        offering = self.has_class("-offering")
+        offering = bool(self._offers) and self.has_class("-offering")
         match event.key:
             case "tab":
                 self._take_offer()
@@ -287,8 +313,7 @@ class FilterBar(Vertical):
             self.close(keep=True)
 
     def _refuse(self, problems: Sequence[QueryProblem]) -> None:
-        hint = f" — {problems[0].hint}" if problems[0].hint else ""
-        self.app.say("warning", f"{problems[0].message}{hint}; esc leaves it")
+        self.app.say("warning", f"{explained(problems[0])}; esc leaves it")
 
     def _recall(self, step: int) -> None:
         back = self._back + step

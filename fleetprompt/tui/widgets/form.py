@@ -39,13 +39,6 @@ class FieldBox(Vertical):
     """
     app: FleetConsole
 
-    class Ended(Message):
-        """Enter: this field is done with."""
-
-        def __init__(self, box: FieldBox) -> None:
-            super().__init__()
-            self.box = box
-
     def __init__(self, form: Form, name: str, choices: Mapping[str, str]) -> None:
         super().__init__()
         self.field_name = name
@@ -63,10 +56,10 @@ class FieldBox(Vertical):
         else:
             yield SafeInput(form.text(name), select_on_focus=False, compact=True)
 
-    def take_focus(self) -> None:
-        """Type here."""
-        for widget in self.query("Input, TextArea, Choice"):
-            widget.focus()
+    @property
+    def field(self) -> Widget:
+        """Where one types or chooses."""
+        return self.query("Input, TextArea, Choice").first()
 
     def insist(self) -> None:
         """From now on say what is wrong, also where nothing was typed."""
@@ -107,14 +100,6 @@ class FieldBox(Vertical):
         event.stop()
         self._refresh()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.post_message(self.Ended(self))
-
-    def on_choice_ended(self, event: Choice.Ended) -> None:
-        event.stop()
-        self.post_message(self.Ended(self))
-
 
 class Choice(Widget, can_focus=True):
     """One of a few values: arrows or space go round, the first letter jumps."""
@@ -123,15 +108,11 @@ class Choice(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space,down", "step(1)", "next", show=False),
         Binding("left,up", "step(-1)", "previous", show=False),
-        Binding("enter", "end", "done", show=False),
     ]
     app: FleetConsole
 
     class Changed(Message):
         """Another one is chosen."""
-
-    class Ended(Message):
-        """Enter."""
 
     def __init__(self, form: Form, name: str) -> None:
         super().__init__()
@@ -170,10 +151,6 @@ class Choice(Widget, can_focus=True):
         """The next one, or the one before."""
         self._form.step(self._name, by)
         self._changed()
-
-    def action_end(self) -> None:
-        """Done with it."""
-        self.post_message(self.Ended())
 
     def on_key(self, event: Key) -> None:
         """A letter chooses the next one that begins with it."""

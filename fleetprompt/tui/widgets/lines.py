@@ -369,6 +369,10 @@ class Lines(ScrollView, can_focus=True):
         keys = (self.source.key(index) for index in range(self.source.count))
         self.mark(key for key in keys if key is not None)
 
+    async def listed(self) -> Iterable[object]:
+        """The keys of everything that matches, however little of it was read. Raises `FleetError`."""
+        return [self.source.key(index) for index in range(self.source.count)]
+
     def mark(self, keys: Iterable[Hashable]) -> None:
         """Mark these."""
         self.selection.mark(keys)

@@ -24,7 +24,7 @@ from fleetprompt.tui.actions import BY_ID, method
 from fleetprompt.tui.keys import bindings
 from fleetprompt.tui.state.log import CHOICES, LogView
 from fleetprompt.tui.state.log_standing import left_out
-from fleetprompt.tui.state.log_text import Part, Row
+from fleetprompt.tui.state.log_text import Part, Row, crop
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
@@ -87,8 +87,8 @@ class LogLines(ScrollView, can_focus=True):
     def __init__(self, view: LogView, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.view = view
-        self.empty: tuple[Part, ...] = ()
-        """What is said when there is no line."""
+        self.empty: Sequence[Sequence[Part]] = ()
+        """What is said in so many lines when the log has none."""
         self._stale = True
         self._reading = False
         self._placing = False
@@ -101,8 +101,9 @@ class LogLines(ScrollView, can_focus=True):
         """Show another log."""
         self.view = view
         self._drawn = -1
+        self._rows = []
         self.screen.clear_selection()
-        view.resize(self.size.width, self.size.height)
+        self._fit()
         self.look()
 
     def look(self) -> None:
@@ -111,8 +112,13 @@ class LogLines(ScrollView, can_focus=True):
         self._moved()
 
     def on_resize(self, event: Resize) -> None:
-        self.view.resize(self.size.width, self.size.height)
+        self._fit()
         self._moved()
+
+    def _fit(self) -> None:
+        """The room beside the scroll bar is for text, whether or not that is shown."""
+        room = self.scrollable_content_region.size
+        self.view.resize(room.width, room.height)
 
     def _moved(self) -> None:
         """Draw what is there, and read what is missing."""
@@ -134,12 +140,17 @@ class LogLines(ScrollView, can_focus=True):
         if self._stale:
             self._stale = False
             await view.refresh()
+            while not view.complete and await view.load():
+                pass
             return True
         return await view.load() or await view.work()
 
     def _update(self) -> None:
         """Show the view as it is now."""
         if self.view.version == self._drawn or not self.size:
+            return
+        if self.view.follow and not self.view.complete:
+            # Lines that are on their way would be seen as a flicker: what was drawn stays until they are there.
             return
         self._drawn = self.view.version
         self._rows = self.view.rows()
@@ -173,7 +184,8 @@ class LogLines(ScrollView, can_focus=True):
             said = self._instead() if not self._rows else ()
             if y >= len(said):
                 return Strip.blank(width, ground)
-            segments = [Segment(text, ground + self.app.palette.style(name)) for text, name in said[y]]
+            parts, _ = crop(said[y], 0, width)
+            segments = [Segment(text, ground + self.app.palette.style(name)) for text, name in parts]
             return Strip(segments).adjust_cell_length(width, ground)
         number, row = self._rows[y]
         base = ground + self.app.palette.away if number == self.view.cursor else ground
@@ -190,7 +202,7 @@ class LogLines(ScrollView, can_focus=True):
         view = self.view
         if view.lines and not view.count:
             return left_out(view, lambda id_: self.app.keymap.shown(BY_ID[id_]))
-        return (self.empty,)
+        return () if view.lines or not view.opened else self.empty
 
     def _strips(self, number: int, row: Row, base: Style) -> tuple[Strip, Strip]:
         selection = self.text_selection
@@ -278,9 +290,9 @@ class LogLines(ScrollView, can_focus=True):
         self._moved()
 
     def do_list_bottom(self) -> None:
-        """To the end, which is followed from now on."""
+        """To the end as it is now, which is followed from then on."""
         self.view.end()
-        self._moved()
+        self.look()
 
     def do_list_follow(self) -> None:
         """Follow the end, or stay here."""

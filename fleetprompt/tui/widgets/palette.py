@@ -90,6 +90,7 @@ _STYLES: dict[str, tuple[str, str]] = {
     "bad": ("error", "u"),
     "gap": ("", "f"),
     "code": ("", "b"),
+    "badge": ("secondary", "b"),
     "added": ("success", ""),
     "removed": ("error", ""),
     "hunk": ("primary", "l"),

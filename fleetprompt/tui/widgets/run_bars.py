@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.events import Click
@@ -13,12 +12,13 @@ from fleetprompt.client.reasons import run_reason
 from fleetprompt.client.wording import ago, duration, glyph, short
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.state.lines import Part
+from fleetprompt.tui.state.money import badge, cost_words
 from fleetprompt.tui.state.run import RunView
-from fleetprompt.tui.state.runs import amount, tokens
+from fleetprompt.tui.state.runs import tokens
 from fleetprompt.tui.widgets.bars import Bar, spread
 
-if TYPE_CHECKING:
-    pass
+LEAST = 8
+"""Cells below which nothing is said behind titles."""
 
 
 class RunBar(Bar):
@@ -47,8 +47,8 @@ def _state(view: RunView, now: float) -> list[Part]:
     seconds = view.seconds(now)
     if seconds is not None:
         parts.append((f"  {duration(seconds)}", ""))
-    if run.cost_nano:
-        parts.append((f"  {amount(run.cost_nano)}", ""))
+    for marks in (badge(run.mode), cost_words(run.cost_nano, run.uncertain_nano, run.mode)):
+        parts += [("  ", ""), *marks] if marks else []
     if run.tokens:
         parts.append((f"  {tokens(run.tokens)} tok", "dim"))
     said = run_reason(run)
@@ -89,10 +89,16 @@ class Tabs(Bar):
             super().__init__()
             self.tab = tab
 
-    def __init__(self, tabs: Sequence[tuple[str, str]], more: Callable[[], Sequence[Part]]) -> None:
-        """`tabs`: id and title of each. `more`: what is said behind them."""
+    def __init__(
+        self,
+        tabs: Sequence[tuple[str, str]],
+        key: Callable[[str], str],
+        more: Callable[[int], Sequence[Part]],
+    ) -> None:
+        """`tabs`: id and title of each. `key`: the key of one. `more`: what is said behind them in so many cells."""
         super().__init__()
         self._tabs = tabs
+        self._key = key
         self._more = more
         self._shown = tabs[0][0]
         self._spots: list[tuple[int, int, str]] = []
@@ -102,24 +108,26 @@ class Tabs(Bar):
         self._shown = tab
         self.refresh()
 
+    def room(self, width: int) -> int:
+        """Cells for what is said behind the titles."""
+        return max(0, width - sum(cell_len(self._key(tab)) + len(title) + 4 for tab, title in self._tabs) - 2)
+
     def parts(self, width: int) -> Sequence[Part]:
-        """Titles with their digits."""
+        """Titles with their keys."""
         parts: list[Part] = []
         self._spots = []
         x = 0
-        for number, (tab, title) in enumerate(self._tabs, 1):
-            self._spots.append((x, x + len(title) + 2, tab))
-            style = "accent" if tab == self._shown else "dim"
-            parts += [(f"{number} ", "faint"), (title, style), ("   ", "")]
-            x += len(title) + 5
-        more = list(self._more())
-        # What is said last matters most.
-        while more and sum(cell_len(text) for text, _ in (*parts, *more)) + 2 > width:
-            del more[0]
-        return spread(parts, more, width)
+        for tab, title in self._tabs:
+            key = self._key(tab)
+            length = cell_len(key) + 1 + len(title)
+            self._spots.append((x, x + length, tab))
+            parts += [(f"{key} ", "faint"), (title, "accent" if tab == self._shown else "dim"), ("   ", "")]
+            x += length + 3
+        room = self.room(width)
+        return spread(parts, self._more(room), width) if room >= LEAST else parts
 
     def on_click(self, event: Click) -> None:
-        """A title is as good as its digit."""
+        """A title is as good as its key."""
         at = int(event.x) - 1
         for start, end, tab in self._spots:
             if start <= at < end:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.events import DescendantBlur, DescendantFocus, Resize
 from textual.message import Message
 from textual.widgets import Input
 
@@ -16,24 +17,39 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.screens.dialog import Ask
+from fleetprompt.tui.state.agent_rows import entry_values
 from fleetprompt.tui.state.lines import Part, Rows
 from fleetprompt.tui.state.log import LogView
+from fleetprompt.tui.state.log_ending import Ending
 from fleetprompt.tui.state.log_standing import standing
+from fleetprompt.tui.state.log_text import crop
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_lines import FACTS, FactLines
 from fleetprompt.tui.state.run_text import SourceLines, ValueLines
 from fleetprompt.tui.state.run_values import Held, attempt_values, load, run_values, step_values
 from fleetprompt.tui.state.source import SourceText
 from fleetprompt.tui.widgets.ask_box import AskBox
+from fleetprompt.tui.widgets.bars import Pill
 from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.log_view import LogLines
 from fleetprompt.tui.widgets.run_bars import Tabs
+from fleetprompt.tui.widgets.speech import SpeechBox
 from fleetprompt.tui.widgets.text_view import TextView
 
 if TYPE_CHECKING:
     from fleetprompt.tui.app import FleetConsole
 
 TABS = (("log", "Log"), ("values", "Values"), ("facts", "Facts"), ("source", "Source"))
+ROOM = {"log": 44, "facts": 12}
+"""Cells that are needed for what is said about a part, where that is not to be seen anywhere else."""
+
+
+class AskNeedle(Ask):
+    """What is to be found: blanks around it count."""
+
+    def action_give(self) -> None:
+        """Give the text as it is."""
+        self.dismiss(self.query_one(Input).value)
 
 
 class Beside(Vertical):
@@ -46,6 +62,8 @@ class Beside(Vertical):
     Beside.-facts > .facts { display: block; }
     Beside.-source > .source { display: block; }
     Beside #fact { height: 1fr; border-top: solid $panel; }
+    Beside #told { display: none; }
+    Beside.-told #told { display: block; }
     Beside #find { height: 1; padding: 0 1; background: $panel; display: none; }
     Beside #find.-open { display: block; }
     """
@@ -66,13 +84,16 @@ class Beside(Vertical):
         self.runview: RunView | None = None
         self.whole_log = False
         """The log is that of the whole run, not of the step at the cursor."""
-        self._chosen = False
-        """The operator has said which part is to be shown."""
+        self._chosen = ""
+        """Which part the operator has said is to be shown."""
         self._words = ""
+        self._ending = Ending()
 
     def compose(self) -> ComposeResult:
         yield AskBox()
-        yield Tabs(TABS, self._about)
+        yield SpeechBox()
+        yield Tabs(TABS, self._key, lambda room: () if self.has_class("-told") else self._about(room))
+        yield Pill(self._about, id="told")
         yield TextView(id="values", classes="part values")
         yield Lines(Rows(FACTS), id="facts", classes="part facts")
         yield TextView(id="fact", classes="part facts")
@@ -87,8 +108,7 @@ class Beside(Vertical):
         await self.mount(LogLines(log, id="log", classes="part log"), before="#values")
         # What a run says is what one wants to see first, if it says anything.
         first = "log" if await view.console.log_chunks(view.id) else "values"
-        if not self._chosen:
-            self.choose(first)
+        self.choose(self._chosen or first)
         source = await SourceText.load(view.console, view.head.plan)
         self.query_one("#source", TextView).source = SourceLines(source)
         self.show()
@@ -105,42 +125,76 @@ class Beside(Vertical):
         """The list of the part that is shown."""
         return self.query_one(f"#{self.tab}", LogLines if self.tab == "log" else Lines)
 
+    @property
+    def shown_log(self) -> LogLines | None:
+        """The log, once the run is there."""
+        found = self.query(LogLines)
+        return found.first() if found else None
+
+    @property
+    def step_says_nothing(self) -> bool:
+        """The log of a step is shown, and has no lines."""
+        log = self.shown_log
+        return self.tab == "log" and log is not None and log.view.path is not None and not log.view.lines
+
     def choose(self, tab: str) -> None:
         """Show another part."""
-        self._chosen = True
-        if tab == "log" and not self.query(LogLines):
+        self._chosen = tab
+        if tab == "log" and self.shown_log is None:
             # The run is not there yet.
             return
         for each, _ in TABS:
             self.set_class(each == tab, f"-{each}")
         self.query_one(Tabs).show(tab)
+        self._make_room()
         self.show()
+
+    def on_resize(self, event: Resize) -> None:
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """A line of its own for what is said about the part, where there is not enough room beside the titles."""
+        room = self.query_one(Tabs).room(self.size.width - 2)
+        self.set_class(room < ROOM.get(self.tab, 0), "-told")
+        self._tell()
+
+    def _tell(self) -> None:
+        """What is said about the part may be another thing now."""
+        self.query_one(Tabs).refresh()
+        self.query_one("#told", Pill).refresh()
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Other keys choose a part now."""
+        self._tell()
+
+    def on_descendant_blur(self, event: DescendantBlur) -> None:
+        """The same."""
+        self._tell()
+
+    def _key(self, tab: str) -> str:
+        """The key of a part. While the log has the keys, digits choose how much of it is shown."""
+        if isinstance(self.screen.focused, LogLines):
+            return self.app.keymap.under("log").shown(BY_ID[f"run.{tab}"]) or " "
+        return str([each for each, _ in TABS].index(tab) + 1)
 
     def on_tabs_chosen(self, event: Tabs.Chosen) -> None:
         """A click on a title."""
         event.stop()
         self.post_message(self.Chosen(event.tab))
 
-    def _about(self) -> Sequence[Part]:
-        view = self.runview
-        if view is None:
+    def _about(self, room: int) -> Sequence[Part]:
+        """What is said about the part that is shown."""
+        view, log = self.runview, self.shown_log
+        if view is None or log is None:
             return ()
         if self.tab == "log":
-            return self._about_log(view)
+            return standing(log.view, inert(log.view.path or "whole run"), room)
+        said = inert(view.current_step.path) if view.current_step is not None else ""
         if self.tab == "facts":
             facts = self.query_one("#facts", Lines).source
             words = f" · {inert(facts.words)}" if isinstance(facts, FactLines) and facts.words else ""
-            return ((count(facts.count, "fact") + words, "dim"),)
-        step = view.current_step
-        return ((inert(step.path) if step is not None else "", "dim"),)
-
-    def _about_log(self, view: RunView) -> Sequence[Part]:
-        logs = self.query(LogLines)
-        if not logs:
-            return ()
-        path = logs.first().view.path
-        of = inert(path) if path else "whole run"
-        return (*standing(logs.first().view), (f"  {of}", "dim"))
+            said = count(facts.count, "fact") + words
+        return crop(((said, "dim"),), 0, room)[0]
 
     # ------------------------------------------------------------ what is in it
 
@@ -158,35 +212,35 @@ class Beside(Vertical):
                 self._show_fact(self.runview)
             case _:
                 self._show_source(self.runview)
-        self.query_one(Tabs).refresh()
+        self._tell()
 
     def _show_log(self, view: RunView) -> None:
-        logs = self.query(LogLines)
-        if not logs:
+        log, step = self.shown_log, view.current_step
+        if log is None:
             return
-        log = logs.first()
-        step = view.current_step
         # A step that waits says nothing: what the run has done is of more interest.
         whole = self.whole_log or step is None or step.on is not None
         run, path = view.current_fold.id, None if whole or step is None else step.path
-        hint: tuple[Part, ...] = (("this run has said nothing", "dim"),)
+        log.empty = ((("this run has said nothing", "dim"),),)
         if path is not None:
-            key = self.app.keymap.shown(BY_ID["run.log"])
-            hint = (("this step has said nothing; ", "dim"), (key, "accent"), (" shows the whole run's log", "dim"))
-        log.empty = hint
+            key = (self.app.keymap.shown(BY_ID["run.log"]), "accent")
+            log.empty = ((("this step has said nothing", "dim"),), (key, (" shows the whole run's log", "dim")))
         if (log.view.run, log.view.path) != (run, path):
             log.show(LogView(view.console, run, path, within=True, times=self.app.times))
         else:
             log.look()
 
     def look_at_log(self) -> None:
-        """There may be more lines, if the log is shown."""
-        if self.tab == "log" and self.runview is not None:
-            self._show_log(self.runview)
+        """There may be more lines, if the log is shown and the run was not over long ago."""
+        view, log = self.runview, self.shown_log
+        if self.tab != "log" or view is None or log is None:
+            return
+        if not self._ending.has_come(over=view.over(self.app.now()), lines=log.view.lines):
+            self._show_log(view)
 
     def on_log_lines_changed(self) -> None:
         """What is said about the log may be another thing now."""
-        self.query_one(Tabs).refresh()
+        self._tell()
 
     def on_log_lines_failed(self, event: LogLines.Failed) -> None:
         """The next look tries again."""
@@ -197,15 +251,16 @@ class Beside(Vertical):
         log = event.log
 
         async def answered(text: str | None) -> None:
-            if not text:
+            if text is None:
                 return
             if event.what == "find":
                 log.search(text)
-            else:
+            elif text:
                 await log.go_to_time(text)
 
         if event.what == "find":
-            ask = Ask("Find in the log", (), "find", placeholder="a text, or /a regular expression/")
+            hint = "a text, or /a regular expression/; nothing ends the search"
+            ask = AskNeedle("Find in the log", (), "find", placeholder=hint)
         else:
             ask = Ask("Go to a time", (), "go", placeholder="14:02:11, or 5m for five minutes ago")
         self.app.push_screen(ask, answered)
@@ -216,6 +271,8 @@ class Beside(Vertical):
         values: list[Held] = []
         if node is not None and node.attempt is not None:
             values = attempt_values(node.attempt)
+        elif node is not None and node.entry is not None:
+            values = entry_values(node.entry)
         elif node is not None and node.step is not None:
             values = step_values(node.step)
         values += [replace(held, name=f"run {held.name}") for held in run_values(view.current_fold.run)]
@@ -280,6 +337,10 @@ class Beside(Vertical):
         """Show what the run asks for."""
         self.ask_box.show(self.runview, now)
 
+    def show_speech(self) -> None:
+        """Show what is just said."""
+        self.query_one(SpeechBox).show(self.runview)
+
     # ------------------------------------------------------------ finding
 
     @property
@@ -323,7 +384,7 @@ class Beside(Vertical):
         if isinstance(part.source, FactLines):
             part.source.words = event.value
             part.renew()
-            self.query_one(Tabs).refresh()
+            self._tell()
         elif isinstance(part, TextView):
             part.find(event.value)
 

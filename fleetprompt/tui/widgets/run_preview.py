@@ -12,6 +12,8 @@ from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.state.lines import Part
 from fleetprompt.tui.state.log import LogView
+from fleetprompt.tui.state.log_ending import Ending
+from fleetprompt.tui.state.money import badge
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_lines import TreeLines
 from fleetprompt.tui.widgets.ask_box import AskBox
@@ -42,6 +44,7 @@ class RunPreview(Horizontal):
         super().__init__()
         self.runview: RunView | None = None
         self._said: tuple[Part, ...] = ()
+        self._ending = Ending()
         self.wanted = ""
         """The run that is to be shown."""
 
@@ -55,7 +58,9 @@ class RunPreview(Horizontal):
         view = self.runview
         if view is None or self._said:
             return list(self._said)
-        return [("steps of ", "dim"), (short(view.id), "id"), ("   ↵ opens it", "faint")]
+        marks = badge(view.run.mode)
+        mode = [("  ", ""), *marks] if marks else []
+        return [("steps of ", "dim"), (short(view.id), "id"), *mode, ("   ↵ opens it", "faint")]
 
     @property
     def shown(self) -> bool:
@@ -87,6 +92,7 @@ class RunPreview(Horizontal):
     async def _fill(self, view: RunView, console: Console) -> None:
         lines = TreeLines(view, self.app.now)
         log = LogView(console, view.id, times=self.app.times)
+        self._ending = Ending()
         trees, logs = self.query(TreeView), self.query(LogLines)
         view.tree.next_active() or view.tree.next_failure()
         if trees and logs:
@@ -96,7 +102,7 @@ class RunPreview(Horizontal):
         else:
             tree, said = TreeView(lines), LogLines(log)
             tree.can_focus = said.can_focus = False
-            said.empty = (("this run has said nothing", "dim"),)
+            said.empty = ((("this run has said nothing", "dim"),),)
             await self.query_one(".steps").mount(tree)
             await self.query_one(".beside").mount(said)
         tree.display = True
@@ -151,9 +157,13 @@ class RunPreview(Horizontal):
     def tick(self) -> None:
         """Times go on."""
         view = self.runview
-        if view is None or view.run.ended:
+        if view is None:
             return
-        self.look()
+        for log in self.query(LogLines):
+            if not self._ending.has_come(over=view.over(self.app.now()), lines=log.view.lines):
+                log.look()
+        if view.run.ended:
+            return
         self.query_one(AskBox).show(view, self.app.now())
         for tree in self.query(TreeView):
             seen = tree.visible_range

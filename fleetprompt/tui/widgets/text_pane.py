@@ -8,12 +8,13 @@ from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.cells import get_character_cell_size
+from rich.cells import cell_len, get_character_cell_size
 from rich.segment import Segment
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.timer import Timer
@@ -76,6 +77,9 @@ class TextPane(ScrollView, can_focus=True):
     ]
     app: FleetConsole
 
+    class Read(Message):
+        """Its end has come into sight, or has gone out of it."""
+
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._blocks: list[Iterable[Sequence[Part]]] = []
@@ -83,6 +87,8 @@ class TextPane(ScrollView, can_focus=True):
         """Blocks and their rows at the present width: one that is shown again is not laid out again."""
         self._width = 0
         self._later: Timer | None = None
+        self._ended = False
+        """Whether its end was in sight last."""
 
     def show(self, *blocks: Iterable[Sequence[Part]], keep: bool = False) -> None:
         """Show these blocks of lines, from the top unless `keep`. What is in a block must not change; one that is not
@@ -106,6 +112,11 @@ class TextPane(ScrollView, can_focus=True):
     def whole(self) -> bool:
         """Everything is laid out: nothing comes after what can be scrolled to."""
         return all(laid.whole for laid in self._laid)
+
+    @property
+    def ended(self) -> bool:
+        """Its end is in sight: all of it is, or was read."""
+        return self.size.height > 0 and self.size.width > 0 and self.whole and not self.below
 
     @property
     def _count(self) -> int:
@@ -160,6 +171,9 @@ class TextPane(ScrollView, can_focus=True):
         below = self.below
         more = "" if self.whole else ", and what is still being read"
         self.border_subtitle = f"{count(below, 'more line')}{more}" if below or more else ""
+        if self.ended != self._ended:
+            self._ended = self.ended
+            self.post_message(self.Read())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -197,52 +211,48 @@ def wrapped(line: Sequence[Part], width: int) -> Iterator[Row]:
 
 
 def wrapped_lines(lines: Iterable[Sequence[Part]], width: int) -> Iterator[Row]:
-    """Lines as rows of at most so many cells. Words stay whole where they can, unless a line is `Exact`: such a one
-    takes no longer for a row far inside it than for the first."""
+    """Lines as rows of at most so many cells. Words stay whole where they can, unless a line is `Exact`. A row far
+    inside a long line takes no longer than the first."""
     row: list[Part] = []
     room = width
-    goes_on = began = False
+    goes_on = began = exact = False
     for line in lines:
         continued = tuple(line[:1]) == (CONTINUED,)
         if began and not continued:
             yield goes_on, tuple(row)
             row, room, goes_on = [], width, False
+        exact = isinstance(line, Exact) or (continued and exact)
         began = True
-        # A text that goes on with another line may be long, and its row has begun.
-        ends = iter(()) if continued or isinstance(line, Exact) else _word_ends(line, width)
-        until = next(ends, None)
-        seen = 0
         for text, style in line:
             plain = text.isascii()
             at = 0
             while at < len(text):
                 end, taken = _fitting(text, at, room, plain=plain)
-                if until is not None and seen + end >= until:
-                    end = until - seen
-                    taken = room
                 if end > at:
                     row.append((text[at:end], style))
                     room -= taken
                     at = end
                 if at < len(text):
-                    yield goes_on, tuple(row)
-                    row, room, goes_on = [], width, True
-                    until = next(ends, None)
-            seen += len(text)
+                    ended, row = (row, []) if exact else _after_a_word(row, width)
+                    yield goes_on, tuple(ended)
+                    room, goes_on = width - sum(cell_len(said) for said, _ in row), True
     if began:
         yield goes_on, tuple(row)
 
 
-def _word_ends(line: Sequence[Part], width: int) -> Iterator[int]:
-    """Where the rows of a line end if no word is broken that need not be."""
-    text = "".join(said for said, _ in line)
-    plain = text.isascii()
-    start = 0
-    while start < len(text):
-        end, _ = _fitting(text, start, width, plain=plain)
-        space = text.rfind(" ", start, end) + 1 if end < len(text) else 0
-        start = space if space - start > width // 2 else end
-        yield start
+def _after_a_word(row: list[Part], width: int) -> tuple[list[Part], list[Part]]:
+    """A full row up to the last word that it has whole, and what goes below; a word that takes half of it is broken."""
+    left = sum(len(text) for text, _ in row)
+    for at in range(len(row) - 1, -1, -1):
+        text, style = row[at]
+        left -= len(text)
+        space = text.rfind(" ") + 1
+        if space and left + space > width // 2:
+            below = row[at + 1 :]
+            return [*row[:at], (text[:space], style)], [(text[space:], style), *below] if space < len(text) else below
+        if space:
+            break
+    return row, []
 
 
 def _fitting(text: str, at: int, width: int, *, plain: bool) -> tuple[int, int]:

@@ -1,0 +1,33 @@
+"""What is said where a limit is reached: why the work ends, and how people are asked for more."""
+
+from __future__ import annotations
+
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.ports.budget import BudgetRefused, figure, unit_of
+from fleetprompt.engine.ports.work import Question
+
+
+def over_limit(refused: BudgetRefused) -> Failure:
+    """Why the work cannot go on."""
+    return Failure(
+        "BUDGET_EXCEEDED",
+        refused.message,
+        hint="raise it in `guardrails`, or let operators be asked: `on_limit: ask`",
+        retryable=False,
+        data={"scope": refused.scope, "limit": refused.limit, "cap": refused.cap, "used": refused.used},
+    )
+
+
+def more(refused: BudgetRefused, who: str, call: str) -> Question:
+    """People are asked for more; `who` needs it, and `call` is the question's own."""
+    limit, unit = refused.limit, unit_of(refused.limit)
+    shown = {"used": refused.used, "reserved": refused.reserved, "cap": refused.cap, "wanted": refused.wanted}
+    enough = f"How many {unit} more: {figure(limit, refused.lacking)} for what comes next."
+    return Question(
+        call=call,
+        about="budget",
+        message=f"{who}: {refused.message}. Raise the limit?",
+        show={"scope": refused.scope, "limit": limit} | {key: figure(limit, value) for key, value in shown.items()},
+        input={"scope": refused.scope, "limit": limit},
+        form={"amount": {"type": "number", "required": True, "minimum": 0, "description": enough}},
+    )

@@ -1,0 +1,523 @@
+"""An agent at work: what `decide` says is done, recorded and looked at again, until there is a result.
+
+Nothing is kept here that is not in the notes: the same loop begins, goes on after a crash, and goes on after people
+have answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from fleetprompt.engine.agents import tracking
+from fleetprompt.engine.agents.attempts import NoAnswer, asked_models
+from fleetprompt.engine.agents.calls import Calls
+from fleetprompt.engine.agents.conversation import SHORTER, messages
+from fleetprompt.engine.agents.decide import (
+    FINISH,
+    WRAP_UP,
+    Action,
+    AskForHelp,
+    AskModel,
+    AskPeople,
+    Finish,
+    GiveUp,
+    HandOver,
+    Perform,
+    Propose,
+    Say,
+    Situation,
+    decide,
+    wraps_up,
+)
+from fleetprompt.engine.agents.limits import more, over_limit
+from fleetprompt.engine.agents.memory import MEMORY, AgentMemory, Place, told
+from fleetprompt.engine.agents.output import Check, checker, instruction
+from fleetprompt.engine.agents.requests import OverLimit, Requests, Wanted
+from fleetprompt.engine.agents.spare import Spare
+from fleetprompt.engine.agents.toolbox import Toolbox, entries_of, outside
+from fleetprompt.engine.agents.transcript import (
+    ENDED,
+    FAILED,
+    HANDED_OVER,
+    RECALLED,
+    REDEFINED,
+    REMARK,
+    SESSION,
+    Record,
+    Transcript,
+    llm_key,
+    read,
+)
+from fleetprompt.engine.core.agent import Agent
+from fleetprompt.engine.core.codec import digest, mapping
+from fleetprompt.engine.core.errors import Failure, FleetError, NotFound, Refused
+from fleetprompt.engine.core.keys import call_key
+from fleetprompt.engine.ports.budget import Allowance, BudgetRefused, Caps
+from fleetprompt.engine.ports.model import ModelRequest, ModelTarget
+from fleetprompt.engine.ports.work import NoteValue, Question, WorkContext
+from fleetprompt.engine.ports.world import Done, Failed, Outcome
+
+SHORT_DIGEST = 12
+"""Digits of a digest that is only compared with its like."""
+MAX_DEPTH = 3
+"""How deep agents may delegate to others."""
+RECALLED_CHARS = 2_000
+"""Characters of each memory that are put into a prompt; `memory.recall` gives the whole."""
+MAX_DELEGATIONS = 20
+"""Tasks that the agents of one step may give to others in all."""
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """What an agent is to do."""
+
+    agent: str
+    """Its name, under which its part of the record stands."""
+    inline: Agent | None = None
+    """The agent itself, where it is none of the plan's."""
+    goal: str
+    schema: Mapping[str, Any] | None = None
+    """JSON Schema of the result."""
+    max_iterations: int = 10
+    max_handoffs: int = 4
+    on_limit: str = "fail"
+    history: tuple[Mapping[str, Any], ...] = ()
+    """Messages before the goal: `{role, text}`."""
+    goal_type: str = ""
+
+
+async def work(ctx: WorkContext, task: Task) -> Outcome:
+    """Do a task, or go on with it."""
+    record = read(await ctx.notes())
+    try:
+        return await Team(ctx, task, record).run()
+    except FleetError as error:
+        return Failed(Failure(error.code, error.message, hint=error.hint, retryable=False))
+
+
+class Team:
+    """The agents of one step, one of which has the task at a time."""
+
+    def __init__(self, ctx: WorkContext, task: Task, record: Record) -> None:
+        self.ctx = ctx
+        self.task = task
+        self.record = record
+
+    async def run(self) -> Outcome:
+        """Until somebody has a result."""
+        name, path, number = self.task.agent, self.task.agent, 0
+        again = await self._taken_up(path)
+        goal = self.task.goal
+        while True:
+            worker = Worker(self, path, name, goal, self.task, depth=0, again=again)
+            outcome = await worker.run()
+            handed = self.record.of(path).handed_over
+            if outcome is not None or handed is None:
+                assert outcome is not None
+                return outcome
+            number += 1
+            if number > self.task.max_handoffs:
+                message = f"the task was handed over more than {self.task.max_handoffs} times"
+                return Failed(Failure("AGENT_ERROR", message, hint="raise `max_handoffs`", retryable=False))
+            name, reason = str(handed.get("to")), str(handed.get("reason", ""))
+            goal = f"{self.task.goal}\n\n{worker.agent.name} hands this over to you: {reason}"
+            path = f"{name}#{number}"
+
+    async def _taken_up(self, path: str) -> bool:
+        """Whether this attempt goes on with the work of an earlier one."""
+        attempt, record = self.ctx.effect.attempt, self.record
+        # What delegates fail at is told to whoever has asked them, and ends nothing.
+        own = [each for path, each in record.agents.items() if "/tool/" not in path]
+        failed = next((each.failed for each in own if each.failed is not None), None)
+        if record.attempt == attempt or not record.of(path).session:
+            return False
+        if failed is not None and not failed.get("resumes"):
+            self.record = Record()
+            return False
+        return True
+
+
+class Worker:
+    """One agent that works on a goal."""
+
+    def __init__(
+        self, team: Team, path: str, name: str, goal: str, task: Task, *, depth: int, again: bool = False
+    ) -> None:
+        self._team = team
+        self._ctx = team.ctx
+        self._task = task
+        self._goal = goal
+        self._depth = depth
+        self._again = again
+        self.agent: Agent = task.inline if task.inline is not None else _known(team.ctx, name)
+        self._path = path
+        self._check: Check = checker(task.schema)
+        self._toolbox = Toolbox(())
+        self._own = self._limits()
+        self._spare = self._spared()
+        self._requests = Requests(team.ctx, (*team.ctx.allowances, *self._own), self._spare, self._noted)
+        self._calls = self._caller()
+
+    @property
+    def _transcript(self) -> Transcript:
+        return self._team.record.of(self._path)
+
+    async def run(self) -> Outcome | None:
+        """Until there is a result; None where the task was handed over."""
+        transcript = self._transcript
+        if transcript.ended is not None:
+            return Done(transcript.ended.get("output"))
+        if transcript.handed_over is not None:
+            return await self._left()
+        await self._equip()
+        await self._begin()
+        await self._recall()
+        try:
+            while True:
+                action = decide(transcript, self._situation())
+                outcome = await self._do(action)
+                if outcome is not None:
+                    return outcome
+                if transcript.handed_over is not None:
+                    return await self._left()
+        except OverLimit as over:
+            return await self._at_limit(over.refused)
+        except BudgetRefused as refused:
+            return await self._at_limit(refused)
+        except NoAnswer as error:
+            failure = Failure(error.code, error.message, hint=error.hint, retryable=error.retryable, data=error.data)
+            return await self._give_up(failure, resumes=True)
+        except FleetError as error:
+            # Such as a policy that cannot be read, or a server that has changed: once that is put right, it can go on.
+            failure = Failure(error.code, error.message, hint=error.hint, retryable=False)
+            return await self._give_up(failure, resumes=True)
+
+    def _situation(self) -> Situation:
+        return Situation(
+            agent=self.agent,
+            max_iterations=self._task.max_iterations,
+            decisions=self._ctx.decisions,
+            check=self._check,
+            waiting_tools=self._toolbox.waiting,
+            reads=self._toolbox.reads,
+            finishes="wrap_up" in (self.agent.limits.on_limit, self._ctx.on_limit(self._step)),
+        )
+
+    # ------------------------------------------------------------ the beginning
+
+    async def _equip(self) -> None:
+        """Find what it can call. Raises `NotFound`, `InvalidInput`, `Refused`."""
+        tools = await self._ctx.tools(outside(self.agent.tools))
+        if self.agent.memory is None:
+            # A pattern such as `*` means all that it can use.
+            tools = [tool for tool in tools if not tool.info.spec.name.startswith(MEMORY)]
+        self._toolbox = Toolbox(entries_of(self.agent, tools, self._ctx.agents, self._ctx.variables))
+        self._calls = self._caller()
+
+    def _caller(self) -> Calls:
+        record = self._team.record
+        return Calls(self._ctx, self.agent, self._toolbox, record, self._transcript, self._delegate, self._own)
+
+    def _limits(self) -> tuple[Allowance, ...]:
+        """What the agent's own file allows it, within what its step may spend."""
+        limits = self.agent.limits
+        caps = Caps(limits.requests, limits.tokens, limits.tool_calls, limits.cost_nano)
+        if caps == Caps():
+            return ()
+        return (Allowance(f"{self._step}/{self._path}", caps),)
+
+    @property
+    def _step(self) -> str:
+        """The scope of its step."""
+        return f"step/{self._ctx.effect.run}/{self._ctx.effect.path}"
+
+    def _on_limit(self, scope: str) -> str:
+        own = any(each.scope == scope for each in self._own)
+        return self.agent.limits.on_limit if own else self._ctx.on_limit(scope)
+
+    def _spared(self) -> Spare | None:
+        """What it keeps for its last request, where it has to finish with what it has at any limit."""
+        allowances = (*self._ctx.allowances, *self._own)
+        limiting = [each for each in allowances if msgspec.structs.replace(each.caps, tool_calls=None) != Caps()]
+        if not any(self._on_limit(each.scope) == "wrap_up" for each in limiting):
+            return None
+        return Spare(self._ctx, allowances, self._transcript)
+
+    async def _begin(self) -> None:
+        transcript, record = self._transcript, self._team.record
+        if transcript.session:
+            await self._same()
+        if transcript.session and not self._again:
+            return
+        value = tracking.session(
+            self.agent.name,
+            self._goal,
+            names=self._ctx.names,
+            definition=self._definition(),
+            tools=self._tools(),
+            fresh=not transcript.session and self._depth == 0 and "#" not in self._path,
+            goal_type=self._task.goal_type,
+            parent=self._path.rpartition("/tool/")[0],
+            root=self._task.agent,
+            task=self._path,
+            root_task=self._task.agent,
+            history=[dict(said) for said in self._task.history],
+        )
+        moved = tracking.state("", "planning", 0, "it was given a goal", event=SESSION)
+        if value["fresh"]:
+            record.attempt = self._ctx.effect.attempt
+        await self._noted((SESSION, self._path, value), ("state", self._path, moved))
+        self._again = False
+
+    async def _recall(self) -> None:
+        """What it remembers about its goal is recorded before anything is asked, and is the same from then on."""
+        memory, transcript = self.agent.memory, self._transcript
+        if memory is None or not memory.recall or transcript.recalled is not None or transcript.turns:
+            return
+        found = await self._memory("recall").recall(self._goal, limit=memory.recall)
+        value = {
+            "memories": [told(each, RECALLED_CHARS) for each in found],
+            "untrusted": any(each.untrusted for each in found),
+        }
+        await self._noted((RECALLED, self._path, value))
+
+    def _memory(self, what: str) -> AgentMemory:
+        record = self._team.record
+        key = call_key(self._ctx.effect.key, record.attempt, f"{self._path}/{what}")
+        place = Place(f"{self._path}/{what}", key, "")
+        return AgentMemory(self._ctx, self.agent, place, untrusted=record.tainted, own=self._own)
+
+    def _definition(self) -> str:
+        """What the agent is: a recording that was made by another one does not fit it."""
+        return digest([self._system(), self._tools(), self._task.schema])
+
+    def _tools(self) -> dict[str, str]:
+        return {tool.name: digest([tool.description, tool.parameters])[:SHORT_DIGEST] for tool in self._toolbox.specs()}
+
+    async def _same(self) -> None:
+        """Require that it is what it was when it began, or that somebody lets it go on nevertheless. A plan does not
+        change under a run; what tools there are, and what servers say of theirs, can. Raises `Refused`."""
+        transcript, now = self._transcript, self._definition()
+        if now == transcript.definition:
+            return
+        changes = redefined(transcript.tools, self._tools())
+        key = f"{self._path}/definition/{now[:SHORT_DIGEST]}"
+        decision = self._ctx.decisions.get(key)
+        if decision is None or not decision.decision:
+            await self._ctx.ask([self._changed(key, changes)])
+            return
+        if decision.decision != "approved":
+            raise Refused(
+                f"{self.agent.name} has changed since it began: {changes}",
+                hint="`fleet retry RUN --from STEP` begins anew",
+            )
+        value = {"definition": now, "tools": self._tools(), "changes": changes, "by": list(decision.by)}
+        await self._noted((REDEFINED, self._path, value))
+
+    def _changed(self, key: str, changes: str) -> Question:
+        return Question(
+            call=key,
+            about="definition",
+            message=f"{self.agent.name} is no longer what it was when it began: {changes}. Go on with its work?",
+            show={"agent": self.agent.name, "changes": changes},
+        )
+
+    def _system(self) -> str:
+        parts = [self.agent.system]
+        if self._task.schema is not None:
+            parts.append(instruction(self._task.schema))
+        return "\n\n".join(part for part in parts if part)
+
+    # ------------------------------------------------------------ what is done
+
+    async def _do(self, action: Action) -> Outcome | None:
+        transcript = self._transcript
+        match action:
+            case AskModel():
+                await self._ask_model(action)
+            case Propose(turn):
+                await self._calls.propose(transcript.turns[turn])
+            case AskPeople(calls):
+                await self._ctx.ask(self._calls.questions(calls))
+            case Perform(calls):
+                await self._calls.perform(calls, self._ctx.decisions)
+            case Say(text, why):
+                await self._say(text, why)
+            case AskForHelp(why, key):
+                await self._ctx.ask([self._help(why, key)])
+            case HandOver(_, agent, message):
+                await self._hand_over(agent, message)
+            case Finish(output):
+                return await self._finish(output)
+            case GiveUp(error):
+                return await self._give_up(error)
+        return None
+
+    async def _ask_model(self, action: AskModel) -> None:
+        transcript = self._transcript
+        turn = transcript.turn(action.turn)
+        name = self.agent.model or "default"
+        request = ModelRequest(
+            target=ModelTarget(name=name, model=name),
+            messages=messages(transcript, self._system()),
+            tools=() if action.wrap_up else self._toolbox.specs(),
+            max_tokens=self.agent.max_tokens,
+            temperature=self.agent.temperature,
+            schema=self._task.schema,
+            choice="none" if action.wrap_up else "auto",
+            about=self._about(action.turn),
+        )
+        wanted = Wanted(
+            request,
+            asked_models(name, self._ctx.models.fallbacks(name)),
+            shorter=tuple(messages(transcript, self._system(), most) for most in SHORTER if action.wrap_up),
+            last=action.wrap_up,
+        )
+        await self._requests.answer(wanted, turn, llm_key(self._path, action.turn))
+
+    def _about(self, turn: int) -> dict[str, Any]:
+        """For scripts and recordings: where in the work this is, and what the tools have given."""
+        results = [
+            {
+                "tool": call.tool,
+                "arguments": call.arguments,
+                "result": call.output if call.status == "done" else {"error": call.error},
+            }
+            for call in self._transcript.calls
+            if call.settled
+        ]
+        return dict(self._ctx.names) | {
+            "agent": self.agent.name,
+            "agent_path": self._path,
+            "turn": turn,
+            "goal": self._goal,
+            "results": results,
+        }
+
+    async def _say(self, text: str, why: str) -> None:
+        value = {"text": text, "why": why, "at": self._ctx.now()}
+        await self._noted((REMARK, self._path, value))
+
+    def _help(self, why: str, key: str) -> Question:
+        settings = self.agent.approval
+        return Question(
+            call=key,
+            about="stuck",
+            message=f"{self.agent.name} goes in circles: {why}. Go on?",
+            show={"agent": self.agent.name, "why": why},
+            form={"advice": {"type": "string", "description": "What the agent is told; it goes on with it."}},
+            approvers=settings.approvers,
+            quorum=settings.quorum,
+            seconds=settings.timeout,
+            escalate=settings.escalate,
+        )
+
+    async def _hand_over(self, agent: str, message: str) -> None:
+        value = {"to": agent, "reason": message, "call": ""}
+        told = tracking.communication(
+            "task_delegation", self.agent.name, agent, message, request=self._path, at=self._ctx.now()
+        )
+        await self._noted(*self._given_back(), ("communication", self._path, told), (HANDED_OVER, self._path, value))
+
+    async def _delegate(self, call: str, name: str, goal: str) -> Outcome:
+        """Another agent does a part of the task, below the call that asked for it."""
+        record = self._team.record
+        path = f"{call}/{name}"
+        if self._depth + 1 > MAX_DEPTH:
+            return _refused(f"agents delegate {MAX_DEPTH} deep at most")
+        if sum("/tool/" in each for each in record.agents) > MAX_DELEGATIONS:
+            return _refused(f"the agents of a step delegate {MAX_DELEGATIONS} times at most")
+        at = self._ctx.now()
+        if not record.of(path).session:
+            told = tracking.communication("task_delegation", self.agent.name, name, goal, request=call, at=at)
+            await self._noted(("communication", call, told))
+        task = Task(agent=name, goal=goal, max_iterations=self._task.max_iterations)
+        worker = Worker(self._team, path, name, goal, task, depth=self._depth + 1)
+        outcome = await worker.run()
+        if outcome is None:
+            return _refused(f"{name} handed a part of a task over, which only whoever has the whole of it can do")
+        kind = "result" if isinstance(outcome, Done) else "error_notification"
+        content = outcome.output if isinstance(outcome, Done) else _said(outcome)
+        answer = tracking.communication(kind, name, self.agent.name, content, response_to=call, at=self._ctx.now())
+        await self._noted(("communication", call, answer))
+        return outcome
+
+    async def _noted(self, *notes: NoteValue, reserves: Collection[str] = ()) -> Sequence[NoteValue]:
+        noted = await self._ctx.record(*notes, reserves=reserves)
+        for note in noted:
+            self._team.record.fold(*note)
+        return noted
+
+    def _given_back(self) -> list[NoteValue]:
+        return self._spare.given_back() if self._spare is not None else []
+
+    # ------------------------------------------------------------ the end
+
+    async def _left(self) -> None:
+        """The task is another agent's now, which needs what this one kept."""
+        if back := self._given_back():
+            await self._noted(*back)
+
+    async def _finish(self, output: Any) -> Outcome:
+        moved = tracking.state("executing", "completed", len(self._transcript.turns), "it has a result", event=ENDED)
+        value = {"output": output, "turns": len(self._transcript.turns)}
+        if self.agent.memory is not None and self.agent.memory.remember == "conversation":
+            value["remembered"] = await self._memory("remember").conversation(self._goal, output)
+        await self._noted(*self._given_back(), ("state", self._path, moved), (ENDED, self._path, value))
+        return Done(output)
+
+    async def _give_up(self, failure: Failure, *, resumes: bool = False) -> Outcome:
+        moved = tracking.state(
+            "executing", "failed", len(self._transcript.turns), failure.message, event=FAILED, type="error"
+        )
+        value = {"code": failure.code, "message": failure.message, "resumes": resumes}
+        await self._noted(*self._given_back(), ("state", self._path, moved), (FAILED, self._path, value))
+        return Failed(failure)
+
+    async def _at_limit(self, refused: BudgetRefused) -> Outcome | None:
+        """A limit is reached: fail, ask for more, or finish with what there is."""
+        on_limit = self._on_limit(refused.scope)
+        if on_limit == "wrap_up" and not wraps_up(self._transcript):
+            await self._say(FINISH, WRAP_UP)
+            return await self.run()
+        if on_limit == "ask" and not self._refused_more:
+            await self._ctx.ask([self._more(refused)])
+        return await self._give_up(over_limit(refused), resumes=True)
+
+    @property
+    def _refused_more(self) -> bool:
+        """People have been asked for more, and have said no the last time."""
+        asked = [each for each in self._ctx.decisions.values() if each.about == "budget"]
+        return bool(asked) and asked[-1].decision != "approved"
+
+    def _more(self, refused: BudgetRefused) -> Question:
+        number = sum(1 for decision in self._ctx.decisions.values() if decision.about == "budget")
+        return more(refused, self.agent.name, f"{self._path}/budget/{number}")
+
+
+def redefined(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What differs between two sets of tools, for people."""
+    parts = {
+        "gone": [name for name in before if name not in now],
+        "new": [name for name in now if name not in before],
+        "changed": [name for name in now if name in before and now[name] != before[name]],
+    }
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "its instructions"
+
+
+def _known(ctx: WorkContext, name: str) -> Agent:
+    agent = ctx.agents.get(name)
+    if agent is None:
+        raise NotFound(f"the plan has no agent `{name}`", hint=f"write agents/{name}.yaml, or put it under `agents:`")
+    return agent
+
+
+def _refused(message: str) -> Failed:
+    return Failed(Failure("AGENT_ERROR", message, retryable=False))
+
+
+def _said(outcome: Outcome) -> Any:
+    return mapping({"error": outcome.error.message}) if isinstance(outcome, Failed) else None

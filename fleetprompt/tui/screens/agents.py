@@ -1,0 +1,162 @@
+"""Every agent: how it did of late, what it is and may do, what it has worked on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from fleetprompt.client.agents import sessions_of
+from fleetprompt.client.wording import count
+from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.query import parse
+from fleetprompt.engine.core.query_fields import AGENT_FIELDS
+from fleetprompt.engine.ports import Page
+from fleetprompt.tui.screens.detailed import DetailedScreen
+from fleetprompt.tui.state.agent_details import RECENT, details
+from fleetprompt.tui.state.agents import AgentEntry, AgentList
+from fleetprompt.tui.state.lines import Line, Part
+from fleetprompt.tui.widgets.heading import Heading
+from fleetprompt.tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    from fleetprompt.client.protocol import Change, Console
+    from fleetprompt.engine.ports import AgentSession
+
+
+class AgentsScreen(DetailedScreen["AgentEntry", "AgentSession"]):
+    """The agents that match a filter, and details of the one at the cursor."""
+
+    PLACES: ClassVar = ("agents",)
+    NAME: ClassVar = "agents"
+    EVERYTHING: ClassVar = "every agent"
+    ONE: ClassVar = "agent"
+    FIELDS: ClassVar = AGENT_FIELDS
+    LEAST_SECONDS: ClassVar = 2.0
+    DEFAULT_CSS = """
+    AgentsScreen #list { height: 2fr; }
+    AgentsScreen #details { height: 3fr; }
+    AgentsScreen.-beside #list { width: 6fr; }
+    AgentsScreen.-beside #details { width: 5fr; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.agents: AgentList | None = None
+
+    async def opened(self, console: Console) -> None:
+        """Show the list."""
+        self.agents = AgentList(console, self.app.now)
+        lines = Lines(self.agents)
+        self.query_one(Heading).watch_lines(lines)
+        await self.query_one("#list").mount(lines)
+        self.lines = lines
+        lines.focus()
+        await self.load()
+
+    async def values(self, name: str) -> Sequence[tuple[str, int]]:
+        """What there is in a field."""
+        return self.agents.values(name) if self.agents is not None else ()
+
+    def said(self) -> Sequence[Part] | None:
+        """How many there are, and how many cannot be worked with."""
+        agents = self.agents
+        if agents is None or not agents.loaded:
+            return None
+        broken = sum(bool(entry.problem) for entry in agents.entries)
+        said: list[Part] = [(f"{count(broken, 'problem')}  ", "error")] if broken else []
+        return [*said, (count(agents.count, "agent"), ""), (" · figures of 7 days", "dim")]
+
+    # ------------------------------------------------------------ reading
+
+    async def load(self) -> None:
+        """Read the list again."""
+        agents = self.agents
+        if agents is None:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await agents.load()
+            self.error = None
+        except FleetError as error:
+            self.error = error
+        self._took = loop.time() - began
+        self._known.clear()
+        self._renew()
+
+    def _renew(self) -> None:
+        agents, lines = self.agents, self.lines
+        if agents is None or lines is None:
+            return
+        if agents.filter:
+            lines.empty = (("no agent matches ", "dim"), (inert(agents.filter), ""), (" — esc shows all", "dim"))
+        else:
+            lines.empty = (("there are no agents yet", "strong"), (" — agents/NAME.yaml is one", "dim"))
+        lines.renew()
+        at = agents.find(self._sought) if self._sought else None
+        if at is not None:
+            self._sought = ""
+            lines.go(at)
+        self.bar.redraw()
+        self.show_details()
+
+    async def changed(self, change: Change) -> None:
+        """Runs or workflows have changed: read again, but not all the time."""
+        if change.runs or change.workflows or change.lost:
+            self.load_soon()
+
+    async def filter(self, text: str) -> None:
+        """List the agents that match."""
+        if self.agents is not None:
+            self.agents.filter = text
+            self.agents.arrange()
+            self._renew()
+
+    async def seek(self, text: str) -> None:
+        """Put the cursor on the agent of that name; any other text is a filter."""
+        if self.agents is not None and self.agents.filter:
+            await self.apply_filter("")
+        if " " in text or ":" in text or parse(text, AGENT_FIELDS).problems:
+            await self.apply_filter(text)
+            return
+        self._sought = text
+        await self.load()
+
+    def tick(self) -> None:
+        """Times go on."""
+        if self.agents is not None and self.lines is not None:
+            self.lines.repaint(self.lines.visible_range)
+            self.show_details()
+
+    # ------------------------------------------------------------ details
+
+    def entry(self) -> AgentEntry | None:
+        """The agent at the cursor."""
+        return self.agents.entry(self.lines.key) if self.agents is not None and self.lines is not None else None
+
+    async def look_up(self, entry: AgentEntry) -> Sequence[AgentSession]:
+        """What it did last. Raises `FleetError`."""
+        found, _ = await self.client.agent_sessions(sessions_of(entry.name, entry.workflow), Page(limit=RECENT))
+        return found
+
+    def detailed(self, entry: AgentEntry, known: Sequence[AgentSession]) -> list[Line]:
+        """Everything about an agent."""
+        return details(entry, known, self.app.now())
+
+    async def on_lines_opened(self) -> None:
+        """Enter shows the runs in which it has worked."""
+        entry = self.entry()
+        if entry is not None:
+            await self.app.go_to(f"runs {sessions_of(entry.name, entry.workflow)}")
+
+    async def do_agent_chat(self) -> None:
+        """Talk to it."""
+        entry = self.entry()
+        if entry is None:
+            return
+        if entry.definition is None or entry.problem:
+            self.app.say("warning", f"chat: nobody can talk to {entry.name}: {entry.problem or 'it is no agent'}")
+            return
+        await self.app.go_to(f"chat {entry.name}")

@@ -1,0 +1,74 @@
+"""An agent in a workflow: it asks its model, calls tools, is asked about, and has a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent_kit import StubModels, engine_at, facts, notes, over, start, vote, waits
+from stub_server import start_stub
+
+from fleetprompt.engine.core.facts import ApprovalRequested
+
+READS = """
+name: reads
+agents:
+  sre: {system: You are careful., tools: ["fs.*"]}
+steps:
+  - {id: look, type: agent, agent: sre, prompt: "What is in ${{ inputs.file }}?"}
+inputs: {file: {type: string, default: a.txt}}
+"""
+
+
+async def test_an_agent_calls_a_tool_and_gives_a_result(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the pool is empty\n")
+    script = [{"calls": [{"name": "fs_read", "arguments": {"path": "a.txt"}}]}, {"text": "the pool is empty"}]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, READS)
+            assert await over(engine) == ("completed", "the pool is empty")
+            kinds = [note.kind for note in await notes(engine)]
+            assert kinds == [
+                "session", "state", "llm.started", "llm.completed", "tool.proposed", "tool.started", "tool.completed",
+                "llm.started", "llm.completed", "state", "agent.completed",
+            ]  # fmt: skip
+    first, second = [request["body"] for request in stub.requests()]
+    assert [message["role"] for message in first["messages"]] == ["system", "user"]
+    assert first["messages"][1]["content"] == "What is in a.txt?"
+    assert [message["role"] for message in second["messages"]] == ["system", "user", "assistant", "tool"]
+    assert "the pool is empty" in second["messages"][3]["content"]
+
+
+async def test_a_write_is_asked_about_and_done_once_it_is_approved(tmp_path: Path) -> None:
+    script = [
+        {"calls": [{"name": "fs_write", "arguments": {"path": "b.txt", "content": "fixed\n"}}]},
+        {"text": "done"},
+    ]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, READS)
+            await waits(engine, "approval")
+            [asked] = [fact for fact in await facts(engine) if isinstance(fact, ApprovalRequested)]
+            assert "+fixed" in asked.show["does"]
+            assert not (tmp_path / "b.txt").exists()
+        # Another engine, another process for all it knows.
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await vote(engine)
+            assert await over(engine) == ("completed", "done")
+            assert (tmp_path / "b.txt").read_text() == "fixed\n"
+    assert len(stub.requests()) == 2
+
+
+async def test_a_workflow_can_tell_whether_its_answers_were_simulated(tmp_path: Path) -> None:
+    (tmp_path / "simulations").mkdir()
+    (tmp_path / "simulations" / "told.yaml").write_text("rules: [{say: fine}]")
+    text = """
+name: told
+agents: {a: {}}
+steps:
+  - {id: before, type: transform, output: "${{ run.mode }}"}
+  - {id: say, type: agent, agent: a, prompt: hello}
+  - {id: after, type: transform, output: ["${{ steps.before.output }}", "${{ steps.say.output }}", "${{ run.mode }}"]}
+"""
+    async with engine_at(tmp_path, None) as engine:
+        await start(engine, text)
+        assert await over(engine) == ("completed", ["", "fine", "simulated"])

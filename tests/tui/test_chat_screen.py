@@ -1,0 +1,90 @@
+"""Talking to an agent: each message is a run, its words stream, what it asks is decided in its run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from deciding_kit import client_of, console, said, until
+
+from fleetprompt.client.chatting import Turn
+from fleetprompt.client.wording import Times
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.ports.live import Piece
+from fleetprompt.tui.screens.chat import ChatScreen
+from fleetprompt.tui.screens.run import RunScreen
+from fleetprompt.tui.state.chat import live_lines, turn_lines
+from fleetprompt.tui.state.speech import Speech
+
+GUIDE = "name: guide\ndescription: Knows the way.\nsystem: You know the way.\ntools: [fs.write]\n"
+WORDS = """
+rules:
+  - {agent: guide, if: "'write' in asked", turn: 0, call: {tool: fs.write, with: {path: a.txt, content: x}}}
+  - {agent: guide, pace: 90, say: "you said ${{ asked }}; take the left one, then the next, and ask there again"}
+"""
+
+
+def text(lines: Any) -> list[str]:
+    return ["".join(part for part, _ in line) for line in lines]
+
+
+def turn(**fields: Any) -> Turn:
+    values: dict[str, Any] = {"run": "r", "agent": "guide", "message": "which\nway?", "by": "ana", "at": 0.0}
+    return Turn(**(values | {"status": "completed", "answer": "left\x1b[2J", "ended_at": 2.0} | fields))
+
+
+def test_a_message_and_its_answer_are_told_with_how_they_came_about() -> None:
+    told = text(turn_lines(turn(mode="simulated", tokens=12), Times(), 5.0))
+    assert told[0].startswith("ana  ")
+    assert told[1:3] == ["  which", "  way?"]
+    assert told[4:6] == ["✓ guide  SIMULATED  n/a  12 tok  2.0s", "  left\\x1b[2J"]
+    failed = turn(status="failed", answer=None, error=Failure("AGENT_ERROR", "no model", hint="configure one"))
+    assert text(turn_lines(failed, Times(), 5.0))[5:7] == ["  AGENT_ERROR: no model", "  configure one"]
+    assert text(turn_lines(turn(status="cancelled", answer=None), Times(), 5.0))[5] == "  no answer: it was cancelled"
+    assert len(turn_lines(turn(ended_at=None), Times(), 5.0)) == 3
+
+
+def test_what_is_being_said_stands_below_or_what_it_asks() -> None:
+    speech = Speech()
+    speech.apply([Piece(path="answer", key="guide/llm/0", kind="text", text="take the")])
+    assert text(live_lines("guide", speech, "", "^o")) == ["", "● guide  is answering", "  take the"]
+    assert text(live_lines("guide", Speech(), "may I?", "^o"))[1] == "◆ guide  asks: may I?   ^o decides"
+
+
+async def test_one_talks_to_an_agent_and_goes_on_later(tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "simulations").mkdir()
+    (tmp_path / "agents" / "guide.yaml").write_text(GUIDE)
+    (tmp_path / "simulations" / "guide.yaml").write_text(WORDS)
+    async with console(tmp_path, link="agents guide") as (app, pilot, _):
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen) and bool(app.screen.session))
+        screen = app.screen
+        assert isinstance(screen, ChatScreen)
+
+        def shown() -> str:
+            return "\n".join(line for block in screen.pane._blocks for line in text(block))
+
+        assert "nothing was said to guide yet" in shown()
+        await pilot.press(*"which q?", "enter")
+        await until(pilot, lambda: "is answering" in shown() and "take" in shown())
+        await pilot.press(*"more")
+        await until(pilot, lambda: "ask there again" in shown() and not screen.open_run)
+        assert "you said which q?" in shown()
+        assert screen.box.value == "more", "keys are heard while it answers"
+        await pilot.press(*["backspace"] * 4, *"write", "enter")
+        await until(pilot, lambda: "asks: guide: write a.txt" in shown())
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: "it was cancelled" in shown() or "CANCELLED" in shown())
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen)
+        session = screen.session
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: screen.session != session and "nothing was said" in shown())
+        assert len(await client_of(app).conversation(session)) == 2
+        await app.go_to("chat nobody")
+        await until(pilot, lambda: said(app, "there is no agent `nobody`"))
+    async with console(tmp_path, link="chat guide", mode="attach") as (app, pilot, _):
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen) and len(app.screen.turns) == 2)
