@@ -87,6 +87,7 @@ def test_people_talk_decide_and_stop_answers_on_a_terminal(office: Fleet) -> Non
     mark = len(terminal.text)
     terminal.type("/history\r")
     terminal.expect("› wait for me\n  cancelled", mark)
+    terminal.expect("› ", terminal.text.index("› wait for me\n  cancelled", mark) + 2)
     terminal.type("/exit\r")
     terminal.expect("fleet chat clerk --session talk goes on", mark)
     assert terminal.wait() == 0
