@@ -173,15 +173,15 @@ def validate(
     form: Annotated[Literal["text", "json"], typer.Option("--format", help="How problems are written.")] = "text",
 ) -> int:
     """Check workflow files: every problem of every file, at its place, with those of the agents, tools, models and
-    workflows that they name, and whether the project's policy can be used. Without a file also all that is to be said
-    of the policy, and of the settings of tools."""
+    workflows that they name, and whether the project's policy and its settings of tools can be used. Without a file
+    also all else that is to be said of these."""
     from fleetprompt.client.definitions import (
         Checked,
         InvalidFile,
         check_files,
-        check_policy,
         check_settings,
         check_text,
+        check_usable,
         find_files,
     )
     from fleetprompt.client.files import shown
@@ -197,8 +197,8 @@ def validate(
             raise
         checked.append(Checked(error.problems[0].file, error.problems))
     if known is not None:
-        # With a policy that cannot be used none of them can do anything.
-        checked += check_policy(known) if files else check_settings(known)
+        # With a policy or settings of tools that cannot be used none of them can do anything.
+        checked += check_usable(known) if files else check_settings(known)
     given = files or [str(front.project.workflows)]
     places = [front.here / name for name in given if name != "-"]
     if "-" in given:

@@ -34,9 +34,9 @@ __all__ = [
     "TomlFile",
     "as_json",
     "check_files",
-    "check_policy",
     "check_settings",
     "check_text",
+    "check_usable",
     "find_files",
     "render",
     "schema",
@@ -110,9 +110,9 @@ def check_settings(names: ProjectNames) -> list[Checked]:
     return _by_file(names.settings_problems())
 
 
-def check_policy(names: ProjectNames) -> list[Checked]:
-    """Why the policy of a project cannot be used, by the files in which it is; nothing where it can."""
-    return _by_file(names.policy_errors())
+def check_usable(names: ProjectNames) -> list[Checked]:
+    """Why the settings of tools or the policy of a project cannot be used, by file; nothing where they can."""
+    return _by_file(names.settings_errors())
 
 
 def _by_file(problems: Iterable[Problem]) -> list[Checked]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from fleetprompt.client.agent_means import AgentTool, judged, own
 from fleetprompt.client.agents import places, read_agents
-from fleetprompt.client.definitions import check_settings
+from fleetprompt.client.definitions import InvalidFile, check_settings
 from fleetprompt.client.diagnosis import Finding
 from fleetprompt.client.names import SETTINGS
 from fleetprompt.client.wording import count
@@ -93,11 +93,14 @@ _OTHER = "see `fleet models`, and name another model in fleet.toml"
 
 async def tools_of(place: Place, patterns: Sequence[str] = ()) -> KnownTools:
     """The tools with names that match, all of them without patterns, with what the policy says of calls that no rule
-    about arguments is about. MCP servers that the patterns can mean are started and asked."""
+    about arguments is about. MCP servers that the patterns can mean are started and asked. Raises `InvalidFile` for
+    settings that cannot be used."""
     problems: list[tuple[str, str, str]] = []
     async with agency_of(place) as agency:
         try:
             found = {tool.info.spec.name: tool for tool in await agency.tools(["*"], servers=False)}
+        except InvalidFile:
+            raise
         except FleetError as error:
             return KnownTools((), (("fleet.toml", error.message, error.hint),))
         for server in place.agency.mcp:
@@ -137,7 +140,10 @@ async def examine(place: Place) -> list[Finding]:
     local = any(each.target is not None and each.target.mode == "local" for each in models)
     if local:
         models = [each if not _is_local(each) else (await _asked(place, each.name)) for each in models]
-    tools = await tools_of(place)
+    try:
+        tools = await tools_of(place)
+    except InvalidFile as error:
+        tools = KnownTools((), ((SETTINGS, error.message, error.hint),))
     found = [_of_model(each) for each in models]
     kinds = len({tool.name.partition(".")[0] for tool in tools.tools})
     if not any(whose == "fleet.toml" for whose, _, _ in tools.problems):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fleetprompt.client.files import SUFFIXES
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.codec import mapping
-from fleetprompt.engine.core.errors import FleetError, InvalidInput
+from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.definition.names import Said
 from fleetprompt.engine.definition.problems import Problem, ProblemCode
 from fleetprompt.engine.runtime.agency import AgencySettings
@@ -132,32 +132,30 @@ class ProjectNames:
 
         return [*self._of_tables(), *policy_problems(self._root, self._settings.policy, doubts)]
 
-    def policy_errors(self) -> list[Problem]:
-        """Why the policy cannot be used, so that nothing may be called; no tool is looked at for that."""
+    def settings_errors(self) -> list[Problem]:
+        """Why the settings of tools or the policy cannot be used, so that nothing may be called; no tool is looked at
+        for that."""
         from fleetprompt.engine.tools.policy_file import policy_problems
 
-        return policy_problems(self._root, self._settings.policy, lambda policy: ())
+        found = policy_problems(self._root, self._settings.policy, lambda policy: ())
+        if self._settings.tools or self._settings.mcp:
+            from fleetprompt.engine.tools.settings_file import table_problems
+
+            found += table_problems(self._root, self._settings.tools, self._settings.mcp)
+        return [problem for problem in found if problem.severity == "error"]
 
     def _of_tables(self) -> Iterator[Problem]:
         tools, servers = self._settings.tools, self._settings.mcp
         if not tools and not servers:
             return
         from fleetprompt.engine.definition.toml import TomlFile
-        from fleetprompt.engine.tools.catalog import checked_table
-        from fleetprompt.engine.tools.mcp_servers import checked_server
+        from fleetprompt.engine.tools.settings_file import table_problems
 
+        found = table_problems(self._root, tools, servers)
+        yield from found
         file = TomlFile(self._root / SETTINGS, SETTINGS)
-        for family, table in tools.items():
-            try:
-                checked_table(family, table)
-            except InvalidInput as error:
-                yield file.at(("tools", family), ProblemCode.BAD_VALUE, error.message, error.hint)
-        for name, table in servers.items():
-            try:
-                checked_server(name, table)
-            except InvalidInput as error:
-                yield file.at(("mcp", name), ProblemCode.BAD_VALUE, error.message, error.hint)
-        for place, error in self._tools.look_at_functions().items():
+        listed = not any(problem.pointer.startswith("/tools/python") for problem in found)
+        for place, error in self._tools.look_at_functions().items() if listed else ():
             yield file.at(("tools", "python", place), ProblemCode.BAD_VALUE, error.message, error.hint)
         embedding = mapping(tools.get("memory")).get("embedding")
         if isinstance(embedding, str) and (said := self.model(embedding)) is not None:

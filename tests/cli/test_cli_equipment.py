@@ -109,6 +109,28 @@ def test_what_is_wrong_with_them_is_told_with_its_place(fleet: Fleet, file: str,
     assert any(one["status"] == "fail" and where in one["what"] + one["text"] for one in doctor.json)
 
 
+def test_settings_of_tools_are_told_alike_by_whoever_needs_them(fleet: Fleet) -> None:
+    settings(fleet, '[tools.http]\nhosts = []\nhost = "x"\n[mcp.desk]\ncomand = ["x"]\n')
+    fleet.write("call", "name: call\nsteps: [{id: a, type: tool, tool: fs.list}]\n")
+    told = (
+        "fleet.toml:3:1: unknown-key there is no setting `host` in [tools.http]\n"
+        '    | host = "x"\n'
+        "    | ^^^^\n"
+        "    = hint: did you mean `hosts`?\n"
+        "fleet.toml:5:1: unknown-key there is no setting `comand` in [mcp.desk]\n"
+    )
+    for command in (["validate", "call.yaml"], ["validate", "."]):
+        said = fleet(*command)
+        assert (said.code, told in said.out) == (2, True)
+    said = fleet("tools")
+    assert (said.code, said.out, told in said.err) == (2, "", True)
+    doctor = [one for one in fleet("doctor", "--json").json if one["status"] == "fail"]
+    assert [one["text"].partition(": ")[0] for one in doctor] == ["fleet.toml:3:1", "fleet.toml:5:1"]
+    ran = fleet("run", "call.yaml")
+    assert ran.code == 1
+    assert "fleet.toml:3:1: there is no setting `host` in [tools.http] (and 1 more problem)" in ran.out
+
+
 def test_a_server_that_has_changed_is_offered_again_once_somebody_accepts_it(fleet: Fleet) -> None:
     command = json.dumps([sys.executable, str(SERVER), "stdio", str(fleet.root)])
     settings(fleet, f"[mcp.desk]\ncommand = {command}\n")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fleetprompt.engine.core.errors import InvalidInput, NotFound
+from fleetprompt.engine.definition.problems import ordered
 from fleetprompt.engine.registry import TOOLS
-from fleetprompt.engine.tools.catalog import Catalog, checked_tables, discover
+from fleetprompt.engine.tools.catalog import Catalog, discover
+from fleetprompt.engine.tools.settings_file import InvalidSettings, require_usable, table_problems
 
 discover()
 DEFAULTS = {
@@ -95,26 +97,82 @@ async def test_tools_are_found_by_name_and_pattern(tmp_path: Path) -> None:
         await twice.find(["*"])
 
 
-@pytest.mark.parametrize(
-    ("tables", "said"),
-    [
-        ({"htttp": {}}, "did you mean `http`?"),
-        ({"http": {"host": []}}, "`host`"),
-        ({"http": []}, "has to be a table"),
-        ({"sql": {"shop": "x"}}, "[tools.sql.shop]"),
-        ({"sql": {"shop": {}}}, "[tools.sql.shop]"),
-        ({"notify": {"desk": {}}}, "`file`, `webhook` or `webhook_secret`"),
-        ({"python": "x:y"}, "a list of functions"),
-        ({"python": ["os.system"]}, "a list of functions"),
-        ({"shell": {"timeout": -1}}, "`timeout`"),
-        ({"git": {"tokens": ["x"]}}, "`tokens`"),
-        ({"fs": {"free": "out"}}, "`free`"),
-    ],
-)
-def test_tables_that_cannot_be_used(tables: dict[str, Any], said: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        checked_tables(tables)
-    assert said in f"{caught.value.message} {caught.value.hint}"
+WRONG = """\
+[tools.htttp]
+[tools.http]
+host = []
+hosts = ["api.test", "a b"]
+networks = ["10.0.0.1/8"]
+timeout = "30"
+[tools.http.auth."api.test"]
+barer = "TOKEN"
+headers = {X-Key = 3}
+[tools]
+python = ["a:b", "os.system"]
+git = []
+[tools.sql]
+shop = "x"
+[tools.sql."my db"]
+timeout = 0
+[tools.notify.desk]
+[tools.notify.both]
+file = "x"
+webhook = "https://desk.test"
+[tools.shell]
+timeout = 1e9
+programs = ["./a", 1]
+[tools.fs]
+free = "out"
+[tools.memory]
+most = 1.5
+[mcp.Desk]
+command = []
+[mcp.fs]
+url = "ftp://desk.test"
+tmeout = 3
+"""
+
+
+def test_everything_that_is_wrong_is_told_at_its_place(tmp_path: Path) -> None:
+    (tmp_path / "fleet.toml").write_text(WRONG)
+    settings = tomllib.loads(WRONG)
+    problems = table_problems(tmp_path, settings["tools"], settings["mcp"])
+    assert [f"{p.line}:{p.column} {p.code} {p.message} | {p.hint}" for p in ordered(problems)] == [
+        "1:8 unknown-key there is no [tools.htttp] | did you mean `http`?",
+        "3:1 unknown-key there is no setting `host` in [tools.http] | did you mean `hosts`?",
+        "4:22 bad-value `a b`: the host is not a name | ",
+        "5:13 bad-value `10.0.0.1/8` is no network: write 10.20.0.0/16 | ",
+        "6:1 wrong-type `tools.http.timeout` must be a number, not text | remove the quotes",
+        '8:1 unknown-key there is no setting `barer` in [tools.http.auth."api.test"] | did you mean `bearer`?',
+        '9:12 wrong-type `tools.http.auth."api.test".headers.X-Key` must be text in quotes, not a whole number | '
+        "put it in quotes",
+        '11:18 bad-value [tools] python has to be a list of functions | write ["billing.tools:refund"]',
+        "12:1 wrong-type [tools.git] has to be a table | write [tools.git], and its keys below it",
+        "14:1 wrong-type [tools.sql] holds tables by name | write [tools.sql.NAME]",
+        '15:12 missing-key `url` is missing in [tools.sql."my db"] | ',
+        '16:1 bad-value `tools.sql."my db".timeout` must be more than 0 | ',
+        "17:15 bad-value a channel has `file`, `webhook` or `webhook_secret` | ",
+        "20:1 conflicting-keys a channel has `file`, `webhook` or `webhook_secret` | keep one of them",
+        "22:1 bad-value `tools.shell.timeout` must be at most 3600 | ",
+        "23:20 wrong-type this item of `tools.shell.programs` must be text in quotes, not a whole number | "
+        "put it in quotes",
+        '25:1 wrong-type `tools.fs.free` must be a list, not text | write ["out"]',
+        "27:1 wrong-type `tools.memory.most` must be a whole number, not 1.5 | ",
+        "28:6 bad-value [mcp.Desk]: this cannot be the name of a server | a-z, 0-9, - and _",
+        "29:1 bad-value `mcp.Desk.command` must not be empty | ",
+        "30:6 bad-value [mcp.fs]: this cannot be the name of a server | tools of ours begin with it: choose another",
+        "32:1 unknown-key there is no setting `tmeout` in [mcp.fs] | did you mean `timeout`?",
+    ]
+    with pytest.raises(
+        InvalidSettings, match=r"^fleet\.toml:1:8: there is no \[tools.htttp\] \(and 21 more problems\)$"
+    ):
+        require_usable(tmp_path, settings["tools"], settings["mcp"])
+    require_usable(tmp_path, {"http": {"hosts": ["api.test"]}}, {})
+
+
+def test_what_is_not_in_the_file_any_more_is_told_without_a_place(tmp_path: Path) -> None:
+    (problem,) = table_problems(tmp_path, {"http": {"host": []}}, {})
+    assert (problem.file, problem.line, problem.hint) == ("fleet.toml", 0, "did you mean `hosts`?")
 
 
 def test_listing_tools_imports_nothing_heavy() -> None:

@@ -147,7 +147,7 @@ class AgentMemory:
     async def _table(self) -> MemoryTable:
         # Settings of tools are known once tools are.
         await self._ctx.tools(["memory.recall"])
-        return read_section("tools.memory", MemoryTable, self._ctx.tool_settings("memory.recall"))
+        return read_section(("tools", "memory"), MemoryTable, self._ctx.tool_settings("memory.recall"))
 
     async def _vector(self, table: MemoryTable, text: str) -> Vector | None:
         """What a text means, asked for once and recorded; None where there is no model, or it does not answer: words

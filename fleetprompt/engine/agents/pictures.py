@@ -76,7 +76,7 @@ def _going_on(notes: Sequence[Note], attempt: int) -> Sequence[Note]:
 async def _workspace(ctx: WorkContext) -> Workspace:
     # Settings of tools are known once tools are.
     await ctx.tools(["fs.write"])
-    return Workspace(ctx.workspace, read_section("tools.fs", FsSettings, ctx.tool_settings("fs.write")).private)
+    return Workspace(ctx.workspace, read_section(("tools", "fs"), FsSettings, ctx.tool_settings("fs.write")).private)
 
 
 def _path(ctx: WorkContext, order: Order, number: int, ending: str) -> str:

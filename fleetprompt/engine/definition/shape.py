@@ -111,8 +111,8 @@ def _finding(error: ErrorDetails, document: Document, base: Pointer, candidates:
     elif kind in {"value_error", "assertion_error"} and "error" in context:
         finding.message = str(context["error"])
         finding.hint = str(getattr(context["error"], "hint", ""))
-    elif kind in _LIMITS:
-        finding.message = f"{_subject(pointer, at_key)} {_limit(kind, context, value)}"
+    elif limit := limit_words(kind, context, value):
+        finding.message = f"{_subject(pointer, at_key)} {limit}"
     else:
         finding.message = f"{_subject(pointer, at_key)}: {error['msg'][:1].lower()}{error['msg'][1:]}"
     return finding
@@ -168,7 +168,10 @@ def _wrong_tag(finding: _Finding, key: str, context: dict[str, Any]) -> _Finding
     return finding
 
 
-def _limit(kind: str, context: dict[str, Any], value: Any) -> str:
+def limit_words(kind: str, context: dict[str, Any], value: Any) -> str:
+    """What an error of pydantic says about a limit, such as `must be at least 1`; empty for one that is about none."""
+    if kind not in _LIMITS:
+        return ""
     limit = context.get("min_length", context.get("max_length"))
     if kind in {"string_too_short", "too_short"} and limit == 1:
         return "must not be empty"

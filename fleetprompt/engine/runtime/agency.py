@@ -122,7 +122,9 @@ class Agency:
 
     def _make_catalog(self) -> Catalog:
         from fleetprompt.engine.tools.catalog import Catalog, discover
+        from fleetprompt.engine.tools.settings_file import require_usable
 
+        require_usable(self._root, self._settings.tools, self._settings.mcp)
         discover()
         folder = next(iter(self._settings.workflows), self._root)
         return Catalog(self._settings.tools, self._servers(), str(folder))

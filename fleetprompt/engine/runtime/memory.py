@@ -32,7 +32,7 @@ async def add(engine: Engine, signal: Signal) -> dict[str, Any]:
     if len(tags) > MOST_TAGS or not all(0 < len(tag) <= MOST_TAG_CHARS for tag in tags):
         raise InvalidInput(f"a memory has up to {MOST_TAGS} tags of up to {MOST_TAG_CHARS} characters")
     await engine.agency.tools(["memory.recall"])
-    table = read_section("tools.memory", MemoryTable, engine.agency.tool_settings("memory.recall"))
+    table = read_section(("tools", "memory"), MemoryTable, engine.agency.tool_settings("memory.recall"))
     now = engine.now()
     memory = Memory(
         id=f"m-{sha256(signal.id.encode()).hexdigest()[:20]}",

@@ -34,7 +34,7 @@ class FsSettings(Section):
 
 def fs_settings(room: ToolRoom) -> FsSettings:
     """The settings of these tools. Raises `InvalidInput`."""
-    return read_section("tools.fs", FsSettings, room.settings)
+    return read_section(("tools", "fs"), FsSettings, room.settings)
 
 
 def workspace(room: ToolRoom) -> Workspace:

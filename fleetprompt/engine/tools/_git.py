@@ -123,7 +123,7 @@ def environment(place: Workspace) -> dict[str, str]:
 
 def git_settings(room: ToolRoom) -> GitSettings:
     """The settings of these tools. Raises `InvalidInput`."""
-    return read_section("tools.git", GitSettings, room.settings)
+    return read_section(("tools", "git"), GitSettings, room.settings)
 
 
 async def repository(room: ToolRoom, repo: str) -> Repository:

@@ -6,7 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from fleetprompt.engine.tools._settings import Section
+from fleetprompt.engine.definition.problems import ProblemCode
+from fleetprompt.engine.tools._settings import Section, Unfit
 
 
 class McpSettings(Section):
@@ -31,11 +32,14 @@ class McpSettings(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.command is None) == (self.url is None):
-            raise ValueError("a server has either `command` or `url`")
+        if self.command is None and self.url is None:
+            raise ValueError("a server has `command` or `url`")
+        if self.command is not None and self.url is not None:
+            message = "a server has either `command` or `url`"
+            raise Unfit("url", message, "keep one of the two", ProblemCode.CONFLICTING_KEYS)
         if self.url is not None and not self.url.startswith(("http://", "https://")):
-            raise ValueError("`url` begins with https:// or http://")
+            raise Unfit("url", "`url` begins with https:// or http://")
         for name in self.env:
             if name.upper().startswith("FLEET_SECRET_"):
-                raise ValueError("secrets are not inherited: use `secrets`")
+                raise Unfit("env", "secrets are not inherited", f'write secrets = {{{name} = "NAME OF THE SECRET"}}')
         return self

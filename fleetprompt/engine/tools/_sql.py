@@ -68,7 +68,7 @@ def database(room: ToolRoom, name: str, *, writing: bool) -> Database:
     """The database of that name, or the SQLite file of the workspace with that path. Raises `InvalidInput`."""
     tables: Mapping[str, Any] = room.settings
     if name in tables:
-        known = read_section(f"tools.sql.{name}", SqlDatabase, tables[name])
+        known = read_section(("tools", "sql", name), SqlDatabase, tables[name])
         if writing and not known.write:
             raise InvalidInput(
                 f"the database `{name}` is read-only for tools",

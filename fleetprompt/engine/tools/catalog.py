@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from typing import Any, cast
@@ -12,9 +12,10 @@ from pydantic import BaseModel
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.ports.tool import Tool
 from fleetprompt.engine.registry import TOOLS, PluginFailed
-from fleetprompt.engine.tools._settings import read_section
+from fleetprompt.engine.tools._settings import Misfit, dotted, misfits, no_table
 from fleetprompt.engine.tools.mcp_servers import McpServers
 from fleetprompt.engine.tools.python import CALL, FunctionTool, PythonTool, mark_of
 
@@ -42,31 +43,37 @@ def discover() -> None:
             TOOLS.failed[point.name] = PluginFailed(f"tool `{point.name}` ({point.value}): {error}")
 
 
-def checked_tables(tables: Mapping[str, Any]) -> None:
-    """Look at all of `[tools]`. Raises `InvalidInput` with the place of what is wrong."""
+def misfits_of_tables(tables: Mapping[str, Any]) -> Iterator[Misfit]:
+    """All that is to be said about `[tools]`."""
     for family, table in tables.items():
-        checked_table(family, table)
+        yield from _misfits_of(family, table)
 
 
-def checked_table(family: str, table: Any) -> None:
-    """Look at what `[tools]` says about a family. Raises `InvalidInput`."""
+def _misfits_of(family: str, table: Any) -> Iterator[Misfit]:
     sections = _sections()
+    path = ("tools", family)
     if family == "python":
-        calls = cast("list[Any]", table) if isinstance(table, list) else [None]
-        if not all(isinstance(call, str) and CALL.match(call) for call in calls):
-            raise InvalidInput("[tools] python has to be a list of functions", hint='write ["billing.tools:refund"]')
+        hint = 'write ["billing.tools:refund"]'
+        if not isinstance(table, list):
+            yield Misfit(path, "[tools] python has to be a list of functions", hint, ProblemCode.WRONG_TYPE)
+            return
+        for place, call in enumerate(cast("list[Any]", table)):
+            if not (isinstance(call, str) and CALL.match(call)):
+                yield Misfit((*path, place), "[tools] python has to be a list of functions", hint)
     elif family not in sections:
         hint = did_you_mean(family, [*sections, "python"]) or f"there are {', '.join([*sections, 'python'])}"
-        raise InvalidInput(f"there is no [tools.{inert(family)}]", hint=hint)
+        yield Misfit(path, f"there is no [{dotted(path)}]", hint, ProblemCode.UNKNOWN_KEY)
     elif not isinstance(table, Mapping):
-        raise InvalidInput(f"[tools.{family}] has to be a table", hint=f"write [tools.{family}], and its keys below it")
+        yield no_table(path)
     elif family in NAMED_TABLES:
         for name, entry in cast("Mapping[str, Any]", table).items():
-            if not isinstance(entry, Mapping):
-                raise InvalidInput(f"[tools.{family}] holds tables by name", hint=f"write [tools.{family}.{name}]")
-            read_section(f"tools.{family}.{name}", sections[family], cast("Mapping[str, Any]", entry))
+            if isinstance(entry, Mapping):
+                yield from misfits((*path, name), sections[family], entry)
+            else:
+                message = f"[tools.{family}] holds tables by name"
+                yield Misfit((*path, name), message, f"write [tools.{family}.NAME]", ProblemCode.WRONG_TYPE)
     else:
-        read_section(f"tools.{family}", sections[family], cast("Mapping[str, Any]", table))
+        yield from misfits(path, sections[family], table)
 
 
 def _sections() -> dict[str, type[BaseModel]]:
@@ -94,8 +101,7 @@ class Catalog:
 
     def __init__(self, tables: Mapping[str, Any], servers: McpServers | None = None, code: str = "") -> None:
         """`tables` is `[tools]` of the settings, `code` the folder of the workflow file, where listed functions are
-        looked for first. Raises `InvalidInput`."""
-        checked_tables(tables)
+        looked for first. They are taken as they are: `settings_file.require_usable` looks at them."""
         self._tables = tables
         self._servers = servers
         self._code = code

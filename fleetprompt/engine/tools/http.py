@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
 from importlib import import_module
+from ipaddress import ip_network
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, cast
 from urllib.parse import quote, urlsplit
 
@@ -20,7 +21,7 @@ from fleetprompt.engine.outside.http_request import FRAMING, REDACTED, Request, 
 from fleetprompt.engine.outside.wording import size
 from fleetprompt.engine.ports.tool import Preview, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome, Unknown
-from fleetprompt.engine.tools._hosts import DEFAULT_PORTS, Hosts, Pinning, checked_host, system_resolve
+from fleetprompt.engine.tools._hosts import DEFAULT_PORTS, Hosts, Pinning, checked_host, read_host, system_resolve
 from fleetprompt.engine.tools._settings import Section, read_section
 from fleetprompt.engine.tools.declare import ToolModel, tool
 
@@ -58,23 +59,26 @@ class HostAuth(Section):
         return named
 
 
-def _hosts(hosts: list[str]) -> list[str]:
-    Hosts(hosts)
-    return hosts
+def _host(host: str) -> str:
+    read_host(host)
+    return host
 
 
-def _networks(networks: list[str]) -> list[str]:
-    Hosts([], networks)
-    return networks
+def _network(network: str) -> str:
+    try:
+        ip_network(network)
+    except ValueError:
+        raise ValueError(f"`{network}` is no network: write 10.20.0.0/16") from None
+    return network
 
 
 class HttpSettings(Section):
     """`[tools.http]`."""
 
-    hosts: Annotated[list[str], AfterValidator(_hosts)] = Field([])
+    hosts: list[Annotated[str, AfterValidator(_host)]] = Field([])
     """Hosts that may be asked: `["api.example.com", "*.corp.example:8443", "127.0.0.1:8081"]`. Without a port: the
     usual one. Hosts on this machine have to be listed with their port."""
-    networks: Annotated[list[str], AfterValidator(_networks)] = Field([])
+    networks: list[Annotated[str, AfterValidator(_network)]] = Field([])
     """Private networks in which allowed hosts may be: `["10.20.0.0/16"]`."""
     auth: dict[str, HostAuth] = Field({})
     """Credentials by host, as in `hosts`: `[tools.http.auth."api.example.com"] bearer = "API_TOKEN"`."""
@@ -260,7 +264,7 @@ def _limit(status: int) -> int:
 
 
 def _settings(room: ToolRoom) -> HttpSettings:
-    return read_section("tools.http", HttpSettings, room.settings)
+    return read_section(("tools", "http"), HttpSettings, room.settings)
 
 
 def _secret_headers(room: ToolRoom, auth: HostAuth) -> dict[str, str]:

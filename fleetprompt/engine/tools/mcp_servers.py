@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +34,7 @@ from fleetprompt.engine.tools._mcp_told import (
     text_told,
     tool_told,
 )
-from fleetprompt.engine.tools._settings import read_section
+from fleetprompt.engine.tools._settings import Misfit, dotted, misfits, no_table, read_section
 from fleetprompt.engine.tools.declare import refused, summary_of
 from fleetprompt.engine.tools.mcp_pins import Pins, SeenServer, seen_tool
 
@@ -48,11 +48,17 @@ Spawn = Callable[[Coroutine[Any, Any, None]], Any]
 """Runs a coroutine as a task that the caller owns."""
 
 
-def checked_server(name: str, table: Mapping[str, Any]) -> McpSettings:
-    """What the settings say about a server. Raises `InvalidInput`."""
-    if not SERVER_NAME.match(name) or name in BUILT_IN:
-        raise InvalidInput(f"[mcp.{inert(name)}]: this cannot be the name of a server", hint="a-z, 0-9, - and _")
-    return read_section(f"mcp.{name}", McpSettings, table)
+def misfits_of_servers(servers: Mapping[str, Any]) -> Iterator[Misfit]:
+    """All that is to be said about `[mcp]`."""
+    for name, table in servers.items():
+        path = ("mcp", name)
+        if not SERVER_NAME.match(name) or name in BUILT_IN:
+            hint = "a-z, 0-9, - and _" if name not in BUILT_IN else "tools of ours begin with it: choose another"
+            yield Misfit(path, f"[{dotted(path)}]: this cannot be the name of a server", hint)
+        if isinstance(table, Mapping):
+            yield from misfits(path, McpSettings, table)
+        else:
+            yield no_table(path)
 
 
 class McpServers:
@@ -67,10 +73,10 @@ class McpServers:
         secret: Callable[[str], str],
         spawn: Spawn,
     ) -> None:
-        """`settings` is the table `[mcp]`. Raises `InvalidInput` with the place of what is wrong in it."""
+        """`settings` is the table `[mcp]`. Raises `InvalidInput` where it does not fit."""
         self.servers: dict[str, McpServer] = {}
         for name, table in settings.items():
-            known = checked_server(name, table)
+            known = read_section(("mcp", name), McpSettings, table)
             self.servers[name] = McpServer(name, known, root=root, pins=pins, secret=secret, spawn=spawn)
 
     async def tools(self, server: str) -> list[McpTool]:

@@ -12,12 +12,13 @@ from pydantic import Field, model_validator
 
 from fleetprompt.engine.core.errors import Failure, InvalidInput, NotFound
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.outside.http_request import Unusable, checked_url, prepare
 from fleetprompt.engine.ports.tool import Preview, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome, Unknown
 from fleetprompt.engine.tools._fs import FILE_BYTES
 from fleetprompt.engine.tools._hosts import DEFAULT_PORTS, Hosts, Pinning, system_resolve
-from fleetprompt.engine.tools._settings import Section, read_section
+from fleetprompt.engine.tools._settings import Section, Unfit, read_section
 from fleetprompt.engine.tools._workspace import Workspace
 from fleetprompt.engine.tools.declare import ToolModel, tool
 from fleetprompt.engine.tools.http import http_clients
@@ -40,8 +41,12 @@ class Channel(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if sum(value is not None for value in (self.file, self.webhook, self.webhook_secret)) != 1:
-            raise ValueError("a channel has `file`, `webhook` or `webhook_secret`")
+        given = [name for name in ("file", "webhook", "webhook_secret") if getattr(self, name) is not None]
+        message = "a channel has `file`, `webhook` or `webhook_secret`"
+        if not given:
+            raise ValueError(message)
+        if len(given) > 1:
+            raise Unfit(given[1], message, "keep one of them", ProblemCode.CONFLICTING_KEYS)
         return self
 
 
@@ -96,7 +101,7 @@ class Notify(ToolModel):
         if self.channel not in room.settings:
             known = ", ".join(sorted(room.settings)) or "none"
             raise NotFound(f"there is no channel `{inert(self.channel)}`", hint=f"channels: {known}")
-        return read_section(f"tools.notify.{self.channel}", Channel, room.settings[self.channel])
+        return read_section(("tools", "notify", self.channel), Channel, room.settings[self.channel])
 
     def _message(self, room: ToolRoom) -> dict[str, Any]:
         return {"text": self.text, "title": self.title, "level": self.level, "run": room.run, "key": room.key}

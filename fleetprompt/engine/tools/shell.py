@@ -113,7 +113,7 @@ class ShellRun(ToolModel):
 
 
 def _settings(room: ToolRoom) -> ShellSettings:
-    return read_section("tools.shell", ShellSettings, room.settings)
+    return read_section(("tools", "shell"), ShellSettings, room.settings)
 
 
 def _place(room: ToolRoom, cwd: str) -> tuple[Workspace, Parts]:
