@@ -24,6 +24,10 @@ SET_WORKFLOW = "fleet.workflow.set"
 REVOKE = "fleet.grant.revoke"
 REMEMBER = "fleet.memory.add"
 FORGET = "fleet.memory.forget"
+TRIGGER_SCHEDULE = "fleet.trigger.schedule"
+TRIGGER_WEBHOOK = "fleet.trigger.webhook"
+TRIGGER_WATCH = "fleet.trigger.watch"
+TRIGGER_CHAT = "fleet.trigger.chat"
 
 RESERVED = "fleet."
 
@@ -57,6 +61,11 @@ class Signal(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The identity that sent it; empty for the engine itself."""
     sequence: int = 0
     """Position in the store; 0 until stored."""
+    replay_of: str = ""
+    """Id of the signal that it says again; empty for one that says something new."""
+    extensions: dict[str, str | int | bool] = {}
+    """What else its CloudEvents envelope carried: extensions that mean nothing here, `dataschema`, and
+    `datacontenttype` where that is not JSON."""
 
 
 class Result(Struct, frozen=True, omit_defaults=True):

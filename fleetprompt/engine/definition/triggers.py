@@ -18,11 +18,13 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from fleetprompt.engine.core.closest import did_you_mean
+from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.plan import Trigger
+from fleetprompt.engine.core.template import compile_template
 from fleetprompt.engine.definition.fields import TestField, VerbatimText, definition, either, one_or_many, wrong
 from fleetprompt.engine.definition.parts import Part
 from fleetprompt.engine.definition.problems import ProblemCode
-from fleetprompt.engine.definition.scalars import DurationField, SignalPattern, WorkflowName
+from fleetprompt.engine.definition.scalars import DurationField, SignalPattern, SizeField, WorkflowName
 
 _CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
 _CRON_NAMES = {
@@ -31,6 +33,11 @@ _CRON_NAMES = {
 }
 _CRON_MACROS = frozenset({"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"})
 
+
+DEFAULT_BODY = 1024 * 1024
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes of the body of a webhook."""
+_MISSING = ProblemCode.MISSING_KEY
 
 HEARD = ("manual", "signal", "completion")
 """Triggers that the engine listens to; the others can be written, and start nothing yet."""
@@ -124,6 +131,20 @@ class ScheduleTrigger(TriggerModel):
         return self
 
 
+def _secret(text: str) -> str:
+    try:
+        template = compile_template(text)
+    except ExpressionError:
+        return text  # the expressions of a file are checked by themselves, and told of with their place
+    if text and (isinstance(template, str) or template.names or not template.secret_names):
+        raise wrong(
+            "a secret is not written into the file, it is referred to",
+            "write ${{ secrets.NAME }}",
+            ProblemCode.BAD_SECRET,
+        )
+    return text
+
+
 class WebhookTrigger(TriggerModel):
     """An HTTP request to `/api/webhooks/<path>`."""
 
@@ -131,10 +152,21 @@ class WebhookTrigger(TriggerModel):
 
     path: str = Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)
     """The last part of the URL."""
-    secret: str = ""
+    secret: Annotated[str, AfterValidator(_secret)] = ""
     """What the sender signs with: `${{ secrets.NAME }}`. Without it, the API's own tokens are needed."""
+    scheme: Literal["any", "standard", "github"] = "any"
+    """How it signs: as Standard Webhooks say, as GitHub does, or either."""
     key: str = ""
-    """Idempotency key: a second request with the same key starts nothing. May hold expressions."""
+    """Idempotency key: a second request with the same key starts nothing. Default: the sender's id of the delivery.
+    May hold expressions."""
+    max_body: Annotated[SizeField, Field(ge=1, le=MAX_BODY)] = DEFAULT_BODY
+    """The largest body that is taken."""
+
+    @model_validator(mode="after")
+    def signed_with_something(self) -> WebhookTrigger:
+        if self.scheme != "any" and not self.secret:
+            raise wrong("`scheme` says how a sender signs, and there is no `secret` to sign with", code=_MISSING)
+        return self
 
 
 class SignalTrigger(TriggerModel):
