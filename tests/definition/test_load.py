@@ -217,6 +217,26 @@ BAD = {
         "unknown-key",
         "`secret`",
     ),
+    "a secret in the file": (
+        head("triggers: [{type: webhook, path: x, secret: ▸hunter2}]"),
+        "bad-secret",
+        "${{ secrets.NAME }}",
+    ),
+    "a secret that is in the request": (
+        head('triggers: [{type: webhook, path: x, secret: ▸"${{ body.secret }}"}]'),
+        "bad-secret",
+        "${{ secrets.NAME }}",
+    ),
+    "a way to sign without a secret": (
+        head("triggers: [{▸type: webhook, path: x, scheme: github}]"),
+        "missing-key",
+        "",
+    ),
+    "a body that is too large for a signal": (
+        head("triggers: [{type: webhook, path: x, max_body: ▸1GiB}]"),
+        "bad-value",
+        "",
+    ),
     "a misspelt field of a compensation": (
         one("{id: a, type: stop, compensate: {type: shell, argv: [ls], ▸cdw: x}}"),
         "unknown-key",
