@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from fleetprompt.cli import main
+from tests.bytecode import bytecode
 
 PATIENCE = 120.0
 """Seconds: a bound for a machine under load, not a measure."""
@@ -151,11 +152,10 @@ class Fleet:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """For processes: compiled modules are kept, so that the fifth start is as fast as a user's second."""
+    """For processes: of this clone, whatever the terminal of the tests can do."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "COLUMNS")}
-    cache = f"/tmp/fleet-test-pyc-{os.getuid()}"
     package = str(Path(__file__).resolve().parents[2])
-    return {**kept, "PYTHONPYCACHEPREFIX": cache, "PYTHONPATH": package, "TERM": "xterm-256color", **variables}
+    return {**kept, **bytecode(), "PYTHONPATH": package, "TERM": "xterm-256color", **variables}
 
 
 class Terminal:

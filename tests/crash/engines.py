@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from tests.bytecode import bytecode
 from tests.crash.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,9 +22,9 @@ LOOK = 0.002
 
 
 def environment() -> dict[str, str]:
-    """For processes: they are of this clone, and keep compiled modules, so that the second one is up soon."""
+    """For processes: they are of this clone, and keep compiled modules."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPYCACHEPREFIX": f"/tmp/fleet-test-pyc-{os.getuid()}", "PYTHONPATH": str(ROOT)}
+    return {**kept, **bytecode(), "PYTHONPATH": str(ROOT)}
 
 
 class Useless(Exception):

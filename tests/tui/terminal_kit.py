@@ -21,6 +21,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.bytecode import bytecode
+
 PATIENCE = 60.0
 """Seconds: a bound for a machine under load, not a measure."""
 LOOK = 0.05
@@ -56,9 +58,8 @@ def environment(**variables: str) -> dict[str, str]:
     """For processes: of this clone, in a terminal with all colours, whatever the one of the tests can do."""
     dropped = ("PYTHONDONTWRITEBYTECODE", "COLUMNS", "LINES", "NO_COLOR", "SSH_CONNECTION", "TMUX", "TMUX_PANE")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    cache = f"/tmp/fleet-test-pyc-{os.getuid()}"
-    mine = {"PYTHONPYCACHEPREFIX": cache, "PYTHONPATH": str(PACKAGE), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
-    return kept | mine | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | variables
+    mine = {"PYTHONPATH": str(PACKAGE), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    return kept | bytecode() | mine | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | variables
 
 
 def until(test: Callable[[], Any], said: Callable[[], str] = lambda: "") -> Any:
