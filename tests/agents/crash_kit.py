@@ -82,7 +82,7 @@ async def verdict(folder: Path, base: str, run: str) -> dict[str, Any]:
         before = effects(folder)
         if doubtful:
             await command(engine, types.RESOLVE, run, path="work", answer="skip")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             ended = await engine.wait(run)
         [budget] = await engine.store.budgets.of_run(run)
         return {

@@ -151,7 +151,7 @@ async def test_however_a_request_fails_its_key_is_told_to_nobody(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with start_stub(project) as stub:
-        async with asyncio.timeout(60), engine_at(project, LeakyModels(stub)) as engine:
+        async with asyncio.timeout(120), engine_at(project, LeakyModels(stub)) as engine:
             await start(engine, FLOW.replace("look, fall, fs.write", "") % f"stub-{mode}")
             await over(engine)
             shown = await everything(engine)

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from cli_kit import Fleet
+from cli_kit import PATIENCE, Fleet
 
 from fleetprompt.engine.runtime.lock import engine_holder
 
@@ -80,7 +80,7 @@ def test_what_must_not_be_repeated_ends_and_is_recorded_and_the_rest_is_parked(
     assert process.poll() is None, "it waits for what must not be repeated"
     assert engine_holder(lock_of(work)) is not None
     (work.root / "go").touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
     assert b"Traceback" not in out + err
     assert b"parked: nothing is lost" in err
@@ -99,7 +99,7 @@ def test_what_outlasts_its_grace_is_in_doubt_and_not_done_again(work: Fleet) -> 
     process = work.process("run", "work.yaml")
     work.until(lambda: all((work.root / name).exists() for name in BEGUN))
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert b"Traceback" not in out + err
     assert not is_alive(int(lines(work, "pay.begun")[0]))

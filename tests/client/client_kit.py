@@ -57,7 +57,7 @@ class Heard:
 
     async def until(self, test: Callable[[Change], Any]) -> Change:
         """The first change of which it holds; those before it are forgotten."""
-        for _ in range(6_000):
+        for _ in range(24_000):
             for i, change in enumerate(self.changes):
                 if test(change):
                     del self.changes[: i + 1]
@@ -68,7 +68,7 @@ class Heard:
 
     async def over(self) -> None:
         """Until nothing will be told any more."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await self._task
 
     async def end(self) -> None:
@@ -78,7 +78,7 @@ class Heard:
 
 
 async def until(test: Callable[[], bool]) -> None:
-    for _ in range(6_000):
+    for _ in range(24_000):
         if test():
             return
         await asyncio.sleep(0.005)

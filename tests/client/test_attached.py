@@ -121,7 +121,7 @@ async def test_what_an_engine_did_last_is_its_answer(place: Place, beside: Attac
 
 async def seen(console: AttachedConsole, run: str, most: int) -> list[Any]:
     found: list[Any] = []
-    async with asyncio.timeout(60), aclosing(console.watch(run)) as entries:  # type: ignore[type-var]
+    async with asyncio.timeout(120), aclosing(console.watch(run)) as entries:  # type: ignore[type-var]
         async for entry in entries:
             found.append(entry)
             if len(found) == most or isinstance(getattr(entry, "fact", None), RunFinished):
@@ -159,7 +159,7 @@ async def test_nothing_is_read_twice_however_often_something_is_written(
     (run,) = await finished(place, 1)
     beside.store.journal = journal = Counting(beside.store.journal)  # type: ignore[misc,assignment]
     total = await beside.store.journal.position()
-    async with asyncio.timeout(60), aclosing(beside.watch(run if one else "")) as entries:  # type: ignore[type-var]
+    async with asyncio.timeout(120), aclosing(beside.watch(run if one else "")) as entries:  # type: ignore[type-var]
         for _ in range(total):
             assert isinstance(await anext(entries), Stored)
         more = asyncio.get_running_loop().create_task(anext(entries, None))

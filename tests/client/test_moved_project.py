@@ -48,7 +48,7 @@ async def source_of(console: EmbeddedConsole, run: str) -> str:
 
 async def end_of(console: EmbeddedConsole, run: str) -> Any:
     await console.publish(Signal(id=f"go {run}", type="go", source="test", at=0.0))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         assert (await console.engine.wait(run)).status == "completed"
     return (await console.state(run)).steps["where"].output
 
@@ -90,7 +90,7 @@ async def test_a_child_finds_the_code_beside_its_own_file(tmp_path: Path) -> Non
         (child,) = [head.id for head in (await console.runs("workflow:old", Page()))[0]]
         assert await source_of(console, child) == "flows/old.yaml"
         assert await end_of(console, child) == str(tmp_path / "flows")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             assert (await console.engine.wait(run)).status == "completed"
     finally:
         await console.close()

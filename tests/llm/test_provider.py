@@ -28,7 +28,7 @@ SECRET = "correct horse battery staple"
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110  a condition in another process
             await asyncio.sleep(0.01)
 

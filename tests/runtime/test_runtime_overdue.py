@@ -96,7 +96,7 @@ class Project:
     async def end(self) -> tuple[str, list[AnyFact], list[Result]]:
         """How the run ends with the next engine, its facts, and what became of what was said."""
         async with self.engine() as engine:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 head = await engine.wait("run")
             _, results = await engine.store.signals.results("said")
             return head.status, await engine.history("run"), results
@@ -108,7 +108,7 @@ class Project:
 
 async def stands_still(engine: Engine, on: str) -> None:
     """Until the run waits for that."""
-    for _ in range(3_000):
+    for _ in range(12_000):
         head = await engine.store.runs.get("run")
         if head is not None and head.waiting_on == on:
             return

@@ -169,7 +169,7 @@ async def run(engine: Engine, text: str, until: str) -> str:
     await engine.workflows.register(loaded.plan, source=loaded.source)
     start = Signal(id="run", type=types.START, source="t", at=0.0, data={"workflow": loaded.plan.name})
     await engine.bus.submit(start)
-    for _ in range(1_000):
+    for _ in range(12_000):
         head = await engine.store.runs.get("run")
         if head is not None and until in (head.waiting_on, head.status):
             break
@@ -213,7 +213,7 @@ async def test_no_sink_shows_a_secret_that_a_step_has_used(engine: Engine, caplo
 
 async def test_a_reconcile_check_that_fails_shows_no_secret_either(engine: Engine) -> None:
     text = await run(engine, DOUBTFUL, "in_doubt")
-    for _ in range(300):
+    for _ in range(12_000):
         if "checked with" in (text := everything(engine)):
             break
         await asyncio.sleep(0.01)

@@ -100,7 +100,7 @@ async def test_what_another_engine_gives_back_is_granted_when_this_one_hears_of_
         return engine
 
     async def soon(run: str, status: str) -> None:
-        for _ in range(2_000):
+        for _ in range(24_000):
             head = await there.store.runs.get(run)
             if head is not None and f"{head.status} {head.waiting_on or ''}".strip() == status:
                 return

@@ -54,7 +54,7 @@ class Listening:
 
 
 async def soon(condition: Callable[[], Any]) -> None:
-    for _ in range(2_000):
+    for _ in range(24_000):
         if condition():
             return
         await asyncio.sleep(0.005)

@@ -34,7 +34,7 @@ async def live(folder: Path, base: str, run: str) -> dict[str, Any]:
     async with engine_at(folder, StubModels(Stub(base, folder / "unused"), PRICE)) as engine:
         if await engine.store.runs.get(run) is None:
             await start(engine, FLOW, run=run)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             ended = await engine.wait(run)
         [budget] = await engine.store.budgets.of_run(run)
         found = await head(engine, run)

@@ -20,7 +20,6 @@ from fleetprompt.engine.tools.mcp_servers import McpServers, McpTool, misfits_of
 from tests.tools.test_tools_http import Server
 from tests.tools.toolkit import Room
 
-pytestmark = pytest.mark.timeout(180)
 SERVER = str(Path(__file__).with_name("mcp_server.py"))
 CANARY = "CANARY-desk-1"
 
@@ -260,7 +259,7 @@ async def test_tools_of_an_address(tmp_path: Path) -> None:
 
 
 async def _answers(port: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -145,7 +145,7 @@ async def pending(client: Console) -> list[Approval]:
 
 async def ended(client: Console, *runs: str) -> list[str]:
     """Wait for runs to end; their statuses."""
-    for _ in range(1000):
+    for _ in range(6000):
         heads = [await client.run(run) for run in runs]
         if all(head.finished_at is not None for head in heads):
             return [head.status for head in heads]

@@ -24,7 +24,7 @@ from tests.tui.recorded_picture import picture
 ME = "ana"
 PROJECT = "shop"
 Engine = Literal["embedded", "attached", "none"]
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds; a bound for a machine under load, not a measure."""
 EARLIER = 30.0
 """Seconds before the picture at which the console is opened."""

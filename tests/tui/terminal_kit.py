@@ -23,7 +23,7 @@ import pytest
 
 from tests.bytecode import bytecode
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds: a bound for a machine under load, not a measure."""
 LOOK = 0.05
 ALONE = 0.4

@@ -78,7 +78,7 @@ async def settled(pilot: Pilot[object]) -> None:
 
 
 async def until(pilot: Pilot[object], test: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not test():
             await pilot.pause(0.01)
 

@@ -107,7 +107,7 @@ class Seen:
         return self.screen.query_one(TreeView)
 
     async def until(self, test: Callable[[], object]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not test():
                 await self.pilot.pause(0.01)
 

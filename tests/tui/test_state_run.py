@@ -27,7 +27,7 @@ async def project(tmp_path: Path) -> AsyncIterator[Project]:
 
 async def until(view: RunView, test: Callable[[], bool]) -> None:
     """Catch up until something holds."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not test():
             await asyncio.sleep(0.001)
             await view.catch_up()

@@ -146,7 +146,7 @@ async def perform(
         )
         run = await console.start(request)
         people = People(scene, folder, console, run, decide)
-        async with asyncio.timeout(100):
+        async with asyncio.timeout(120):
             answering = asyncio.create_task(people.answer())
             try:
                 await console.engine.wait(run)
