@@ -124,13 +124,13 @@ class ProjectNames:
     # ---------------------------------------------------------------- what is wrong with the settings
 
     def settings_problems(self) -> list[Problem]:
-        """What is wrong with `[tools]`, `[mcp]` and `[policy]` of the settings, and with `policy.toml`."""
+        """What is wrong with `[models]`, `[tools]`, `[mcp]` and `[policy]` of the settings, and with `policy.toml`."""
         from fleetprompt.engine.tools.policy_file import policy_problems
 
         def doubts(policy: Mapping[str, Any]) -> Iterator[Said]:
             return self._tools.doubts(policy, self._functions)
 
-        return [*self._of_tables(), *policy_problems(self._root, self._settings.policy, doubts)]
+        return [*self._of_models(), *self._of_tables(), *policy_problems(self._root, self._settings.policy, doubts)]
 
     def settings_errors(self) -> list[Problem]:
         """Why the settings of tools or the policy cannot be used, so that nothing may be called; no tool is looked at
@@ -143,6 +143,22 @@ class ProjectNames:
 
             found += table_problems(self._root, self._settings.tools, self._settings.mcp)
         return [problem for problem in found if problem.severity == "error"]
+
+    def _of_models(self) -> Iterator[Problem]:
+        """Models whose provider nobody knows."""
+        found: list[tuple[tuple[str | int, ...], Said]] = []
+        for alias, settings in self._settings.models.items():
+            if not settings.api_base and (said := self.model(settings.model)) is not None:
+                found.append((("models", alias, "model"), said))
+            for place, name in enumerate(settings.fallback):
+                if (said := self.model(name)) is not None:
+                    found.append((("models", alias, "fallback", place), said))
+        if found:
+            from fleetprompt.engine.definition.toml import TomlFile
+
+            file = TomlFile(self._root / SETTINGS, SETTINGS)
+            for path, said in found:
+                yield file.at(path, said.code, said.message, said.hint)
 
     def _of_tables(self) -> Iterator[Problem]:
         tools, servers = self._settings.tools, self._settings.mcp

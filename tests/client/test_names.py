@@ -227,6 +227,27 @@ def test_a_function_that_cannot_be_loaded_leaves_names_in_doubt(project: Project
     assert doubt.startswith("flow.yaml:1:48 unknown-name? whether there is a tool `pay_out` is not known")
 
 
+MODELS = """\
+[models.cheap]
+model = "opnai/gpt-5.4-mini"
+fallback = ["dear", "antropic/claude"]
+[models.dear]
+model = "mine/large"
+api_base = "http://127.0.0.1:1/v1"
+"""
+
+
+def test_models_that_no_provider_has_are_told_before_one_is_asked(project: Project) -> None:
+    project.write("fleet.toml", MODELS)
+    (settings,) = check_settings(project.names(models=load_project(project.root).settings.models))
+    assert [project.shown(problem) for problem in settings.problems] == [
+        "fleet.toml:2:1 unknown-name nobody knows the provider `opnai` of `opnai/gpt-5.4-mini` | "
+        "did you mean `openai`?",
+        "fleet.toml:3:21 unknown-name nobody knows the provider `antropic` of `antropic/claude` | "
+        "did you mean `anthropic`?",
+    ]
+
+
 POLICY = """\
 tools = ["fs.*", "gti.*"]
 deny = [

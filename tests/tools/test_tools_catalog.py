@@ -170,6 +170,119 @@ def test_everything_that_is_wrong_is_told_at_its_place(tmp_path: Path) -> None:
     require_usable(tmp_path, {"http": {"hosts": ["api.test"]}}, {})
 
 
+LATER = """\
+[tools.sql]
+a = {url = "mysql://u@h/d"}
+b = {url = "sqlite://shop.db"}
+c = {url = "postgresql://u@h:port/d"}
+d = {url = "shop.db"}
+e = {url = "sqlte:///shop.db"}
+[tools.notify]
+a = {file = "../x"}
+b = {file = ".env"}
+c = {webhook = "desk.test"}
+d = {webhook = "https://u:p@desk.test"}
+e = {webhook = "http://169.254.169.254/x"}
+f = {webhook = "http://127.0.0.1:8080/x"}
+[tools.http.auth]
+a = {bearer = "A", password = "B"}
+b = {user = "ana"}
+c = {user = "a:b", password = "B"}
+d = {headers = {"X Key" = "K"}}
+[tools.shell]
+env = {"A=B" = "x"}
+[tools.fs]
+private = ["customers", "data/x"]
+[mcp.desk]
+url = "desk.test"
+[mcp.shop]
+url = "https://shop.test"
+secrets = {"X Key" = "K"}
+[mcp.tills]
+command = ["x"]
+env = ["FLEET_SECRET_X"]
+"""
+DOUBTED = """\
+[tools.http]
+hosts = ["api.test", "169.254.169.254", "localhost", "127.0.0.1:81", "10.0.0.1"]
+[tools.http.auth]
+"https://api.test" = {bearer = "A"}
+"*.test" = {bearer = "A"}
+"other.test" = {bearer = "A"}
+"api.test" = {bearer = "A"}
+"127.0.0.1:81" = {bearer = "A"}
+[tools.shell]
+path = "bin:/usr/bin"
+programs = ["make", "./gradlew"]
+[tools.fs]
+free = ["out", "../x", "/tmp", "."]
+[tools.git]
+tokens = {"git.test" = "T", "https://Git.test" = "T"}
+[tools.sql]
+shop = {url = "sqlite:///shop.db"}
+gone = {url = "sqlite:///gone.db"}
+"""
+
+
+def told(folder: Path, text: str) -> list[str]:
+    (folder / "fleet.toml").write_text(text)
+    settings = tomllib.loads(text)
+    problems = ordered(table_problems(folder, settings["tools"], settings.get("mcp", {})))
+    marks = {"error": "", "warning": "? "}
+    return [f"{p.line}:{p.column} {marks[p.severity]}{p.message} | {p.hint}" for p in problems]
+
+
+def test_what_every_call_would_stumble_over_is_told_beforehand(tmp_path: Path) -> None:
+    how = "write sqlite:///path or postgresql://user@host/database"
+    assert told(tmp_path, LATER) == [
+        f"2:6 databases of kind `mysql` cannot be opened | {how}",
+        f"3:6 this names no file | {how}",
+        f"4:6 the host or port of this address is malformed | {how}",
+        f"5:6 this is no address | {how}",
+        "6:6 databases of kind `sqlte` cannot be opened | did you mean `sqlite`?",
+        "8:6 `../x` leaves the workspace | paths stay in the workspace: a/b.txt",
+        "9:6 `.env` is never written by tools: `.env*` is private | "
+        "a person has to do that; the rule cannot be lifted by a policy",
+        "10:6 the URL has to begin with http:// or https:// | ",
+        "11:6 the address holds a name or a password | `webhook_secret` names a secret with the address",
+        "12:6 `169.254.169.254` is link-local, a metadata service, or no host at all | ",
+        "15:20 credentials are either `bearer`, or `user` and `password` | keep one of the two",
+        "16:6 `user` goes with `password`, the name of a secret | ",
+        "17:6 `user` holds a colon, which basic authentication cannot send | ",
+        "18:17 `X Key` is not the name of a header | ",
+        "20:1 `A=B` cannot be a variable: its name is empty, or holds `=` or a NUL byte | ",
+        "22:25 this is the name of a file or folder at any depth, and no path | write its name alone",
+        "24:1 the URL has to begin with http:// or https:// | ",
+        "27:1 `X Key` is not the name of a header | ",
+        '30:1 secrets are not inherited | write secrets = {FLEET_SECRET_X = "NAME OF THE SECRET"}',
+    ]
+
+
+def test_settings_of_no_effect_are_doubted(tmp_path: Path) -> None:
+    (tmp_path / "shop.db").touch()
+    assert told(tmp_path, DOUBTED) == [
+        "2:22 ? `169.254.169.254` is never reached: it is link-local, a metadata service, or no host at all | ",
+        "2:41 ? `localhost` is never reached: it is this machine, which has to be listed with its port, "
+        "as 127.0.0.1:8080 | ",
+        '4:1 ? credentials for `https://api.test` are never sent | write [tools.http.auth."api.test"]',
+        "5:1 ? `*.test` is no single host, and credentials are for one | write a table for each",
+        '6:1 ? `other.test` is not among the `hosts` that may be asked | add it there: hosts = ["other.test"]',
+        "10:1 ? programs are not looked for in `bin`: its path is not absolute | write it from / on",
+        "11:13 ? `make` is named without a path: every program can be | remove it, or write its path",
+        "13:16 ? nobody can write in `../x` without asking: it is no folder of the workspace | "
+        'write it from the workspace on, such as "out"',
+        "13:24 ? nobody can write in `/tmp` without asking: it is no folder of the workspace | "
+        'write it from the workspace on, such as "out"',
+        "13:32 ? nobody can write in `.` without asking: it is no folder of the workspace | "
+        'write it from the workspace on, such as "out"',
+        "15:29 ? the token for `https://Git.test` is never sent: tokens are looked for by the name of the host | "
+        'write "git.test"',
+        "18:9 ? there is no file `gone.db`: tools open databases, and make none | paths start in the project's folder",
+    ]
+    settings = tomllib.loads(DOUBTED)
+    require_usable(tmp_path, settings["tools"], {})
+
+
 def test_what_is_not_in_the_file_any_more_is_told_without_a_place(tmp_path: Path) -> None:
     (problem,) = table_problems(tmp_path, {"http": {"host": []}}, {})
     assert (problem.file, problem.line, problem.hint) == ("fleet.toml", 0, "did you mean `hosts`?")

@@ -276,7 +276,7 @@ async def _answers(port: int) -> None:
         ({"desk": {}}, "has `command` or `url`"),
         ({"desk": {"command": ["x"], "url": "http://x"}}, "either `command` or `url`"),
         ({"desk": {"command": []}}, "must not be empty"),
-        ({"desk": {"url": "file:///x"}}, "begins with https://"),
+        ({"desk": {"url": "file:///x"}}, "begin with http:// or https://"),
         ({"desk": {"command": ["x"], "env": ["FLEET_SECRET_X"]}}, "secrets are not inherited"),
         ({"Desk": {"command": ["x"]}}, "cannot be the name of a server"),
         ({"fs": {"command": ["x"]}}, "cannot be the name of a server"),

@@ -18,6 +18,8 @@ FRAMING = frozenset(
     ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 )  # fmt: skip
 """Headers that say where a message ends; the connection sets them."""
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+"""The name of a header."""
 URL_CHARS = 16_384
 SHOWN_CHARS = 300
 REDACTED = "•••"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Annotated, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.outside.wording import size
 from fleetprompt.engine.ports.tool import ToolRoom
-from fleetprompt.engine.tools._settings import Section, read_section
+from fleetprompt.engine.tools._settings import Misfit, Section, Unfit, read_section
 from fleetprompt.engine.tools._workspace import Parts, Workspace, named
 
 READ_BYTES = 256 * 1024
@@ -23,13 +25,28 @@ PathText: TypeAlias = Annotated[str, Field(min_length=1, max_length=1024)]
 Digest: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+def _name(pattern: str) -> str:
+    if "/" in pattern or not pattern:
+        # As a path it would keep nothing private.
+        raise Unfit("this is the name of a file or folder at any depth, and no path", "write its name alone")
+    return pattern
+
+
 class FsSettings(Section):
     """`[tools.fs]`."""
 
-    private: list[str] = Field([])
+    private: list[Annotated[str, AfterValidator(_name)]] = Field([])
     """Names of files and folders that no tool touches, besides the built-in ones: `["*.sqlite", "customers"]`."""
     free: list[str] = Field(["out"])
     """Folders in which files may be written without asking."""
+
+    def doubts(self) -> Iterator[Misfit]:
+        """Folders that no path can be in."""
+        for i, folder in enumerate(self.free):
+            parts = [part for part in folder.split("/") if part not in ("", ".")]
+            if folder.startswith("/") or ".." in parts or not parts:
+                message = f"nobody can write in `{inert(folder)}` without asking: it is no folder of the workspace"
+                yield Misfit(("free", i), message, 'write it from the workspace on, such as "out"')
 
 
 def fs_settings(room: ToolRoom) -> FsSettings:

@@ -7,10 +7,11 @@ can be switched off is; a repository with others is refused, unless the operator
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from pydantic import Field
@@ -20,7 +21,7 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports.tool import ToolRoom
 from fleetprompt.engine.tools._private import git_excludes
 from fleetprompt.engine.tools._program import Ran, find_program, run, search_path
-from fleetprompt.engine.tools._settings import Section, read_section
+from fleetprompt.engine.tools._settings import Misfit, Section, read_section
 from fleetprompt.engine.tools._workspace import Parts, Workspace, named
 
 TIMEOUT = 60.0
@@ -58,6 +59,15 @@ class GitSettings(Section):
     tokens: dict[str, str] = Field({})
     """Names of secrets with access tokens by host, for remotes by HTTPS: `{"git.example.com" = "GIT_TOKEN"}`."""
     timeout: Annotated[float, Field(gt=0, le=3600)] = TIMEOUT
+
+    def doubts(self) -> Iterator[Misfit]:
+        """Tokens that are never sent."""
+        for host in self.tokens:
+            address = urlsplit(host if "://" in host else f"//{host}")
+            plain = address.netloc.rpartition("@")[2].partition(":")[0].lower()
+            if plain != host:
+                message = f"the token for `{inert(host)}` is never sent: tokens are looked for by the name of the host"
+                yield Misfit(("tokens", host), message, f'write "{inert(plain)}"')
 
 
 class Repository(Struct):

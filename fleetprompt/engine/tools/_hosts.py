@@ -105,6 +105,15 @@ class Hosts:
             f'the operator allows it with [tools.http] hosts = ["{named}"]; it cannot be reached otherwise',
         )
 
+    def never(self, name: str) -> str:
+        """Why a host of the list is not reached wherever one is; empty where that depends on its address."""
+        entry = next((entry for entry in self._hosts if entry.name == name), None)
+        try:
+            address = ip_address("127.0.0.1" if name == "localhost" else name)
+        except ValueError:
+            return ""
+        return self.refusal(entry, address) if entry is not None else ""
+
     def refusal(self, entry: Host, address: Address) -> str:
         """Why an address must not be reached; empty: it may be."""
         plain = embedded(address)

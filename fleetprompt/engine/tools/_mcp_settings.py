@@ -6,7 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.definition.problems import ProblemCode
+from fleetprompt.engine.outside.http_request import HEADER, Unusable, checked_url
 from fleetprompt.engine.tools._settings import Section, Unfit
 
 
@@ -36,10 +38,17 @@ class McpSettings(Section):
             raise ValueError("a server has `command` or `url`")
         if self.command is not None and self.url is not None:
             message = "a server has either `command` or `url`"
-            raise Unfit("url", message, "keep one of the two", ProblemCode.CONFLICTING_KEYS)
-        if self.url is not None and not self.url.startswith(("http://", "https://")):
-            raise Unfit("url", "`url` begins with https:// or http://")
+            raise Unfit(message, "keep one of the two", key="url", code=ProblemCode.CONFLICTING_KEYS)
+        if self.url is not None:
+            try:
+                checked_url(self.url)
+            except Unusable as error:
+                raise Unfit(error.message, key="url") from None
+            for name in self.secrets:
+                if not HEADER.fullmatch(name):
+                    raise Unfit(f"`{inert(name)}` is not the name of a header", key="secrets")
         for name in self.env:
             if name.upper().startswith("FLEET_SECRET_"):
-                raise Unfit("env", "secrets are not inherited", f'write secrets = {{{name} = "NAME OF THE SECRET"}}')
+                hint = f'write secrets = {{{name} = "NAME OF THE SECRET"}}'
+                raise Unfit("secrets are not inherited", hint, key="env")
         return self

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeGuard, TypeVar, get_args
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -36,34 +37,40 @@ _KINDS: Final[dict[type, str]] = {
 }
 
 
-class Section(BaseModel):
-    """A table of the settings: no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
-
-
 class Misfit(Struct, frozen=True):
     """Something that is to be said about a table of the settings."""
 
     path: Pointer
-    """Keys, and positions in lists, from the top of the settings."""
+    """Keys, and positions in lists, from the top of the settings; of what a table says of itself, from there on."""
     message: str
     hint: str = ""
     code: ProblemCode = ProblemCode.BAD_VALUE
     severity: Severity = "error"
 
 
-class Unfit(ValueError):
-    """What a check of a whole table finds at one of its keys."""
+class Section(BaseModel):
+    """A table of the settings: no unknown keys, no silent conversions."""
 
-    def __init__(self, key: str, message: str, hint: str = "", code: ProblemCode = ProblemCode.BAD_VALUE) -> None:
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
+
+    def doubts(self) -> Iterable[Misfit]:
+        """What of it can be used, and is of no effect."""
+        return ()
+
+
+class Unfit(ValueError):
+    """What a check finds: of a value, or of a whole table, then at one of its keys."""
+
+    def __init__(
+        self, message: str, hint: str = "", *, key: str = "", code: ProblemCode = ProblemCode.BAD_VALUE
+    ) -> None:
         super().__init__(message)
-        self.key = key
         self.hint = hint
+        self.key = key
         self.code = code
 
 
-S = TypeVar("S", bound=BaseModel)
+S = TypeVar("S", bound=Section)
 
 
 def read_section(path: tuple[str, ...], section: type[S], values: Mapping[str, Any]) -> S:
@@ -76,12 +83,15 @@ def read_section(path: tuple[str, ...], section: type[S], values: Mapping[str, A
     raise InvalidInput(f"[{dotted(path)}] of the settings cannot be used: {said}", hint=found[0].hint)
 
 
-def misfits(path: tuple[str, ...], section: type[BaseModel], values: Any) -> Iterator[Misfit]:
-    """What does not fit the model of the table at a path of keys."""
+def misfits(path: tuple[str, ...], section: type[Section], values: Any) -> Iterator[Misfit]:
+    """What does not fit the model of the table at a path of keys; of one that fits, what is of no effect in it."""
     try:
-        section.model_validate(values)
+        found = section.model_validate(values)
     except ValidationError as error:
         yield from _misfits(path, section, error)
+        return
+    for each in found.doubts():
+        yield replace(each, path=(*path, *each.path), code=ProblemCode.SUSPICIOUS, severity="warning")
 
 
 def no_table(path: tuple[str, ...]) -> Misfit:
@@ -118,9 +128,9 @@ def _misfit(path: tuple[str, ...], section: type[BaseModel], error: ErrorDetails
         return Misfit(place, message, _conversion(kind, value), ProblemCode.WRONG_TYPE)
     raised = context.get("error")
     if isinstance(raised, Unfit):
-        return Misfit((*place, raised.key), str(raised), raised.hint, raised.code)
+        return Misfit((*place, raised.key) if raised.key else place, str(raised), raised.hint, raised.code)
     if isinstance(raised, Exception):
-        return Misfit(place, str(raised), str(getattr(raised, "hint", "")))
+        return Misfit(place, str(raised))
     subject = f"the key `{inert(str(loc[-1]))}` of [{inside}]" if at_key else _subject(place)
     limit = limit_words(kind, context, value)
     return Misfit(place, f"{subject} {limit}" if limit else f"{subject} cannot be used: {error['msg']}")

@@ -14,12 +14,14 @@ from typing import Annotated, Any, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import InvalidInput, NotFound
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.outside.wording import size
 from fleetprompt.engine.ports.tool import ToolRoom
-from fleetprompt.engine.tools._settings import Section, read_section
+from fleetprompt.engine.tools._settings import Section, Unfit, read_section
 from fleetprompt.engine.tools._workspace import Parts, Workspace, named
 
 MOST_ROWS = 500
@@ -49,6 +51,38 @@ class SqlDatabase(Section):
     timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
     """Seconds that one statement may take."""
 
+    @field_validator("url")
+    @classmethod
+    def _can_be_opened(cls, url: str) -> str:
+        how = "write sqlite:///path or postgresql://user@host/database"
+        scheme = _scheme(url)
+        if scheme == "sqlite" and not file_of(url):
+            raise Unfit("this names no file", how)
+        if scheme == "postgres":
+            try:
+                _ = urlsplit(url).port
+            except ValueError:
+                raise Unfit("the host or port of this address is malformed", how) from None
+        elif scheme != "sqlite":
+            said = f"databases of kind `{inert(scheme)[:40]}` cannot be opened" if scheme else "this is no address"
+            raise Unfit(said, did_you_mean(scheme, ("sqlite", "postgresql")) or how)
+        return url
+
+    @property
+    def file(self) -> str:
+        """Path of a SQLite database, relative to the project; empty for Postgres."""
+        return file_of(self.url) if _scheme(self.url) == "sqlite" else ""
+
+
+def _scheme(url: str) -> str:
+    scheme = url.partition("://")[0].partition("+")[0] if "://" in url else ""
+    return "postgres" if scheme == "postgresql" else scheme
+
+
+def file_of(url: str) -> str:
+    """Path of the file that an address of SQLite names; empty: none."""
+    return url.partition(":///")[2]
+
 
 class Database(Struct, frozen=True):
     """A database that was found."""
@@ -74,14 +108,10 @@ def database(room: ToolRoom, name: str, *, writing: bool) -> Database:
                 f"the database `{name}` is read-only for tools",
                 hint=f"the operator sets [tools.sql.{name}] write = true",
             )
-        scheme = urlsplit(known.url).scheme.partition("+")[0]
-        if scheme == "sqlite":
-            path = Path(room.root) / known.url.partition(":///")[2]
-            return Database(name, "sqlite", known.timeout, path=path)
-        if scheme in ("postgresql", "postgres"):
-            url = "postgresql" + known.url[known.url.index(":") :]
-            return Database(name, "postgres", known.timeout, url=url, secret=known.password)
-        raise InvalidInput(f"[tools.sql.{name}] url begins with sqlite:/// or postgresql://")
+        if known.file:
+            return Database(name, "sqlite", known.timeout, path=Path(room.root) / known.file)
+        url = "postgresql" + known.url[known.url.index(":") :]
+        return Database(name, "postgres", known.timeout, url=url, secret=known.password)
     if "/" not in name and "." not in name:
         known_names = ", ".join(sorted(tables)) or "none"
         raise NotFound(

@@ -7,15 +7,13 @@ from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from typing import Any, cast
 
-from pydantic import BaseModel
-
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.ports.tool import Tool
 from fleetprompt.engine.registry import TOOLS, PluginFailed
-from fleetprompt.engine.tools._settings import Misfit, dotted, misfits, no_table
+from fleetprompt.engine.tools._settings import Misfit, Section, dotted, misfits, no_table
 from fleetprompt.engine.tools.mcp_servers import McpServers
 from fleetprompt.engine.tools.python import CALL, FunctionTool, PythonTool, mark_of
 
@@ -76,7 +74,7 @@ def _misfits_of(family: str, table: Any) -> Iterator[Misfit]:
         yield from misfits(path, sections[family], table)
 
 
-def _sections() -> dict[str, type[BaseModel]]:
+def _sections() -> dict[str, type[Section]]:
     from fleetprompt.engine.tools._fs import FsSettings
     from fleetprompt.engine.tools._git import GitSettings
     from fleetprompt.engine.tools._memory import MemoryTable

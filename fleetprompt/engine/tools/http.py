@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from importlib import import_module
@@ -16,13 +16,23 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fleetprompt.engine.core.errors import Failure, InvalidInput
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.outside.http_answer import body_value, retry_after
-from fleetprompt.engine.outside.http_request import FRAMING, REDACTED, Request, Unusable, basic, checked_url, prepare
+from fleetprompt.engine.outside.http_request import (
+    FRAMING,
+    HEADER,
+    REDACTED,
+    Request,
+    Unusable,
+    basic,
+    checked_url,
+    prepare,
+)
 from fleetprompt.engine.outside.wording import size
 from fleetprompt.engine.ports.tool import Preview, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome, Unknown
 from fleetprompt.engine.tools._hosts import DEFAULT_PORTS, Hosts, Pinning, checked_host, read_host, system_resolve
-from fleetprompt.engine.tools._settings import Section, read_section
+from fleetprompt.engine.tools._settings import Misfit, Section, Unfit, read_section
 from fleetprompt.engine.tools.declare import ToolModel, tool
 
 MOST_BYTES = 1024 * 1024
@@ -36,6 +46,12 @@ HeaderName: TypeAlias = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z
 HeaderText: TypeAlias = Annotated[str, Field(max_length=8000)]
 
 
+def _header(name: str) -> str:
+    if not HEADER.fullmatch(name):
+        raise ValueError(f"`{inert(name)}` is not the name of a header")
+    return name
+
+
 class HostAuth(Section):
     """Who we are to one host. Values are names of secrets, never secrets."""
 
@@ -45,8 +61,19 @@ class HostAuth(Section):
     """Name, for basic authentication."""
     password: str | None = None
     """Secret with the password, for basic authentication."""
-    headers: dict[str, str] = Field({})
+    headers: dict[Annotated[str, AfterValidator(_header)], str] = Field({})
     """Secrets by the header that each is sent in: `{X-Api-Key = "DESK_KEY"}`."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.bearer is not None and self.password is not None:
+            message = "credentials are either `bearer`, or `user` and `password`"
+            raise Unfit(message, "keep one of the two", key="password", code=ProblemCode.CONFLICTING_KEYS)
+        if self.user is not None and self.password is None:
+            raise Unfit("`user` goes with `password`, the name of a secret", key="user", code=ProblemCode.MISSING_KEY)
+        if ":" in (self.user or ""):
+            raise Unfit("`user` holds a colon, which basic authentication cannot send", key="user")
+        return self
 
     @property
     def names(self) -> dict[str, str]:
@@ -85,11 +112,40 @@ class HttpSettings(Section):
     timeout: Annotated[float, Field(gt=0, le=600)] = TIMEOUT
     """Seconds for a whole request with its answer."""
 
+    def doubts(self) -> Iterator[Misfit]:
+        """Hosts that are never reached, and credentials that are never sent."""
+        known = Hosts(self.hosts, self.networks)
+        for i, host in enumerate(self.hosts):
+            if reason := known.never(read_host(host).name):
+                yield Misfit(("hosts", i), f"`{inert(host)}` is never reached: it {reason}")
+        for host in self.auth:
+            if said := _never_sent(host, self.hosts):
+                yield Misfit(("auth", host), *said)
+
     def auth_for(self, host: str, port: int, scheme: str) -> HostAuth | None:
         """The credentials for a host."""
         shown = f"[{host}]" if ":" in host else host
         found = self.auth.get(f"{shown}:{port}")
         return found or (self.auth.get(shown) if port == DEFAULT_PORTS[scheme] else None)
+
+
+def _never_sent(host: str, hosts: Sequence[str]) -> tuple[str, str] | None:
+    """Why credentials for what is called so are sent nowhere, and what to do."""
+    try:
+        found = read_host(host)
+    except ValueError as error:
+        return str(error), ""
+    name = f"[{found.name}]" if ":" in found.name else found.name
+    plain = name if found.port is None else f"{name}:{found.port}"
+    if name.startswith("*."):
+        return f"`{inert(host)}` is no single host, and credentials are for one", "write a table for each"
+    if host != plain:
+        return f"credentials for `{inert(host)}` are never sent", f'write [tools.http.auth."{plain}"]'
+    ports = (found.port,) if found.port is not None else DEFAULT_PORTS.values()
+    entries = [read_host(each) for each in hosts]
+    if any(entry.is_for(found.name, port, scheme) for entry in entries for port in ports for scheme in DEFAULT_PORTS):
+        return None
+    return f"`{plain}` is not among the `hosts` that may be asked", f'add it there: hosts = ["{plain}"]'
 
 
 @tool("http.request")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fleetprompt.engine.core.errors import Failure, InvalidInput, NotFound
 from fleetprompt.engine.core.inert import inert
@@ -17,7 +18,7 @@ from fleetprompt.engine.outside.http_request import Unusable, checked_url, prepa
 from fleetprompt.engine.ports.tool import Preview, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome, Unknown
 from fleetprompt.engine.tools._fs import FILE_BYTES
-from fleetprompt.engine.tools._hosts import DEFAULT_PORTS, Hosts, Pinning, system_resolve
+from fleetprompt.engine.tools._hosts import DEFAULT_PORTS, Hosts, Pinning, checked_host, system_resolve
 from fleetprompt.engine.tools._settings import Section, Unfit, read_section
 from fleetprompt.engine.tools._workspace import Workspace
 from fleetprompt.engine.tools.declare import ToolModel, tool
@@ -39,6 +40,26 @@ class Channel(Section):
     webhook_secret: str | None = None
     """Name of the secret that holds the address, where it must not be seen."""
 
+    @field_validator("file")
+    @classmethod
+    def _in_the_workspace(cls, file: str | None) -> str | None:
+        try:
+            if file is not None and not Workspace(Path()).parts(file, writing=True):
+                raise Unfit("a channel's file has a name")
+        except InvalidInput as error:
+            raise Unfit(error.message, error.hint) from None
+        return file
+
+    @field_validator("webhook")
+    @classmethod
+    def _reachable(cls, webhook: str | None) -> str | None:
+        try:
+            if webhook is not None:
+                _pinned(checked_url(webhook))
+        except Unusable as error:
+            raise Unfit(error.message, error.hint) from None
+        return webhook
+
     @model_validator(mode="after")
     def _one(self) -> Self:
         given = [name for name in ("file", "webhook", "webhook_secret") if getattr(self, name) is not None]
@@ -46,7 +67,7 @@ class Channel(Section):
         if not given:
             raise ValueError(message)
         if len(given) > 1:
-            raise Unfit(given[1], message, "keep one of them", ProblemCode.CONFLICTING_KEYS)
+            raise Unfit(message, "keep one of them", key=given[1], code=ProblemCode.CONFLICTING_KEYS)
         return self
 
 
@@ -109,10 +130,7 @@ class Notify(ToolModel):
     async def _post(self, room: ToolRoom, address: str) -> Outcome:
         exchanging, clients = await http_clients(room)
         try:
-            parts = checked_url(address)
-            port = parts.port or DEFAULT_PORTS[parts.scheme]
-            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-            pin = Pinning(Hosts([f"{host}:{port}"], _PRIVATE), system_resolve)
+            pin = Pinning(_pinned(checked_url(address)), system_resolve)
             request = prepare(
                 method="POST",
                 url=address,
@@ -142,6 +160,17 @@ class Notify(ToolModel):
         if answer.status >= 300:
             return Failed(Failure("TOOL_ERROR", f"the channel `{self.channel}` answered {answer.status}"))
         return Done({"channel": self.channel, "sent": True, "status": answer.status})
+
+
+def _pinned(parts: SplitResult) -> Hosts:
+    """The one host that a channel posts to. Raises `Unusable`."""
+    if "@" in parts.netloc:
+        raise Unusable("the address holds a name or a password", "`webhook_secret` names a secret with the address")
+    name = checked_host(parts.hostname or "")
+    hosts = Hosts([f"{f'[{name}]' if ':' in name else name}:{parts.port or DEFAULT_PORTS[parts.scheme]}"], _PRIVATE)
+    if reason := hosts.never(name):
+        raise Unusable(f"`{name}` {reason}")
+    return hosts
 
 
 def _limit(status: int) -> int:

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fleetprompt.engine.definition.problems import InvalidFile, Problem
+from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.definition.problems import InvalidFile, Problem, ProblemCode
 from fleetprompt.engine.definition.toml import TomlFile
-from fleetprompt.engine.tools._settings import Misfit
+from fleetprompt.engine.tools._settings import Misfit, read_section
+from fleetprompt.engine.tools._sql import SqlDatabase
 from fleetprompt.engine.tools.catalog import misfits_of_tables
 from fleetprompt.engine.tools.mcp_servers import misfits_of_servers
 from fleetprompt.engine.tools.policy_file import SETTINGS
@@ -34,7 +37,21 @@ def require_usable(root: Path, tools: Mapping[str, Any], servers: Mapping[str, A
 
 def table_problems(root: Path, tools: Mapping[str, Any], servers: Mapping[str, Any]) -> list[Problem]:
     """All that is to be said about `[tools]` and `[mcp]` of a project. Nothing is asked, started or loaded for that."""
-    return list(at_places(root, (*misfits_of_tables(tools), *misfits_of_servers(servers))))
+    found = [*misfits_of_tables(tools), *misfits_of_servers(servers)]
+    if not any(misfit.severity == "error" for misfit in found):
+        found += _missing_files(root, tools)
+    return list(at_places(root, found))
+
+
+def _missing_files(root: Path, tools: Mapping[str, Any]) -> Iterator[Misfit]:
+    """SQLite databases that are not there: what makes them may be yet to run."""
+    for name, table in mapping(tools.get("sql")).items():
+        path = ("tools", "sql", name)
+        file = read_section(path, SqlDatabase, table).file
+        if file and not (root / file).is_file():
+            message = f"there is no file `{inert(file)}`: tools open databases, and make none"
+            hint = "paths start in the project's folder"
+            yield Misfit((*path, "url"), message, hint, ProblemCode.MISSING_FILE, "warning")
 
 
 def at_places(root: Path, found: Iterable[Misfit]) -> Iterator[Problem]:

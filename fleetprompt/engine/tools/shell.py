@@ -5,10 +5,12 @@ It is no sandbox. A program can do what the engine's user can do; what keeps it 
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.inert import inert
@@ -16,7 +18,7 @@ from fleetprompt.engine.ports.tool import Preview, ToolRoom
 from fleetprompt.engine.ports.world import Done, Outcome, Unknown
 from fleetprompt.engine.tools import _argv
 from fleetprompt.engine.tools._fs import PathText
-from fleetprompt.engine.tools._settings import Section, read_section
+from fleetprompt.engine.tools._settings import Misfit, Section, Unfit, read_section
 from fleetprompt.engine.tools._workspace import Parts, Workspace, named
 from fleetprompt.engine.tools.declare import ToolModel, tool
 
@@ -45,6 +47,26 @@ class ShellSettings(Section):
     """Variables that every program gets. Nothing secret: programs print their environment."""
     timeout: Annotated[float, Field(gt=0, le=LONGEST_TIMEOUT)] = DEFAULT_TIMEOUT
     """Seconds that a program may take where the call does not say."""
+
+    @field_validator("env")
+    @classmethod
+    def _variables(cls, env: dict[str, str]) -> dict[str, str]:
+        for name, value in env.items():
+            if not name or "=" in name or "\0" in name + value:
+                raise Unfit(f"`{inert(name)}` cannot be a variable: its name is empty, or holds `=` or a NUL byte")
+        return env
+
+    def doubts(self) -> Iterator[Misfit]:
+        """Folders in which nothing is looked for, and programs that need not be listed."""
+        folders = [folder for folder in self.path.split(os.pathsep) if folder]
+        for folder in folders:
+            if not folder.startswith("/"):
+                message = f"programs are not looked for in `{inert(folder)}`: its path is not absolute"
+                yield Misfit(("path",), message, "write it from / on")
+        for i, program in enumerate(self.programs):
+            if "/" not in program:
+                message = f"`{inert(program)}` is named without a path: every program can be"
+                yield Misfit(("programs", i), message, "remove it, or write its path")
 
 
 @tool("shell.run")
