@@ -124,6 +124,11 @@ BAD = {
         "unknown-reference",
         "under `vars:`",
     ),
+    "id of a trigger twice": (
+        "name: flow\ntriggers:\n  - {id: a, type: manual}\n  - {id: ▸a, type: chat}\nsteps:\n  - {id: a, type: stop}\n",
+        "duplicate-id",
+        "rename one",
+    ),
     "input of a trigger": (
         "name: flow\ntriggers:\n  - {type: manual, inputs: {▸x: 1}}\nsteps:\n  - {id: a, type: stop}\n",
         "unknown-reference",

@@ -309,6 +309,11 @@ BAD = {
         "bad-value",
         "minute hour day month weekday",
     ),
+    "cron that never comes": (
+        head("triggers: [{type: schedule, cron: ▸'0 0 31 4,6 *'}]"),
+        "bad-value",
+        "change the day or the month",
+    ),
     "cron out of range": (head("triggers: [{type: schedule, cron: ▸'61 * * * *'}]"), "bad-value", ""),
     "an unknown time zone": (head("triggers: [{type: schedule, every: 1h, timezone: ▸Berlin}]"), "bad-value", "IANA"),
     "a misspelt trigger": (head("triggers: [{type: ▸shedule}]"), "unknown-type", "`schedule`"),

@@ -6,6 +6,8 @@ A plan is plain data. Expressions and templates stay text here, so that a plan c
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -183,6 +185,36 @@ class Trigger(Struct, frozen=True, omit_defaults=True):
 
     type: str
     config: dict[str, Any] = {}
+
+    @property
+    def id(self) -> str:
+        """By what it is known in its workflow, wherever it stands: its own `id`, or what makes it go off."""
+        own = self.config.get("id")
+        if own:
+            return str(own)
+        made = {name: self.config[name] for name in TRIGGER_MAKES.get(self.type, ()) if name in self.config}
+        return f"{self.type}-{sha256(_canonical.encode(made)).hexdigest()[:8]}" if made else self.type
+
+
+TRIGGER_MAKES = {
+    "schedule": ("cron", "every", "timezone"),
+    "webhook": ("path",),
+    "signal": ("match",),
+    "completion": ("workflow", "agent", "status"),
+    "watch": ("paths", "events"),
+}
+"""Fields that make a trigger the one it is; a change of the others leaves it the same one."""
+
+
+def trigger_ids(triggers: Sequence[Trigger]) -> list[str]:
+    """The ids of a workflow's triggers, in their order. Those that would share one are told apart by all they say; two
+    that say exactly the same are one trigger."""
+    ids = [trigger.id for trigger in triggers]
+    shared = {id_ for id_, count in Counter(ids).items() if count > 1}
+    return [
+        f"{id_}-{sha256(_canonical.encode(trigger.config)).hexdigest()[:4]}" if id_ in shared else id_
+        for id_, trigger in zip(ids, triggers, strict=True)
+    ]
 
 
 class Plan(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from fleetprompt.engine.core.closest import did_you_mean
+from fleetprompt.engine.core.plan import TRIGGER_MAKES
 from fleetprompt.engine.core.program import COMMON_PORTS
 from fleetprompt.engine.definition.document import Document
 from fleetprompt.engine.definition.order import Unreachable, graph
@@ -172,6 +173,17 @@ def trigger_inputs(subject: Subject) -> Iterator[Problem]:
                 yield subject.document.problem(pointer, ProblemCode.UNKNOWN_REFERENCE, message, hint, on="key")
 
 
+def trigger_ids(subject: Subject) -> Iterator[Problem]:
+    """An id names one trigger of the file."""
+    seen: set[str] = set()
+    for index, trigger in enumerate(sequence(subject.outline.data.get("triggers"))):
+        id_ = mapping(trigger).get("id")
+        if isinstance(id_, str) and id_ in seen:
+            message = f"the id `{id_}` is already used by another trigger"
+            yield subject.document.problem(("triggers", index, "id"), ProblemCode.DUPLICATE_ID, message, "rename one")
+        seen.add(str(id_))
+
+
 _TIMELESS = frozenset({"delay", "transform", "emit", "stop"})
 """Kinds of steps that have no time to be limited."""
 
@@ -286,6 +298,32 @@ def idle_triggers(subject: Subject) -> Iterator[Problem]:
             yield _warning(subject, ("triggers", index, "type"), message, hint)
 
 
+def alike_triggers(subject: Subject) -> Iterator[Problem]:
+    """Two schedules that differ by what they are not known by: a change of one makes both of them others."""
+    known: dict[str, int] = {}
+    for index, raw in enumerate(sequence(subject.outline.data.get("triggers"))):
+        trigger = mapping(raw)
+        if trigger.get("type") != "schedule" or trigger.get("id"):
+            continue
+        made = str({name: trigger.get(name) for name in TRIGGER_MAKES["schedule"]})
+        if made in known:
+            message = f"this schedule comes at the same times as that of trigger {known[made]}"
+            hint = "give each of them an `id`, so that both stay known when one of them is changed"
+            yield _warning(subject, ("triggers", index, "type"), message, hint)
+        known.setdefault(made, index + 1)
+
+
+def hindered_catchup(subject: Subject) -> Iterator[Problem]:
+    """Times that are made up for all at once, and of which all but the first are skipped."""
+    for index, raw in enumerate(sequence(subject.outline.data.get("triggers"))):
+        trigger = mapping(raw)
+        overlap = trigger.get("overlap", "skip")
+        if trigger.get("type") == "schedule" and trigger.get("catchup") == "all" and overlap == "skip":
+            message = "of the times that are made up for only the first starts a run: the others overlap it"
+            hint = "add `overlap: queue` to have one run after the other, or `overlap: allow`"
+            yield _warning(subject, ("triggers", index, "catchup"), message, hint)
+
+
 def _warning(
     subject: Subject, pointer: tuple[str | int, ...], message: str, hint: str, *, on_key: bool = False
 ) -> Problem:
@@ -303,6 +341,7 @@ RULES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     unreachable,
     set_declared,
     trigger_inputs,
+    trigger_ids,
     meaningless,
     references,
     after_a_rejection,
@@ -311,5 +350,7 @@ RULES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     safe_reconcile,
     idle_guardrails,
     idle_triggers,
+    alike_triggers,
+    hindered_catchup,
 )
 """In an order in which later rules can rely on what earlier ones found: `unused` follows `references`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 from zoneinfo import ZoneInfo
 
@@ -18,21 +17,15 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from fleetprompt.engine.core.closest import did_you_mean
+from fleetprompt.engine.core.cron import parse_cron
+from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.plan import Trigger
 from fleetprompt.engine.core.template import compile_template
 from fleetprompt.engine.definition.fields import TestField, VerbatimText, definition, either, one_or_many, wrong
 from fleetprompt.engine.definition.parts import Part
 from fleetprompt.engine.definition.problems import ProblemCode
-from fleetprompt.engine.definition.scalars import DurationField, SignalPattern, SizeField, WorkflowName
-
-_CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
-_CRON_NAMES = {
-    "month": ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
-    "weekday": ["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
-}
-_CRON_MACROS = frozenset({"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"})
-
+from fleetprompt.engine.definition.scalars import DurationField, SignalPattern, SizeField, StepId, WorkflowName
 
 DEFAULT_BODY = 1024 * 1024
 MAX_BODY = 16 * 1024 * 1024
@@ -51,6 +44,8 @@ class TriggerModel(Part):
 
     type: VerbatimText
     """What kind of trigger it is."""
+    id: StepId | None = None
+    """How it is called, such as by `fleet schedules pause`; it stays the same one when what makes it go off changes."""
     if_: TestField | None = Field(None, alias="if")
     """Condition; when it does not hold, no run starts."""
     inputs: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -66,39 +61,11 @@ class ManualTrigger(TriggerModel):
 
 
 def _cron(text: str) -> str:
-    if text in _CRON_MACROS:
-        return text
-    fields = text.split()
-    if len(fields) != len(_CRON_FIELDS):
-        raise wrong(
-            f"a cron expression has five fields, this has {len(fields)}",
-            "minute hour day month weekday, such as `*/15 * * * *`",
-        )
-    for field, (name, low, high) in zip(fields, _CRON_FIELDS, strict=True):
-        for part in field.split(","):
-            _check_cron_part(part, name, low, high)
+    try:
+        parse_cron(text)
+    except InvalidInput as error:
+        raise wrong(error.message, error.hint) from None
     return text
-
-
-def _check_cron_part(part: str, name: str, low: int, high: int) -> None:
-    span, slash, every = part.partition("/")
-    if slash and not (every.isdecimal() and int(every) > 0):
-        raise wrong(f"`{part}` is not a valid step in the {name} field", f"write `*/n` or `{low}-{high}/n`")
-    if span == "*":
-        return
-    first, dash, last = span.partition("-")
-    begin = _cron_number(first, name, low, high)
-    if dash and _cron_number(last, name, low, high) < begin:
-        raise wrong(f"the range `{span}` in the {name} field ends before it begins")
-
-
-def _cron_number(text: str, name: str, low: int, high: int) -> int:
-    names = _CRON_NAMES.get(name, [])
-    if text.lower()[:3] in names and len(text) == 3:
-        return names.index(text.lower()) + (1 if name == "month" else 0)
-    if not re.fullmatch(r"\d{1,2}", text) or not low <= int(text) <= high:
-        raise wrong(f"`{text}` is not a {name}: {low} to {high}" + (f", or {names[0]} to {names[-1]}" if names else ""))
-    return int(text)
 
 
 def _timezone(text: str) -> str:
@@ -113,15 +80,16 @@ class ScheduleTrigger(TriggerModel):
     """At times: by a cron expression, or at a fixed interval."""
 
     cron: Annotated[str, AfterValidator(_cron)] | None = None
-    """minute hour day month weekday, such as `*/15 * * * *`, or one of `@hourly @daily @weekly @monthly @yearly`."""
+    """minute hour day month weekday, such as `*/15 * * * *`, or one of `@hourly @daily @weekly @monthly @yearly`.
+    Sunday is 0 and 7; where both day and weekday are restricted, one of them is enough."""
     every: Annotated[DurationField, Field(ge=1)] | None = None
-    """Interval, at least a second."""
+    """Interval, at least a second; counted from 1970 in UTC, so that `15m` means the quarters of the hour."""
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
     """Zone in which cron fields are read: an IANA name."""
     overlap: Literal["skip", "queue", "allow", "cancel_running"] = "skip"
-    """What happens when the run before has not ended."""
+    """What happens when the run before has not ended: no run, one that waits for it, one beside it, or its end."""
     catchup: Literal["none", "latest", "all"] = "none"
-    """Which missed times are made up for after the engine was down."""
+    """Which missed times are made up for after the engine was down; of `all` the latest 100."""
     jitter: DurationField = 0.0
     """Each start is delayed by up to this much."""
 
