@@ -31,7 +31,7 @@ from fleetprompt.engine.ports import LogLine, Piece
 
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
-    from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+    from fleetprompt.client.protocol import Console
 
 LOOK_SECONDS = 0.5
 LINES = 10_000
@@ -79,7 +79,7 @@ class Answering:
         self._open = False
         """The line on which the cursor stands has begun."""
 
-    async def wait(self, console: EmbeddedConsole | AttachedConsole, stop: asyncio.Event) -> Answered:
+    async def wait(self, console: Console, stop: asyncio.Event) -> Answered:
         """Until it has come, cannot come any more, or somebody has had enough."""
         held: dict[str, str] = {}
         await race(
@@ -101,11 +101,11 @@ class Answering:
         self._end(answered)
         return answered
 
-    async def _read(self, console: EmbeddedConsole | AttachedConsole) -> None:
+    async def _read(self, console: Console) -> None:
         await self.following.read(console)
         await asyncio.Event().wait()
 
-    async def _hear(self, console: EmbeddedConsole | AttachedConsole) -> None:
+    async def _hear(self, console: Console) -> None:
         if self._shown:
             async with aclosing(console.pieces(self._run)) as batches:
                 async for batch in batches:
@@ -113,7 +113,7 @@ class Answering:
                         self._piece(piece)
         await asyncio.Event().wait()
 
-    async def _until_lost(self, console: EmbeddedConsole | AttachedConsole, held: dict[str, str]) -> None:
+    async def _until_lost(self, console: Console, held: dict[str, str]) -> None:
         """Until nobody does anything for it any more."""
         missed = 0
         while missed < 2 and self._run not in held:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fleetprompt.cli.answering import Answered
     from fleetprompt.cli.front import Front
     from fleetprompt.client.chatting import Turn
-    from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+    from fleetprompt.client.protocol import Console
 
 app = typer.Typer(rich_markup_mode=None)
 HELP = "/history shows what was said, /new begins another conversation, /exit leaves; Ctrl-C stops an answer"
@@ -61,7 +61,7 @@ async def _talk(front: Front, agent: str, session: str, text: str | None, json: 
     from fleetprompt.cli.watching import hurry
     from fleetprompt.client.opening import open_console
 
-    console = await open_console(front.place, "prefer", what="fleet chat")
+    console = front.guarded(await open_console(front.place, "prefer", what="fleet chat"))
     talk = Talk(front, console, agent, session)
     try:
         with talk.interrupts():
@@ -75,7 +75,7 @@ async def _talk(front: Front, agent: str, session: str, text: str | None, json: 
 class Talk:
     """One conversation at a terminal, or one message of it."""
 
-    def __init__(self, front: Front, console: EmbeddedConsole | AttachedConsole, agent: str, session: str) -> None:
+    def __init__(self, front: Front, console: Console, agent: str, session: str) -> None:
         self._front = front
         self._console = console
         self._agent = agent

@@ -54,7 +54,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 EngineChoice = Literal["embedded", "process", "none"]
 HIDDEN = {"engine": ("engine", "Hold the engine without a face.")}
 """Commands for other programs: not in the help, but with a help of their own."""
-GLOBAL = {"--utc": False, "--db": True, "--chdir": True, "-C": True}
+GLOBAL = {"--utc": False, "--db": True, "--chdir": True, "-C": True, "--tenant": True}
 """Options of `fleet` itself that may stand anywhere, and whether they take a value."""
 
 
@@ -129,6 +129,7 @@ def _fleet(
     utc: bool = typer.Option(False, "--utc", help="Show times in UTC."),
     db: str = typer.Option("", "--db", metavar="URL", help="Another store than the project's."),
     chdir: str = typer.Option("", "--chdir", "-C", metavar="DIR", help="Work as if started there."),
+    tenant: str = typer.Option("", "--tenant", metavar="NAME", help="Whose runs and all else it is about."),
     engine: EngineChoice = typer.Option("embedded", "--engine", help="Where the console's engine runs."),
     read_only: bool = typer.Option(False, "--read-only", help="A console that changes nothing."),
     link: str = typer.Option("", "--open", metavar="PLACE", help="Where the console opens: 'runs status:failed'."),
@@ -141,7 +142,7 @@ def _fleet(
 
         print(f"fleet {__version__}")
         raise typer.Exit
-    ctx.obj = Front(utc=utc, database=db, directory=chdir)
+    ctx.obj = Front(utc=utc, database=db, directory=chdir, tenant=tenant)
     if ctx.invoked_subcommand is not None:
         return None
     if not (sys.stdin.isatty() and sys.stdout.isatty()):

@@ -254,7 +254,7 @@ def _asked(ctx: typer.Context, question: Callable[[Any], Coroutine[Any, Any, lis
 
     try:
         root = ctx.find_root().params
-        front = Front(database=root.get("db") or "", directory=root.get("chdir") or "")
+        front = Front(database=root.get("db") or "", directory=root.get("chdir") or "", tenant=root.get("tenant") or "")
         return front.ask(question)
     except Exception:
         return []

@@ -82,6 +82,7 @@ async def _show(
         open_,
         again=None if read_only else again,
         who=front.me,
+        tenant=front.identity.tenant,
         project=inert(front.project.root.name),
         groups=front.groups_of(front.me),
         times=front.terminal.times,

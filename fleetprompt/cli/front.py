@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from fleetprompt.cli.terminal import Terminal
-    from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+    from fleetprompt.client.identity import Identity
     from fleetprompt.client.names import AgencySettings, ProjectNames
     from fleetprompt.client.opening import Place
+    from fleetprompt.client.protocol import Console
     from fleetprompt.settings import Project
 
 T = TypeVar("T")
@@ -21,9 +22,11 @@ T = TypeVar("T")
 class Front:
     """One invocation of `fleet`."""
 
-    def __init__(self, *, utc: bool = False, database: str = "", directory: str = "") -> None:
+    def __init__(self, *, utc: bool = False, database: str = "", directory: str = "", tenant: str = "") -> None:
         self.utc = utc
         self.database = database
+        self.tenant = tenant
+        """Whose runs and all else it is about; empty for that of the project itself."""
         self.directory = Path(directory) if directory else None
         self.engine_messages: list[str] = []
         """What the engine of this process has complained about."""
@@ -51,6 +54,19 @@ class Front:
         from fleetprompt.settings import operator
 
         return operator()
+
+    @cached_property
+    def identity(self) -> Identity:
+        """The same for consoles: whoever is at the keyboard may do everything."""
+        from fleetprompt.client.identity import DEFAULT_TENANT, checked_name, local_identity
+
+        return local_identity(self.me, "cli", checked_name(self.tenant or DEFAULT_TENANT, "the name of a tenant"))
+
+    def guarded(self, console: Console) -> Console:
+        """A console that was opened here, in the hands of who is at the keyboard."""
+        from fleetprompt.client.guarded import guarded
+
+        return guarded(console, self.identity, own=True)
 
     @property
     def here(self) -> Path:
@@ -119,22 +135,22 @@ class Front:
     @asynccontextmanager
     async def opened(
         self, mode: Literal["engine", "prefer", "attach"] = "attach", *, what: str = "fleet", recover: bool = False
-    ) -> AsyncGenerator[EmbeddedConsole | AttachedConsole]:
+    ) -> AsyncGenerator[Console]:
         """A console, closed at the end."""
         from fleetprompt.client.opening import open_console
 
-        console = await open_console(self.place, mode, what=what, recover=recover)
+        console = self.guarded(await open_console(self.place, mode, what=what, recover=recover))
         try:
             yield console
         finally:
             await console.close()
 
-    def ask(self, work: Callable[[EmbeddedConsole | AttachedConsole], Coroutine[Any, Any, T]]) -> T:
+    def ask(self, work: Callable[[Console], Coroutine[Any, Any, T]]) -> T:
         """Do something with a console that holds no engine, in a loop of its own."""
         self.require_store()
         return self.run(self._attached(work))
 
-    async def _attached(self, work: Callable[[EmbeddedConsole | AttachedConsole], Coroutine[Any, Any, T]]) -> T:
+    async def _attached(self, work: Callable[[Console], Coroutine[Any, Any, T]]) -> T:
         async with self.opened() as console:
             return await work(console)
 

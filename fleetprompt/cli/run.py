@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
     from fleetprompt.cli.tree import Tree
     from fleetprompt.cli.watching import Ending, Manner, Watch
-    from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
-    from fleetprompt.client.protocol import StartRun
+    from fleetprompt.client.protocol import Console, StartRun
 
 app = typer.Typer(rich_markup_mode=None)
 MESSAGES = 5
@@ -115,7 +114,7 @@ async def start_and_wait(front: Front, request: StartRun, manner: Manner) -> int
         _, problems = given_inputs(file.plan, request)
         if problems:
             raise refused_inputs(file.plan, problems, file.text, file.named)
-    console = await open_console(front.place, "prefer", what="fleet run")
+    console = front.guarded(await open_console(front.place, "prefer", what="fleet run"))
     try:
         run_id = await console.start(request)
         _tell_about_others(front, console, manner)
@@ -125,7 +124,7 @@ async def start_and_wait(front: Front, request: StartRun, manner: Manner) -> int
     return await _wait(front, console, [run_id], manner)
 
 
-def _tell_about_others(front: Front, console: EmbeddedConsole | AttachedConsole, manner: Manner) -> None:
+def _tell_about_others(front: Front, console: Console, manner: Manner) -> None:
     from fleetprompt.cli.render import plain
     from fleetprompt.client.wording import count
 
@@ -164,13 +163,14 @@ async def _recover(front: Front, names: list[str], manner: Manner) -> int:
     from fleetprompt.client.opening import open_console
     from fleetprompt.client.wording import count
 
-    console = await open_console(front.place, "engine", what="fleet recover", recover=True)
+    opened = await open_console(front.place, "engine", what="fleet recover", recover=True)
+    console = front.guarded(opened)
     try:
         wanted = [await console.find(name) for name in names]
         touched, refused = await _carried_out(console)
         roots = list(dict.fromkeys([*await _going_on(console, touched), *wanted]))
         for run in wanted:
-            await console.adopt(run)  # pyright: ignore[reportAttributeAccessIssue] mode `engine` gives an embedded one
+            await opened.adopt(run)  # pyright: ignore[reportAttributeAccessIssue] mode `engine` gives an embedded one
         if not manner.quiet:
             if done := len(console.taken_up.signals) - len(refused):
                 front.terminal.say(plain(f"{count(done, 'recorded signal')} carried out", "dim"))
@@ -192,7 +192,7 @@ async def _recover(front: Front, names: list[str], manner: Manner) -> int:
     return 0
 
 
-async def _carried_out(console: EmbeddedConsole | AttachedConsole) -> tuple[list[str], list[str]]:
+async def _carried_out(console: Console) -> tuple[list[str], list[str]]:
     """What came of the signals that were recorded: the runs that heard them, and words about those refused."""
     from fleetprompt.client.wording import short
 
@@ -209,7 +209,7 @@ async def _carried_out(console: EmbeddedConsole | AttachedConsole) -> tuple[list
     return touched, refused
 
 
-async def _going_on(console: EmbeddedConsole | AttachedConsole, touched: list[str]) -> list[str]:
+async def _going_on(console: Console, touched: list[str]) -> list[str]:
     """Runs at the top of their family that go on now, the oldest first; and those touched that are over already."""
     from fleetprompt.engine.ports import Page
 
@@ -228,7 +228,7 @@ async def _going_on(console: EmbeddedConsole | AttachedConsole, touched: list[st
 # ---------------------------------------------------------------- waiting, and what is said at the end
 
 
-async def _wait(front: Front, console: EmbeddedConsole | AttachedConsole, roots: list[str], manner: Manner) -> int:
+async def _wait(front: Front, console: Console, roots: list[str], manner: Manner) -> int:
     from fleetprompt.cli.outcome import FAILED, exit_code
     from fleetprompt.cli.watching import Watch
 

@@ -23,7 +23,6 @@ from fleetprompt.cli.follow import Following, race
 from fleetprompt.cli.render import plain
 from fleetprompt.cli.terminal import is_terminal
 from fleetprompt.cli.tree import Tree
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.wording import count, short
 from fleetprompt.engine.core.errors import FleetError
@@ -98,8 +97,9 @@ class Watch:
 
     # ------------------------------------------------------------ the whole of it
 
-    async def wait(self, console: EmbeddedConsole | AttachedConsole) -> Ending:
+    async def wait(self, console: Console) -> Ending:
         """Until the runs are over, or somebody has had enough. The console is closed at the end."""
+        from fleetprompt.client.consoles import EmbeddedConsole
         from fleetprompt.client.opening import open_console
 
         while True:
@@ -115,10 +115,11 @@ class Watch:
             finally:
                 await self._close(console)
             self.say(f"the engine that drove {count(len(self.following.open), 'run')} is gone: going on here")
-            console = await open_console(self._front.place, "prefer", what="fleet run")
-            if isinstance(console, EmbeddedConsole):
+            opened = await open_console(self._front.place, "prefer", what="fleet run")
+            console = self._front.guarded(opened)
+            if isinstance(opened, EmbeddedConsole):
                 for run in self.following.open:
-                    await console.adopt(run)
+                    await opened.adopt(run)
 
     def _leave(self) -> None:
         """The reader has gone, or there is no room for output. The runs are not lost by it, and that is said."""
@@ -128,19 +129,19 @@ class Watch:
             with suppress(OSError):
                 self.say(f"the output has gone: `fleet recover` goes on with {runs}")
 
-    async def _close(self, console: EmbeddedConsole | AttachedConsole) -> None:
+    async def _close(self, console: Console) -> None:
         """Close the console, and take up what becomes of work in flight meanwhile."""
         with hurry(self.following.open):
             await race(console.close(), self._read_on(console))
 
-    async def _read_on(self, console: EmbeddedConsole | AttachedConsole) -> None:
+    async def _read_on(self, console: Console) -> None:
         # The store is closed under it.
         with suppress(FleetError, ExceptionGroup):
             await self.following.read(console)
         await asyncio.Event().wait()
 
-    async def _watch(self, console: EmbeddedConsole | AttachedConsole) -> Ending:
-        self._embedded = isinstance(console, EmbeddedConsole)
+    async def _watch(self, console: Console) -> Ending:
+        self._embedded = console.where == "embedded"
         with self._interrupts(), self._drawing():
             works = [
                 self.following.until(lambda: self.following.done),
@@ -156,7 +157,7 @@ class Watch:
             endings: list[Ending] = ["over", "stopped", "idle", "orphaned", "held"]
             return endings[await race(*works)]
 
-    async def _finish(self, console: EmbeddedConsole | AttachedConsole, ending: Ending) -> None:
+    async def _finish(self, console: Console, ending: Ending) -> None:
         """Fetch what is to be told about the runs while there is a store to ask."""
         # Whoever stops the watch may be ahead of it, and is told how things stand.
         with suppress(FleetError):
@@ -167,17 +168,17 @@ class Watch:
                 self.outputs[root] = await console.value(tree.finished)
         if (
             ending == "stopped"
-            and isinstance(console, EmbeddedConsole)
+            and console.where == "embedded"
             and any(tree.run.pending for tree in self.following.trees.values())
         ):
             self.say("parking: what must not be repeated gets some seconds to finish; Ctrl-C leaves at once")
 
-    async def _beside(self, console: EmbeddedConsole | AttachedConsole) -> None:
+    async def _beside(self, console: Console) -> None:
         if self._manner.beside is not None:
             await self._manner.beside(console, self.following.roots[0])
         await asyncio.Event().wait()
 
-    async def _read(self, console: EmbeddedConsole | AttachedConsole) -> None:
+    async def _read(self, console: Console) -> None:
         await self.following.read(console)
         await asyncio.Event().wait()
 
@@ -253,7 +254,7 @@ class Watch:
         self.stopped_by = 128 + number
         self._stop.set()
 
-    async def _until_idle(self, console: EmbeddedConsole | AttachedConsole) -> None:
+    async def _until_idle(self, console: Console) -> None:
         """Without waiting: until nothing goes on in any of the runs."""
         if self._manner.wait:
             await asyncio.Event().wait()
@@ -271,14 +272,14 @@ class Watch:
             return False
         return all(map(_resting, trees.values()))
 
-    async def _until_orphaned(self, console: EmbeddedConsole | AttachedConsole) -> None:
+    async def _until_orphaned(self, console: Console) -> None:
         """Until the engine in another process is gone. What nobody drives for a moment may be between two engines."""
         missed = 0
         while missed < 2:
             await asyncio.sleep(LOOK_SECONDS)
             missed = missed + 1 if console.where == "none" else 0
 
-    async def _until_held(self, console: EmbeddedConsole | AttachedConsole) -> None:
+    async def _until_held(self, console: Console) -> None:
         """Until the engine does nothing any more for what is left: neither will there be a fact that tells of it."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)

@@ -267,5 +267,5 @@ class BesideConsole(AttachedConsole):
         try:
             await super().close()
         finally:
-            if self.engine.alive:
+            if self.engine.alive and not self._lent:
                 await self.engine.stop()

@@ -6,8 +6,9 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 import uuid_utils
@@ -15,6 +16,7 @@ import uuid_utils
 from fleetprompt.client.chatting import Chatting
 from fleetprompt.client.deciding import why_decided
 from fleetprompt.client.files import WorkflowFile, load_file, shown, source_of
+from fleetprompt.client.identity import Face, Identity
 from fleetprompt.client.listening import Listening
 from fleetprompt.client.overhearing import Overhearing
 from fleetprompt.client.protocol import QUEUED, Progress, StartRun, TakenUp, Where
@@ -52,9 +54,28 @@ class StoreConsole(Reading, Chatting, Replaying, Remembering, ABC):
     """What both consoles share: they put signals into the store."""
 
     where: Where = "none"
+    face: Face = "cli"
+    """Where people act through this console: the source of every signal that it sends."""
     taken_up = TakenUp()
+    identity: Identity | None = None
+    """Who asks through it; None for the engine's own process."""
     _root = Path()
     """The project's folder, from which the paths of workflow files are kept."""
+    _lent = False
+    """Others own what is behind it, and close that."""
+
+    def become(self, identity: Identity) -> Self:
+        """From now on this identity asks through it, in their tenant."""
+        self.identity = identity
+        self.tenant = identity.tenant
+        self.face = identity.via
+        return self
+
+    def bound(self, identity: Identity) -> Self:
+        """Another console on the same engine and store, for this identity; it cannot close either."""
+        other = copy(self)
+        other._lent = True
+        return other.become(identity)
 
     def _signal(self, type_: str, subject: str, data: dict[str, Any], by: str, key: str = "") -> Signal:
         return Signal(
@@ -205,6 +226,8 @@ class EmbeddedConsole(StoreConsole):
 
     async def close(self) -> None:
         """Close the engine: finish or park."""
+        if self._lent:
+            return
         try:
             if self._wire is not None:
                 await self._wire.close()
@@ -260,10 +283,24 @@ class AttachedConsole(StoreConsole):
         self._root = root
         self._lock = lock
         self.socket = socket
-        self.written = 0
-        """How often this process has written to the store."""
+        self._writes = [0]
+        """Shared by all consoles on this store."""
         self.closed = False
         self.listening: set[Talk] = set()
+
+    def bound(self, identity: Identity) -> Self:
+        """Another console on the same store; closing it hangs up what is heard through it alone."""
+        other = super().bound(identity)
+        other.listening = set()
+        return other
+
+    @property
+    def written(self) -> int:
+        """How often this process has written to the store."""
+        return self._writes[0]
+
+    def _wrote(self) -> None:
+        self._writes[0] += 1
 
     @property
     def _holder(self) -> dict[str, Any] | None:
@@ -293,14 +330,15 @@ class AttachedConsole(StoreConsole):
         self.closed = True
         for talk in self.listening:
             talk.hang_up()
-        await self.store.close()
+        if not self._lent:
+            await self.store.close()
 
     async def _nudge(self) -> bool:
         return self.socket is not None and await nudge(self.socket)
 
     async def _send(self, signal: Signal) -> Result:
         publication = await self.store.signals.publish(signal)
-        self.written += 1
+        self._wrote()
         signal = publication.signal
         nudged = await self._nudge()
         run = signal.id if signal.type in (types.START, types.RETRY) else signal.subject
@@ -337,14 +375,14 @@ class AttachedConsole(StoreConsole):
                     max_runs=file.plan.max_runs,
                 )
             )
-            self.written += 1
+            self._wrote()
         return digest
 
     async def publish(self, signal: Signal) -> tuple[Signal, bool]:
         """Publish a signal."""
         validate(signal)
         publication = await self.store.signals.publish(signal)
-        self.written += 1
+        self._wrote()
         await self._nudge()
         return publication.signal, publication.duplicate
 

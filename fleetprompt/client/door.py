@@ -10,6 +10,7 @@ from fleetprompt.engine.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from fleetprompt.client.beside import BesideConsole
+    from fleetprompt.client.identity import Identity
     from fleetprompt.client.protocol import Console
 
 Open = Callable[[], Awaitable["Console"]]
@@ -18,16 +19,20 @@ Again = Callable[["Console"], Awaitable["Console"]]
 
 
 class Door:
-    """Everything that is asked of it is asked of the console behind it."""
+    """Everything that is asked of it is asked of the console behind it, as somebody may."""
 
-    def __init__(self, open_: Open, again: Again | None = None) -> None:
-        """`again` brings an engine back; None where that is not for this process to do."""
+    def __init__(self, open_: Open, again: Again | None = None, identity: Identity | None = None) -> None:
+        """`again` brings an engine back; None where that is not for this process to do. Without an identity everything
+        may be asked."""
         self._open = open_
         self._again = again
+        self._identity = identity
         self._starting = False
         self._lent = False
         """Others held the engine when it was last seen to run, and the one beside this process had ended."""
         self.behind: Console | None = None
+        self._asked: Console | None = None
+        """The console behind it, in the hands of who uses it."""
 
     @property
     def as_console(self) -> Console:
@@ -41,7 +46,11 @@ class Door:
     def _lead_to(self, console: Console) -> None:
         # Doors are what the operator console opens, wherever its engine is.
         console.face = "console"
-        self.behind = console
+        self.behind = self._asked = console
+        if self._identity is not None:
+            from fleetprompt.client.guarded import guarded
+
+            self._asked = guarded(console, self._identity, own=True)
 
     @property
     def can_start_engine(self) -> bool:
@@ -119,11 +128,11 @@ class Door:
 
     async def close(self) -> None:
         """Close the console, if it is open."""
-        behind, self.behind = self.behind, None
+        behind, self.behind, self._asked = self.behind, None, None
         if behind is not None:
             await behind.close()
 
     def __getattr__(self, name: str) -> Any:
-        if self.behind is None:
+        if self._asked is None:
             raise StoreUnavailable("the store is not open", hint="read it again once it is back")
-        return getattr(self.behind, name)
+        return getattr(self._asked, name)

@@ -12,6 +12,8 @@ from msgspec import Struct
 from fleetprompt.engine.core.errors import InvalidInput, Refused
 
 Role = Literal["viewer", "operator", "approver", "admin"]
+Face = Literal["cli", "console", "http", "ssh"]
+"""What a person or a program has in front of them who asks for something."""
 Permission = Literal["read", "operate", "approve", "administer"]
 """`operate`: start, control, publish, chat, register. `approve`: vote, hand on. `administer`: what gives rights away or
 shows who used them: tokens, grants, limits, the audit log."""
@@ -36,8 +38,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     """Recorded as `by` with everything that is done."""
     tenant: str = DEFAULT_TENANT
     role: Role
-    via: str
-    """How they came, recorded beside `by`: `cli`, `console`, `http`, `ssh`."""
+    via: Face
+    """How they came: recorded beside `by`."""
     credential: str = ""
     """Id of the token that has authenticated them; empty where that was the operating system."""
     acts_for_others: bool = False
@@ -73,7 +75,7 @@ def require(identity: Identity, permission: Permission, what: str) -> None:
         )
 
 
-def local_identity(name: str, via: str, tenant: str = DEFAULT_TENANT) -> Identity:
+def local_identity(name: str, via: Face, tenant: str = DEFAULT_TENANT) -> Identity:
     """Who is at the keyboard of this machine. They own the store's file: no role could keep anything from them."""
     return Identity(name=name, tenant=tenant, role="admin", via=via, acts_for_others=True)
 

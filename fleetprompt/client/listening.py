@@ -34,10 +34,13 @@ class Situation(Protocol):
 
     store: Store
     socket: Path | None
-    written: int
-    """How often this process has written to the store, which does not tell of that."""
     closed: bool
     listening: set[Talk]
+
+    @property
+    def written(self) -> int:
+        """How often this process has written to the store, which does not tell of that."""
+        ...
 
     @property
     def driven(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct
 
+from fleetprompt.client.identity import Face
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import (
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
 Where = Literal["embedded", "attached", "none"]
 """Where the engine is: in this process, in another one, or nowhere."""
-Face = Literal["cli", "console"]
-"""What a person has in front of them who asks for something."""
 QUEUED = "recorded; it will be carried out when an engine runs (fleet recover)"
 """What is said of a signal that no engine has taken up."""
 

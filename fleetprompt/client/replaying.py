@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import uuid_utils
 
-from fleetprompt.client.protocol import Face, Published, Where
+from fleetprompt.client.identity import Face
+from fleetprompt.client.protocol import Published, Where
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Clock, Lineage, Store
@@ -26,8 +27,7 @@ class Replaying(ABC):
     clock: Clock
     tenant: str
     where: Where
-    face: Face = "cli"
-    """Where people act through this console: the source of every signal that it sends."""
+    face: Face
 
     @abstractmethod
     async def publish(self, signal: Signal) -> tuple[Signal, bool]:

@@ -15,6 +15,7 @@ from textual.widget import AwaitMount
 from textual.worker import WorkerError, WorkerFailed
 
 from fleetprompt.client.door import Again, Door, Open
+from fleetprompt.client.identity import DEFAULT_TENANT, local_identity
 from fleetprompt.client.wording import Times, count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
@@ -67,6 +68,7 @@ class FleetConsole(Tells, App[int]):
         opening: Open,
         *,
         who: str,
+        tenant: str = DEFAULT_TENANT,
         project: str = "",
         groups: Collection[str] = (),
         times: Times | None = None,
@@ -101,7 +103,7 @@ class FleetConsole(Tells, App[int]):
         self.files = files
         """The workflow files of the project; None where they are out of reach."""
         self.client: Console | None = None
-        self.door = Door(opening, again)
+        self.door = Door(opening, again, local_identity(who, "console", tenant))
         self.opening = Opening(self, self.door, link, first)
         self.standing = Standing(self)
         self.listening = Listening(self)

@@ -1,0 +1,191 @@
+"""A console as somebody may use it: what it lets them do is decided here, whichever face they came through.
+
+Every method of the `Console` protocol has one row in `RULES`. What has none cannot be called: a new method is out of
+reach until somebody has said whose it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
+
+import msgspec
+
+from fleetprompt.client.identity import DEFAULT_TENANT, Face, Forbidden, Identity, Permission, require
+from fleetprompt.engine.core import signal as types
+from fleetprompt.engine.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fleetprompt.client.protocol import Console, StartRun, TakenUp, Where
+    from fleetprompt.engine.core.signal import Result, Signal
+
+
+class Rule(NamedTuple):
+    """Who may call a method."""
+
+    needs: Permission
+    what: str
+    """What calling it is, for people: `ana may not …`."""
+    by: bool = False
+    """Its parameter `by` says who does it."""
+
+
+_LOOK = Rule("read", "look at this")
+
+RULES: Final[dict[str, Rule]] = {
+    # reads
+    **dict.fromkeys(("find", "run", "runs", "count", "index", "heads", "matching", "tally", "values"), _LOOK),
+    **dict.fromkeys(("facts", "state", "plan", "source", "value", "watch", "changes", "pieces"), _LOOK),
+    **dict.fromkeys(("logs", "log_chunks", "log_lines", "log_levels", "log_find"), _LOOK),
+    **dict.fromkeys(("approvals", "approval", "approval_ids", "approvals_of", "grants"), _LOOK),
+    **dict.fromkeys(("memories", "memory"), _LOOK),
+    **dict.fromkeys(("signals", "signal_ids", "signals_of", "signal", "outcome", "answers", "lineage"), _LOOK),
+    **dict.fromkeys(("workflows", "agents", "agent", "agent_statistics", "agent_sessions", "conversation"), _LOOK),
+    **dict.fromkeys(("costs", "spend", "statistics", "activity", "holds", "health"), _LOOK),
+    # what changes something
+    "start": Rule("operate", "start runs"),
+    "command": Rule("operate", "control runs", by=True),
+    "chat": Rule("operate", "talk to agents", by=True),
+    "publish": Rule("operate", "publish signals"),
+    "replay": Rule("operate", "publish signals", by=True),
+    "register": Rule("operate", "register workflows"),
+    "set_workflow": Rule("operate", "change workflows", by=True),
+    "remember": Rule("operate", "add to what agents remember", by=True),
+    "forget": Rule("operate", "delete what agents remember", by=True),
+    "vote": Rule("approve", "decide about approvals", by=True),
+    "escalate": Rule("approve", "hand approvals on", by=True),
+    "revoke": Rule("administer", "take grants back", by=True),
+}
+"""Every method of a console, and who may call it."""
+
+COMMANDS: Final[dict[str, Rule]] = {
+    types.CANCEL: Rule("operate", "cancel runs"),
+    types.PAUSE: Rule("operate", "pause runs"),
+    types.RESUME: Rule("operate", "resume runs"),
+    types.RETRY: Rule("operate", "retry runs"),
+    types.RESOLVE: Rule("operate", "settle what is in doubt"),
+    types.RAISE: Rule("administer", "raise the limits of runs"),
+}
+"""What `command` can send, and who may send it."""
+STANDING_GRANT: Final = Rule("administer", "grant calls for every run of a workflow")
+OWN_SOURCES: Final = ("cli/", "console/", "http/", "ssh/", "run/", "trigger/", "webhook/")
+"""How the sources of our own signals begin: nobody from outside can call theirs so."""
+
+
+class Guarded:
+    """A console in somebody's hands. What it hands on is said to be done by them."""
+
+    def __init__(self, behind: Console, identity: Identity) -> None:
+        self.behind = behind
+        """The console itself, bound to their tenant: for who owns the process, never for who uses it."""
+        self.identity = identity
+
+    # ------------------------------------------------------------ what everybody may know
+
+    @property
+    def face(self) -> Face:
+        return self.behind.face
+
+    @face.setter
+    def face(self, face: Face) -> None:
+        self.behind.face = face
+
+    @property
+    def where(self) -> Where:
+        return self.behind.where
+
+    @property
+    def holder(self) -> str:
+        return self.behind.holder
+
+    @property
+    def taken_up(self) -> TakenUp:
+        return self.behind.taken_up
+
+    async def close(self) -> None:
+        await self.behind.close()
+
+    # ------------------------------------------------------------ what depends on what is given
+
+    async def start(self, request: StartRun) -> str:
+        self._require(RULES["start"])
+        return await self.behind.start(msgspec.structs.replace(request, by=self._who(request.by)))
+
+    async def command(self, type_: str, run: str, *, by: str, data: dict[str, Any] | None = None) -> Result:
+        rule = COMMANDS.get(type_)
+        if rule is None:
+            raise InvalidInput(f"`{type_}` is no command to a run", hint=f"there are: {', '.join(COMMANDS)}")
+        self._require(rule)
+        return await self.behind.command(type_, run, by=self._who(by), data=data)
+
+    async def publish(self, signal: Signal) -> tuple[Signal, bool]:
+        self._require(RULES["publish"])
+        if signal.tenant not in (DEFAULT_TENANT, self.identity.tenant):
+            raise Forbidden(f"{self.identity.name} is not of the tenant `{signal.tenant}`")
+        by = self._who(signal.by)
+        source = signal.source
+        if not source or source.startswith(OWN_SOURCES):
+            source = f"{self.face}/{by}"
+        return await self.behind.publish(
+            msgspec.structs.replace(signal, by=by, source=source, tenant=self.identity.tenant)
+        )
+
+    async def vote(
+        self,
+        approval: str,
+        decision: Literal["approved", "rejected"],
+        *,
+        by: str,
+        via: str = "",
+        grant: Literal["", "run", "workflow"] = "",
+        **said: Any,
+    ) -> Result:
+        self._require(RULES["vote"])
+        if grant == "workflow":
+            self._require(STANDING_GRANT)
+        # Who cannot act for others cannot say either where they were when they decided.
+        via = (via if self.identity.acts_for_others else "") or self.identity.via
+        return await self.behind.vote(approval, decision, by=self._who(by), via=via, grant=grant, **said)
+
+    # ------------------------------------------------------------ all the rest, by the table
+
+    def __getattr__(self, name: str) -> Any:
+        rule = RULES.get(name)
+        if rule is None:
+            raise AttributeError(f"a console in somebody's hands has no `{name}`")
+        method: Callable[..., Any] = getattr(self.behind, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._require(rule)
+            if rule.by:
+                kwargs["by"] = self._who(kwargs.get("by", ""))
+            return method(*args, **kwargs)
+
+        # The console behind is the same for good: the next call finds this at once.
+        self.__dict__[name] = call
+        return call
+
+    def _require(self, rule: Rule) -> None:
+        require(self.identity, rule.needs, rule.what)
+
+    def _who(self, by: str) -> str:
+        """Who did it. Raises `Forbidden` for anybody else's name, unless that is theirs to use."""
+        if by and by != self.identity.name and not self.identity.acts_for_others:
+            raise Forbidden(f"{self.identity.name} cannot act as {by}")
+        return by or self.identity.name
+
+
+def guarded(console: Console, identity: Identity, *, own: bool = False) -> Console:
+    """A console as this identity may use it, in their tenant: its methods raise `Forbidden` for what their role does
+    not include.
+
+    The console that is given stays as it was, and whose it was: many can look through it at once, and closing what is
+    returned ends nothing but what was asked through it. `own`: it is given away, to be closed by whom it is given to.
+    """
+    bind = getattr(console, "become" if own else "bound", None)
+    return cast("Console", Guarded(bind(identity) if bind is not None else console, identity))
+
+
+def behind(console: Console) -> Console:
+    """The console itself, for who owns the process: to close it, to take it over."""
+    return console.behind if isinstance(console, Guarded) else console
