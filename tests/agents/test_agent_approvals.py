@@ -11,7 +11,10 @@ from stub_server import start_stub
 
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested
+from fleetprompt.engine.core.query import parse
+from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
 from fleetprompt.engine.core.signal import Signal
+from fleetprompt.engine.ports import Page
 
 WRITES = """
 name: writes
@@ -52,6 +55,41 @@ async def test_a_rejection_can_end_the_agent(tmp_path: Path) -> None:
             status, error = await over(engine)
             assert (status, error.code) == ("failed", "APPROVAL_REJECTED")
             assert "enough" in error.message
+    assert len(stub.requests()) == 1
+
+
+ANSWER = [
+    {"name": "fs_read", "arguments": {"path": "a.txt"}},
+    write("b.txt", "x"),
+    {"name": "shell_run", "arguments": {"argv": ["touch", "c.txt"]}},
+]
+"""One that is allowed, and two that are asked about."""
+
+
+@pytest.mark.parametrize("before", ["", "sre/tool/0.2"])
+async def test_an_ended_agent_makes_nothing_else_of_its_answer(tmp_path: Path, before: str) -> None:
+    """`before`: a call of it that was approved before the rejection."""
+    (tmp_path / "a.txt").write_text("a")
+    flow = WRITES.replace('["fs.*"]', '["fs.*", shell.run]')
+    with start_stub(tmp_path, [{"calls": ANSWER}, {"text": "done"}]) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, flow)
+            await waits(engine, "approval")
+            if before:
+                await vote(engine, call=before)
+            await vote(engine, "rejected", call="sre/tool/0.1", comment="enough", ends=True)
+            status, error = await over(engine)
+            assert (status, error.code) == ("failed", "APPROVAL_REJECTED")
+            decided = [fact.decision for fact in await facts(engine) if isinstance(fact, ApprovalDecided)]
+            assert sorted(decided) == ["approved" if before else "rejected", "rejected" if before else "withdrawn"]
+            pending, _ = await engine.store.approvals.list(parse("status:pending", APPROVAL_FIELDS), Page(), now=0.0)
+            assert pending == []
+            made = [note.key for note in await notes(engine, "tool.started")]
+            unmade = {note.key: note.value["error"]["message"] for note in await notes(engine, "tool.failed")}
+    assert made == []
+    assert list(unmade) == ["sre/tool/0.0", "sre/tool/0.1", "sre/tool/0.2"]
+    assert all(text.startswith("not made: the agent was ended by ana") for text in unmade.values())
+    assert not (tmp_path / "c.txt").exists()
     assert len(stub.requests()) == 1
 
 

@@ -497,13 +497,23 @@ class Calls:
 
     async def _fail(self, call: Call, error: Failure, seconds: float, source: Source = "") -> None:
         """`source`: of what the error says."""
+        await self._noted(self._failed(call, error, seconds, source))
+
+    def _failed(self, call: Call, error: Failure, seconds: float, source: Source = "") -> NoteValue:
         value: dict[str, Any] = {
             "tool": call.tool,
             "ran": call.ran,
             "seconds": round(seconds, 4),
             "error": {"code": error.code, "message": error.message, "hint": error.hint},
         }
-        await self._note(call, TOOL_FAILED, value | _marks(source) | self._settle(call))
+        return TOOL_FAILED, call.key, value | _marks(source) | self._settle(call)
+
+    def unmade(self, calls: Sequence[Call], why: str) -> list[NoteValue]:
+        """What is noted of calls that nobody makes any more, because the agent does not go on."""
+        begun = Failure("IN_DOUBT", f"it was begun, and may have happened; {why}")
+        never = Failure("APPROVAL_REJECTED", f"not made: {why}")
+        questions = {name for name, entry in self._toolbox.entries.items() if entry.way == "human"}
+        return [self._failed(call, begun if call.ran and call.tool not in questions else never, 0.0) for call in calls]
 
     def _settle(self, call: Call) -> dict[str, Any]:
         reserve = mapping(call.reserve)

@@ -82,6 +82,8 @@ class GiveUp(Struct, frozen=True):
     """The step fails."""
 
     error: Failure
+    unmade: tuple[Call, ...] = ()
+    """Calls that have no result, and are not made."""
 
 
 Action = AskModel | Propose | AskPeople | Perform | Say | Finish | HandOver | AskForHelp | GiveUp
@@ -127,6 +129,10 @@ def decide(transcript: Transcript, at: Situation) -> Action:
 
 
 def _with_calls(transcript: Transcript, turn: Turn, at: Situation) -> Action:
+    ended = next((call for call in turn.calls if _ends(at.decisions.get(call.key))), None)
+    if ended is not None:
+        # Nothing of the answer happens any more, whatever was allowed or approved of it.
+        return GiveUp(_ended_by(ended, at.decisions[ended.key]), tuple(open_calls(turn)))
     waiting = undecided(turn.calls, at.decisions)
     if waiting and at.agent.approval.batch == "run_reads":
         reads = [call for call in open_calls(turn) if call.tool in at.reads and call.verdict == "allow"]
@@ -137,10 +143,6 @@ def _with_calls(transcript: Transcript, turn: Turn, at: Situation) -> Action:
     left = open_calls(turn)
     if left:
         return Perform(tuple(left))
-    ended = next((call for call in turn.calls if _ends(at.decisions.get(call.key))), None)
-    if ended is not None:
-        decision = at.decisions[ended.key]
-        return GiveUp(_ended_by(ended, decision))
     return _go_round(transcript, turn, at)
 
 

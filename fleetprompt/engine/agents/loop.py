@@ -352,8 +352,8 @@ class Worker:
                 await self._hand_over(agent, message)
             case Finish(output):
                 return await self._finish(output)
-            case GiveUp(error):
-                return await self._give_up(error)
+            case GiveUp(error, unmade):
+                return await self._give_up(error, self._calls.unmade(unmade, error.message))
         return None
 
     async def _ask_model(self, action: AskModel) -> None:
@@ -469,12 +469,12 @@ class Worker:
         await self._noted(*self._given_back(), ("state", self._path, moved), (ENDED, self._path, value))
         return Done(output)
 
-    async def _give_up(self, failure: Failure, *, resumes: bool = False) -> Outcome:
+    async def _give_up(self, failure: Failure, notes: Sequence[NoteValue] = (), *, resumes: bool = False) -> Outcome:
         moved = tracking.state(
             "executing", "failed", len(self._transcript.turns), failure.message, event=FAILED, type="error"
         )
         value = {"code": failure.code, "message": failure.message, "resumes": resumes}
-        await self._noted(*self._given_back(), ("state", self._path, moved), (FAILED, self._path, value))
+        await self._noted(*notes, *self._given_back(), ("state", self._path, moved), (FAILED, self._path, value))
         return Failed(failure)
 
     async def _at_limit(self, refused: BudgetRefused) -> Outcome | None:

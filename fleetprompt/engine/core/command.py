@@ -172,11 +172,14 @@ def vote(
         ends=ends,
     )
     if side == "rejected":
+        others = [each for each in step.open_gates if ends and each is not gate]
         return [
             voted,
             *decided(
                 run, step, gate, at, "rejected", reason="vote", by=(by,), comment=comment, values=values, ends=ends
             ),
+            # Whoever asked is ended: nothing that it asked besides is of any use.
+            *(fact for each in others for fact in decided(run, step, each, at, "withdrawn", reason="ended")),
         ]
     if len(gate.votes) + 1 < gate.quorum:
         return [voted]

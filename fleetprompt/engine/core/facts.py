@@ -317,7 +317,7 @@ class ApprovalDecided(Fact, frozen=True, tag="ApprovalDecided"):
     decision: Literal["approved", "rejected", "failed", "withdrawn"]
     by: tuple[str, ...] = ()
     reason: str = ""
-    """`vote`, `timeout` or `cancelled`."""
+    """`vote`, `timeout`, `cancelled`, or `ended`: by the rejection of something else that was asked."""
     comment: str = ""
     values: dict[str, Any] = {}
     grant: Literal["", "run", "workflow"] = ""
