@@ -86,3 +86,6 @@ STEPS: Registry[Any] = Registry("step type")
 
 TOOLS: Registry[Any] = Registry("tool")
 """Tools by the name that models call them by; each is a `ports.tool.Tool`."""
+
+IMPORTERS: Registry[Any] = Registry("format")
+"""Foreign formats of workflows by name; each is a `definition.importers._build.Importer`."""

@@ -92,6 +92,9 @@ class ProblemCode(StrEnum):
     BAD_SCHEMA = "bad-schema", "A JSON Schema that is not valid."
     UNKNOWN_NAME = "unknown-name", "A workflow, agent, tool, model, pool or group that is not defined."
     UNSUPPORTED = "unsupported", "Something of a foreign format that has no counterpart here."
+    DIFFERS = "differs", "Something of a foreign format that works otherwise in the result."
+    ASSUMED = "assumed", "Something that a foreign file leaves open, and the result does not."
+    UNKNOWN_FORMAT = "unknown-format", "A file of another system that is of no known format."
     SUSPICIOUS = "suspicious", "Allowed, but probably not what was meant."
 
 

@@ -96,6 +96,9 @@ def _field(value: Any, pointer: Pointer, role: Role, place: Place) -> Iterator[T
 
 def _part(value: Any, pointer: Pointer, role: Role, place: Place) -> Iterator[Text]:
     assert role.part is not None
+    if isinstance(value, str):
+        # One expression stands for the whole.
+        yield from _value(value, pointer, place)
     for index, item in enumerate(sequence(value)):
         yield from _part(item, (*pointer, index), role, place)
     if role.keyed:

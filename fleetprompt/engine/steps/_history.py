@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fleetprompt.engine.definition.parts import Part
 
@@ -15,7 +15,15 @@ class Said(Part):
     role: Literal["user", "assistant"]
     """Who said it."""
     text: str
-    """What was said."""
+    """What was said; `content`, as clients of chats call it, is the same."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_chats_have_it(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "text" in value or "content" not in value:
+            return cast("Any", value)
+        body = cast("dict[str, Any]", value)
+        return {"text" if key == "content" else key: each for key, each in body.items()}
 
 
 History: TypeAlias = Annotated[list[Said], Field(max_length=1000)]
