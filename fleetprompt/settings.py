@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias, cast, get_args, get_origin, get_type_hints
 
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields
@@ -19,7 +20,7 @@ from fleetprompt.engine.core.plan import Guardrails
 from fleetprompt.engine.llm.settings import NANO, ModelSettings, Tokens, faults
 
 if TYPE_CHECKING:
-    from fleetprompt.engine.definition.problems import ProblemCode
+    from fleetprompt.engine.definition.problems import Problem, ProblemCode
 
 FILE = "fleet.toml"
 STATE = ".fleet"
@@ -84,6 +85,12 @@ class Project(Struct, frozen=True):
 
     root: Path
     settings: Settings
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with `fleet.toml`: `settings` is what remains of it."""
+    aliases: frozenset[str] = frozenset()
+    """Models that are written there, those that cannot be used among them."""
+    unread: bool = False
+    """Nobody knows what is written there: it cannot be read."""
 
     @property
     def state(self) -> Path:
@@ -110,35 +117,74 @@ def find_root(start: Path) -> Path:
 
 def load_project(start: Path | None = None, *, database: str = "") -> Project:
     """The project of a folder. Raises `InvalidInput` for settings that cannot be used, each fault with its place."""
+    project = read_project(start, database=database)
+    if project.problems:
+        from fleetprompt.engine.definition.problems import InvalidFile
+
+        raise InvalidFile(project.problems)
+    return project
+
+
+def read_project(start: Path | None = None, *, database: str = "") -> Project:
+    """The project of a folder as far as its settings can be used, with what is wrong with its file. Raises
+    `InvalidInput` for what stands in the environment."""
     root = find_root((start or Path.cwd()).resolve())
-    values = {**_from_file(root), **_from_environment(os.environ)}
+    written = _from_file(root)
+    values = {**written.values, **_from_environment(os.environ)}
     if database:
         values["database"] = database
-    return Project(root, convert(values, Settings))
+    return Project(root, convert(values, Settings), written.problems, written.aliases, written.unread)
 
 
-def _from_file(root: Path) -> dict[str, Any]:
+class _Written(NamedTuple):
+    """What stands in the file: what of it can be used, what is wrong with it, and the models by name."""
+
+    values: dict[str, Any]
+    problems: tuple[Problem, ...] = ()
+    aliases: frozenset[str] = frozenset()
+    unread: bool = False
+
+
+def _from_file(root: Path) -> _Written:
     path = root / FILE
     if not path.is_file():
-        return {}
+        return _Written({})
     from fleetprompt.client.files import shown
     from fleetprompt.engine.definition.problems import InvalidFile, ProblemCode
     from fleetprompt.engine.definition.toml import TomlFile
 
-    file = TomlFile(path, shown(path))
-    problems = [file.at(*problem) for problem in _misfits([], file.values, Settings)]
-    if problems:
-        raise InvalidFile(problems)
-    models = convert(file.values.get("models", {}), dict[str, ModelSettings])
-    problems = [file.at(["models", *at], ProblemCode.BAD_VALUE, said, hint) for at, said, hint in faults(models)]
-    if problems:
-        raise InvalidFile(problems)
-    values = file.values
+    try:
+        file = TomlFile(path, shown(path))
+    except InvalidFile as error:
+        return _Written({}, error.problems, unread=True)
+    models = file.values.get("models")
+    aliases = frozenset(cast("dict[str, Any]", models)) if isinstance(models, dict) else frozenset[str]()
+    values, misfits = _usable(file.values)
+    problems = [file.at(*misfit) for misfit in misfits]
+    known = convert(values.get("models", {}), dict[str, ModelSettings])
+    problems += [
+        file.at(["models", *at], ProblemCode.BAD_VALUE, said, hint) for at, said, hint in faults(known, aliases)
+    ]
     database = str(values.get("database", "")).removeprefix("sqlite:///")
     if database and "://" not in database:
         # What a file says starts at the file, what a person types starts where the person is.
         values["database"] = str(root / database)
-    return values
+    return _Written(values, tuple(problems), aliases)
+
+
+def _usable(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Misfit]]:
+    """The values without those that do not fit, and what was wrong with these."""
+    left = deepcopy(dict(values))
+    told: list[Misfit] = []
+    while found := list(_misfits([], left, Settings)):
+        # What is missing because it did not fit was told already.
+        told += found if not told else ()
+        for place in sorted({tuple(each[0]) for each in found}, key=len, reverse=True):
+            table = left
+            for key in place[:-1]:
+                table = table[key]
+            table.pop(place[-1], None)
+    return left, told
 
 
 Misfit = tuple[list[str], "ProblemCode", str, str]

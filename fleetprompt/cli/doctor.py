@@ -39,12 +39,15 @@ def _examine(front: Front) -> list[Finding]:
 
     found = [_python(), _sqlite(), _git(), _terminal()]
     try:
-        project = front.project
+        project = front.tolerate()
     except FleetError as error:
         where = f"{error.where}: " if error.where else ""
         return [*found, Finding("settings", "fail", where + error.message, error.hint)]
-    found.append(_settings(front, project))
-    from fleetprompt.client.equipment import examine
+    from fleetprompt.client.equipment import examine, of_problem
+
+    found += map(of_problem, project.problems) if project.problems else [_settings(front, project)]
+    if project.unread:
+        return found
 
     return found + front.run(diagnose(front.place)) + front.run(examine(front.place))
 

@@ -41,12 +41,25 @@ class Front:
     @cached_property
     def project(self) -> Project:
         """The project of this folder."""
-        from fleetprompt.engine.core.errors import NotFound
         from fleetprompt.settings import load_project
+
+        self._require_folder()
+        return load_project(self.directory, database=self.database)
+
+    def tolerate(self) -> Project:
+        """The project with what of its settings can be used, from now on, whatever is wrong with the rest: that is told
+        with it."""
+        from fleetprompt.settings import read_project
+
+        self._require_folder()
+        self.project = read_project(self.directory, database=self.database)
+        return self.project
+
+    def _require_folder(self) -> None:
+        from fleetprompt.engine.core.errors import NotFound
 
         if self.directory is not None and not self.directory.is_dir():
             raise NotFound(f"there is no folder {self.directory}")
-        return load_project(self.directory, database=self.database)
 
     @cached_property
     def me(self) -> str:
@@ -108,6 +121,7 @@ class Front:
             grace=settings.grace,
             groups=settings.groups,
             agency=self.agency,
+            aliases=project.aliases,
             zone=self.terminal.times.tzinfo,
         )
 
@@ -117,7 +131,7 @@ class Front:
         from fleetprompt.client.names import ProjectNames
 
         path = self.project.database.removeprefix("sqlite:///")
-        return ProjectNames(self.project.root, self.agency, None if "://" in path else Path(path))
+        return ProjectNames(self.project.root, self.agency, None if "://" in path else Path(path), self.project.aliases)
 
     def require_store(self) -> None:
         """Refuse to make a project where somebody only looks. Raises `NotFound`."""

@@ -11,7 +11,6 @@ import typer
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
     from fleetprompt.client.definitions import Checked
-    from fleetprompt.client.names import ProjectNames
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -175,35 +174,28 @@ def validate(
     """Check workflow files: every problem of every file, at its place, with those of the agents, tools, models and
     workflows that they name, and whether the project's policy and its settings of tools can be used. Without a file
     also all else that is to be said of these."""
-    from fleetprompt.client.definitions import (
-        Checked,
-        InvalidFile,
-        check_files,
-        check_settings,
-        check_text,
-        check_usable,
-        find_files,
-    )
+    from fleetprompt.client.definitions import check_files, check_settings, check_text, check_usable, find_files
     from fleetprompt.client.files import shown
+    from fleetprompt.engine.core.errors import NotFound
 
     front: Front = ctx.obj
-    checked: list[Checked] = []
-    known: ProjectNames | None = None
-    try:
-        known = front.names
-    except InvalidFile as error:
-        # What is wrong with the files is told as well, but for what only the settings say.
-        if not files:
-            raise
-        checked.append(Checked(error.problems[0].file, error.problems))
-    if known is not None:
-        # With a policy or settings of tools that cannot be used none of them can do anything.
-        checked += check_usable(known) if files else check_settings(known)
+    project = front.tolerate()
+    # With a policy or settings of tools that cannot be used none of them can do anything.
+    look = check_usable if files or project.unread else check_settings
+    checked = look(front.names, project.problems)
+    # What only the settings say is not known where nobody can read them.
+    known = None if project.unread else front.names
     given = files or [str(front.project.workflows)]
     places = [front.here / name for name in given if name != "-"]
     if "-" in given:
         checked.append(check_text(sys.stdin.buffer.read(), "<stdin>", front.here, known))
-    checked += check_files((Path(shown(path)) for path in find_files(places)), known)
+    try:
+        found = find_files(places)
+    except NotFound:
+        if files or not checked:
+            raise
+        found = []
+    checked += check_files((Path(shown(path)) for path in found), known)
     errors = sum(one.errors for one in checked)
     if form == "json":
         from fleetprompt.client.definitions import as_json

@@ -105,14 +105,16 @@ def _check_file(file: Path, names: Names | None) -> Checked:
     return check_text(text, str(file), file.parent, names)
 
 
-def check_settings(names: ProjectNames) -> list[Checked]:
-    """What is to be said about the settings of tools and the policy of a project, by the files in which they are."""
-    return _by_file(names.settings_problems())
+def check_settings(names: ProjectNames, others: Iterable[Problem] = ()) -> list[Checked]:
+    """What is to be said about the models, the settings of tools and the policy of a project, by file. `others`: what
+    was found there before."""
+    return _by_file([*others, *names.settings_problems()])
 
 
-def check_usable(names: ProjectNames) -> list[Checked]:
-    """Why the settings of tools or the policy of a project cannot be used, by file; nothing where they can."""
-    return _by_file(names.settings_errors())
+def check_usable(names: ProjectNames, others: Iterable[Problem] = ()) -> list[Checked]:
+    """Why the settings of tools or the policy of a project cannot be used, by file; nothing where they can. `others`:
+    what was found there before."""
+    return _by_file([*others, *names.settings_errors()])
 
 
 def _by_file(problems: Iterable[Problem]) -> list[Checked]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -150,16 +151,18 @@ async def examine(place: Place) -> list[Finding]:
         found.append(Finding("tools", "ok", f"{len(tools.tools)} tools of {kinds} families (`fleet tools`)"))
         # Names of tools mean nothing where the settings cannot be used.
         found += _agents(place)
-    written = [_of_problem(problem) for file in check_settings(place.names()) for problem in file.problems]
+    written = [of_problem(problem) for file in check_settings(place.names()) for problem in file.problems]
     # What the files say is told with its place there.
     told = ("fleet.toml", "policy") if any(one.status == "fail" for one in written) else ()
     others = [Finding(whose, "fail", said, hint) for whose, said, hint in tools.problems if whose not in told]
     return found + written + others
 
 
-def _of_problem(problem: Problem) -> Finding:
-    policy = problem.file != SETTINGS or problem.pointer.startswith("/policy")
-    text = f"{problem.file}:{problem.line}:{problem.column}: {problem.message}"
+def of_problem(problem: Problem) -> Finding:
+    """What is wrong with a file of the project, as something that was looked at."""
+    policy = Path(problem.file).name != SETTINGS or problem.pointer.startswith("/policy")
+    place = f":{problem.line}:{problem.column}" if problem.line else ""
+    text = f"{problem.file}{place}: {problem.message}"
     status = "fail" if problem.severity == "error" else "warn"
     return Finding("policy" if policy else "settings", status, text, problem.hint)
 

@@ -5,12 +5,14 @@ Nothing is started, and nothing that is not needed is imported: a file that name
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from fleetprompt.client.files import SUFFIXES
+from msgspec.structs import replace
+
+from fleetprompt.client.files import SUFFIXES, shown
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import FleetError
@@ -28,8 +30,12 @@ SETTINGS = "fleet.toml"
 class ProjectNames:
     """Models, tools and workflows of a project."""
 
-    def __init__(self, root: Path, settings: AgencySettings, store: Path | None = None) -> None:
-        """`store` is the SQLite file that knows workflows as well, where there is one."""
+    def __init__(
+        self, root: Path, settings: AgencySettings, store: Path | None = None, aliases: Collection[str] = ()
+    ) -> None:
+        """`store` is the SQLite file that knows workflows as well, where there is one; `aliases` are names of models
+        that cannot be used, which is told elsewhere."""
+        self._aliases = aliases
         self._root = root
         self._settings = settings
         self._store = store
@@ -38,7 +44,7 @@ class ProjectNames:
 
     def model(self, name: str) -> Said | None:
         """An alias, or a provider's model."""
-        if name in self._settings.models or name == "default":
+        if name in self._settings.models or name in self._aliases or name == "default":
             return None
         from fleetprompt.engine.llm.vendors import wrong_model
 
@@ -130,7 +136,8 @@ class ProjectNames:
         def doubts(policy: Mapping[str, Any]) -> Iterator[Said]:
             return self._tools.doubts(policy, self._functions)
 
-        return [*self._of_models(), *self._of_tables(), *policy_problems(self._root, self._settings.policy, doubts)]
+        policy = policy_problems(self._root, self._settings.policy, doubts)
+        return self._shown([*self._of_models(), *self._of_tables(), *policy])
 
     def settings_errors(self) -> list[Problem]:
         """Why the settings of tools or the policy cannot be used, so that nothing may be called; no tool is looked at
@@ -142,7 +149,11 @@ class ProjectNames:
             from fleetprompt.engine.tools.settings_file import table_problems
 
             found += table_problems(self._root, self._settings.tools, self._settings.mcp)
-        return [problem for problem in found if problem.severity == "error"]
+        return self._shown([problem for problem in found if problem.severity == "error"])
+
+    def _shown(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Problems with their files as people would name them from here."""
+        return [replace(problem, file=shown(self._root / problem.file)) for problem in problems]
 
     def _of_models(self) -> Iterator[Problem]:
         """Models whose provider nobody knows."""

@@ -47,6 +47,8 @@ class Place(Struct, frozen=True, kw_only=True):
     groups: Mapping[str, list[str]] = {}
     agency: AgencySettings = AgencySettings()
     """What agents have at hand: models, tools, policy."""
+    aliases: frozenset[str] = frozenset()
+    """Models that are written in the settings, those that cannot be used among them."""
     zone: tzinfo = UTC
     """Where the days of filters such as `since:today` begin."""
 
@@ -58,7 +60,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
     def names(self) -> ProjectNames:
         """What it has by name now, for files that name it."""
-        return ProjectNames(self.root, self.agency, self.file)
+        return ProjectNames(self.root, self.agency, self.file, self.aliases)
 
     @property
     def lock(self) -> Path | None:

@@ -61,6 +61,68 @@ def test_validate_is_silent_when_there_is_nothing_to_say(fleet: Fleet) -> None:
     assert "did you mean `tool`?" in said.out
 
 
+SETTINGS = """\
+max_rums = 3
+[guardrails]
+requests = 0
+[models.dear]
+model = "openai/gpt-5.5"
+idle = "long"
+fallback = ["nothing"]
+[models.nothing]
+[models.cheap]
+model = "opnai/x"
+[tools.http]
+host = []
+[policy]
+dny = []
+"""
+NAMING = "name: a\nsteps:\n  - {id: a, type: chat, prompt: x, model: %s}\n"
+
+
+def test_one_look_shows_all_that_is_wrong_with_a_project(fleet: Fleet) -> None:
+    (fleet.root / "fleet.toml").write_text(SETTINGS)
+    (fleet.root / "policy.toml").write_text("alow = []\n")
+    (fleet.root / "workflows").mkdir()
+    (fleet.root / "workflows/a.yaml").write_text(NAMING % "nothing")
+    (fleet.root / "workflows/b.yaml").write_text(NAMING.replace("a\n", "b\n", 1) % "chepa")
+    places = [
+        "fleet.toml:1:1",
+        "fleet.toml:3:1",
+        "fleet.toml:6:1",
+        "fleet.toml:8:9",
+        "fleet.toml:10:1",
+        "fleet.toml:12:1",
+        "fleet.toml:14:1",
+        "policy.toml:1:1",
+    ]
+    found = fleet("validate", "--format", "json").json
+    told = [f"{one['file']}:{one['line']}:{one['column']}" for one in found]
+    # A model that cannot be used is no unknown one to those that name it.
+    assert told == [*places, "workflows/b.yaml:3:43"]
+    found = fleet("validate", "workflows/a.yaml", "--format", "json").json
+    told = [f"{one['file']}:{one['line']}:{one['column']}" for one in found]
+    assert told == [place for place in places if place != "fleet.toml:10:1"]
+    wrong = [one["text"] for one in fleet("doctor", "--json").json if one["what"] in ("settings", "policy")]
+    assert [text.partition(": ")[0] for text in wrong] == places
+
+
+def test_a_policy_is_looked_at_although_the_settings_cannot_be_read(fleet: Fleet) -> None:
+    (fleet.root / "fleet.toml").write_text("max_runs = \n")
+    (fleet.root / "policy.toml").write_text("alow = []\n")
+    found = fleet("validate", "--format", "json").json
+    assert [(one["file"], one["code"]) for one in found] == [
+        ("fleet.toml", "toml-syntax"),
+        ("policy.toml", "unknown-key"),
+    ]
+    fleet.write("named", NAMING % "cheap")
+    # Whether there is such a model nobody knows.
+    assert [one["file"] for one in fleet("validate", "named.yaml", "--format", "json").json] == [
+        "fleet.toml",
+        "policy.toml",
+    ]
+
+
 def test_the_schema_goes_where_it_is_wanted(fleet: Fleet) -> None:
     assert fleet("schema").json["title"] == "FleetPrompt workflow"
     fleet.ok("schema", "--output", "schema.json")

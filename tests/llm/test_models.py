@@ -261,19 +261,21 @@ def test_every_fault_of_the_settings_has_its_place(tmp_path: Path, monkeypatch: 
             load_project()
         return [f"{p.line}:{p.column} {p.code} {p.message}" for p in refused.value.problems]
 
-    assert said(WRONG) == [
-        "10:1 wrong-type `models.dear.idle` must be seconds, such as 60",
-        "11:1 unknown-key there is no setting `timout` in [models.dear]",
-        "12:10 wrong-type `models.dear.price.input_usd_per_mtok` must be an amount in USD, such as 0.15",
-        "14:9 missing-key `model` is missing in [models.nothing]",
-    ]
-    assert said(WRONG[: WRONG.index("[models.dear]")]) == [
+    lone = [
         "2:1 bad-value `gpt-4o-mini` does not say whose model it is",
         "3:1 bad-value `127.0.0.1:80` is not an address",
         "4:1 bad-value the key comes from `api_key_env` or from `secret`, not from both",
         "6:1 bad-value `cheap` cannot be asked in its own place",
         "6:1 bad-value there is no model `gone`",
     ]
+    assert said(WRONG) == [
+        *lone,
+        "10:1 wrong-type `models.dear.idle` must be seconds, such as 60",
+        "11:1 unknown-key there is no setting `timout` in [models.dear]",
+        "12:10 wrong-type `models.dear.price.input_usd_per_mtok` must be an amount in USD, such as 0.15",
+        "14:9 missing-key `model` is missing in [models.nothing]",
+    ]
+    assert said(WRONG[: WRONG.index("[models.dear]")]) == lone
     assert said("models = 3") == ["1:1 wrong-type `models` must be a table: write [models], and its entries below it"]
     assert said("models.a = 3") == [
         "1:8 wrong-type `models.a` must be a table: write [models.a], and its entries below it"

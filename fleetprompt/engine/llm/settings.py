@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -73,8 +73,9 @@ class ModelSettings(Struct, frozen=True, kw_only=True):
     """Sent with every request; they are recorded, so none of them is a secret."""
 
 
-def faults(models: Mapping[str, ModelSettings]) -> Iterator[tuple[list[str], str, str]]:
-    """What each value alone does not show: the keys that lead to it, what is wrong, what to do."""
+def faults(models: Mapping[str, ModelSettings], aliases: Collection[str]) -> Iterator[tuple[list[str], str, str]]:
+    """What each value alone does not show: the keys that lead to it, what is wrong, what to do. `aliases`: all names
+    that are written, those of models that cannot be used among them."""
     for alias, model in models.items():
         if "/" in alias:
             yield [alias], "the name of a model holds no `/`: that is how providers are told apart from names", ""
@@ -89,7 +90,7 @@ def faults(models: Mapping[str, ModelSettings]) -> Iterator[tuple[list[str], str
         if alias in model.fallback:
             yield [alias, "fallback"], f"`{alias}` cannot be asked in its own place", "remove it"
         for name in model.fallback:
-            if "/" not in name and name not in models:
+            if "/" not in name and name not in aliases:
                 hint = f"write provider/model, or a table [models.{name}]"
                 yield [alias, "fallback"], f"there is no model `{name}`", hint
 
