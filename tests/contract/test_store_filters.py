@@ -16,9 +16,12 @@ from query_kit import TEXTS, queries
 from store_kit import NOW, SQL_KINDS, ask, created, entry, put, signal, throw_away
 
 from fleetprompt.engine.core.facts import ApprovalDecided
+from fleetprompt.engine.core.firing import Firing
 from fleetprompt.engine.core.query import Query, parse
 from fleetprompt.engine.core.query_fields import (
     APPROVAL_FIELDS,
+    FIRING_FIELDS,
+    FIRING_OUTCOME,
     RUN_FIELDS,
     RUN_MODE,
     RUN_STATUS,
@@ -85,7 +88,7 @@ async def _asked(runs: Runs, query: Query, order: Order, field: str) -> tuple[An
 async def _all(listed: Any, query: Any) -> list[Any]:
     found, _ = await listed.list(query, Page(limit=1000), now=NOW + 60)
     count = [await listed.count(query, now=NOW + 60)] if hasattr(listed, "count") else []
-    return [each.id for each in found] + count
+    return [getattr(each, "id", None) or each.seq for each in found] + count
 
 
 async def _fill(store: Store, random_: random.Random) -> None:
@@ -132,6 +135,19 @@ async def _fill(store: Store, random_: random.Random) -> None:
         ]
         if results or some(0, 1):
             await store.signals.close(sent.id, results)
+        fired = Firing(
+            workflow=head["workflow"],
+            trigger=some(*TEXTS),
+            scheduled=f"{i}",
+            due=moment(null=False) or 0.0,
+            at=moment(null=False) or 0.0,
+            outcome=some(*FIRING_OUTCOME),
+            reason=some("", *TEXTS),
+            signal=some("", sent.id),
+            run=some("", *TEXTS),
+            by=some("", *TEXTS),
+        )
+        await store.firings.add(fired)
 
 
 @pytest.fixture(scope="module", params=sorted(SQL_KINDS))
@@ -168,6 +184,12 @@ def test_approvals(pair: Pair, text: str) -> None:
 @given(text=queries(SIGNAL_FIELDS))
 def test_signals(pair: Pair, text: str) -> None:
     pair.same("signals", text, SIGNAL_FIELDS)
+
+
+@QUIET
+@given(text=queries(FIRING_FIELDS))
+def test_firings(pair: Pair, text: str) -> None:
+    pair.same("firings", text, FIRING_FIELDS)
 
 
 def test_the_largest_filter_is_still_sql(pair: Pair) -> None:

@@ -19,6 +19,7 @@ from fleetprompt.engine.core.query_fields import (
     AGENT_FIELDS,
     APPROVAL_FIELDS,
     APPROVAL_STATUS,
+    FIRING_FIELDS,
     RUN_FIELDS,
     SIGNAL_FIELDS,
     WORKFLOW_FIELDS,
@@ -28,7 +29,8 @@ from fleetprompt.engine.core.query_fields import (
 from fleetprompt.engine.core.query_values import Amount, Moment, Text
 from fleetprompt.engine.ports import Approval
 
-FIELD_SETS = {s.name: s for s in (RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS, AGENT_FIELDS)}
+_SETS = (RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS, AGENT_FIELDS, FIRING_FIELDS)
+FIELD_SETS = {s.name: s for s in _SETS}
 PAGE = (Path(__file__).parents[2] / "docs" / "filters.md").read_text()
 
 

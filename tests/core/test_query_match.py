@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetprompt.engine.core.query import Compare, Query, parse
-from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS, RUN_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS, FieldSet
+from fleetprompt.engine.core.query_fields import (
+    APPROVAL_FIELDS,
+    FIRING_FIELDS,
+    RUN_FIELDS,
+    SIGNAL_FIELDS,
+    WORKFLOW_FIELDS,
+    FieldSet,
+)
 from fleetprompt.engine.core.query_match import bounds, matches
 from fleetprompt.engine.core.query_values import Moment
 
@@ -219,7 +226,7 @@ def test_bounds_are_in_the_unit_of_the_column() -> None:
         assert bounds(term.field, term.op, term.value, NOW) == expected
 
 
-FIELDS = st.sampled_from([RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS])
+FIELDS = st.sampled_from([RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS, FIRING_FIELDS])
 NAMES = sorted({name for fields in (RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS) for name in fields.names()})
 TERMS = st.builds(
     "{}{}{}{}".format,

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetprompt.engine.core.duration import format_duration
 from fleetprompt.engine.core.keys import signal_id
@@ -24,6 +25,8 @@ MOST_MADE_UP_FOR = 100
 """Times that are looked at one by one after downtime: the latest. What came before them is recorded as missed."""
 MOST_QUEUED = 100
 """Runs of a schedule with `overlap: queue` that wait or go on at a time."""
+MOST_GOING = 200
+"""Firings of a trigger among which runs that have not ended are looked for: the latest."""
 SET_BACK = 3600.0
 """Seconds. If the last time that was decided is so far ahead, the clock was wrong when that was done."""
 _SPAN = 64.0
@@ -351,6 +354,12 @@ def signal_of(schedule: Schedule, firing: Firing, *, command: str = "") -> Signa
         causation=command,
         by=firing.by,
     )
+
+
+def unsent(firing: Firing) -> Firing:
+    """A firing whose signal is in the store already, although it is not."""
+    reason = "its signal was published before"
+    return replace(firing, outcome="duplicate", reason=reason, signal="", run="")
 
 
 def cancel_of(schedule: Schedule, run: str, now: float) -> Signal:

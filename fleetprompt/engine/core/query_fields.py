@@ -1,4 +1,4 @@
-"""What can be asked about runs, approvals, signals and workflows: one table of fields per list.
+"""What can be asked about runs, approvals, signals, firings and workflows: one table of fields per list.
 
 The filter language, its completions, its SQL and its documentation are all read from these tables; a new field is
 one row here. A `column` is a key of the row that `query_match` is given and a column of the projection.
@@ -78,6 +78,7 @@ RUN_MODE = ("live", "local", "simulated", "replay", "mixed")
 AGENT_STATUS = ("running", "waiting", "completed", "failed", "cancelled")
 APPROVAL_STATUS = ("pending", "approved", "rejected", "failed", "withdrawn")
 SIGNAL_STATUS = ("pending", "accepted", "refused")
+FIRING_OUTCOME = ("fired", "skipped", "missed", "duplicate", "failed")
 WORKFLOW_STATUS = ("draft", "active", "paused", "archived")
 
 _PERIODS = ("15m", "1h", "24h", "7d", "today")
@@ -232,6 +233,31 @@ AGENT_SESSION_FIELDS = FieldSet(
         ),
         _age("begun"),
         _since("begun"),
+    ),
+)
+
+FIRING_FIELDS = FieldSet(
+    name="firings",
+    search=("workflow", "trigger", "scheduled", "reason"),
+    fields=(
+        Field(
+            name="outcome",
+            kind="enum",
+            column="outcome",
+            doc="what became of it",
+            aliases=("status",),
+            values=FIRING_OUTCOME,
+        ),
+        Field(name="wf", kind="text", column="workflow", doc="name of the workflow", aliases=("workflow",)),
+        Field(name="trigger", kind="text", column="trigger", doc="id of the trigger"),
+        Field(name="kind", kind="text", column="kind", doc="kind of the trigger", examples=("schedule", "watch")),
+        Field(name="scheduled", kind="text", column="scheduled", doc="the local minute it was for"),
+        Field(name="run", kind="text", column="run", doc="id of the run that it started"),
+        Field(name="signal", kind="text", column="signal", doc="id of the signal that it sent"),
+        Field(name="by", kind="text", column="by", doc="identity that asked for it"),
+        Field(name="due", kind="time", column="due", doc="when it was to fire", examples=_DAYS),
+        _age("recorded"),
+        _since("recorded"),
     ),
 )
 

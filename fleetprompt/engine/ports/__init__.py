@@ -27,6 +27,7 @@ from fleetprompt.engine.ports.figures import (
     Spend,
     WorkflowStatistics,
 )
+from fleetprompt.engine.ports.firing import Firings
 from fleetprompt.engine.ports.journal import (
     Append,
     Appended,
@@ -105,6 +106,7 @@ __all__ = [
     "EngineHealth",
     "Failed",
     "Figures",
+    "Firings",
     "GroupHealth",
     "Health",
     "Holder",

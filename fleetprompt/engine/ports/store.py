@@ -11,6 +11,7 @@ from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.ports.agents import AgentSessions
 from fleetprompt.engine.ports.budget import Budgets
 from fleetprompt.engine.ports.figures import Figures
+from fleetprompt.engine.ports.firing import Firings
 from fleetprompt.engine.ports.grant import Grants
 from fleetprompt.engine.ports.journal import Holder, Journal
 from fleetprompt.engine.ports.lists import Approvals, Runs, Signals
@@ -27,6 +28,8 @@ class Workflow(Struct, frozen=True, kw_only=True):
     file: str = ""
     updated_at: float = 0.0
     max_runs: int | None = None
+    active_since: float = 0.0
+    """When it became active last: its schedules make up for nothing before."""
 
 
 class Catalog(Protocol):
@@ -203,6 +206,8 @@ class Store(Protocol):
     def budgets(self) -> Budgets: ...
     @property
     def grants(self) -> Grants: ...
+    @property
+    def firings(self) -> Firings: ...
     @property
     def memories(self) -> Memories: ...
     @property

@@ -14,6 +14,7 @@ from fleetprompt.engine.store.budgets import SqlBudgets
 from fleetprompt.engine.store.catalog import SqlCatalog
 from fleetprompt.engine.store.claims import SqlClaims
 from fleetprompt.engine.store.figures import SqlFigures
+from fleetprompt.engine.store.firings import SqlFirings
 from fleetprompt.engine.store.grants import SqlGrants
 from fleetprompt.engine.store.journal import SqlJournal
 from fleetprompt.engine.store.logs import SqlLogs
@@ -61,6 +62,7 @@ class SqlStore:
         self.claims = SqlClaims(reader)
         self.budgets = SqlBudgets(reader)
         self.grants = SqlGrants(reader, writer)
+        self.firings = SqlFirings(reader, writer, zone)
         self.memories = SqlMemories(reader, writer)
         self.agents = SqlAgentSessions(reader, zone)
         self.figures = SqlFigures(reader, zone)

@@ -31,6 +31,7 @@ from fleetprompt.engine.store import budget_book, lines, memory_tables, projecti
 from fleetprompt.engine.store.budget_book import Book
 from fleetprompt.engine.store.memory_agents import MemoryAgentSessions
 from fleetprompt.engine.store.memory_figures import MemoryFigures
+from fleetprompt.engine.store.memory_firings import MemoryFirings
 from fleetprompt.engine.store.memory_logs import MemoryLogs
 from fleetprompt.engine.store.memory_memories import MemoryMemories
 from fleetprompt.engine.store.memory_parts import MemoryBlobs, MemoryBudgets, MemoryCatalog, MemoryClaims, MemoryGrants
@@ -71,6 +72,7 @@ class MemoryStore:
         self.claims = MemoryClaims(state)
         self.budgets = MemoryBudgets(state)
         self.grants = MemoryGrants(state)
+        self.firings = MemoryFirings(state, zone)
         self.memories = MemoryMemories(state)
         self.agents = MemoryAgentSessions(state, zone)
         self.figures = MemoryFigures(state, zone)

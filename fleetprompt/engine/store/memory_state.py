@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from fleetprompt.engine.core.firing import Firing, Standing
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Approval, Budget, Holder, LogLine, RunHead, Vote, Wait, Workflow
 from fleetprompt.engine.ports.agents import AgentSession
@@ -49,6 +50,12 @@ class State:
         self.agent_sessions: dict[str, dict[str, AgentSession]] = {}
         """By run and id."""
         self.grants: dict[Key, WorkflowGrant] = {}
+        self.schedules: dict[tuple[str, str, str], Standing] = {}
+        """By workflow, trigger and tenant."""
+        self.firing_seq = 0
+        self.firings: dict[int, Firing] = {}
+        self.firing_keys: dict[tuple[str, str, str, str], int] = {}
+        """Workflow, trigger, time and tenant to the position."""
         self.memory_seq = 0
         self.memories: dict[Key, Memory] = {}
         self.vectors: dict[int, bytes] = {}
@@ -90,6 +97,8 @@ class State:
             "costs": len(self.costs),
             "agent_sessions": sum(len(sessions) for sessions in self.agent_sessions.values()),
             "grants": len(self.grants),
+            "schedules": len(self.schedules),
+            "firings": len(self.firings),
             "memories": len(self.memories),
             "plans": len(self.plans),
             "workflows": len(self.workflows),

@@ -144,6 +144,7 @@ def prune(state: State, before: float, logs_before: float | None, tenant: str) -
         gone |= old
     memory_memories.prune(state, before, tenant)
     _prune_days(state, before, tenant)
+    _prune_firings(state, before, tenant)
     _prune_signals(state, gone, before, tenant)
     if logs_before is not None:
         for run, kept in state.logs.items():
@@ -216,6 +217,15 @@ def _prune_days(state: State, before: float, tenant: str) -> None:
     for key, budget in [*state.budgets.items()]:
         if key[0] == tenant and budget.reserved == NOTHING and is_past(key[1], before):
             del state.budgets[key]
+
+
+def _prune_firings(state: State, before: float, tenant: str) -> None:
+    for seq, firing in [*state.firings.items()]:
+        head = state.runs.get(firing.run)
+        goes_on = firing.signal in state.unrouted or (head is not None and head.finished_at is None)
+        if firing.tenant == tenant and firing.at < before and not goes_on:
+            del state.firings[seq]
+            del state.firing_keys[firing.workflow, firing.trigger, firing.scheduled, firing.tenant]
 
 
 def _prune_signals(state: State, gone: set[str], before: float, tenant: str) -> None:

@@ -26,6 +26,7 @@ from fleetprompt.engine.store.tables import (
     claims,
     costs,
     counters,
+    firings,
     journal,
     logs,
     memories,
@@ -60,6 +61,7 @@ class Pruning:
         self._stages = [
             self._runs,
             *days,
+            self._firings,
             self._signals,
             self._memories,
             *([self._logs] if logs_before is not None else []),
@@ -162,6 +164,23 @@ class Pruning:
         needed = sa.exists().where(blob_refs.c.digest == blobs.c.digest, blob_refs.c.tenant == blobs.c.tenant)
         for at in range(0, len(freed), ROWS):
             self._delete(connection, blobs, sa.and_(blobs.c.digest.in_(freed[at : at + ROWS]), ~needed))
+
+    def _firings(self, session: Session) -> bool:
+        """Those whose runs are over: what still goes on is looked for among them."""
+        own = sa.and_(runs.c.id == firings.c.run, runs.c.tenant == firings.c.tenant, runs.c.finished_at.is_(None))
+        sent = sa.and_(signals.c.id == firings.c.signal, signals.c.tenant == firings.c.tenant, ~signals.c.routed)
+        old = (
+            sa.select(firings.c.seq)
+            .where(firings.c.tenant == self._tenant, firings.c.seq > self._after, firings.c.at < self._before)
+            .where(~sa.exists().where(own), ~sa.exists().where(sent))
+            .order_by(firings.c.seq)
+            .limit(ROWS)
+        )
+        found = [*session.connection.execute(old).scalars()]
+        if found:
+            self._after = found[-1]
+            self._delete(session.connection, firings, firings.c.seq.in_(found))
+        return len(found) == ROWS
 
     def _signals(self, session: Session) -> bool:
         connection = session.connection

@@ -424,8 +424,52 @@ workflows = sa.Table(
     _text("file"),
     _time("updated_at"),
     sa.Column("max_runs", _Big),
+    sa.Column("active_since", sa.Double, nullable=False, server_default="0"),
     sa.PrimaryKeyConstraint("tenant", "name"),
 )
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    # In the order of Standing's fields.
+    _text("workflow"),
+    _text("trigger"),
+    _text("tenant"),
+    _number("n"),
+    _text("rhythm"),
+    _time("since"),
+    _time("upto"),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    _time("changed_at"),
+    _text("by"),
+    _text("reason"),
+    sa.PrimaryKeyConstraint("workflow", "trigger", "tenant"),
+)
+"""How far each schedule has come. `n` rises with every change: whoever decides on old knowledge is refused."""
+
+firings = sa.Table(
+    "firings",
+    metadata,
+    sa.Column("seq", _Big, primary_key=True),
+    _text("workflow"),
+    _text("trigger"),
+    _text("tenant"),
+    _text("kind"),
+    _text("scheduled"),
+    _time("due"),
+    _time("at"),
+    _text("outcome"),
+    _text("reason"),
+    _text("signal"),
+    _text("run"),
+    _text("by"),
+    sa.Index("firings_once", "workflow", "trigger", "scheduled", "tenant", unique=True),
+    sa.Index("firings_tenant", "tenant", "seq"),
+    sa.Index("firings_trigger", "tenant", "workflow", "trigger", "outcome", "seq"),
+    # The number of a firing that was pruned is not given again.
+    sqlite_autoincrement=True,
+)
+"""What became of each time of a schedule; that of one time is known once, by its local minute."""
 
 blobs = sa.Table(
     "blobs",
