@@ -10,7 +10,18 @@ import pwd
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias, cast, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields
@@ -29,6 +40,11 @@ Text: TypeAlias = Annotated[str, Meta(description='text in quotes, such as "a"')
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number of at least 1, such as 8")]
 Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e6, description="a number of at least 0, such as 1.5")]
 Table: TypeAlias = Annotated[dict[str, Any], Meta(description="a table")]
+Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535, description="a port: 0 to 65535")]
+LocalRole: TypeAlias = Annotated[
+    Literal["viewer", "operator", "approver", "admin", "none"],
+    Meta(description="viewer, operator, approver, admin or none"),
+]
 Names: TypeAlias = Annotated[list[str], Meta(description='a list of names, such as ["ana", "ben"]')]
 
 
@@ -47,6 +63,22 @@ class FleetGuardrails(Struct, frozen=True, kw_only=True):
         nano = round(self.cost_usd * NANO) if self.cost_usd is not None else None
         found = Guardrails(self.requests, self.tokens, self.tool_calls, nano)
         return found if found.limits else None
+
+
+class Serve(Struct, frozen=True, kw_only=True):
+    """How `fleet serve` listens, and whom it lets in."""
+
+    host: Text = "127.0.0.1"
+    port: Port = 8377
+    tls_cert: Text = ""
+    """File of the certificate chain (PEM), from the project's folder."""
+    tls_key: Text = ""
+    local_role: LocalRole = "admin"
+    """What those may do who come from this machine without a token; `none`: they need one, too."""
+    hosts: Names = []
+    """Names by which the daemon is called, besides those of this machine."""
+    origins: Names = []
+    """Pages that may call it from a browser, such as `https://ops.example.com`."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -76,6 +108,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """MCP servers by name: `[mcp.desk]`."""
     policy: Table = {}
     """Rules about calls of tools, besides those of `policy.toml`."""
+    serve: Serve = Serve()
+    """The daemon."""
     log_retention_days: Amount = 14.0
     retention_days: Amount = 90.0
 

@@ -36,7 +36,7 @@ async def _hold(place: Place, *, until_eof: bool, recover: bool) -> int:
     from fleetprompt.client.opening import open_console
     from fleetprompt.engine.core.errors import FleetError
 
-    stop = _stop(until_eof)
+    stop = stop_event(until_eof=until_eof)
     try:
         console = await open_console(place, "engine", what="fleet engine", recover=recover)
     except FleetError as error:
@@ -48,7 +48,7 @@ async def _hold(place: Place, *, until_eof: bool, recover: bool) -> int:
         os.dup2(2, 1)
         await stop.wait()
     finally:
-        _leave_at_once_when_told_again()
+        leave_at_once_when_told_again()
         await console.close()
     return 0
 
@@ -62,7 +62,7 @@ def _announce(announcement: Announcement) -> None:
     sys.stdout.flush()
 
 
-def _stop(until_eof: bool) -> asyncio.Event:
+def stop_event(*, until_eof: bool = False) -> asyncio.Event:
     """Set when a signal says that it is enough, or when standard input ends."""
     import asyncio
     import os
@@ -86,7 +86,7 @@ def _stop(until_eof: bool) -> asyncio.Event:
     return stop
 
 
-def _leave_at_once_when_told_again() -> None:
+def leave_at_once_when_told_again() -> None:
     """While the engine closes: another Ctrl-C is impatience. Nothing is lost, but work in flight becomes doubtful."""
     import asyncio
     import os

@@ -11,7 +11,7 @@ from pathlib import Path
 
 NAME = "engine.log"
 BYTES = 1_000_000
-LOGGERS = ("fleetprompt", "asyncio")
+LOGGERS = ("fleetprompt", "asyncio", "uvicorn")
 
 
 class LogFile(RotatingFileHandler):

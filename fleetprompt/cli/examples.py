@@ -12,6 +12,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "fleet run deploy --inputs in.json --json > out.json",
         "fleet run deploy --key release-42 --no-wait",
     ),
+    "serve": (
+        "fleet serve",
+        "fleet serve --port 0 --json",
+        "fleet serve --host 0.0.0.0 --tls-cert fleet.pem --tls-key fleet.key",
+    ),
     "recover": ("fleet recover", "fleet recover 1a2b3c4d --json"),
     "validate": ("fleet validate", "fleet validate a.yaml more/ --format json", "fleet validate - < a.yaml"),
     "schema": ("fleet schema", "fleet schema -o workflow.schema.json"),

@@ -25,6 +25,7 @@ from fleetprompt.client.remembering import Remembering
 from fleetprompt.client.replaying import Replaying
 from fleetprompt.client.starting import given_inputs, refused_inputs
 from fleetprompt.client.talking import Talk
+from fleetprompt.client.uploading import Uploading
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
@@ -50,7 +51,7 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-class StoreConsole(Reading, Chatting, Replaying, Remembering, ABC):
+class StoreConsole(Reading, Chatting, Replaying, Remembering, Uploading, ABC):
     """What both consoles share: they put signals into the store."""
 
     where: Where = "none"
@@ -128,7 +129,10 @@ class StoreConsole(Reading, Chatting, Replaying, Remembering, ABC):
             if problems:
                 text, named = await self._text(known)
                 raise refused_inputs(plan, problems, text, named)
-        result = await self._send(self._signal(types.START, "", data, request.by, request.key))
+        signal = self._signal(types.START, "", data, request.by, request.key)
+        if request.trigger:
+            data["trigger"] = {**request.trigger, "signal": signal.id, "by": request.by}
+        result = await self._send(signal)
         if result.status == "refused":
             raise Refused(result.reason)
         return result.run

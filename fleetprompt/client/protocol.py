@@ -73,6 +73,8 @@ class StartRun(Struct, frozen=True, kw_only=True):
     key: str = ""
     """Idempotency key: a second start with the same key is the same run."""
     by: str = ""
+    trigger: dict[str, Any] = {}
+    """What caused it, `kind` first, where that is not a person who starts it by hand."""
 
 
 class Progress(Struct, frozen=True):
@@ -185,6 +187,10 @@ class Console(Protocol):
 
     async def value(self, fact: AnyFact | Approval) -> Any:
         """The large value that a fact, or an approval, keeps elsewhere."""
+        ...
+
+    async def position(self) -> int:
+        """The position of the newest fact, after which `watch` tells what comes; 0 where there is none."""
         ...
 
     def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
@@ -350,6 +356,10 @@ class Console(Protocol):
     # workflows
     async def workflows(self) -> list[Workflow]: ...
     async def set_workflow(self, name: str, status: str, *, by: str) -> Result: ...
+    async def read_workflow(self, text: str, named: str = "workflow.yaml") -> WorkflowFile:
+        """A workflow's text, checked and compiled, to be registered. Raises `InvalidWorkflow` with every problem."""
+        ...
+
     async def register(self, file: WorkflowFile) -> str:
         """Keep a file's plan as the current one of its workflow, which is active if it was not known; its digest."""
         ...

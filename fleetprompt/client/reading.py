@@ -91,6 +91,10 @@ class Reading(LogReading, Listing, Figures):
         program = Program(await self.plan(head.plan), head.plan)
         return fold(program, [stored.fact for stored in await self.facts(run, upto=upto)])
 
+    async def position(self) -> int:
+        """The position of the newest fact."""
+        return await self.store.journal.position()
+
     async def plan(self, digest: str) -> Plan:
         """A plan by its digest."""
         plan = await self.store.catalog.plan(digest)

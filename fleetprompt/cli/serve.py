@@ -1,0 +1,142 @@
+"""`fleet serve`: the daemon. Engine, triggers, and everything over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fleetprompt.cli.front import Front
+    from fleetprompt.client.consoles import EmbeddedConsole
+    from fleetprompt.client.reloading import Reloaded
+    from fleetprompt.daemon.access import Rules
+    from fleetprompt.daemon.daemon import Daemon
+    from fleetprompt.daemon.serving import Address
+
+app = typer.Typer(rich_markup_mode=None)
+SOCKET = "fleet.sock"
+
+
+@app.command("serve")
+def serve(
+    ctx: typer.Context,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "",
+    port: Annotated[int, typer.Option("--port", "-p", min=-1, max=65535, help="0: any free one.")] = -1,
+    certificate: Annotated[str, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")] = "",
+    key: Annotated[str, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")] = "",
+    recover: Annotated[
+        bool, typer.Option("--recover/--no-recover", help="Go on with what was interrupted, or leave it alone.")
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="Say what happens in lines of JSON.")] = False,
+) -> int:
+    """Hold the engine, start what is due, and answer over HTTP until SIGTERM or Ctrl-C."""
+    front: Front = ctx.obj
+    return front.run(_serve(front, _address(front, host, port, certificate, key), recover=recover, json=json))
+
+
+def _address(front: Front, host: str, port: int, certificate: str, key: str) -> Address:
+    from fleetprompt.daemon.serving import Address
+
+    settings = front.project.settings.serve
+
+    def path(given: str, set_: str) -> Path | None:
+        return (front.here / given) if given else (front.project.root / set_) if set_ else None
+
+    return Address(
+        host=host or settings.host,
+        port=port if port >= 0 else settings.port,
+        socket=front.project.state / SOCKET,
+        certificate=path(certificate, settings.tls_cert),
+        key=path(key, settings.tls_key),
+    )
+
+
+def _rules(front: Front) -> Rules:
+    from fleetprompt.daemon.access import Rules
+
+    settings = front.project.settings.serve
+    return Rules(
+        operator=front.me,
+        local_role=settings.local_role if settings.local_role != "none" else None,
+        hosts=frozenset(settings.hosts),
+        origins=frozenset(settings.origins),
+    )
+
+
+async def _serve(front: Front, address: Address, *, recover: bool, json: bool) -> int:
+    from fleetprompt.cli.engine import leave_at_once_when_told_again, stop_event
+    from fleetprompt.client.consoles import EmbeddedConsole
+    from fleetprompt.client.opening import open_console
+    from fleetprompt.daemon.daemon import daemon
+
+    stop = stop_event()
+    console = await open_console(front.place, "engine", what="fleet serve", recover=recover)
+    assert isinstance(console, EmbeddedConsole)
+    try:
+        async with daemon(
+            console,
+            front.project.root,
+            front.project.workflows,
+            address,
+            _rules(front),
+            console_for=lambda identity: console,
+            authenticate=_nobody,
+            has_tokens=False,
+            told=lambda files: _tell_files(front, files, json),
+        ) as served:
+            _tell_ready(front, console, served, address, json)
+            await stop.wait()
+            _say(front, json, "closing", "finishing what is in flight; again: leave at once")
+            leave_at_once_when_told_again()
+    finally:
+        await console.close()
+    _say(front, json, "closed", "closed")
+    return 0
+
+
+async def _nobody(token: str) -> None:
+    return None
+
+
+def _tell_ready(front: Front, console: EmbeddedConsole, served: Daemon, address: Address, json: bool) -> None:
+    taken, files = console.taken_up, served.files
+    parts = [f"{len(files.taken)} workflow files taken"] if files.taken else []
+    parts += [f"{len(taken.runs)} runs go on"] if taken.runs else []
+    _say(
+        front,
+        json,
+        "listening",
+        f"listening on {served.url} and {address.socket}",
+        url=served.url,
+        socket=str(address.socket),
+    )
+    for part in parts:
+        _say(front, json, "found", part)
+    _tell_broken(front, files, json)
+
+
+def _tell_files(front: Front, files: Reloaded, json: bool) -> None:
+    for name in files.taken:
+        _say(front, json, "taken", f"workflow {name} is taken as it is now", workflow=name)
+    for name in files.mended:
+        _say(front, json, "mended", f"{name} can be used again", file=name)
+    _tell_broken(front, files, json)
+
+
+def _tell_broken(front: Front, files: Reloaded, json: bool) -> None:
+    for name, problems in files.broken.items():
+        first = problems[0]
+        said = f"{name}:{first.line}:{first.column}: {first.code} {first.message}; the last good version goes on"
+        _say(front, json, "broken", said, file=name)
+    for name, other in files.doubled.items():
+        _say(front, json, "doubled", f"{name} is left out: {other} has a workflow of the same name", file=name)
+
+
+def _say(front: Front, json: bool, event: str, text: str, **more: str) -> None:
+    if json:
+        front.terminal.json_line({"event": event, "text": text, **more})
+    else:
+        front.terminal.say(text)

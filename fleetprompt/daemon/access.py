@@ -1,0 +1,181 @@
+"""Who asks: by a bearer token, by the Unix socket, or, from this machine only, by what they say of themselves."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+import json
+import os
+import pwd
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from msgspec import Struct
+
+from fleetprompt.client.identity import DEFAULT_TENANT, Identity, Role, checked_name
+from fleetprompt.daemon.problems import HttpProblem
+
+USER, ORGANIZATION, PROJECT = "x-elevaite-userid", "x-elevaite-organizationid", "x-elevaite-projectid"
+TICKET_SECONDS = 600.0
+"""How long a ticket admits: a browser that loses its connection comes back with the same address."""
+
+Authenticate = Callable[[str], Awaitable[Identity | None]]
+"""The identity of a bearer token; None for one that does not count."""
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """Who is let in."""
+
+    operator: str
+    """Who has started the daemon."""
+    local_role: Role | None = "admin"
+    """What those may do who come from this machine without a token; None: nothing."""
+    hosts: frozenset[str] = frozenset()
+    """Names by which the daemon may be called besides those of this machine."""
+    origins: frozenset[str] = frozenset()
+    """Pages that may call it from a browser."""
+
+
+class Access:
+    """Tells the identity behind each request."""
+
+    def __init__(self, rules: Rules, authenticate: Authenticate, clock: Callable[[], float] = time.time) -> None:
+        self._rules = rules
+        self._authenticate = authenticate
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+
+    async def identity(self, request: Request) -> Identity:
+        """Who asks. Raises `HttpProblem` with 401 or 403."""
+        token = _bearer(request)
+        if token is not None:
+            found = await self._authenticate(token)
+            if found is None:
+                raise _unauthorized("the token is not valid: unknown, expired or revoked", error="invalid_token")
+            return found
+        ticket = request.query_params.get("ticket")
+        if ticket is not None and request.method == "GET":
+            return self._admitted(ticket)
+        uid = peer(request)
+        if uid is not None:
+            if uid not in (os.getuid(), 0):
+                raise HttpProblem(403, "this socket is for the user who runs the daemon")
+            return self._claimed(request, "admin", "socket", _user(uid))
+        if self._rules.local_role is None or not _is_local(request):
+            raise _unauthorized("a bearer token is needed")
+        return self._claimed(request, self._rules.local_role, "http", self._rules.operator)
+
+    def _claimed(self, request: Request, role: Role, via: str, name: str) -> Identity:
+        headers = request.headers
+        user, tenant = headers.get(USER, ""), headers.get(ORGANIZATION, "")
+        if user:
+            checked_name(user, f"name in {USER}")
+        if tenant:
+            checked_name(tenant, f"name in {ORGANIZATION}")
+        return Identity(name=user or name, tenant=tenant or DEFAULT_TENANT, role=role, via=via)
+
+    # ------------------------------------------------------------ browsers
+
+    def check_page(self, request: Request) -> None:
+        """Refuse what a page on another site, or a name that was pointed at this machine, has sent. Raises
+        `HttpProblem`."""
+        if peer(request) is not None:
+            return
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        if not (_is_this_machine(host) or host in self._rules.hosts or host == _address(request)):
+            raise HttpProblem(421, "this host is not served here", hint="see `hosts` of [serve] in fleet.toml")
+        origin = request.headers.get("origin")
+        if origin is None or origin in self._rules.origins:
+            return
+        parts = urlsplit(origin)
+        if parts.netloc != request.headers.get("host", "") or parts.scheme not in ("http", "https"):
+            raise HttpProblem(403, "this page may not call here", hint="see `origins` of [serve] in fleet.toml")
+
+    def ticket(self, identity: Identity) -> tuple[str, float]:
+        """A text that admits to streams as this identity, for a while; and until when."""
+        until = self._clock() + TICKET_SECONDS
+        said = json.dumps([until, identity.name, identity.tenant, identity.role]).encode()
+        return f"{_text(said)}.{_text(self._signed(said))}", until
+
+    def _admitted(self, ticket: str) -> Identity:
+        try:
+            said, signature = (base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in ticket.split("."))
+        except ValueError:
+            raise _unauthorized("the ticket is not valid") from None
+        if not hmac.compare_digest(self._signed(said), signature):
+            raise _unauthorized("the ticket is not valid")
+        until, name, tenant, _ = json.loads(said)
+        if until < self._clock():
+            raise _unauthorized("the ticket has expired", hint="POST /api/tickets gives a new one")
+        return Identity(name=name, tenant=tenant, role="viewer", via="ticket")
+
+    def _signed(self, said: bytes) -> bytes:
+        return hmac.digest(self._key, said, hashlib.sha256)
+
+
+def project(request: Request) -> str:
+    """The tenant's project that a request is about. Raises `InvalidInput`."""
+    said = request.headers.get(PROJECT, "")
+    return checked_name(said, f"name in {PROJECT}") if said else ""
+
+
+def peer(request: Request) -> int | None:
+    """The user id at the other end of a Unix socket; None for what came over the network."""
+    client = request.scope.get("client")
+    host = client[0] if client else ""
+    return int(host.removeprefix("uid:")) if host.startswith("uid:") else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is of this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bearer(request: Request) -> str | None:
+    said = request.headers.get("authorization")
+    if said is None:
+        return None
+    scheme, _, token = said.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _unauthorized("this is no bearer token")
+    return token.strip()
+
+
+def _unauthorized(detail: str, *, error: str = "", hint: str = "`fleet token create` makes a token") -> HttpProblem:
+    challenge = 'Bearer realm="fleet"' + (f', error="{error}"' if error else "")
+    return HttpProblem(401, detail, hint=hint, headers={"WWW-Authenticate": challenge})
+
+
+def _is_local(request: Request) -> bool:
+    """Whether it comes from this machine. A proxy on it does, too: it has to forward a token."""
+    client = request.scope.get("client")
+    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
+    return client is not None and is_loopback(client[0]) and not forwarded
+
+
+def _is_this_machine(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
+
+
+def _address(request: Request) -> str:
+    server = request.scope.get("server")
+    return server[0] if server else ""
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid-{uid}"
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

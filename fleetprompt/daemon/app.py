@@ -1,0 +1,36 @@
+"""The application: routes, problems, limits, and its own description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from fleetprompt import __version__
+from fleetprompt.daemon.limits import BodyLimit
+from fleetprompt.daemon.models import Problem
+from fleetprompt.daemon.problems import MEDIA_TYPE, answer_problems
+from fleetprompt.daemon.routes import approvals, executions, service, workflows
+from fleetprompt.daemon.service import Service
+
+_PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
+
+
+def make_app(service_: Service) -> FastAPI:
+    """The API of a daemon."""
+    app = FastAPI(
+        title="FleetPrompt",
+        version=__version__,
+        description="Workflows of agents: created, executed, followed and approved.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses={"default": {"description": "What went wrong (RFC 9457).", **_PROBLEM}},
+        redirect_slashes=False,
+    )
+    app.state.service = service_
+    for routes in (executions, approvals, workflows, service):
+        app.include_router(routes.router)
+    answer_problems(app)
+    app.add_middleware(BodyLimit)
+    return app

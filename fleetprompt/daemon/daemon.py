@@ -1,0 +1,86 @@
+"""A whole daemon: the engine, its files, and its door on the network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.reloading import Reloaded, Reloading
+from fleetprompt.client.workflow_files import WorkflowFiles
+from fleetprompt.daemon.access import Access, Authenticate, Rules
+from fleetprompt.daemon.app import make_app
+from fleetprompt.daemon.service import ConsoleFor, Service
+from fleetprompt.daemon.serving import Address, serving
+from fleetprompt.engine.core.errors import InvalidInput
+
+FOLDERS = ("workflows", "agents", "schemas")
+"""Folders of a project in which a change may change a workflow."""
+
+
+class Daemon(Struct, kw_only=True):
+    """One that answers."""
+
+    url: str
+    files: Reloaded
+    """What was found as it began."""
+
+
+@asynccontextmanager
+async def daemon(
+    console: EmbeddedConsole,
+    root: Path,
+    folder: Path,
+    address: Address,
+    rules: Rules,
+    *,
+    console_for: ConsoleFor,
+    authenticate: Authenticate,
+    has_tokens: bool,
+    told: Callable[[Reloaded], None],
+) -> AsyncGenerator[Daemon]:
+    """Serve the engine of a console while this lasts. `told` is given what changes of files have brought.
+
+    Raises `InvalidInput` for an address that others can reach without tokens and TLS, `Refused` for one that is taken.
+    """
+    require_safe(address, rules, has_tokens=has_tokens)
+    closing = asyncio.Event()
+    app = make_app(Service(console_for, Access(rules, authenticate), closing))
+    files = WorkflowFiles(root, folder, console.names)
+    reloading = Reloading(console, files, console.engine.trouble)
+    found = await reloading.look()
+    async with serving(app, address, closing) as url, asyncio.TaskGroup() as group:
+        watched = tuple(dict.fromkeys((folder, *(root / name for name in FOLDERS))))
+        watching = group.create_task(_follow(reloading, watched, closing, told))
+        try:
+            yield Daemon(url=url, files=found)
+        finally:
+            closing.set()
+            watching.cancel()
+
+
+async def _follow(
+    reloading: Reloading, folders: tuple[Path, ...], closing: asyncio.Event, told: Callable[[Reloaded], None]
+) -> None:
+    async for found in reloading.follow(folders, closing):
+        told(found)
+
+
+def require_safe(address: Address, rules: Rules, *, has_tokens: bool) -> None:
+    """Refuse to be reached by others without knowing who they are, or in the clear. Raises `InvalidInput`."""
+    if not address.is_public:
+        return
+    if address.certificate is None:
+        raise InvalidInput(
+            f"{address.host} can be reached by others, and tokens would travel in the clear",
+            hint="give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy that speaks TLS",
+        )
+    if not has_tokens:
+        raise InvalidInput(
+            f"{address.host} can be reached by others, and there is no token",
+            hint="make one first: fleet token create NAME --role operator",
+        )

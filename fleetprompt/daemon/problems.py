@@ -1,0 +1,126 @@
+"""What went wrong, as RFC 9457 problem documents with the product's codes. Nobody ever sees a traceback."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from fleetprompt.client.definitions import InvalidFile, as_json
+from fleetprompt.daemon.models import Problem
+from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused, StoreUnavailable
+
+MEDIA_TYPE = "application/problem+json"
+_STATUS: tuple[tuple[type[FleetError], int], ...] = (
+    (NotFound, 404),
+    (Refused, 409),
+    (InvalidInput, 422),
+    (StoreUnavailable, 503),
+)
+_log = logging.getLogger(__name__)
+
+
+class HttpProblem(Exception):
+    """An answer other than success that is about HTTP itself: who asks, how much, in what form.
+
+    `code` is one of the product's codes, `headers` go with the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: str = "VALIDATION_ERROR",
+        hint: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.code = code
+        self.hint = hint
+        self.headers = headers or {}
+
+
+def problem(
+    status: int,
+    detail: str,
+    code: str,
+    *,
+    where: str = "",
+    hint: str = "",
+    errors: list[dict[str, Any]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """The document as a response."""
+    document = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        where=where,
+        hint=hint,
+        errors=errors or [],
+    )
+    return JSONResponse(document.model_dump(exclude_defaults=True), status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Have an application answer every exception with a problem document."""
+    app.add_exception_handler(FleetError, _of_fleet)
+    app.add_exception_handler(HttpProblem, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_framework)
+    app.add_exception_handler(Exception, _of_anything)
+
+
+def status_of(error: FleetError) -> int:
+    """The HTTP status of one of the product's errors."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+async def _of_fleet(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FleetError)
+    if isinstance(error, InvalidFile):
+        found = [as_json(each) for each in error.problems]
+        return problem(422, "the definition has problems", error.code, errors=found)
+    headers = {"Retry-After": "1"} if isinstance(error, StoreUnavailable) else None
+    return problem(status_of(error), error.message, error.code, where=error.where, hint=error.hint, headers=headers)
+
+
+async def _of_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HttpProblem)
+    return problem(error.status, error.detail, error.code, hint=error.hint, headers=error.headers)
+
+
+async def _of_validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = [
+        {
+            "pointer": "/" + "/".join(str(part) for part in each["loc"][1:]),
+            "in": str(each["loc"][0]),
+            "detail": each["msg"],
+        }
+        for each in error.errors()
+    ]
+    malformed = any(each["type"] == "json_invalid" for each in error.errors())
+    said = "the body is not JSON" if malformed else "the request does not fit its description"
+    return problem(400 if malformed else 422, said, "VALIDATION_ERROR", errors=found)
+
+
+async def _of_framework(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    hint = "GET /api/openapi.json describes everything" if error.status_code == 404 else ""
+    headers = dict(error.headers) if error.headers else None
+    return problem(error.status_code, str(error.detail), "VALIDATION_ERROR", hint=hint, headers=headers)
+
+
+async def _of_anything(request: Request, error: Exception) -> JSONResponse:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(500, "something went wrong here", "INTERNAL", hint="the log of the daemon says what")

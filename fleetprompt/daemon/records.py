@@ -1,0 +1,127 @@
+"""Runs, steps and approvals in the words of the API, whose users call a run an execution. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fleetprompt.client.wording import NANO, rfc3339
+from fleetprompt.daemon.models import ApprovalRecord, ExecutionHead, ExecutionStep, WorkflowRecord
+from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.facts import Blob
+from fleetprompt.engine.core.mode import is_unreal
+from fleetprompt.engine.core.plan import Plan
+from fleetprompt.engine.core.state import Step
+from fleetprompt.engine.ports import Approval, RunHead, Vote, Workflow
+
+
+def head_fields(head: RunHead) -> dict[str, Any]:
+    """The fields of an execution that need nothing but its row."""
+    failed = {"code": head.error_code, "message": head.error_message, "step_id": head.error_step}
+    return {
+        "id": head.id,
+        "workflow_id": head.workflow,
+        "status": head.status,
+        "started_at": rfc3339(head.started_at),
+        "completed_at": rfc3339(head.finished_at),
+        "created_at": rfc3339(head.created_at),
+        "waiting_on": head.waiting_on,
+        "step": head.step,
+        "error": failed if head.error_code else None,
+        "owner": head.owner,
+        "project": head.project,
+        "session_id": head.session,
+        "trigger": head.trigger,
+        "labels": head.labels,
+        "cost_usd": None if is_unreal(head.mode) and not head.cost_nano else head.cost_nano / NANO,
+        "tokens": head.tokens,
+        "mode": head.mode,
+    }
+
+
+def execution_head(head: RunHead) -> ExecutionHead:
+    """An execution as lists have it."""
+    return ExecutionHead(**head_fields(head))
+
+
+def failure(error: Failure | None) -> dict[str, Any] | None:
+    """An error for machines; None for none."""
+    if error is None:
+        return None
+    found: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.hint:
+        found["hint"] = error.hint
+    if error.path:
+        found["step_id"] = error.path
+    if error.data is not None:
+        found["data"] = error.data
+    return found
+
+
+def reference(blob: Blob) -> dict[str, Any]:
+    """What stands for a value that is too large to be sent along."""
+    return {"ref": blob.digest, "size": blob.size}
+
+
+def execution_step(step: Step) -> ExecutionStep:
+    """A step of an execution."""
+    return ExecutionStep(
+        step_id=step.path,
+        status=step.status,
+        started_at=rfc3339(step.started_at),
+        completed_at=rfc3339(step.finished_at),
+        result=reference(step.blob) if step.blob is not None else plain(step.output),
+        error=failure(step.error),
+    )
+
+
+def plain(value: Any) -> Any:
+    """A value with what was spilled shown as a reference."""
+    return reference(value) if isinstance(value, Blob) else value
+
+
+def approval_record(approval: Approval, votes: Sequence[Vote] = ()) -> ApprovalRecord:
+    """A question to people, with the answers that it has so far."""
+    return ApprovalRecord(
+        id=approval.id,
+        execution_id=approval.run,
+        step_id=approval.path,
+        message=approval.message,
+        approvers=list(approval.approvers),
+        requested_at=rfc3339(approval.requested_at),
+        expires_at=rfc3339(approval.until),
+        status=approval.status,
+        quorum=approval.quorum,
+        digest=approval.digest,
+        show=approval.show if approval.show is not None else approval.input,
+        form=approval.form,
+        votes=[
+            {"by": vote.by, "decision": vote.decision, "at": rfc3339(vote.at), "comment": vote.comment, "via": vote.via}
+            for vote in votes
+        ],
+    )
+
+
+def workflow_fields(workflow: Workflow, plan: Plan) -> dict[str, Any]:
+    """The fields of a workflow."""
+    return {
+        "id": workflow.name,
+        "name": workflow.name,
+        "status": workflow.status,
+        "created_at": rfc3339(workflow.updated_at),
+        "description": plan.description,
+        "digest": workflow.plan,
+        "file": workflow.file,
+        "inputs": {name: _declared(declared) for name, declared in plan.inputs.items()},
+    }
+
+
+def workflow_record(workflow: Workflow, plan: Plan) -> WorkflowRecord:
+    """A workflow."""
+    return WorkflowRecord(**workflow_fields(workflow, plan))
+
+
+def _declared(declared: Any) -> Mapping[str, Any]:
+    import msgspec
+
+    return msgspec.to_builtins(declared)

@@ -1,0 +1,134 @@
+"""Who is let in, and from where."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from daemon_kit import served
+
+from fleetprompt.client.identity import Identity
+from fleetprompt.daemon.access import Access, Rules
+from fleetprompt.daemon.connection import Connection
+from fleetprompt.daemon.daemon import require_safe
+from fleetprompt.daemon.problems import HttpProblem
+from fleetprompt.daemon.serving import Address
+from fleetprompt.engine.core.errors import InvalidInput
+
+TOKENS = {"good": Identity(name="robot", role="operator", via="http", credential="t1")}
+
+
+async def test_a_token_says_who_asks(tmp_path: Path) -> None:
+    async with served(tmp_path, Rules(operator="ana", local_role=None), TOKENS) as daemon:
+        headers = {"Authorization": "Bearer good", "X-elevAIte-UserId": "ben"}
+        answer = await daemon.http.post("/api/workflows/quick/execute", json={}, headers=headers)
+        assert answer.status_code == 202
+        found = await daemon.console.run(answer.json()["execution_id"])
+        assert found.owner == "robot", "what the headers say counts only where no token does"
+        for wrong in (
+            {},
+            {"Authorization": "Bearer bad"},
+            {"Authorization": "Basic good"},
+            {"Authorization": "Bearer"},
+        ):
+            refused = await daemon.http.get("/api/executions", headers=wrong)
+            assert refused.status_code == 401, wrong
+            assert refused.headers["www-authenticate"].startswith("Bearer")
+            assert refused.headers["content-type"] == "application/problem+json"
+        assert (await daemon.http.get("/healthz")).status_code == 200
+
+
+async def test_a_proxy_on_this_machine_speaks_for_nobody(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        assert (await daemon.http.get("/api/executions")).status_code == 200
+        forwarded = await daemon.http.get("/api/executions", headers={"X-Forwarded-For": "203.0.113.9"})
+        assert forwarded.status_code == 401
+
+
+async def test_the_socket_is_for_its_owner(tmp_path: Path) -> None:
+    async with served(tmp_path, Rules(operator="ana", local_role=None)) as daemon:
+        socket = tmp_path / ".fleet/fleet.sock"
+        assert socket.stat().st_mode & 0o777 == 0o600
+        transport = httpx.AsyncHTTPTransport(uds=str(socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://fleet") as http:
+            assert (await http.get("/api/workflows")).status_code == 200
+        assert (await daemon.http.get("/api/workflows")).status_code == 401
+
+
+async def test_pages_of_other_sites_and_foreign_names_are_refused(tmp_path: Path) -> None:
+    async with served(tmp_path, Rules(operator="ana", origins=frozenset({"https://ops.example"}))) as daemon:
+        port = daemon.url.rpartition(":")[2]
+        for headers, status in (
+            ({"Origin": "https://evil.example"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Host": "evil.example"}, 421),
+            ({"Host": f"evil.example:{port}"}, 421),
+            ({"Origin": "https://ops.example"}, 200),
+            ({"Origin": f"http://127.0.0.1:{port}"}, 200),
+            ({"Host": f"localhost:{port}"}, 200),
+        ):
+            answer = await daemon.http.get("/api/workflows", headers=headers)
+            assert answer.status_code == status, headers
+
+
+async def test_a_browser_reads_streams_with_a_ticket(tmp_path: Path) -> None:
+    async with served(tmp_path, Rules(operator="ana", local_role=None), TOKENS) as daemon:
+        made = await daemon.http.post("/api/tickets", headers={"Authorization": "Bearer good"})
+        assert made.status_code == 201
+        ticket = made.json()["ticket"]
+        answer = await daemon.http.get("/api/executions", params={"ticket": ticket})
+        assert answer.status_code == 200
+        other = await daemon.http.post("/api/workflows/quick/execute", json={}, params={"ticket": ticket})
+        assert other.status_code == 401, "it reads, and does nothing"
+        said, _, signed = ticket.partition(".")
+        for forged in (f"{said}.{signed[:-2]}AA", f"{said[:-4]}AAAA.{signed}", "x", "a.b.c", "é"):
+            assert (await daemon.http.get("/api/executions", params={"ticket": forged})).status_code == 401, forged
+
+
+async def test_a_ticket_ends() -> None:
+    now = 1_000.0
+    access = Access(Rules(operator="ana"), lambda token: asyncio.sleep(0, None), lambda: now)
+    ticket, until = access.ticket(TOKENS["good"])
+    assert access._admitted(ticket).name == "robot"
+    now = until + 1
+    with pytest.raises(HttpProblem, match="expired"):
+        access._admitted(ticket)
+
+
+def test_others_are_let_in_with_tokens_and_tls_only() -> None:
+    rules = Rules(operator="ana")
+    with pytest.raises(InvalidInput, match="clear"):
+        require_safe(Address(host="0.0.0.0"), rules, has_tokens=True)
+    with pytest.raises(InvalidInput, match="no token"):
+        require_safe(Address(host="0.0.0.0", certificate=Path("c.pem")), rules, has_tokens=False)
+    require_safe(Address(host="0.0.0.0", certificate=Path("c.pem")), rules, has_tokens=True)
+    require_safe(Address(host="::1"), rules, has_tokens=False)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /api/executions HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"POST /api/workflows/quick/execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{",
+        b"",
+    ],
+)
+async def test_who_sends_slowly_is_not_waited_for(tmp_path: Path, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "head_seconds", 0.05)
+    monkeypatch.setattr(Connection, "body_seconds", 0.05)
+    async with served(tmp_path) as daemon:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.read(), 60)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+async def test_a_head_without_end_is_refused(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
+        writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000)
+        assert (await asyncio.wait_for(reader.read(), 60)).startswith(b"HTTP/1.1 431 ")
+        writer.close()

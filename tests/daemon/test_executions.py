@@ -1,0 +1,180 @@
+"""Executions over HTTP, field for field as clients of older systems expect them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from daemon_kit import served
+
+
+async def test_a_workflow_is_executed_approved_and_read(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        answer = await daemon.http.post(
+            "/api/workflows/hello/execute",
+            json={
+                "trigger": {
+                    "kind": "chat",
+                    "current_message": "hi",
+                    "history": [{"role": "user", "content": "before"}],
+                },
+                "session_id": "talk-1",
+                "context": {"name": "nobody", "unknown": 1},
+                "input": {"name": "Ada"},
+            },
+        )
+        assert answer.status_code == 202
+        started = answer.json()
+        assert started.keys() >= {"execution_id", "workflow_id", "status", "started_at"}
+        assert started["workflow_id"] == "hello"
+        execution = started["execution_id"]
+        asked = await daemon.pending(execution)
+        assert asked["message"] == "Say goodbye to Ada?", "`input` comes before `context`"
+        assert asked.keys() >= {
+            "id", "execution_id", "step_id", "message", "approvers", "requested_at", "expires_at", "status",
+        }  # fmt: skip
+        assert (asked["execution_id"], asked["step_id"], asked["status"]) == (execution, "gate", "pending")
+        decided = await daemon.http.post(
+            f"/api/approvals/{asked['id']}", json={"decision": "approved", "comment": "yes"}
+        )
+        assert decided.status_code == 200
+        again = await daemon.http.post(f"/api/approvals/{asked['id']}", json={"decision": "rejected"})
+        assert (again.status_code, again.headers["content-type"]) == (409, "application/problem+json")
+        found = await daemon.until(execution, "completed")
+        assert found.keys() >= {"id", "workflow_id", "status", "started_at", "completed_at", "steps", "result"}
+        assert (found["id"], found["result"], found["session_id"]) == (execution, "Goodbye, Ada.", "talk-1")
+        assert [step["step_id"] for step in found["steps"]] == ["greet", "gate", "bye"]
+        for step in found["steps"]:
+            assert step.keys() >= {"step_id", "status", "started_at", "completed_at", "result", "error"}
+        assert found["trigger"] == "chat"
+        [vote] = (await daemon.http.get(f"/api/approvals/{asked['id']}")).json()["votes"]
+        assert (vote["by"], vote["comment"], vote["via"]) == ("ana", "yes", "http")
+
+
+@pytest.mark.parametrize("alias", ["/agents/workflows/hello/execute", "/api/workflows/hello/execute"])
+async def test_aliases_are_the_same(tmp_path: Path, alias: str) -> None:
+    async with served(tmp_path) as daemon:
+        execution = (await daemon.http.post(alias, json={})).json()["execution_id"]
+        await daemon.until(execution, "waiting")
+        listed = (await daemon.http.get("/agents/workflows/hello/executions")).json()
+        assert [each["id"] for each in listed] == [execution]
+        assert (await daemon.http.get(f"/agents/workflows/executions/{execution}")).json()["id"] == execution
+        answer = await daemon.http.post(
+            f"/agents/workflows/executions/{execution}/approve", json={"decision": "approved"}
+        )
+        assert answer.status_code == 200
+        assert (await daemon.until(execution, "completed"))["result"] == "Goodbye, world."
+        nothing = await daemon.http.post(
+            f"/agents/workflows/executions/{execution}/approve", json={"decision": "approved"}
+        )
+        assert nothing.status_code == 409
+
+
+async def test_who_and_where_is_told_by_headers_on_this_machine(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        headers = {"X-elevAIte-UserId": "ben", "X-elevAIte-ProjectId": "shop"}
+        answer = await daemon.http.post("/api/workflows/quick/execute", json={}, headers=headers)
+        found = await daemon.until(answer.json()["execution_id"], "completed")
+        assert (found["owner"], found["project"]) == ("ben", "shop")
+        bad = await daemon.http.post(
+            "/api/workflows/quick/execute", json={}, headers={"X-elevAIte-UserId": "group:all"}
+        )
+        assert bad.status_code == 422
+
+
+async def test_the_same_idempotency_key_is_the_same_execution(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        headers = {"Idempotency-Key": "order-7"}
+        first, second = [
+            (await daemon.http.post("/api/workflows/quick/execute", json={}, headers=headers)).json() for _ in range(2)
+        ]
+        assert first["execution_id"] == second["execution_id"]
+        assert len((await daemon.http.get("/api/executions")).json()) == 1
+
+
+async def test_lists_come_in_pages_that_lead_on(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        begun = [await daemon.execute("quick") for _ in range(5)]
+        for execution in begun:
+            await daemon.until(execution, "completed")
+        seen: list[str] = []
+        url = "/api/executions?workflow_id=quick&status=completed&limit=2"
+        pages = 0
+        while url:
+            answer = await daemon.http.get(url)
+            seen += [each["id"] for each in answer.json()]
+            url = answer.links.get("next", {}).get("url", "")
+            pages += 1
+        assert (seen, pages) == (begun[::-1], 3)
+        assert (await daemon.http.get("/api/executions", params={"filter": "wf:hello"})).json() == []
+        wrong = await daemon.http.get("/api/executions", params={"filter": "stauts:failed"})
+        assert wrong.status_code == 422
+        assert "status" in wrong.text
+
+
+async def test_what_has_not_changed_is_not_sent_again(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        execution = await daemon.finished()
+        for path in (f"/api/executions/{execution}", "/api/executions", "/api/approvals", "/api/workflows/hello"):
+            first = await daemon.http.get(path)
+            tag = first.headers["etag"]
+            again = await daemon.http.get(path, headers={"If-None-Match": f'"other", {tag}'})
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), path
+
+
+async def test_an_execution_is_paused_resumed_cancelled_and_retried(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        execution = await daemon.execute("hello")
+        await daemon.until(execution, "waiting")
+        for verb in ("pause", "resume"):
+            answer = await daemon.http.post(f"/api/executions/{execution}/{verb}")
+            assert (answer.status_code, answer.json()["status"]) == (202, "accepted")
+        cancelled = await daemon.http.post(f"/api/executions/{execution}/cancel", json={"reason": "no more"})
+        assert cancelled.status_code == 202
+        await daemon.until(execution, "cancelled")
+        over = await daemon.http.post(f"/api/executions/{execution}/pause")
+        assert over.status_code == 409
+        retried = await daemon.http.post(f"/api/executions/{execution}/retry", json={})
+        assert (await daemon.until(retried.json()["execution_id"], "waiting"))["id"] != execution
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status"),
+    [
+        ("POST", "/api/workflows/none/execute", {"json": {}}, 404),
+        ("GET", "/api/executions/none", {}, 404),
+        ("GET", "/api/executions/none/stream", {}, 404),
+        ("GET", "/api/approvals/none", {}, 404),
+        ("POST", "/api/approvals/none", {"json": {"decision": "approved"}}, 404),
+        ("POST", "/api/approvals/none", {"json": {"decision": "maybe"}}, 422),
+        (
+            "POST",
+            "/api/workflows/hello/execute",
+            {"content": b"{", "headers": {"content-type": "application/json"}},
+            400,
+        ),
+        ("POST", "/api/workflows/hello/execute", {"json": {"inputs": {}}}, 422),
+        ("POST", "/api/workflows/hello/execute", {"json": {"input": {"nome": 1}}}, 422),
+        ("POST", "/api/workflows/hello/execute", {"json": {"input": {"name": [1]}}}, 422),
+        ("POST", "/api/workflows/hello/execute", {"json": {"session_id": "a b"}}, 422),
+        ("GET", "/api/executions?limit=0", {}, 422),
+        ("GET", "/api/executions?cursor=zzz", {}, 422),
+        ("GET", '/api/executions?workflow_id=a"b', {}, 422),
+        ("GET", "/api/executions/..%2f..%2fetc%2fpasswd", {}, 404),
+        ("DELETE", "/api/executions", {}, 405),
+        ("GET", "/nothing", {}, 404),
+        ("POST", "/api/workflows/hello/execute", {"json": {"input": {"name": "x" * (9 * 1024 * 1024)}}}, 413),
+    ],
+)
+async def test_what_is_wrong_is_a_problem_document(
+    tmp_path: Path, method: str, path: str, options: dict[str, object], status: int
+) -> None:
+    async with served(tmp_path) as daemon:
+        answer = await daemon.http.request(method, path, **options)  # type: ignore[arg-type]
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        told = answer.json()
+        assert told.keys() >= {"title", "status", "detail", "code"}
+        assert (told["status"], told["code"]) == (status, "VALIDATION_ERROR")
+        assert "Traceback" not in answer.text
+        assert (await daemon.http.get("/api/executions")).json() == [], "nothing was stored"

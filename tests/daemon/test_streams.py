@@ -1,0 +1,136 @@
+"""Server-sent events: everything once and in order, from wherever a listener was cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+from daemon_kit import served
+
+from fleetprompt.engine.core.facts import StepSucceeded
+
+
+async def test_a_stream_tells_what_happened_and_what_happens_then_ends(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        execution = await daemon.execute("hello", input={"name": "Ada"})
+        asked = await daemon.pending(execution)
+        names = []
+        async with daemon.listening(f"/api/executions/{execution}/stream") as events:
+            async for event in events:
+                names.append(event.name)
+                assert event.data["execution_id"] == execution
+                if event.data.get("waiting_on") == "approval":
+                    await daemon.http.post(f"/api/approvals/{asked['id']}", json={"decision": "approved"})
+        assert names[0] == "connected"
+        assert names[-1] == "complete", "and the server closed"
+        whole = await daemon.events(f"/api/executions/{execution}/stream")
+        assert [event.name for event in whole] == names, "late listeners are told the same"
+        last = whole[-1].data
+        assert (last["status"], last["result"]) == ("completed", "Goodbye, Ada.")
+        started = [event.data["step"] for event in whole if event.name == "step_start"]
+        ended = [(e.data["step"], e.data["status"], e.data["result"]) for e in whole if e.name == "step_complete"]
+        assert started == [step for step, _, _ in ended] == ["greet", "gate", "bye"]
+        assert ended[0] == ("greet", "completed", "Hello, Ada!")
+
+
+async def test_whoever_was_cut_off_anywhere_goes_on_exactly_there(tmp_path: Path) -> None:
+    failing = 'name: bad\nsteps: [{id: one, type: transform, output: "${{ 1 / 0 }}"}]\n'
+    async with served(tmp_path, bad=failing) as daemon:
+        done = await daemon.finished()
+        bad = await daemon.execute("bad")
+        await daemon.until(bad, "failed")
+        for execution in (done, bad):
+            path = f"/api/executions/{execution}/stream"
+            whole = [event for event in await daemon.events(path) if event.name != "connected"]
+            assert all(event.id for event in whole)
+            assert len({event.id for event in whole}) == len(whole)
+            for k, event in enumerate(whole[:-1]):
+                rest = [each for each in await daemon.events(path, event.id) if each.name != "connected"]
+                assert [each.id for each in rest] == [each.id for each in whole[k + 1 :]], event
+        told = [event.name for event in await daemon.events(f"/api/executions/{bad}/stream")]
+        assert told.count("error") == 2, "of the step, and of the execution"
+
+
+async def test_nothing_is_left_to_tell(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        execution = await daemon.finished()
+        path = f"/api/executions/{execution}/stream"
+        *_, last = await daemon.events(path)
+        answer = await daemon.http.get(path, headers={"Last-Event-ID": last.id})
+        assert (answer.status_code, answer.content) == (204, b"")
+        wrong = await daemon.http.get(path, headers={"Last-Event-ID": "yesterday"})
+        assert wrong.status_code == 422
+
+
+async def test_only_what_is_wanted(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        execution = await daemon.finished()
+        path = f"/api/executions/{execution}/stream"
+        told = await daemon.events(path, events="step_complete,complete")
+        assert [event.name for event in told] == ["connected", *["step_complete"] * 3, "complete"]
+        assert (await daemon.http.get(path, params={"events": "step_compleet"})).status_code == 422
+
+
+async def test_the_whole_fleet_is_followed_by_a_filter(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        before = await daemon.execute("quick")
+        await daemon.until(before, "completed")
+        async with daemon.listening("/api/stream", filter="wf:quick", events="complete") as events:
+            assert (await anext(events)).name == "connected"
+            hello = await daemon.finished()
+            begun = [await daemon.execute("quick") for _ in range(3)]
+            told = [await anext(events) for _ in begun]
+        assert {event.data["execution_id"] for event in told} == set(begun), "and neither the one before nor the other"
+        async with daemon.listening("/api/stream", told[0].id, events="complete") as events:
+            await anext(events)
+            rest = [(await anext(events)).data["execution_id"] for _ in told[1:]]
+        assert rest == [event.data["execution_id"] for event in told[1:]]
+        assert hello not in rest
+
+
+async def test_many_listeners_of_a_busy_fleet_miss_and_repeat_nothing(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        ids: list[list[str]] = [[] for _ in range(20)]
+        ready = asyncio.Semaphore(0)
+
+        async def listen(mine: list[str]) -> None:
+            async with daemon.listening("/api/stream") as events:
+                await anext(events)
+                ready.release()
+                done = 0
+                async for event in events:
+                    mine.append(event.id)
+                    done += event.name == "complete"
+                    if done == 30:
+                        return
+
+        async with asyncio.TaskGroup() as group:
+            for mine in ids:
+                group.create_task(listen(mine))
+            for _ in ids:
+                await ready.acquire()
+            for _ in range(30):
+                await daemon.execute("quick")
+        assert all(mine == ids[0] for mine in ids)
+        numbers = [float(id_) for id_ in ids[0]]
+        assert numbers == sorted(set(numbers))
+        facts = await daemon.console.store.journal.since(0)
+        steps = sum(isinstance(each.fact, StepSucceeded) for each in facts if hasattr(each, "fact"))
+        assert steps == 30
+
+
+async def test_a_stream_ends_when_the_daemon_does(tmp_path: Path) -> None:
+    async with httpx.AsyncClient(timeout=60) as http, AsyncExitStack() as stack:
+        async with served(tmp_path) as daemon:
+            execution = await daemon.execute("hello")
+            await daemon.until(execution, "waiting")
+            stream = http.stream("GET", f"{daemon.url}/api/executions/{execution}/stream")
+            response = await stack.enter_async_context(stream)
+            lines = response.aiter_lines()
+            while await anext(lines) != "event: connected":
+                pass
+        rest = [line async for line in lines]
+    assert rest, "it was ended in order"
+    assert "event: complete" not in rest
