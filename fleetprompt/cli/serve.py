@@ -69,6 +69,7 @@ def _rules(front: Front) -> Rules:
 async def _serve(front: Front, address: Address, *, recover: bool, json: bool) -> int:
     from fleetprompt.cli.engine import leave_at_once_when_told_again, stop_event
     from fleetprompt.client.consoles import EmbeddedConsole
+    from fleetprompt.client.guarded import guarded
     from fleetprompt.client.opening import open_console
     from fleetprompt.daemon.daemon import daemon
 
@@ -82,7 +83,7 @@ async def _serve(front: Front, address: Address, *, recover: bool, json: bool) -
             front.project.workflows,
             address,
             _rules(front),
-            console_for=lambda identity: console,
+            console_for=lambda identity: guarded(console, identity),
             authenticate=_nobody,
             has_tokens=False,
             told=lambda files: _tell_files(front, files, json),

@@ -35,7 +35,7 @@ _LOOK = Rule("read", "look at this")
 RULES: Final[dict[str, Rule]] = {
     # reads
     **dict.fromkeys(("find", "run", "runs", "count", "index", "heads", "matching", "tally", "values"), _LOOK),
-    **dict.fromkeys(("facts", "state", "plan", "source", "value", "watch", "changes", "pieces"), _LOOK),
+    **dict.fromkeys(("facts", "state", "plan", "source", "value", "position", "watch", "changes", "pieces"), _LOOK),
     **dict.fromkeys(("logs", "log_chunks", "log_lines", "log_levels", "log_find"), _LOOK),
     **dict.fromkeys(("approvals", "approval", "approval_ids", "approvals_of", "grants"), _LOOK),
     **dict.fromkeys(("memories", "memory"), _LOOK),
@@ -48,6 +48,7 @@ RULES: Final[dict[str, Rule]] = {
     "chat": Rule("operate", "talk to agents", by=True),
     "publish": Rule("operate", "publish signals"),
     "replay": Rule("operate", "publish signals", by=True),
+    "read_workflow": Rule("operate", "register workflows"),
     "register": Rule("operate", "register workflows"),
     "set_workflow": Rule("operate", "change workflows", by=True),
     "remember": Rule("operate", "add to what agents remember", by=True),

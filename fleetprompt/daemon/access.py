@@ -65,19 +65,19 @@ class Access:
         if uid is not None:
             if uid not in (os.getuid(), 0):
                 raise HttpProblem(403, "this socket is for the user who runs the daemon")
-            return self._claimed(request, "admin", "socket", _user(uid))
+            return self._claimed(request, "admin", _user(uid))
         if self._rules.local_role is None or not _is_local(request):
             raise _unauthorized("a bearer token is needed")
-        return self._claimed(request, self._rules.local_role, "http", self._rules.operator)
+        return self._claimed(request, self._rules.local_role, self._rules.operator)
 
-    def _claimed(self, request: Request, role: Role, via: str, name: str) -> Identity:
+    def _claimed(self, request: Request, role: Role, name: str) -> Identity:
         headers = request.headers
         user, tenant = headers.get(USER, ""), headers.get(ORGANIZATION, "")
         if user:
             checked_name(user, f"name in {USER}")
         if tenant:
             checked_name(tenant, f"name in {ORGANIZATION}")
-        return Identity(name=user or name, tenant=tenant or DEFAULT_TENANT, role=role, via=via)
+        return Identity(name=user or name, tenant=tenant or DEFAULT_TENANT, role=role, via="http")
 
     # ------------------------------------------------------------ browsers
 
@@ -112,7 +112,7 @@ class Access:
         until, name, tenant, _ = json.loads(said)
         if until < self._clock():
             raise _unauthorized("the ticket has expired", hint="POST /api/tickets gives a new one")
-        return Identity(name=name, tenant=tenant, role="viewer", via="ticket")
+        return Identity(name=name, tenant=tenant, role="viewer", via="http")
 
     def _signed(self, said: bytes) -> bytes:
         return hmac.digest(self._key, said, hashlib.sha256)

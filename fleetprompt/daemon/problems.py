@@ -12,11 +12,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from fleetprompt.client.definitions import InvalidFile, as_json
+from fleetprompt.client.identity import Forbidden
 from fleetprompt.daemon.models import Problem
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused, StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[FleetError], int], ...] = (
+    (Forbidden, 403),
     (NotFound, 404),
     (Refused, 409),
     (InvalidInput, 422),

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.guarded import guarded
 from fleetprompt.client.identity import Identity
 from fleetprompt.client.opening import Place, open_console
 from fleetprompt.client.reloading import Reloaded
@@ -136,7 +137,7 @@ async def served(
                 root / "workflows",
                 Address(port=0, socket=state / "fleet.sock"),
                 rules or Rules(operator="ana"),
-                console_for=lambda identity: console,
+                console_for=lambda identity: guarded(console, identity),
                 authenticate=authenticate,
                 has_tokens=bool(tokens),
                 told=told.append,

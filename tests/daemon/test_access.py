@@ -16,6 +16,7 @@ from fleetprompt.daemon.daemon import require_safe
 from fleetprompt.daemon.problems import HttpProblem
 from fleetprompt.daemon.serving import Address
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.ports import Page
 
 TOKENS = {"good": Identity(name="robot", role="operator", via="http", credential="t1")}
 
@@ -38,6 +39,32 @@ async def test_a_token_says_who_asks(tmp_path: Path) -> None:
             assert refused.headers["www-authenticate"].startswith("Bearer")
             assert refused.headers["content-type"] == "application/problem+json"
         assert (await daemon.http.get("/healthz")).status_code == 200
+
+
+async def test_a_role_does_what_it_may_and_no_more(tmp_path: Path) -> None:
+    tokens = {role: Identity(name=role, role=role, via="http") for role in ("viewer", "operator", "approver")}
+    async with served(tmp_path, Rules(operator="ana", local_role=None), tokens) as daemon:
+
+        async def asked(role: str, method: str, path: str, body: object = None) -> int:
+            headers = {"Authorization": f"Bearer {role}"}
+            answer = await daemon.http.request(method, path, json=body, headers=headers)
+            if answer.status_code == 403:
+                assert "role" in answer.json()["detail"]
+            return answer.status_code
+
+        execute = "/api/workflows/hello/execute"
+        assert [await asked(role, "POST", execute, {}) for role in tokens] == [403, 202, 403]
+        [execution] = (await daemon.http.get("/api/executions", headers={"Authorization": "Bearer viewer"})).json()
+        async with asyncio.timeout(60):
+            while not (found := await daemon.console.approvals("status:pending", Page()))[0]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        approve = f"/api/approvals/{found[0][0].id}"
+        assert [await asked(role, "GET", approve) for role in tokens] == [200] * 3
+        decision = {"decision": "approved"}
+        assert [await asked(role, "POST", approve, decision) for role in tokens] == [403, 403, 200]
+        pause = f"/api/executions/{execution['id']}/pause"
+        assert [await asked(role, "POST", pause) for role in ("viewer", "approver")] == [403, 403]
+        assert [await asked(role, "POST", "/api/workflows", {}) for role in ("viewer", "approver")] == [403, 403]
 
 
 async def test_a_proxy_on_this_machine_speaks_for_nobody(tmp_path: Path) -> None:
