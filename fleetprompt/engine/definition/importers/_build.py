@@ -27,7 +27,7 @@ _ORDER: Final = (
     "message", "show", "prompt", "with",
 )  # fmt: skip
 _LAST: Final = ("timeout", "retry", "guardrails", "on_error", "set", "then", "else", "branches", "steps")
-_GUARDRAILS: Final = (
+GUARDRAILS: Final = (
     (("request_limit", "requests_limit", "max_requests"), "requests"),
     (("total_tokens_limit", "tokens_limit", "max_tokens"), "tokens"),
     (("tool_calls_limit", "max_tool_calls"), "tool_calls"),
@@ -116,6 +116,14 @@ class Builder:
     def several(self, founds: Iterable[Found]) -> list[Node]:
         """The steps that are meant."""
         return [node for node in map(self.named, founds) if node is not None]
+
+    def drop(self, nodes: set[Node]) -> None:
+        """Leave out steps that never run."""
+        self.nodes = [node for node in self.nodes if node not in nodes]
+        self.edges = [edge for edge in self.edges if edge.source not in nodes and edge.target not in nodes]
+        self.claims = [claim for claim in self.claims if claim.owner not in nodes]
+        for node in nodes:
+            node.kind = "never"
 
     def link(self, source: Node, port: str, target: Node, pointer: Pointer) -> None:
         """One step comes after another."""
@@ -389,7 +397,7 @@ def guardrails(given: Given) -> dict[str, Any]:
     if limits is None:
         return {}
     found: dict[str, Any] = {}
-    for keys, ours in _GUARDRAILS:
+    for keys, ours in GUARDRAILS:
         value = limits.whole(*keys)
         if value is not None:
             found[ours] = min(value, _MOST)

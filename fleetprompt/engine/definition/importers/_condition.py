@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, cast
 
 from fleetprompt.engine.core.expr import ExpressionError, compile_expression
@@ -34,6 +35,9 @@ _OPERATORS: Final = {
     **dict.fromkeys(("is_true", "true", "truthy"), "true"),
     **dict.fromkeys(("is_false", "false", "falsy"), "false"),
 }
+_DECIDED: Final = re.compile(
+    r"\('approved' if (steps\.\w+\.status) == 'completed' else 'rejected'\) ([!=]=) '(approved|rejected)'"
+)
 _WITHOUT_VALUE: Final = frozenset({"exists", "not_exists", "empty", "not_empty", "true", "false"})
 _SYMBOLS: Final = {
     "eq": "{0} == {1}", "ne": "{0} != {1}", "gt": "{0} > {1}", "lt": "{0} < {1}", "gte": "{0} >= {1}",
@@ -78,7 +82,7 @@ def _text(found: Found, scope: Scope) -> Any:
         report.wrong(found.pointer, ProblemCode.BAD_VALUE, "the condition is empty")
         return False
     try:
-        return _unbraced(translate(source, scope).text)
+        return _unbraced(_plainer(translate(source, scope).text))
     except Unknown as error:
         report.wrong(found.pointer, ProblemCode.UNKNOWN_REFERENCE, str(error))
         return False
@@ -87,6 +91,13 @@ def _text(found: Found, scope: Scope) -> Any:
         hint = f"it stands in the result inside of `{UNTRANSLATED}(…)`: write it anew there"
         report.lost(found.pointer, message, hint, on="value")
         return f"{UNTRANSLATED}({quoted(source[:2000])})"
+
+
+def _plainer(text: str) -> str:
+    """A comparison with what people decided as what it comes to."""
+    return _DECIDED.sub(
+        lambda found: f"{found[1]} {'==' if (found[2] == '==') == (found[3] == 'approved') else '!='} 'completed'", text
+    )
 
 
 def _unbraced(text: str) -> Any:
@@ -109,11 +120,13 @@ def _structured(found: Found, scope: Scope, depth: int) -> Any:
         inner = given.find("expression", "condition")
         given.leave("a condition")
         return _term(inner, scope, depth + 1)
-    return comparison(given, scope)
+    made = comparison(given, scope)
+    given.leave("a condition")
+    return made
 
 
 def comparison(given: Given, scope: Scope) -> Any:
-    """`{field, operator, value}`; other keys are not looked at."""
+    """`{field, operator, value}`."""
     report = scope.draft.report
     field = given.find("field", "left", "path", "variable")
     word = given.text("operator", "op", "comparison") or "eq"
@@ -161,7 +174,7 @@ def _expression(left: Operand, operator: str, value: Found, scope: Scope) -> str
         message = "this value cannot be compared with what the field is here"
         scope.draft.report.wrong(value.pointer, ProblemCode.BAD_VALUE, message)
         return "false"
-    return _SYMBOLS[operator].format(left.bound, found)
+    return _plainer(_SYMBOLS[operator].format(left.bound, found))
 
 
 def _literal(value: Any, scope: Scope) -> str | None:

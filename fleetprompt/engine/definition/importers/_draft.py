@@ -227,6 +227,8 @@ class Scope:
     def _step(self, step: Node, rest: Path) -> Operand:
         if step.kind == "trigger":
             return self.resolve([Name("trigger"), *rest])
+        if step.kind == "never":
+            return Operand("none")
         if step is self.node:
             raise Unknown(f"`{step.key}` refers to itself")
         if self.states and len(rest) == 1 and rest[0] in ("status", "error"):

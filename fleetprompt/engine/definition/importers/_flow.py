@@ -16,8 +16,9 @@ from fleetprompt.engine.definition.importers._ways import ALWAYS, NEVER, Way, Wa
 from fleetprompt.engine.definition.problems import Pointer, ProblemCode
 
 Kind = Literal[
-    "agent", "tool", "http", "transform", "condition", "approval", "delay", "loop", "parallel", "trigger", "unknown"
-]
+    "agent", "tool", "http", "transform", "condition", "approval", "delay", "loop", "parallel", "trigger", "unknown",
+    "never",
+]  # fmt: skip
 MAX_NESTING = 19
 
 

@@ -7,6 +7,7 @@ field: docs/import.md.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final, cast
 
 from fleetprompt.engine.definition.importers._build import Builder, Importer, Workflow
@@ -163,7 +164,13 @@ def _arrows(build: Builder) -> None:
         elif node.kind == "parallel":
             place = parameters.find(*BRANCHES).pointer or node.pointer
             build.claims.append(Claim(node, _branches(build, node, parameters), place))
+    inner = {(edge.source, edge.target) for edge in build.edges}
     for claim in build.claims:
+        for branch in claim.branches if claim.owner.kind == "loop" else ():
+            # Without an arrow among them they run as they are listed.
+            if not any(source in branch and target in branch for source, target in inner):
+                for source, target in pairwise(dict.fromkeys(branch)):
+                    build.link(source, "", target, claim.pointer)
         claim.branches[:] = [branch for branch in claim.branches if branch]
 
 
