@@ -51,6 +51,8 @@ async def test_a_picture_is_priced_kept_and_written(tmp_path: Path) -> None:
             [started] = await notes(engine, "image.started")
             [done] = await notes(engine, "image.completed")
             assert (started.key, started.value["model"]) == ("image/0", "openai/stub")
+            said = [(note.value["action"]["capability"], note.value["action"]["status"]) for note in (started, done)]
+            assert said == [("image", "running"), ("image", "completed")]
             assert (done.value["cost_nano"], done.value["price"]) == (40_000_000, "test")
             found = await head(engine)
             assert (found.cost_nano, found.uncertain_nano, found.models) == (40_000_000, 0, ("openai/stub",))
@@ -93,7 +95,8 @@ async def test_requests_are_repeated_where_that_can_help(
             await start(engine, flow(f", model: {mode}", CAPPED))
             status, error = await over(engine)
             assert status == "failed", error
-            assert len(await notes(engine, "image.failed")) == requests
+            failed = await notes(engine, "image.failed")
+            assert [note.value["action"]["retry_count"] for note in failed] == list(range(requests))
             assert (await head(engine)).uncertain_nano == uncertain * 40_000_000
             [budget] = await engine.store.budgets.of_run("r1")
             assert (budget.uncertain.cost_nano, budget.reserved.cost_nano) == (uncertain * 40_000_000, 0)

@@ -54,7 +54,7 @@ def refund(
         raise SystemExit(1)
     return {"order": order, "amount": amount, "currency": currency, "key": context.key}
 
-@tool(effect="read", untrusted=True)
+@tool(effect="read", untrusted=True, action="api_call")
 async def lookup(json: str, copy: list[int] | None = None):
     """Look."""
     return {"json": json, "copy": copy}
@@ -106,6 +106,7 @@ def test_the_schema_is_the_signature(code: Path) -> None:
     assert (info.reach, info.repeat, info.verdict, info.reconciles) == ("write", "never", "ask", True)
     look = PythonTool("billing:lookup", str(code)).info
     assert (look.reach, look.repeat, look.verdict, look.untrusted) == ("read", "safe", "allow", True)
+    assert (look.action, info.action) == ("api_call", "tool_execution")
     assert PythonTool("billing:odd", str(code)).info.repeat == "safe"
     assert look.origin == "python billing:lookup"
 

@@ -11,7 +11,16 @@ from typing import Any, Literal, Protocol
 import msgspec
 from msgspec import Struct
 
-from fleetprompt.engine.agents.attempts import asked_models, failed, interrupted, next_model, require_price, settled
+from fleetprompt.engine.agents.attempts import (
+    asked_models,
+    failed,
+    interrupted,
+    next_model,
+    requesting,
+    require_price,
+    settled,
+)
+from fleetprompt.engine.agents.tracking import ActionStatus
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.ports.budget import Allowance, Amounts, BudgetRefused, Reserve
 from fleetprompt.engine.ports.model import ModelFailed, ModelTarget, Provider, Usage
@@ -101,17 +110,17 @@ class Asking:
         """What is recorded of the answer. Raises `NoAnswer` when no model gives one, `BudgetRefused` at a limit."""
         place = self._places.setdefault(key, _Place())
         if place.started is not None:
-            await self._interrupted(place, key)
+            await self._interrupted(wanted, place, key)
         if place.answer is not None and place.answer.get("digest") == wanted.digest:
             return place.answer
-        names = asked_models(wanted.name, self._ctx.models.fallbacks(wanted.name))
+        names = self._names(wanted)
         while True:
             name = await next_model(self._ctx, names, place.failures, self._what)
             try:
                 place.answer = await self._once(wanted, name, place, key)
                 return place.answer
             except ModelFailed as failure:
-                place.failures.append(await self._failed(place, key, name, failure))
+                place.failures.append(await self._failed(wanted, place, key, name, failure))
                 place.started = None
 
     async def _once(self, wanted: Wanted, name: str, place: _Place, key: str) -> Mapping[str, Any]:
@@ -134,6 +143,7 @@ class Asking:
             "price": answer.price,
             "usage": msgspec.to_builtins(answer.usage),
             "digest": wanted.digest,
+            **self._action(wanted, name, place, "completed"),
         } | await wanted.told(answer)
         spent = Amounts(int(self._counted), answer.usage.total, cost_nano=answer.cost_nano or 0)
         await ctx.record((f"{self._what}.completed", key, value | settled(place.started or {}, spent)))
@@ -159,7 +169,7 @@ class Asking:
             "digest": wanted.digest,
             "most": msgspec.to_builtins(amounts),
             "at": ctx.now(),
-        }
+        } | self._action(wanted, name, place, "running")
         if allowances:
             value["reserve"] = msgspec.to_builtins(Reserve(id_, allowances, amounts))
         with ctx.budget_wait(key) as wait:
@@ -171,16 +181,25 @@ class Asking:
                     if not await wait.freed(refused):
                         raise
 
-    async def _interrupted(self, place: _Place, key: str) -> None:
+    def _names(self, wanted: Wanted) -> tuple[str, ...]:
+        return asked_models(wanted.name, self._ctx.models.fallbacks(wanted.name))
+
+    def _action(self, wanted: Wanted, name: str, place: _Place, status: ActionStatus) -> dict[str, Any]:
+        return {"action": requesting(self._what, self._names(wanted), name, place.failures, status)}
+
+    async def _interrupted(self, wanted: Wanted, place: _Place, key: str) -> None:
         """A request was under way when the work was interrupted: nobody knows what it has cost."""
         started = place.started or {}
         amounts = msgspec.convert(mapping(started.get("most")), Amounts)
         value = interrupted(started, amounts)
+        value |= self._action(wanted, str(started.get("asked", "")), place, "cancelled")
         await self._ctx.record((f"{self._what}.failed", key, value))
         place.started = None
         place.failures.append(value)
 
-    async def _failed(self, place: _Place, key: str, name: str, failure: ModelFailed) -> Mapping[str, Any]:
+    async def _failed(
+        self, wanted: Wanted, place: _Place, key: str, name: str, failure: ModelFailed
+    ) -> Mapping[str, Any]:
         started = place.started or {}
         uncertain = Amounts()
         if failure.spent == "uncertain" and started:
@@ -188,5 +207,6 @@ class Asking:
             uncertain = Amounts(tokens=most.tokens, cost_nano=most.cost_nano)
         tries, at = len(place.failures), self._ctx.now()
         value = failed(failure, started, name, tries, at, Amounts(int(self._counted)), uncertain)
+        value |= self._action(wanted, name, place, "failed")
         await self._ctx.record((f"{self._what}.failed", key, value))
         return value

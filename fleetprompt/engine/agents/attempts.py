@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from fleetprompt.engine.agents.tracking import ActionStatus, action
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Code, FleetError
 from fleetprompt.engine.ports.budget import Allowance, Amounts, Settle
@@ -96,6 +97,14 @@ def require_price(target: ModelTarget, allowances: Sequence[Allowance], *, known
             spent="nothing",
             hint="give its price in fleet.toml: [models.<alias>] price = {…}; see docs/models.md",
         )
+
+
+def requesting(
+    what: str, names: Sequence[str], name: str, failures: Sequence[Mapping[str, Any]], status: ActionStatus
+) -> dict[str, Any]:
+    """A request as an action. `what` is asked for, of the model `name`, one of `names`, after these failures."""
+    most = TRIES * len(names) - 1
+    return action("llm_call", name, capability=what, status=status, retry_count=len(failures), max_retries=most)
 
 
 def interrupted(started: Mapping[str, Any], amounts: Amounts) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import msgspec
 from fleetprompt.engine.agents.arguments import arguments_of, form_of
 from fleetprompt.engine.agents.judging import Judge
 from fleetprompt.engine.agents.toolbox import VARS_GET, Entry, Toolbox
-from fleetprompt.engine.agents.tracking import communication
+from fleetprompt.engine.agents.tracking import ActionStatus, action, communication
 from fleetprompt.engine.agents.transcript import (
     COMPLETED,
     HANDED_OVER,
@@ -46,6 +46,9 @@ VARIABLE = 32 * 1024
 
 NOT_SO = "do not call it so again: reach the goal another way, or say in your result that this was not done, and why"
 """What a model is told to do about a call that was forbidden while it waited."""
+
+_ENDS: Mapping[str, ActionStatus] = {"APPROVAL_REJECTED": "rejected", "IN_DOUBT": "in_doubt"}
+"""How an action has ended that came to nothing for such a reason; for any other it has failed."""
 
 Source = Literal["", "outside", "agent"]
 """Who has written a result: we or the operator; somebody outside, or another run; another agent of this step."""
@@ -229,7 +232,7 @@ class Calls:
             "repeat": call.repeat,
             "key": key,
             "at": self._ctx.now(),
-        }
+        } | self._action(call, "running", call.begun)
         if decision is not None:
             value["approval"] = decision.id
         if entry.way in ("workflow", "start"):
@@ -329,7 +332,8 @@ class Calls:
             await self._fail(call, Failure("VALIDATION_ERROR", too_long, hint="keep it in a file"), 0.0)
         else:
             value = {"tool": call.tool, "output": "set", "vars": {name: arguments.get("value")}}
-            await self._noted((COMPLETED, call.key, value | self._settle(call)))
+            value |= self._action(call, "completed") | self._settle(call)
+            await self._noted((COMPLETED, call.key, value))
 
     async def _settled(
         self, call: Call, entry: Entry, outcome: Outcome, seconds: float, by: str = "", source: Source = ""
@@ -337,7 +341,7 @@ class Calls:
         settle, source = self._settle(call), source or ("outside" if entry.info.untrusted else "")
         if isinstance(outcome, Done):
             value: dict[str, Any] = {"tool": call.tool, "output": outcome.output, "seconds": round(seconds, 4)}
-            value |= _marks(source)
+            value |= _marks(source) | self._action(call, "completed")
             if by:
                 value["by"] = by
             notes: list[NoteValue] = [(RECONCILED if by else COMPLETED, call.key, value | settle)]
@@ -365,6 +369,7 @@ class Calls:
             await self._resolved(call, entry)
         elif call.repeat == "safe":
             if await self._stands(call, entry):
+                call.retaken += 1
                 await self._call(call, entry, self._key(call))
         else:
             await self._in_doubt(call, entry, "the work was interrupted while the call was made")
@@ -436,7 +441,7 @@ class Calls:
             "at": self._ctx.now(),
             "approval": call.approval,
             "again_by": by,
-        }
+        } | self._action(call, "running", call.begun)
         if call.reserve:
             value["reserve"] = call.reserve
         await self._note(call, kinds.CALLED, value)
@@ -484,7 +489,7 @@ class Calls:
             "task_delegation", self._agent.name, entry.target, reason, request=call.key, at=self._ctx.now()
         )
         await self._noted(
-            (COMPLETED, call.key, done | self._settle(call)),
+            (COMPLETED, call.key, done | self._action(call, "completed") | self._settle(call)),
             ("communication", call.key, told),
             (HANDED_OVER, self._transcript.path, value),
         )
@@ -505,7 +510,7 @@ class Calls:
             "ran": call.ran,
             "seconds": round(seconds, 4),
             "error": {"code": error.code, "message": error.message, "hint": error.hint},
-        }
+        } | self._action(call, _ENDS.get(error.code, "failed"))
         return TOOL_FAILED, call.key, value | _marks(source) | self._settle(call)
 
     def unmade(self, calls: Sequence[Call], why: str) -> list[NoteValue]:
@@ -514,6 +519,16 @@ class Calls:
         never = Failure("APPROVAL_REJECTED", f"not made: {why}")
         questions = {name for name, entry in self._toolbox.entries.items() if entry.way == "human"}
         return [self._failed(call, begun if call.ran and call.tool not in questions else never, 0.0) for call in calls]
+
+    def _action(self, call: Call, status: ActionStatus, retries: int | None = None) -> dict[str, Any]:
+        """The call as an action. `retries` before it, where that is not what its notes say."""
+        entry = self._toolbox.entries.get(call.tool)
+        type_ = entry.info.action if entry is not None else "tool_execution"
+        functions = entry is not None and entry.way == "workflow"
+        capability = "workflow" if functions else call.tool.partition(".")[0]
+        again = call.retries if retries is None else retries
+        told = action(type_, call.tool, tool=call.tool, capability=capability, status=status, retry_count=again)
+        return {"action": told}
 
     def _settle(self, call: Call) -> dict[str, Any]:
         reserve = mapping(call.reserve)

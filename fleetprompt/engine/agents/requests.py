@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fleetprompt.engine.agents.attempts import failed, interrupted, next_model, require_price, settled
+from fleetprompt.engine.agents.attempts import failed, interrupted, next_model, requesting, require_price, settled
 from fleetprompt.engine.agents.conversation import request_digest
 from fleetprompt.engine.agents.spare import Spare
+from fleetprompt.engine.agents.tracking import ActionStatus
 from fleetprompt.engine.agents.transcript import PROBED, Turn
 from fleetprompt.engine.core import evolve_work as kinds
 from fleetprompt.engine.core.codec import mapping
@@ -24,6 +25,8 @@ from fleetprompt.engine.ports.budget import Allowance, Amounts, BudgetRefused, R
 from fleetprompt.engine.ports.model import Delta, Message, ModelAnswer, ModelFailed, ModelRequest, ModelTarget
 from fleetprompt.engine.ports.work import BudgetWait, NoteValue, WorkContext
 
+ANSWER = "answer"
+"""What is asked for, for people and as the capability of a model."""
 PATIENCE = 10
 """How often budget is waited for in vain before an agent that can finish with what it has does so."""
 
@@ -72,13 +75,13 @@ class Requests:
         """The recorded answer to a turn. Raises `NoAnswer` when no model gives one, `OverLimit` where a limit is
         reached."""
         if turn.started is not None:
-            await self._forfeit(turn, key)
+            await self._forfeit(wanted, turn, key)
         while True:
-            name = await next_model(self._ctx, wanted.names, turn.failures, "answer")
+            name = await next_model(self._ctx, wanted.names, turn.failures, ANSWER)
             try:
                 return await self._once(wanted, name, turn, key)
             except ModelFailed as failure:
-                await self._failed(turn, key, name, failure)
+                await self._failed(wanted, turn, key, name, failure)
 
     async def _once(self, wanted: Wanted, name: str, turn: Turn, key: str) -> Mapping[str, Any]:
         """One request. Raises `ModelFailed`, `OverLimit`."""
@@ -92,7 +95,7 @@ class Requests:
         request = await self._begun(request, wanted, name, turn, key)
         ctx.show(key, Delta("reset"))
         answer = await provider.answer(request, ctx.credential(target), lambda delta: ctx.show(key, delta))
-        value = _answered(answer, target, number, name, turn)
+        value = _answered(answer, target, number, name, turn) | _action(wanted, name, turn, "completed")
         return await self._noted(kinds.ANSWERED, key, value)
 
     async def _try_out(self, target: ModelTarget, key: str) -> None:
@@ -134,23 +137,23 @@ class Requests:
             shown = replace(request, messages=form)
             prompt = await provider.count(shown.target, shown.messages, shown.tools)
             try:
-                return await self._begin(shown, name, turn, key, prompt, last=wanted.last)
+                return await self._begin(shown, wanted, name, turn, key, prompt)
             except OverLimit:
                 if n == len(forms):
                     raise
         raise AssertionError
 
     async def _begin(
-        self, request: ModelRequest, name: str, turn: Turn, key: str, prompt: int, *, last: bool
+        self, request: ModelRequest, wanted: Wanted, name: str, turn: Turn, key: str, prompt: int
     ) -> ModelRequest:
         """Reserve what the request can cost, and record that it is made. Less output is asked for where the budget
         allows no more. Raises `OverLimit`, and `ModelFailed` where nobody knows what a limited request costs."""
         require_price(request.target, self._allowances, known=request.target.price is not None)
         with self._ctx.budget_wait(key, finishes=self._spare is not None) as wait:
-            return await self._reserved(request, name, turn, key, prompt, wait, last=last)
+            return await self._reserved(request, wanted, name, turn, key, prompt, wait)
 
     async def _reserved(
-        self, request: ModelRequest, name: str, turn: Turn, key: str, prompt: int, wait: BudgetWait, *, last: bool
+        self, request: ModelRequest, wanted: Wanted, name: str, turn: Turn, key: str, prompt: int, wait: BudgetWait
     ) -> ModelRequest:
         """What `_begin` does, waiting for budget where it has to."""
         ctx, allowances = self._ctx, self._allowances
@@ -169,10 +172,10 @@ class Requests:
                 "max_tokens": request.max_tokens,
                 "prompt_tokens": prompt,
                 "at": ctx.now(),
-            }
+            } | _action(wanted, name, turn, "running")
             if allowances:
                 value["reserve"] = msgspec.to_builtins(reserve)
-            notes, ids = self._spared(request, prompt, last=last)
+            notes, ids = self._spared(request, prompt, last=wanted.last)
             try:
                 await self._note(*notes, (kinds.REQUESTED, key, value), reserves=[request.key, *ids])
             except BudgetRefused as refused:
@@ -212,18 +215,19 @@ class Requests:
             raise OverLimit(refused)
         return None
 
-    async def _forfeit(self, turn: Turn, key: str) -> None:
+    async def _forfeit(self, wanted: Wanted, turn: Turn, key: str) -> None:
         """A request was under way when the work was interrupted: nobody knows what it has cost."""
         started = turn.started or {}
         amounts = msgspec.convert(mapping(mapping(started.get("reserve")).get("amounts")), Amounts)
-        await self._noted(kinds.FAILED, key, interrupted(started, amounts))
+        was = _action(wanted, str(started.get("asked", "")), turn, "cancelled")
+        await self._noted(kinds.FAILED, key, interrupted(started, amounts) | was)
 
-    async def _failed(self, turn: Turn, key: str, name: str, failure: ModelFailed) -> None:
+    async def _failed(self, wanted: Wanted, turn: Turn, key: str, name: str, failure: ModelFailed) -> None:
         started = turn.started or {}
         uncertain = await self._uncertain(started, failure) if started and failure.spent == "uncertain" else Amounts()
         tries, at = len(turn.failures), self._ctx.now()
         value = failed(failure, started, name, tries, at, Amounts(requests=1), uncertain)
-        await self._noted(kinds.FAILED, key, value)
+        await self._noted(kinds.FAILED, key, value | _action(wanted, name, turn, "failed"))
 
     async def _uncertain(self, started: Mapping[str, Any], failure: ModelFailed) -> Amounts:
         """What a request that came to nothing may be billed for: its prompt, and what came of the answer."""
@@ -231,6 +235,10 @@ class Requests:
         prompt = int(started.get("prompt_tokens", 0))
         cost = prices.most(target.price, prompt, failure.received) or 0
         return Amounts(tokens=_sure(prompt) + failure.received, cost_nano=cost)
+
+
+def _action(wanted: Wanted, name: str, turn: Turn, status: ActionStatus) -> dict[str, Any]:
+    return {"action": requesting(ANSWER, wanted.names, name, turn.failures, status)}
 
 
 def _answered(answer: ModelAnswer, target: ModelTarget, number: int, name: str, turn: Turn) -> dict[str, Any]:

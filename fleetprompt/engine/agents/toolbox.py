@@ -17,7 +17,7 @@ from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.ports.model import ToolSpec
-from fleetprompt.engine.ports.tool import Tool, ToolInfo
+from fleetprompt.engine.ports.tool import ActionType, Tool, ToolInfo
 from fleetprompt.engine.tools.workflow import START
 
 Way = Literal["tool", "start", "workflow", "delegate", "handoff", "human", "variable"]
@@ -141,7 +141,14 @@ def _others(agent: Agent, agents: Mapping[str, Agent]) -> list[Entry]:
         about = agents[name].description or name
         description = f"Hand the whole task over to the agent {name} ({about}). You do nothing more after that."
         reason = {"reason": {"type": "string", "description": "Why, and what it has to know."}}
-        info = _info(f"handoff.{name}", description, _object(reason, ["reason"]), reach="read", repeat="safe")
+        info = _info(
+            f"handoff.{name}",
+            description,
+            _object(reason, ["reason"]),
+            reach="read",
+            repeat="safe",
+            action="decision_point",
+        )
         entries.append(Entry(info.spec.name, "handoff", info, target=name))
     return entries
 
@@ -154,7 +161,8 @@ def _people(agent: Agent) -> list[Entry]:
             "question": {"type": "string"},
             "options": {"type": "array", "items": {"type": "string"}, "description": "Answers to choose from."},
         }
-        info = _info(HUMAN_ASK, description, _object(question, ["question"]), reach="read", waits=True, repeat="safe")
+        parameters = _object(question, ["question"])
+        info = _info(HUMAN_ASK, description, parameters, reach="read", waits=True, repeat="safe", action="wait")
         entries.append(Entry(HUMAN_ASK, "human", info))
     return entries
 
@@ -209,6 +217,7 @@ def _info(
     reach: Literal["read", "write"] = "write",
     repeat: Literal["safe", "never"] = "never",
     waits: bool = False,
+    action: ActionType = "tool_execution",
 ) -> ToolInfo:
     return ToolInfo(
         spec=ToolSpec(name, description, parameters),
@@ -216,6 +225,7 @@ def _info(
         repeat=repeat,
         verdict="allow",
         waits=waits,
+        action=action,
         origin="agent",
     )
 

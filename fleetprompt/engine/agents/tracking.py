@@ -1,4 +1,5 @@
-"""What is noted of an agent's way besides its requests and calls: sessions, states and messages between agents.
+"""What is noted of an agent's way besides what its requests and calls carry: sessions, states, messages between agents,
+and what kind of action each request and call is.
 
 The names of the fields are permanent: they are read by whatever analyses journals.
 """
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.ports.tool import ActionType
 
 CommunicationType = Literal[
     "task_delegation",
@@ -19,6 +21,34 @@ CommunicationType = Literal[
     "status_update",
     "resource_request",
 ]
+
+ActionStatus = Literal["running", "completed", "failed", "rejected", "in_doubt", "cancelled"]
+
+
+def action(
+    type: ActionType,
+    name: str,
+    *,
+    capability: str,
+    status: ActionStatus,
+    tool: str = "",
+    retry_count: int = 0,
+    max_retries: int = 0,
+) -> dict[str, Any]:
+    """A request to a model or a call of a tool, as an `action` in each of the notes with which it begins and ends. What
+    went in and came out, what it cost and how long it took stands beside it in the same notes.
+
+    `capability`: what it takes: of a model what it is asked for, of a tool its family or server. `retry_count`: how
+    often it was tried before; `max_retries`: how often it is tried again by itself at most."""
+    return {
+        "type": type,
+        "name": name,
+        "tool": tool,
+        "capability": capability,
+        "status": status,
+        "retry_count": retry_count,
+        "max_retries": max_retries,
+    }
 
 
 def session(

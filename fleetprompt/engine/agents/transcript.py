@@ -60,6 +60,7 @@ class Call:
     __slots__ = (
         "approval",
         "arguments",
+        "begun",
         "child",
         "edited",
         "error",
@@ -71,6 +72,7 @@ class Call:
         "repeat",
         "reserve",
         "resolved",
+        "retaken",
         "status",
         "taints",
         "tool",
@@ -89,6 +91,10 @@ class Call:
         self.error: Mapping[str, Any] | None = None
         self.ran = False
         """It was begun, whatever came of it."""
+        self.begun = 0
+        """How often that was recorded."""
+        self.retaken = 0
+        """How often it was made again since this process took it up, without being begun anew."""
         self.untrusted = False
         """What came of it is told as data, not as instructions."""
         self.taints = False
@@ -111,6 +117,11 @@ class Call:
     def verdict(self) -> str:
         """`allow`, `ask` or `deny`."""
         return str(self.proposal.get("verdict", "ask"))
+
+    @property
+    def retries(self) -> int:
+        """How often it was made again, as far as it is known."""
+        return max(0, self.begun - 1) + self.retaken
 
     @property
     def settled(self) -> bool:
@@ -337,6 +348,7 @@ def _propose(record: Record, turn: Turn, key: str, index: int, value: Mapping[st
 def _fold_call(call: Call, kind: str, value: Mapping[str, Any]) -> None:
     if kind == kinds.CALLED:
         call.status, call.ran, call.resolved = "started", True, None
+        call.begun += 1
         call.reserve = mapping(value.get("reserve"))
         call.approval = str(value.get("approval", ""))
     elif kind in (COMPLETED, RECONCILED):

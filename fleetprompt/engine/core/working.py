@@ -56,6 +56,8 @@ def forfeit(step: Step, key: str, at: float, reason: str) -> StepNoted:
     reserve = mapping(started.get("reserve"))
     amounts = mapping(reserve.get("amounts"))
     value: dict[str, Any] = {"reason": reason, "settle": {"id": reserve.get("id"), "uncertain": amounts}}
+    if "action" in started:
+        value["action"] = mapping(started["action"]) | {"status": "cancelled"}
     kind = BROKEN_OFF
     if "model" in started:
         kind = f"{started['what']}.failed" if "what" in started else FAILED

@@ -15,6 +15,19 @@ from fleetprompt.engine.ports.world import Outcome
 
 Reach = Literal["read", "write"]
 Verdict = Literal["allow", "ask", "deny"]
+ActionType = Literal[
+    "llm_call",
+    "tool_execution",
+    "code_generation",
+    "file_read",
+    "file_write",
+    "database_query",
+    "api_call",
+    "publish",
+    "decision_point",
+    "wait",
+]
+"""What kind of thing an agent does."""
 
 
 class Preview(Struct, frozen=True, omit_defaults=True):
@@ -60,8 +73,8 @@ class ToolInfo(Struct, frozen=True, kw_only=True):
     """It waits for others (a person, another run, a timer): it is no sign of being stuck."""
     reconciles: bool = False
     """It can find out whether a call took effect."""
-    action: str = "tool_execution"
-    """Type of the action that is tracked: `file_read`, `file_write`, `database_query`, `api_call`, `publish` …"""
+    action: ActionType = "tool_execution"
+    """Of which type its calls are on the record."""
     origin: str = "built-in"
     """`built-in`, `python module:function`, `mcp SERVER`."""
 

@@ -13,7 +13,7 @@ from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports.model import ToolSpec
-from fleetprompt.engine.ports.tool import Preview, Reach, ToolInfo, ToolRoom, Verdict
+from fleetprompt.engine.ports.tool import ActionType, Preview, Reach, ToolInfo, ToolRoom, Verdict
 from fleetprompt.engine.ports.world import Failed, Outcome
 from fleetprompt.engine.registry import TOOLS
 
@@ -36,7 +36,7 @@ class ToolModel(BaseModel):
     untrusted: ClassVar[bool] = False
     parallel: ClassVar[bool] = False
     waits: ClassVar[bool] = False
-    action: ClassVar[str] = "tool_execution"
+    action: ClassVar[ActionType] = "tool_execution"
     grants_bound: ClassVar[bool] = False
     """What the decision about a call is bound to is also a part of what a grant covers: another commit, another program
     behind a name, is asked about again."""

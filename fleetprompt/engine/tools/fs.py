@@ -15,7 +15,7 @@ from pydantic import Field
 from fleetprompt.engine.core.errors import InvalidInput, NotFound
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_regex import check as check_pattern
-from fleetprompt.engine.ports.tool import Preview, Reach, ToolRoom, Verdict
+from fleetprompt.engine.ports.tool import ActionType, Preview, Reach, ToolRoom, Verdict
 from fleetprompt.engine.ports.world import Done, Outcome
 from fleetprompt.engine.tools._fs import FILE_BYTES, READ_BYTES, PathText, digest, text_of, workspace
 from fleetprompt.engine.tools._private import private
@@ -38,7 +38,7 @@ class Look(ToolModel):
     verdict: ClassVar[Verdict] = "allow"
     untrusted: ClassVar[bool] = True
     parallel: ClassVar[bool] = True
-    action: ClassVar[str] = "file_read"
+    action: ClassVar[ActionType] = "file_read"
     verb: ClassVar[str] = "read"
     judged_by: ClassVar[tuple[str, ...] | None] = ("path",)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fleetprompt.engine.core.errors import Failure, InvalidInput, NotFound
 from fleetprompt.engine.outside.wording import size
-from fleetprompt.engine.ports.tool import Preview, ToolRoom
+from fleetprompt.engine.ports.tool import ActionType, Preview, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome
 from fleetprompt.engine.tools._diff import unified
 from fleetprompt.engine.tools._fs import FILE_BYTES, Digest, PathText, digest, fs_settings, is_free, text_of, workspace
@@ -41,7 +41,7 @@ class Change(Struct):
 class Changing(ToolModel):
     """A tool that changes one file."""
 
-    action: ClassVar[str] = "file_write"
+    action: ClassVar[ActionType] = "file_write"
     verb: ClassVar[str] = "change"
     judged_by: ClassVar[tuple[str, ...] | None] = ("path",)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.ports.tool import Preview, Reach, ToolRoom, Verdict
+from fleetprompt.engine.ports.tool import ActionType, Preview, Reach, ToolRoom, Verdict
 from fleetprompt.engine.ports.world import Done, Outcome
 from fleetprompt.engine.tools._fs import PathText
 from fleetprompt.engine.tools.declare import ToolModel, refused, summary_of, tool
@@ -32,7 +32,7 @@ class GitLook(ToolModel):
     verdict: ClassVar[Verdict] = "allow"
     untrusted: ClassVar[bool] = True
     parallel: ClassVar[bool] = True
-    action: ClassVar[str] = "file_read"
+    action: ClassVar[ActionType] = "file_read"
     verb: ClassVar[str] = "status"
 
     repo: PathText = "."

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fleetprompt.engine.core.errors import Failure, InvalidInput, NotFound
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.ports.tool import Preview, ToolRoom
+from fleetprompt.engine.ports.tool import ActionType, Preview, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome, Unknown
 from fleetprompt.engine.tools._fs import PathText
 from fleetprompt.engine.tools._workspace import named
@@ -179,7 +179,7 @@ class GitCommit(GitChange):
     """First line: what changes and why, in at most 72 characters."""
     paths: Annotated[list[PathText], Field(min_length=1, max_length=200)]
     """Files and folders to commit, relative to `repo`; a deleted file is committed as deleted."""
-    action: ClassVar[str] = "file_write"
+    action: ClassVar[ActionType] = "file_write"
 
     async def preview(self, room: ToolRoom) -> Preview:
         """The difference, and the tree that it makes."""
@@ -243,7 +243,7 @@ class GitPush(GitChange):
     """Name of the remote; an address cannot be given."""
     branch: RefName | None = None
     tag: RefName | None = None
-    action: ClassVar[str] = "publish"
+    action: ClassVar[ActionType] = "publish"
 
     async def preview(self, room: ToolRoom) -> Preview:
         """What would be pushed where."""

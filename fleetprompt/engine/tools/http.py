@@ -29,7 +29,7 @@ from fleetprompt.engine.outside.http_request import (
     prepare,
 )
 from fleetprompt.engine.outside.wording import size
-from fleetprompt.engine.ports.tool import Preview, ToolRoom
+from fleetprompt.engine.ports.tool import ActionType, Preview, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome, Unknown
 from fleetprompt.engine.tools._hosts import DEFAULT_PORTS, Hosts, Pinning, checked_host, read_host, system_resolve
 from fleetprompt.engine.tools._settings import Misfit, Section, Unfit, read_section
@@ -168,7 +168,7 @@ class HttpRequest(ToolModel):
     """Body: this text."""
 
     untrusted: ClassVar[bool] = True
-    action: ClassVar[str] = "api_call"
+    action: ClassVar[ActionType] = "api_call"
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -15,7 +15,7 @@ from fleetprompt.engine.core.errors import Failure, InvalidInput, NotFound
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.outside.http_request import Unusable, checked_url, prepare
-from fleetprompt.engine.ports.tool import Preview, ToolRoom
+from fleetprompt.engine.ports.tool import ActionType, Preview, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome, Unknown
 from fleetprompt.engine.tools._fs import FILE_BYTES
 from fleetprompt.engine.tools._hosts import DEFAULT_PORTS, Hosts, Pinning, checked_host, system_resolve
@@ -82,7 +82,7 @@ class Notify(ToolModel):
     title: Annotated[str, Field(max_length=200)] = ""
     level: Literal["info", "warning", "error"] = "info"
 
-    action: ClassVar[str] = "publish"
+    action: ClassVar[ActionType] = "publish"
 
     async def preview(self, room: ToolRoom) -> Preview:
         """Who would be told what."""

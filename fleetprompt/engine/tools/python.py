@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from inspect import isawaitable
-from typing import Any, ClassVar, Literal, TypeVar, cast, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, cast, get_args, get_type_hints
 
 from msgspec import Struct
 from pydantic import BaseModel, Field, PydanticUserError, create_model
@@ -22,7 +22,7 @@ from fleetprompt.engine.outside.importing import Unresolved, folder
 from fleetprompt.engine.outside.result import NotJson, as_json
 from fleetprompt.engine.outside.traceback import describe, tail_of
 from fleetprompt.engine.ports.model import ToolSpec
-from fleetprompt.engine.ports.tool import Preview, Reach, ToolInfo, ToolRoom
+from fleetprompt.engine.ports.tool import ActionType, Preview, Reach, ToolInfo, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome, Unknown
 from fleetprompt.engine.tools.declare import ToolModel, paragraphs, read_arguments, refused, schema_of, summary_of
 
@@ -52,6 +52,7 @@ class Mark(Struct, frozen=True, kw_only=True):
     reconcile: Callable[..., Any] | None = None
     untrusted: bool = False
     parallel: bool = False
+    action: ActionType = "tool_execution"
 
 
 def tool(
@@ -62,6 +63,7 @@ def tool(
     untrusted: bool = False,
     parallel: bool = False,
     name: str = "",
+    action: ActionType = "tool_execution",
 ) -> Callable[[Function], Function]:
     """Mark a function as a tool; it stays the function that it is.
 
@@ -70,12 +72,23 @@ def tool(
     only looks may, and what changes something may not. `reconcile`: a function of the same arguments that returns the
     result if the call took effect, raises `DidNotHappen` if it did not, and `OutcomeUnknown` if it cannot tell.
     `untrusted`: the result may be written to deceive. `name`: how models call it; by default the function's name.
+    `action`: of which type its calls are on the record, such as `api_call` or `code_generation`.
     """
     if effect not in ("read", "write"):
         raise ValueError("effect is 'read' or 'write'")
     if repeat not in (None, "safe", "never"):
         raise ValueError("repeat is 'safe' or 'never'")
-    mark = Mark(name=name, effect=effect, repeat=repeat, reconcile=reconcile, untrusted=untrusted, parallel=parallel)
+    if action not in get_args(ActionType):
+        raise ValueError(f"action is one of {', '.join(get_args(ActionType))}")
+    mark = Mark(
+        name=name,
+        effect=effect,
+        repeat=repeat,
+        reconcile=reconcile,
+        untrusted=untrusted,
+        parallel=parallel,
+        action=action,
+    )
 
     def add(function: Function) -> Function:
         setattr(function, _MARK, mark)
@@ -145,6 +158,7 @@ class FunctionTool:
             untrusted=mark.untrusted,
             parallel=mark.parallel,
             reconciles=mark.reconcile is not None,
+            action=mark.action,
             origin=f"python {origin}",
         )
 

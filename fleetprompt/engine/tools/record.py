@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.ports.tool import Preview, Reach, ToolRoom, Verdict
+from fleetprompt.engine.ports.tool import ActionType, Preview, Reach, ToolRoom, Verdict
 from fleetprompt.engine.ports.world import Done, Outcome
 from fleetprompt.engine.tools.declare import ToolModel, tool
 
@@ -31,7 +31,7 @@ class RecordDecision(ToolModel):
     repeat: ClassVar[Literal["safe", "never"]] = "safe"
     verdict: ClassVar[Verdict] = "allow"
     parallel: ClassVar[bool] = True
-    action: ClassVar[str] = "decision_point"
+    action: ClassVar[ActionType] = "decision_point"
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.ports.tool import Preview, Reach, ToolRoom, Verdict
+from fleetprompt.engine.ports.tool import ActionType, Preview, Reach, ToolRoom, Verdict
 from fleetprompt.engine.ports.world import Done, Outcome, Unknown
 from fleetprompt.engine.tools._sql import (
     MOST_ROWS,
@@ -52,7 +52,7 @@ class SqlQuery(ToolModel):
     verdict: ClassVar[Verdict] = "allow"
     untrusted: ClassVar[bool] = True
     parallel: ClassVar[bool] = True
-    action: ClassVar[str] = "database_query"
+    action: ClassVar[ActionType] = "database_query"
 
     async def preview(self, room: ToolRoom) -> Preview:
         """The statement, once it is known to read only."""
@@ -110,7 +110,7 @@ class SqlExecute(ToolModel):
     max_rows: Annotated[int, Field(ge=0, le=1_000_000)] = DEFAULT_CHANGED
     """The most rows that may be inserted, changed and deleted in all."""
 
-    action: ClassVar[str] = "database_query"
+    action: ClassVar[ActionType] = "database_query"
 
     async def preview(self, room: ToolRoom) -> Preview:
         """The statements, and how many rows they change: they are run, and rolled back."""

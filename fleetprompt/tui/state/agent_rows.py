@@ -19,7 +19,8 @@ from fleetprompt.tui.state.tree_index import Track
 
 WORDS = 160
 """Characters of an answer or of a result that are told on a line."""
-_BUDGET = frozenset({"reserve", "settle"})
+_ASIDE = frozenset({"reserve", "settle", "action"})
+"""What notes hold for whoever counts, and rows tell in other words."""
 _ANSWER = frozenset({"text", "reasoning", "calls", "output"})
 _SAID = {
     "task_delegation": "asks",
@@ -176,7 +177,7 @@ def entry_values(entry: Entry) -> list[Held]:
         case "call":
             return _call_values(entry)
         case _:
-            found = [Held(fact.kind, _without_budget(fact), fact.blob) for fact in entry.facts]
+            found = [Held(fact.kind, _without_aside(fact), fact.blob) for fact in entry.facts]
             return [*found, *_decision(entry)]
 
 
@@ -184,7 +185,7 @@ def _turn_values(entry: Entry) -> list[Held]:
     answers: list[Held] = []
     requests: list[Held] = []
     for fact in entry.facts:
-        value = _without_budget(fact)
+        value = _without_aside(fact)
         event = fact.kind.rpartition(".")[2]
         if event == "started":
             requests.append(Held("request", value, fact.blob))
@@ -218,14 +219,14 @@ def _call_values(entry: Entry) -> list[Held]:
         found.append(Held("arguments", value.get("arguments"), made.blob if "arguments" not in value else None))
     for fact in entry.facts:
         if fact.kind == "child.finished":
-            found.append(Held("run", _without_budget(fact), fact.blob))
+            found.append(Held("run", _without_aside(fact), fact.blob))
         elif fact.kind in SETTLED:
-            value = _without_budget(fact)
+            value = _without_aside(fact)
             name = "error" if value.get("error") else "result"
             found.append(Held(name, value.get("error") or value.get("output", value.get("reason")), fact.blob))
     found += _decision(entry)
     if proposed is not None:
-        value = {key: each for key, each in _without_budget(proposed).items() if key not in ("arguments", "preview")}
+        value = {key: each for key, each in _without_aside(proposed).items() if key not in ("arguments", "preview")}
         preview = mapping(mapping(proposed.value).get("preview"))
         if preview.get("show") is not None:
             found.append(Held(f"shown: {preview.get('kind', 'json')}", preview["show"]))
@@ -246,6 +247,6 @@ def _decision(entry: Entry) -> list[Held]:
     return [Held("approval", told)]
 
 
-def _without_budget(fact: StepNoted) -> dict[str, Any]:
+def _without_aside(fact: StepNoted) -> dict[str, Any]:
     value = mapping(fact.value)
-    return {key: each for key, each in value.items() if key not in _BUDGET}
+    return {key: each for key, each in value.items() if key not in _ASIDE}
