@@ -12,7 +12,7 @@ from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import StepCancelled, StepFailed, StepInDoubt, StepNoted, StepResolved, StepStarted
 from fleetprompt.engine.core.keys import effect_key
-from fleetprompt.engine.core.outcome import MAX_RECONCILED_RUNS
+from fleetprompt.engine.core.outcome import MAX_RECONCILED_RUNS, recovered
 from fleetprompt.engine.core.plan import Reconcile, Retry
 
 # ---------------------------------------------------------------- after a crash
@@ -32,6 +32,15 @@ def test_work_that_must_not_be_repeated_is_in_doubt() -> None:
     assert (play.status("a"), play.run.waiting_on, play.owed) == ("in_doubt", "in_doubt", [])
     [fact] = play.of(StepInDoubt)
     assert (fact.attempt, fact.reason) == (1, "the engine stopped")
+
+
+def test_a_program_that_was_left_running_and_killed_is_told() -> None:
+    play = Play(plan(act("a", repeat="never"), act("b")))
+    who = {"pid": 4711, "argv0": "deploy"}
+    play.tell(recovered(play.run, play.now, "the engine stopped", [("a", "", who)]))
+    [noted], [doubt] = play.of(StepNoted), play.of(StepInDoubt)
+    assert (noted.kind, noted.value) == ("process.killed", who)
+    assert doubt.reason == "the engine stopped; its program `deploy` (pid 4711) still ran, and was killed"
 
 
 def test_a_second_crash_asks_nothing_twice() -> None:

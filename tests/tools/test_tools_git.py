@@ -168,7 +168,11 @@ async def test_the_first_commit_of_a_repository(room: Room) -> None:
 
 async def test_branches_and_tags_are_created_and_never_moved(room: Room) -> None:
     head = git(shop(room), "rev-parse", "HEAD")
+    await done(room, "git.log", repo="shop")
+    await preview(room, "git.branch", repo="shop", name="fix/one", start="HEAD~1")
+    assert not room.noted
     await done(room, "git.branch", repo="shop", name="fix/one", start="HEAD~1")
+    assert [process["argv0"] for process in room.noted] == ["git"], "only what changes something is noted"
     assert git(shop(room), "rev-parse", "fix/one") == git(shop(room), "rev-parse", "HEAD~1")
     assert "already" in await refusal(room, "git.branch", repo="shop", name="fix/one")
     await done(room, "git.tag", repo="shop", name="v1")

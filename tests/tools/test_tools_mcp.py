@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused
+from fleetprompt.engine.outside.process import started_at
 from fleetprompt.engine.ports.world import Done, Failed, Unknown
 from fleetprompt.engine.tools._mcp_told import check_arguments
 from fleetprompt.engine.tools.mcp_pins import Pins, SeenServer, SeenTool, differences, seen_tool
@@ -86,6 +88,11 @@ async def test_tools_of_a_program(desk: Desk) -> None:
     assert added.output["structured"] == {"result": 5}
     assert desk.room.key in str(await desk.call("keyed"))
     assert desk.starts == 1
+    # A later engine finds the program, and kills all of its group.
+    [process, _] = desk.room.noted
+    assert process["start_time"] == started_at(process["pid"])
+    assert os.getpgid(process["pid"]) == process["pid"] != os.getpid()
+    assert (process["shared"], process["argv0"]) == (True, sys.executable)
 
 
 async def test_results_are_bounded_and_described(desk: Desk) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fleetprompt.engine.outside.process import started_at
 from fleetprompt.engine.ports.world import Unknown
 from fleetprompt.engine.tools._argv import never, trick
 from tests.tools.toolkit import Room, call, done, find, preview, problem, refusal
@@ -32,6 +35,19 @@ async def test_a_program_is_run(room: Room) -> None:
     assert (shown.kind, shown.show, shown.summary) == ("argv", ["python3", "say.py"], "python3 say.py")
     assert shown.verdict is None
     assert shown.subject == {"argv": ["python3", "say.py"], "program": "python3", "cwd": "."}
+
+
+async def test_a_program_is_noted_before_it_runs(room: Room) -> None:
+    seen: list[bool] = []
+
+    async def runs(process: Mapping[str, Any]) -> None:
+        await asyncio.sleep(0)
+        seen.append((room.root / "made").exists() or started_at(process["pid"]) != process["start_time"])
+
+    room.runs = runs  # type: ignore[method-assign]
+    await done(room, "shell.run", argv=["touch", "made"])
+    assert seen == [False]
+    assert (room.root / "made").exists()
 
 
 async def test_no_shell_reads_the_arguments(room: Room) -> None:

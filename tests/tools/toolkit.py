@@ -37,6 +37,7 @@ class Room:
         self.timeout = timeout
         self.bound: Any = None
         self.logged: list[tuple[str, str, Any]] = []
+        self.noted: list[Mapping[str, Any]] = []
         self.store: dict[str, bytes] = {}
         self._written = asyncio.Event()
         self._secrets = dict(secrets or {})
@@ -58,6 +59,9 @@ class Room:
         if name not in self._secrets:
             raise NotFound(f"secret `{name}` is not defined")
         return self._secrets[name]
+
+    async def runs(self, process: Mapping[str, Any]) -> None:
+        self.noted.append(process)
 
     async def in_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return await asyncio.to_thread(function, *args, **kwargs)

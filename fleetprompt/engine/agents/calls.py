@@ -32,6 +32,7 @@ from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import Failure, FleetError, Refused
 from fleetprompt.engine.core.facts import Within
 from fleetprompt.engine.core.keys import call_key as idempotency_key
+from fleetprompt.engine.core.working import killed_told
 from fleetprompt.engine.ports.budget import Allowance, Amounts, Reserve, Settle
 from fleetprompt.engine.ports.model import ToolCall
 from fleetprompt.engine.ports.tool import Judgement
@@ -368,11 +369,14 @@ class Calls:
         elif call.resolved is not None:
             await self._resolved(call, entry)
         elif call.repeat == "safe":
+            if call.killed:
+                self._ctx.log(f"{call.tool} is made again{killed_told(call.killed)}", "warning")
             if await self._stands(call, entry):
                 call.retaken += 1
                 await self._call(call, entry, self._key(call))
         else:
-            await self._in_doubt(call, entry, "the work was interrupted while the call was made")
+            reason = "the work was interrupted while the call was made"
+            await self._in_doubt(call, entry, reason + killed_told(call.killed))
 
     async def _start(self, call: Call, entry: Entry) -> None:
         """Start a run that nobody waits for."""

@@ -49,7 +49,8 @@ class Judge:
         if self._agent.memory is not None:
             place = Place(call.key if call is not None else "", key, entry.name)
             memory = AgentMemory(self._ctx, self._agent, place, untrusted=self._record.tainted, own=self._own)
-        return Room(self._ctx, settings, key=key, bound=bound, memory=memory, own=self._own)
+        noted = call.key if call is not None and entry.info.reach == "write" else ""
+        return Room(self._ctx, settings, key=key, bound=bound, memory=memory, own=self._own, call=noted)
 
     async def proposal(
         self, entry: Entry, arguments: Mapping[str, Any], *, tainted: bool | None = None

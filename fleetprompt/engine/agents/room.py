@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fleetprompt.engine.core.errors import Refused
+from fleetprompt.engine.core.evolve_work import PROCESS
 from fleetprompt.engine.ports.budget import Allowance
 from fleetprompt.engine.ports.memory import ToolMemory
 from fleetprompt.engine.ports.tool import Startable
@@ -26,8 +27,10 @@ class Room:
         timeout: float | None = None,
         memory: ToolMemory | None = None,
         own: Sequence[Allowance] = (),
+        call: str = "",
     ) -> None:
-        """`own`: limits of whoever calls, within those of the step."""
+        """`own`: limits of whoever calls, within those of the step. `call`: under which key programs of the call are
+        noted; empty: none are."""
         self._ctx = ctx
         self.settings = settings
         self.key = key
@@ -35,6 +38,7 @@ class Room:
         self.timeout = timeout
         self._memory = memory
         self._own = own
+        self._call = call
 
     @property
     def root(self) -> Path:
@@ -71,6 +75,11 @@ class Room:
         if self._memory is None:
             raise Refused("this agent has no memory", hint="add `memory: {scope: agent}` to it")
         return self._memory
+
+    async def runs(self, process: Mapping[str, Any]) -> None:
+        """Note a program of the call before it may do anything."""
+        if self._call:
+            await self._ctx.record((PROCESS, self._call, dict(process)))
 
     async def in_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a blocking function."""

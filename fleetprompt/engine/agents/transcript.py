@@ -66,6 +66,7 @@ class Call:
         "error",
         "index",
         "key",
+        "killed",
         "output",
         "proposal",
         "ran",
@@ -105,6 +106,8 @@ class Call:
         """The budget that it holds."""
         self.child: Mapping[str, Any] | None = None
         """What its child run ended with."""
+        self.killed: Mapping[str, Any] = {}
+        """A program of it that was left running by an engine which died, and was killed."""
         self.resolved: Mapping[str, Any] | None = None
         """What an operator answered when it was in doubt."""
 
@@ -347,7 +350,7 @@ def _propose(record: Record, turn: Turn, key: str, index: int, value: Mapping[st
 
 def _fold_call(call: Call, kind: str, value: Mapping[str, Any]) -> None:
     if kind == kinds.CALLED:
-        call.status, call.ran, call.resolved = "started", True, None
+        call.status, call.ran, call.resolved, call.killed = "started", True, None, {}
         call.begun += 1
         call.reserve = mapping(value.get("reserve"))
         call.approval = str(value.get("approval", ""))
@@ -357,6 +360,8 @@ def _fold_call(call: Call, kind: str, value: Mapping[str, Any]) -> None:
     elif kind in (TOOL_FAILED, kinds.BROKEN_OFF):
         call.status, call.error = "failed", mapping(value.get("error")) or {"message": str(value.get("reason", ""))}
         _mark(call, value)
+    elif kind == kinds.KILLED:
+        call.killed = value
     elif kind == kinds.CHILD_FINISHED:
         call.child = value
     elif kind == kinds.RESOLVED:

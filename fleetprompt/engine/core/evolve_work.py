@@ -37,6 +37,10 @@ SPARED = "budget.spare"
 """Kind of the note about what an agent keeps for its last request, by the agent's path: held, or given back."""
 BROKEN_OFF = "tool.broken_off"
 """Kind of the note about a call that was in flight when the step ended; what became of it is not known."""
+PROCESS = "process"
+"""Kind of the note about a program that a step, or a call inside it, has started: what a later engine knows it by."""
+KILLED = "process.killed"
+"""Kind of the note about such a program that an engine which is gone had left running, and that was killed."""
 RETURNED = frozenset({"tool.completed", "tool.failed", "tool.reconciled"})
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from fleetprompt.engine.core.duration import format_duration
 from fleetprompt.engine.core.errors import Failure, FleetError
-from fleetprompt.engine.core.evolve_work import RESOLVED
+from fleetprompt.engine.core.evolve_work import KILLED, PROCESS, RESOLVED
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -26,7 +27,7 @@ from fleetprompt.engine.core.names import names, seen
 from fleetprompt.engine.core.plan import Retry
 from fleetprompt.engine.core.program import Compiled
 from fleetprompt.engine.core.state import Run, Step
-from fleetprompt.engine.core.working import call_in_doubt, forfeited, interrupted
+from fleetprompt.engine.core.working import call_in_doubt, forfeited, interrupted, killed_told
 
 UNREADABLE = "match"
 """Kind of the note about a signal for which the `match` of a `wait` could not be evaluated."""
@@ -194,18 +195,30 @@ def unknown(run: Run, step: Step, at: float, reason: str, code: str = "INTERNAL"
     return failed(run, step, at, Failure("TIMEOUT" if code == "TIMEOUT" else "INTERNAL", reason, path=step.path))
 
 
-def recovered(run: Run, at: float, reason: str) -> list[AnyFact]:
+def recovered(run: Run, at: float, reason: str, killed: Sequence[tuple[str, str, Any]] = ()) -> list[AnyFact]:
     """The facts after a crash: what was in flight and must not be repeated is in doubt; the rest is performed again,
-    or goes on."""
+    or goes on. `killed`: programs that were left running, by the path of their step and the key of their call."""
     return [
+        *_killed(run, at, killed),
         *interrupted(run, at),
-        *_doubtful(run, at, reason),
+        *_doubtful(run, at, reason, killed),
     ]
 
 
-def _doubtful(run: Run, at: float, reason: str) -> list[AnyFact]:
+def _killed(run: Run, at: float, killed: Sequence[tuple[str, str, Any]]) -> list[AnyFact]:
     return [
-        StepInDoubt(at=max(at, run.at), path=step.path, attempt=step.attempt, reason=reason)
+        StepNoted(at=max(at, run.at), path=path, kind=KILLED, key=key, value=who, attempt=run.pending[path].attempt)
+        for path, key, who in killed
+        if path in run.pending
+    ]
+
+
+def _doubtful(run: Run, at: float, reason: str, killed: Sequence[tuple[str, str, Any]]) -> list[AnyFact]:
+    left = {path: who for path, _, who in killed}
+    return [
+        StepInDoubt(
+            at=max(at, run.at), path=step.path, attempt=step.attempt, reason=reason + killed_told(left.get(step.path))
+        )
         for step in run.pending.values()
         if step.status == "running" and step.program.node.repeat == "never" and not _knows(step)
     ]
@@ -218,7 +231,7 @@ def _knows(step: Step) -> bool:
 
 def _never_began(step: Step) -> bool:
     notes = step.notes or ()
-    return step.program.node.gated and not any(kind == "process" and n == step.attempt for kind, _, _, n in notes)
+    return step.program.node.gated and not any(kind == PROCESS and n == step.attempt for kind, _, _, n in notes)
 
 
 def reconciled(run: Run, step: Step, at: float, result: Any, error: Failure | None) -> list[AnyFact]:

@@ -30,6 +30,14 @@ def interrupted(run: Run, at: float) -> list[AnyFact]:
     ]
 
 
+def killed_told(who: Any) -> str:
+    """What is said, after the rest, of a program that was left running and was killed; nothing where there was none."""
+    if not who:
+        return ""
+    program = mapping(who)
+    return f"; its program `{program.get('argv0', '')}` (pid {program.get('pid')}) still ran, and was killed"
+
+
 def forfeited(step: Step, at: float, reason: str) -> list[AnyFact]:
     """What may have been spent on what is broken off: all that was reserved for it is uncertain. What was only kept in
     reserve is given back."""

@@ -159,6 +159,12 @@ class ToolRoom(Protocol):
         """What is remembered from one run to the next. Raises `Refused` where whoever calls has no memory."""
         ...
 
+    async def runs(self, process: Mapping[str, Any]) -> None:
+        """Note a program of the call (`outside.process.identity`) before it may do anything: where this engine dies, a
+        later one kills it before the call is made again. `shared`: other calls use it, too. It is durable when this
+        returns. Nothing is noted of what only looks: of a preview, of a tool that only reads."""
+        ...
+
     async def in_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a blocking function."""
         ...

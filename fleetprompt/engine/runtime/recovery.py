@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.evolve_work import PROCESS
 from fleetprompt.engine.core.facts import AnyFact, StepInDoubt
 from fleetprompt.engine.core.outcome import recovered
 from fleetprompt.engine.core.run import fold
@@ -80,24 +82,33 @@ class Recovery:
     def _go_on(self, run: Run) -> int:
         """Drive a run that another engine left; returns how many of its effects are in doubt now."""
         engine = self._engine
-        for step in run.pending.values():
-            for kind, _, value, _ in step.notes or ():
-                if kind == "process":
-                    self._kill_orphan(run, step.path, value)
+        killed = [
+            (step.path, key, value)
+            for step in run.pending.values()
+            for kind, key, value, _ in step.notes or ()
+            if kind == PROCESS and self._kill_orphan(run, step.path, value)
+        ]
         doubtful = sum(isinstance(fact, StepInDoubt) for fact in recovered(run, engine.now(), ""))
         driver = engine.live[run.id] = Driver(engine, run)
-        driver.tell(lambda run, now: recovered(run, now, "the engine stopped between intent and outcome"))
+        driver.tell(lambda run, now: recovered(run, now, "the engine stopped between intent and outcome", killed))
         return doubtful
 
-    def _kill_orphan(self, run: Run, path: str, value: Any) -> None:
+    def _kill_orphan(self, run: Run, path: str, value: Any) -> bool:
+        """Whether a program that was noted still ran, and was killed."""
         from fleetprompt.engine.outside.process import kill_orphan
 
         try:
             engine = int(value.get("engine", 0))
-            if kill_orphan(int(value["pid"]), str(value["start_time"]), str(value["boot_id"]), engine):
-                log.warning("killed the orphan process of %s in run %s", path, run.id)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+            if value.get("shared") and engine == os.getpid():
+                # Others that we perform use it as well.
+                return False
+            killed = kill_orphan(int(value["pid"]), str(value["start_time"]), str(value["boot_id"]), engine)
+        except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
             self._engine.trouble(f"orphan of {path} in run {run.id}", error)
+            return False
+        if killed:
+            log.warning("killed the orphan process of %s in run %s", path, run.id)
+        return killed
 
     # ------------------------------------------------------------ sleep
 

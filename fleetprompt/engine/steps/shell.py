@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from fleetprompt.engine.core.evolve_work import PROCESS
 from fleetprompt.engine.core.plan import Repeat
 from fleetprompt.engine.definition.fields import DurationField, Templated, one_or_many, wrong
 from fleetprompt.engine.definition.step import StepModel, step
@@ -183,7 +184,7 @@ async def _run(
         return failed(f"`{wanted.argv[0]}` cannot be started: {error.strerror}", retryable=False)
     ended = False
     try:
-        await ctx.note("process", "", identity(process.pid, wanted.argv[0]))
+        await ctx.note(PROCESS, "", identity(process.pid, wanted.argv[0]))
         await process.release(stdin, lambda fd, data: streams[fd].feed(data))
         code = await process.ended()
         ended = True

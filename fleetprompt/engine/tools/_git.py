@@ -90,8 +90,10 @@ class Repository(Struct):
         env: Mapping[str, str] | None = None,
         kept: int = MOST_BYTES,
         ok: Sequence[int] = (0,),
+        changes: bool = False,
     ) -> Ran:
-        """Run it. Raises `InvalidInput` with what Git says where its exit code is not one of `ok`."""
+        """Run it; `changes`: it does not only look. Raises `InvalidInput` with what Git says where its exit code is not
+        one of `ok`."""
         argv = [self.program, *OPTIONS, *arguments]
         whole = {**environment(self.place), **(env or {})}
         ran = await run(
@@ -104,6 +106,7 @@ class Repository(Struct):
             stdin=stdin,
             kept=kept,
             log=False,
+            changes=changes,
         )
         if not ran.late and ran.code not in ok:
             raise InvalidInput(f"git {arguments[0]}: {said(ran)}")

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.outside.output import Stream
-from fleetprompt.engine.outside.process import Process
+from fleetprompt.engine.outside.process import Process, identity
 from fleetprompt.engine.ports.tool import ToolRoom
 from fleetprompt.engine.tools._workspace import Parts, Workspace
 
@@ -81,15 +81,17 @@ async def run(
     stdin: bytes = b"",
     kept: int = KEPT,
     log: bool = True,
+    changes: bool = True,
 ) -> Ran:
     """Run a program in a folder of the workspace, with a home of its own that is gone afterwards. `argv[0]` is a path.
+    One that `changes` something is noted before it begins, so that it does not outlive an engine that dies.
 
     Raises `InvalidInput` where it cannot be started. Cancelled, or late, its whole process group is ended.
     """
     home = await room.in_thread(tempfile.mkdtemp, prefix="fleet-home-")
     try:
         whole = {"LANG": "C.UTF-8", "HOME": home, "TMPDIR": home, "FLEET_IDEMPOTENCY_KEY": room.key, **env}
-        return await _run(argv, place, folder, whole, room, timeout, stdin, kept, log)
+        return await _run(argv, place, folder, whole, room, timeout, stdin, kept, log, changes)
     finally:
         await room.in_thread(shutil.rmtree, home, ignore_errors=True)
 
@@ -104,6 +106,7 @@ async def _run(
     stdin: bytes,
     kept: int,
     log: bool,
+    changes: bool,
 ) -> Ran:
     streams = {
         1: Stream((lambda text: room.log(text, "stdout")) if log else _nowhere, head=(kept + 1) // 2, tail=kept // 2),
@@ -112,6 +115,8 @@ async def _run(
     late = False
     process = _spawn(argv, place, folder, env)
     try:
+        if changes:
+            await room.runs(identity(process.pid, Path(argv[0]).name))
         async with asyncio.timeout(timeout):
             await process.release(stdin, lambda fd, data: streams[fd].feed(data))
             code = await process.ended()

@@ -69,7 +69,7 @@ class GitBranch(GitChange):
         ref, commit, _ = await self._ref(room)
         _changed(room, {"commit": commit})
         repo = await repository(room, self.repo)
-        await repo.git(room, "update-ref", "-m", f"{self.what}: by {room.run}", ref, commit, NOTHING)
+        await repo.git(room, "update-ref", "-m", f"{self.what}: by {room.run}", ref, commit, NOTHING, changes=True)
         return Done({"repo": repo.name, "name": self.name, "commit": commit})
 
     async def reconcile(self, room: ToolRoom) -> Outcome | None:
@@ -117,7 +117,7 @@ class GitTag(GitBranch):
         _changed(room, {"commit": commit})
         repo = await repository(room, self.repo)
         arguments = ("tag", "--annotate", "--no-sign", "--cleanup=verbatim", "--file=-", self.name, commit)
-        await repo.git(room, *arguments, stdin=self.message.encode() + b"\n", env=who(repo))
+        await repo.git(room, *arguments, stdin=self.message.encode() + b"\n", env=who(repo), changes=True)
         return Done({"repo": repo.name, "name": self.name, "commit": commit})
 
 
@@ -147,7 +147,7 @@ class GitDeleteTag(GitChange):
         ref, at, _ = await self._ref(room)
         _changed(room, {"object": at})
         repo = await repository(room, self.repo)
-        await repo.git(room, "update-ref", "-d", ref, at)
+        await repo.git(room, "update-ref", "-d", ref, at, changes=True)
         return Done({"repo": repo.name, "name": self.name, "object": at})
 
     async def reconcile(self, room: ToolRoom) -> Outcome | None:
@@ -211,8 +211,8 @@ class GitCommit(GitChange):
         ran = await repo.git(room, "commit-tree", *parent, "-F", "-", made.tree, stdin=text.encode(), env=who(repo))
         commit = ran.stdout.strip()
         reason = f"commit: {inert(self.message.splitlines()[0])[:100]}"
-        await repo.git(room, "update-ref", "-m", reason, "HEAD", commit, made.head or NOTHING)
-        staged = await repo.git(room, "add", "--all", *pathspecs(repo, self.paths), ok=range(256))
+        await repo.git(room, "update-ref", "-m", reason, "HEAD", commit, made.head or NOTHING, changes=True)
+        staged = await repo.git(room, "add", "--all", *pathspecs(repo, self.paths), ok=range(256), changes=True)
         if staged.code != 0:
             room.log("the commit is made, but the index still shows its files as changed", "warning")
         return Done({"repo": repo.name, "commit": commit, "tree": made.tree})
@@ -281,7 +281,7 @@ class GitPush(GitChange):
         there = await remote(room, repo, self.remote, reveal=True)
         _changed(room, {"commit": at, "url": there.url})
         arguments = ("push", "--porcelain", "--no-verify", "--no-recurse-submodules", "--", self.remote, f"{at}:{ref}")
-        ran = await repo.git(room, *arguments, env=there.env, ok=range(-64, 256))
+        ran = await repo.git(room, *arguments, env=there.env, ok=range(-64, 256), changes=True)
         text = said(ran)
         for secret in there.secrets:
             text = text.replace(secret, "•••")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
+import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
@@ -21,6 +23,7 @@ import msgspec
 
 from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.outside.process import identity
 from fleetprompt.engine.ports.model import ToolSpec
 from fleetprompt.engine.ports.tool import Preview, ToolInfo, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome, Unknown
@@ -40,8 +43,13 @@ from fleetprompt.engine.tools.mcp_pins import Pins, SeenServer, seen_tool
 
 SERVER_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,31}$")
 BUILT_IN = frozenset({"fs", "git", "sql", "http", "shell", "memory", "human", "workflow", "agent"})
+LONGEST_PID = 24
+"""Bytes that a pid and the end of its line have at most."""
 LONGEST_BACKOFF = 60.0
 ERRORS_KEPT = 64 * 1024
+SHELL = "/bin/sh"
+TELLS_PID = 'echo "$$" >&2 && exec "$@"'
+"""Has a program tell its pid in the first line of its errors: the SDK tells it nobody."""
 KEY = "fleetprompt/idempotency-key"
 
 Spawn = Callable[[Coroutine[Any, Any, None]], Any]
@@ -99,8 +107,10 @@ class McpServers:
 class _Session:
     """A connection that is open."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, process: Mapping[str, Any] | None) -> None:
         self.client = client
+        self.process = process
+        """By what a later engine knows the program; None where there is none, or it cannot be told."""
         self.over = asyncio.Event()
         """Set to end it."""
 
@@ -131,6 +141,8 @@ class McpServer:
         self._failures = 0
         self._not_before = 0.0
         self._errors: IO[str] | None = None
+        self._words: int | None = None
+        """Where in its errors the program's own words begin, once that is known."""
 
     async def tools(self) -> list[McpTool]:
         """Its tools, as they were accepted. Raises `Refused` where they are others now."""
@@ -177,13 +189,15 @@ class McpServer:
         self._pins.accept(self.name, seen)
         return found
 
-    async def call(self, tool: str, arguments: Mapping[str, Any], key: str) -> Any:
+    async def call(self, tool: str, arguments: Mapping[str, Any], room: ToolRoom) -> Any:
         """The SDK's result. Raises what the SDK raises; a connection that is lost is given up."""
         session = await self._open()
+        if session.process is not None:
+            await room.runs(session.process)
         try:
             async with asyncio.timeout(self.settings.timeout + 5):
                 result = await session.client.call_tool(
-                    tool, dict(arguments), read_timeout_seconds=self.settings.timeout, meta={KEY: key}
+                    tool, dict(arguments), read_timeout_seconds=self.settings.timeout, meta={KEY: room.key}
                 )
         except BaseException as error:
             if not _is_answer(error):
@@ -239,7 +253,7 @@ class McpServer:
             client = await self._client()
             async with asyncio.timeout(self.settings.start_timeout) as limit, client:
                 limit.reschedule(None)
-                session = self._session = _Session(client)
+                session = self._session = _Session(client, self._process())
                 self._starting = None
                 if not started.done():
                     started.set_result(session)
@@ -287,9 +301,28 @@ class McpServer:
     def _program(self, stdio: Any) -> Any:
         assert self.settings.command is not None
         program, *arguments = self.settings.command
+        self._words = None
         env = {name: os.environ[name] for name in self.settings.env if name in os.environ}
         env |= {variable: self._secret(secret) for variable, secret in self.settings.secrets.items()}
+        if self._there(program, env.get("PATH") or os.environ.get("PATH")):
+            program, arguments = SHELL, ["-c", TELLS_PID, "sh", program, *arguments]
         return stdio.StdioServerParameters(command=program, args=arguments, env=env, cwd=self._root)
+
+    def _there(self, program: str, path: str | None) -> bool:
+        """Whether it can be started, as far as that can be told: what cannot is complained about by whoever tries."""
+        if "/" in program:
+            return os.access(self._root / program, os.X_OK)
+        return sys.platform != "win32" and shutil.which(program, path=path) is not None
+
+    def _process(self) -> dict[str, Any] | None:
+        """The program that was started last, once it has told its pid."""
+        if self.settings.command is None or self._errors is None:
+            return None
+        said = os.pread(self._errors.fileno(), LONGEST_PID, 0).partition(b"\n")
+        if not said[1] or not said[0].isdigit():
+            return None
+        self._words = len(said[0]) + 1
+        return identity(int(said[0]), self.settings.command[0]) | {"shared": True}
 
     def _open_errors(self) -> IO[str]:
         if self._errors is not None:
@@ -340,9 +373,13 @@ class McpServer:
             return ""
         fd = self._errors.fileno()
         end = os.fstat(fd).st_size
-        text = os.pread(fd, 2000, max(0, end - 2000)).decode("utf-8", "replace")
+        if self._words is None:
+            # It has not come so far that anybody asked for its pid.
+            self._process()
+        text = os.pread(fd, 2000, max(self._words or 0, end - 2000)).decode("utf-8", "replace")
         if end > ERRORS_KEPT:
             os.ftruncate(fd, 0)
+            self._words = 0
         lines = [line for line in text.splitlines() if line.strip()][-3:]
         return f"It wrote: {inert(self._scrubbed(' / '.join(lines)))[:500]}" if lines else ""
 
@@ -409,7 +446,7 @@ class McpTool:
         except FleetError as error:
             return refused(error)
         try:
-            result = await self._server.call(self._told.name, arguments, room.key)
+            result = await self._server.call(self._told.name, arguments, room)
         except asyncio.CancelledError:
             raise
         except Exception as error:
