@@ -71,6 +71,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "memory forget": ("fleet memory forget m-1a2b3c --yes",),
     "grants": ("fleet grants", "fleet grants --all --json"),
     "grants revoke": ("fleet grants revoke ap-1a2b3c",),
+    "token": ("fleet token", "fleet token list --all --json"),
+    "token list": ("fleet token list", "fleet token list --all --json"),
+    "token create": (
+        "fleet token create ci --role operator --expires 30d",
+        "fleet token create ana --role approver --expires never",
+    ),
+    "token revoke": ("fleet token revoke 7kq3v5wxyz",),
     "signal": (
         'fleet signal deploy.finished --data \'{"env": "prod"}\'',
         "fleet signal order.placed --data @order.json --key order-42",
@@ -126,7 +133,7 @@ def complete_help(name: str, command: Any) -> None:
         parts.append(f"Exit codes: {EXIT_CODES[name]}.")
     if name in _FILTERS:
         parts += [f"Fields of FILTER: {_fields(_FILTERS[name])}.", _GRAMMAR]
-    parts.append("--utc, --db URL and -C DIR, which `fleet --help` explains, may stand anywhere.")
+    parts.append("--utc, --db URL, -C DIR and --tenant NAME, which `fleet --help` explains, may stand anywhere.")
     command.epilog = "\n\n".join(parts)
     for param in command.params:
         if param.param_type_name == "argument":

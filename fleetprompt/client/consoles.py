@@ -25,6 +25,7 @@ from fleetprompt.client.remembering import Remembering
 from fleetprompt.client.replaying import Replaying
 from fleetprompt.client.starting import given_inputs, refused_inputs
 from fleetprompt.client.talking import Talk
+from fleetprompt.client.tokens import Issuing
 from fleetprompt.client.uploading import Uploading
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.closest import did_you_mean
@@ -51,7 +52,7 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-class StoreConsole(Reading, Chatting, Replaying, Remembering, Uploading, ABC):
+class StoreConsole(Reading, Chatting, Replaying, Remembering, Uploading, Issuing, ABC):
     """What both consoles share: they put signals into the store."""
 
     where: Where = "none"

@@ -56,6 +56,9 @@ RULES: Final[dict[str, Rule]] = {
     "vote": Rule("approve", "decide about approvals", by=True),
     "escalate": Rule("approve", "hand approvals on", by=True),
     "revoke": Rule("administer", "take grants back", by=True),
+    "tokens": Rule("administer", "look at tokens"),
+    "create_token": Rule("administer", "make tokens", by=True),
+    "revoke_token": Rule("administer", "revoke tokens", by=True),
 }
 """Every method of a console, and who may call it."""
 

@@ -80,7 +80,7 @@ def local_identity(name: str, via: Face, tenant: str = DEFAULT_TENANT) -> Identi
     return Identity(name=name, tenant=tenant, role="admin", via=via, acts_for_others=True)
 
 
-def checked_name(name: str, what: str = "name") -> str:
+def checked_name(name: str, what: str = "a name") -> str:
     """A name that an identity or a tenant can have. Raises `InvalidInput`.
 
     What stands for something else among approvers (`group:…`, `user:…`) would make one person pass for others.
@@ -88,5 +88,5 @@ def checked_name(name: str, what: str = "name") -> str:
     if not name or name != name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         raise InvalidInput(f"{what} is 1 to {LONGEST_NAME} printable characters, without spaces around it")
     if name.startswith(("group:", "user:")) or name == "run.starter":
-        raise InvalidInput(f"`{name}` cannot be a {what}: among approvers it means something else")
+        raise InvalidInput(f"`{name}` cannot be {what}: among approvers it means something else")
     return name

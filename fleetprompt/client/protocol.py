@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct
 
-from fleetprompt.client.identity import Face
+from fleetprompt.client.identity import Face, Role
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import (
@@ -37,12 +37,14 @@ from fleetprompt.engine.ports import (
 )
 from fleetprompt.engine.ports.grant import WorkflowGrant
 from fleetprompt.engine.ports.memory import Memory
+from fleetprompt.engine.ports.token import Token
 
 if TYPE_CHECKING:
     # A console paints its frame before it needs these.
     from fleetprompt.client.agents import AgentDefinition
     from fleetprompt.client.chatting import Turn
     from fleetprompt.client.files import WorkflowFile
+    from fleetprompt.client.tokens import Issued
     from fleetprompt.engine.core.plan import Plan
     from fleetprompt.engine.core.state import Run
 
@@ -398,6 +400,20 @@ class Console(Protocol):
     async def conversation(self, session: str) -> list[Turn]:
         """What was said in a conversation, the oldest first, read back from its runs: the newest 500 messages. Empty
         for one that has not begun."""
+        ...
+
+    # who may come from elsewhere
+    async def tokens(self) -> list[Token]:
+        """All tokens of this tenant, the newest first, also those that are worth nothing any more."""
+        ...
+
+    async def create_token(self, name: str, *, role: Role, lasts: float | None, by: str) -> Issued:
+        """Make a token for somebody called `name`, worth something for so many seconds (None: until it is revoked).
+        Its secret is in the answer, and nowhere else."""
+        ...
+
+    async def revoke_token(self, text: str, *, by: str) -> Token:
+        """Make a token worth nothing at once: the one of that id, or whose id begins so."""
         ...
 
     # figures

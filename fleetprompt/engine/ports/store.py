@@ -16,6 +16,7 @@ from fleetprompt.engine.ports.grant import Grants
 from fleetprompt.engine.ports.journal import Holder, Journal
 from fleetprompt.engine.ports.lists import Approvals, Runs, Signals
 from fleetprompt.engine.ports.memory import Memories
+from fleetprompt.engine.ports.token import Tokens
 
 
 class Workflow(Struct, frozen=True, kw_only=True):
@@ -210,6 +211,8 @@ class Store(Protocol):
     def firings(self) -> Firings: ...
     @property
     def memories(self) -> Memories: ...
+    @property
+    def tokens(self) -> Tokens: ...
     @property
     def logs(self) -> Logs: ...
     @property

@@ -24,6 +24,7 @@ from fleetprompt.engine.store.pruning import Pruning
 from fleetprompt.engine.store.room import Room
 from fleetprompt.engine.store.runs import SqlRuns
 from fleetprompt.engine.store.signals import SqlSignals
+from fleetprompt.engine.store.tokens import SqlTokens
 
 PATIENCE = 15.0
 """Seconds that a write waits for another process, by default."""
@@ -64,6 +65,7 @@ class SqlStore:
         self.grants = SqlGrants(reader, writer)
         self.firings = SqlFirings(reader, writer, zone)
         self.memories = SqlMemories(reader, writer)
+        self.tokens = SqlTokens(reader, writer)
         self.agents = SqlAgentSessions(reader, zone)
         self.figures = SqlFigures(reader, zone)
         self.logs = SqlLogs(reader, writer, log_cap)

@@ -34,7 +34,14 @@ from fleetprompt.engine.store.memory_figures import MemoryFigures
 from fleetprompt.engine.store.memory_firings import MemoryFirings
 from fleetprompt.engine.store.memory_logs import MemoryLogs
 from fleetprompt.engine.store.memory_memories import MemoryMemories
-from fleetprompt.engine.store.memory_parts import MemoryBlobs, MemoryBudgets, MemoryCatalog, MemoryClaims, MemoryGrants
+from fleetprompt.engine.store.memory_parts import (
+    MemoryBlobs,
+    MemoryBudgets,
+    MemoryCatalog,
+    MemoryClaims,
+    MemoryGrants,
+    MemoryTokens,
+)
 from fleetprompt.engine.store.memory_queries import MemoryApprovals, MemoryRuns, MemorySignals
 from fleetprompt.engine.store.memory_state import Row, State
 from fleetprompt.engine.store.writer import into
@@ -74,6 +81,7 @@ class MemoryStore:
         self.grants = MemoryGrants(state)
         self.firings = MemoryFirings(state, zone)
         self.memories = MemoryMemories(state)
+        self.tokens = MemoryTokens(state)
         self.agents = MemoryAgentSessions(state, zone)
         self.figures = MemoryFigures(state, zone)
         self.logs = MemoryLogs(state, log_cap)

@@ -1,4 +1,4 @@
-"""The smaller parts of the memory store: plans and workflows, blobs, claims, budgets."""
+"""The smaller parts of the memory store: plans and workflows, blobs, claims, budgets, tokens."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import builtins
 
 import msgspec
 
+from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.plan import Plan, decode_plan, encode_plan, plan_digest
 from fleetprompt.engine.ports import Budget, Holder, Workflow
 from fleetprompt.engine.ports.grant import WorkflowGrant
+from fleetprompt.engine.ports.token import Token
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.budget_book import run_of
 from fleetprompt.engine.store.memory_state import State
@@ -131,3 +133,38 @@ class MemoryGrants:
             return False
         self._state.grants[(tenant, id)] = msgspec.structs.replace(known, revoked_at=at, revoked_by=by)
         return True
+
+
+class MemoryTokens:
+    """Who may come from elsewhere."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def add(self, token: Token, digest: str) -> None:
+        """Raises `Refused` where its id is taken."""
+        if token.id in self._state.tokens:
+            raise Refused(f"there is a token {token.id} already")
+        self._state.tokens[token.id] = (token, digest)
+
+    async def find(self, id: str) -> tuple[Token, str] | None:
+        return self._state.tokens.get(id)
+
+    async def list(self, tenant: str = "default") -> builtins.list[Token]:
+        """The newest first."""
+        found = [token for token, _ in self._state.tokens.values() if token.tenant == tenant]
+        return sorted(found, key=lambda token: (-token.created_at, token.id))
+
+    async def revoke(self, id: str, *, by: str, at: float, tenant: str = "default") -> bool:
+        """False where there is none that is not revoked."""
+        token, digest = self._state.tokens.get(id, (None, ""))
+        if token is None or token.tenant != tenant or token.revoked_at is not None:
+            return False
+        self._state.tokens[id] = (msgspec.structs.replace(token, revoked_at=at, revoked_by=by), digest)
+        return True
+
+    async def used(self, id: str, at: float) -> None:
+        """Nothing where there is no such token."""
+        if id in self._state.tokens:
+            token, digest = self._state.tokens[id]
+            self._state.tokens[id] = (msgspec.structs.replace(token, last_used_at=at), digest)

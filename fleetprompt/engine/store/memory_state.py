@@ -10,6 +10,7 @@ from fleetprompt.engine.ports import Approval, Budget, Holder, LogLine, RunHead,
 from fleetprompt.engine.ports.agents import AgentSession
 from fleetprompt.engine.ports.grant import WorkflowGrant
 from fleetprompt.engine.ports.memory import Memory
+from fleetprompt.engine.ports.token import Token
 from fleetprompt.engine.store.budget_book import Key, Reservation
 from fleetprompt.engine.store.lines import Tally
 from fleetprompt.engine.store.projection import Cost
@@ -56,6 +57,8 @@ class State:
         self.firings: dict[int, Firing] = {}
         self.firing_keys: dict[tuple[str, str, str, str], int] = {}
         """Workflow, trigger, time and tenant to the position."""
+        self.tokens: dict[str, tuple[Token, str]] = {}
+        """By id: the token, and the digest of what is shown."""
         self.memory_seq = 0
         self.memories: dict[Key, Memory] = {}
         self.vectors: dict[int, bytes] = {}
@@ -100,6 +103,7 @@ class State:
             "schedules": len(self.schedules),
             "firings": len(self.firings),
             "memories": len(self.memories),
+            "tokens": len(self.tokens),
             "plans": len(self.plans),
             "workflows": len(self.workflows),
             "blobs": len(self.blobs),

@@ -319,6 +319,25 @@ grants = sa.Table(
 )
 """Calls that people have allowed in every run of a workflow; they outlive the runs in which they were given."""
 
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    _text("id"),
+    _text("tenant"),
+    _text("name"),
+    _text("role"),
+    _text("digest"),
+    _time("created_at"),
+    _text("created_by"),
+    _time("expires_at", nullable=True),
+    _time("revoked_at", nullable=True),
+    _text("revoked_by"),
+    _time("last_used_at", nullable=True),
+    sa.PrimaryKeyConstraint("id", "tenant"),
+    sa.Index("tokens_tenant", "tenant", "created_at", "id"),
+)
+"""Who may come from elsewhere. `digest` is the SHA-256 of what they show; that itself is nowhere."""
+
 memories = sa.Table(
     "memories",
     metadata,
