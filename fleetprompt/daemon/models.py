@@ -213,6 +213,141 @@ class Resolution(Body):
     comment: str = Field(default="", max_length=2_000)
 
 
+class PlainSignal(Body):
+    """A signal by its fields."""
+
+    type: str = Field(min_length=1, max_length=255)
+    data: Any = None
+    source: str = Field(default="", max_length=500)
+    subject: str = Field(default="", max_length=500)
+    key: str = Field(default="", max_length=500)
+    """Idempotency key: of two signals with the same one only the first counts."""
+    correlation: str = Field(default="", max_length=200)
+
+
+class PublishedSignal(BaseModel):
+    """A signal that is stored."""
+
+    id: str
+    type: str
+    duplicate: bool
+    """Its key was seen before: this is the earlier one."""
+    sequence: int
+
+
+class Outcome(BaseModel):
+    """What became of a signal at one place."""
+
+    status: Literal["accepted", "refused"]
+    execution_id: str = ""
+    reason: str = ""
+
+
+class SignalRecord(BaseModel):
+    """A signal."""
+
+    id: str
+    type: str
+    source: str
+    time: str | None
+    subject: str = ""
+    data: Any = None
+    key: str = ""
+    correlation: str = ""
+    causation: str = ""
+    by: str = ""
+    sequence: int = 0
+    routed: bool | None = None
+    outcomes: list[Outcome] | None = None
+
+
+class FactRecord(BaseModel):
+    """A fact of a journal."""
+
+    n: int
+    seq: int
+    at: str | None
+    fact: dict[str, Any]
+
+
+class LogRecord(BaseModel):
+    """A line of a step's log."""
+
+    at: str | None
+    level: str
+    text: str
+    data: Any = None
+    step_id: str
+
+
+class AgentFigures(BaseModel):
+    """What an agent has done."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class AgentRecord(BaseModel):
+    """An agent as it is written."""
+
+    id: str
+    name: str
+    workflow_id: str = ""
+    """The workflow whose own it is."""
+    description: str = ""
+    model: str = ""
+    tools: list[str] = []
+    definition: dict[str, Any] | None = None
+    errors: int = 0
+    figures: AgentFigures | None = None
+
+
+class MemoryBody(Body):
+    """Something to be remembered."""
+
+    text: str = Field(min_length=1, max_length=10_000)
+    scope: str = Field(min_length=1, max_length=200)
+    type: Literal["conversation", "fact", "learned"] = "fact"
+    tags: list[str] = Field(default=[], max_length=20)
+
+
+class Remembered(BaseModel):
+    """Something that is remembered now."""
+
+    id: str
+    new: bool
+    """It was not known before."""
+
+
+class MemoryRecord(BaseModel):
+    """Something that agents remember."""
+
+    id: str
+    scope: str
+    type: str
+    text: str
+    tags: list[str]
+    created_at: str | None
+    last_accessed_at: str | None
+    execution_id: str = ""
+    agent: str = ""
+    by: str = ""
+    untrusted: bool = False
+    """Something from outside had been read in the work that wrote it."""
+
+
+class CostRecord(BaseModel):
+    """What was spent on one thing."""
+
+    key: str
+    workflow_id: str = ""
+    cost_usd: float
+    uncertain_usd: float
+    tokens: int
+    executions: int
+    calls: int
+    simulated_calls: int
+
+
 class Health(BaseModel):
     """Whether the daemon does its work."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from fleetprompt.client.definitions import InvalidFile, as_json
@@ -78,6 +79,7 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(FleetError, _of_fleet)
     app.add_exception_handler(HttpProblem, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(ValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_framework)
     app.add_exception_handler(Exception, _of_anything)
 
@@ -102,11 +104,12 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _of_validation(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+    assert isinstance(error, RequestValidationError | ValidationError)
+    skip = 1 if isinstance(error, RequestValidationError) else 0
     found = [
         {
-            "pointer": "/" + "/".join(str(part) for part in each["loc"][1:]),
-            "in": str(each["loc"][0]),
+            "pointer": "/" + "/".join(str(part) for part in each["loc"][skip:]),
+            "in": str(each["loc"][0]) if skip else "body",
             "detail": each["msg"],
         }
         for each in error.errors()

@@ -127,6 +127,8 @@ async def serving(app: FastAPI, address: Address, closing: asyncio.Event) -> Asy
                 for server, _ in servers:
                     server.should_exit = True
     finally:
+        for sock in (network, *local):
+            sock.close()
         if address.socket is not None:
             address.socket.unlink(missing_ok=True)
 

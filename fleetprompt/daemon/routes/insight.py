@@ -1,0 +1,181 @@
+"""What is known of the fleet: facts and logs of executions, agents, memories, cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from fleetprompt.client.agents import AgentDefinition, told
+from fleetprompt.client.wording import NANO, rfc3339
+from fleetprompt.daemon.answers import page, read
+from fleetprompt.daemon.models import (
+    AgentFigures,
+    AgentRecord,
+    CostRecord,
+    FactRecord,
+    LogRecord,
+    MemoryBody,
+    MemoryRecord,
+    Remembered,
+)
+from fleetprompt.daemon.routes.executions import Asking, ExecutionId, Limit, answered
+from fleetprompt.engine.core.agent import Agent
+from fleetprompt.engine.ports.figures import CostBy
+from fleetprompt.engine.ports.memory import Memory
+
+router = APIRouter()
+After = Annotated[int, Query(ge=0, le=2**53, description="Position after which to go on.")]
+Since = Annotated[float, Query(ge=0, le=1e11, description="Epoch seconds.")]
+DAY = 86_400.0
+
+
+@router.get("/api/executions/{execution_id}/facts", response_model=list[FactRecord], tags=["executions"])
+async def facts(
+    request: Request, asking: Asking, execution_id: ExecutionId, after: After = 0, limit: Limit = 200
+) -> Response:
+    """The journal of an execution, in its order; `cursor` of the next page is `after`."""
+    head = await asking.console.run(execution_id)
+    found = await asking.console.facts(head.id, after=after, upto=after + limit)
+    rows = [
+        FactRecord(n=each.n, seq=each.seq, at=rfc3339(each.fact.at), fact=msgspec.to_builtins(each.fact))
+        for each in found
+    ]
+    headers = {}
+    if found and found[-1].n < head.n:
+        headers["Link"] = f'<{request.url.path}?after={found[-1].n}&limit={limit}>; rel="next"'
+    return read(request, rows, **headers)
+
+
+@router.get("/api/executions/{execution_id}/logs", response_model=list[LogRecord], tags=["executions"])
+async def logs(
+    request: Request,
+    asking: Asking,
+    execution_id: ExecutionId,
+    step_id: Annotated[str, Query(max_length=500)] = "",
+    after: After = 0,
+    limit: Limit = 200,
+) -> Response:
+    """What the steps of an execution have logged."""
+    head = await asking.console.run(execution_id)
+    lines, position = await asking.console.logs(head.id, path=step_id or None, after=after, limit=limit)
+    rows = [
+        LogRecord(at=rfc3339(line.at), level=line.level, text=line.text, data=line.data, step_id=line.path)
+        for line in lines
+    ]
+    headers = {}
+    if len(rows) >= limit:
+        step = f"&step_id={step_id}" if step_id else ""
+        headers["Link"] = f'<{request.url.path}?after={position}&limit={limit}{step}>; rel="next"'
+    return read(request, rows, **headers)
+
+
+@router.get("/api/agents", response_model=list[AgentRecord], tags=["agents"])
+async def agents(request: Request, asking: Asking, since: Since = 0) -> Response:
+    """All agents as they are written now, with what they have done since then."""
+    rows: list[AgentRecord] = []
+    for each in await told(asking.console, since):
+        record = _agent(each.name, each.workflow, each.definition)
+        if (figures := each.figures) is not None:
+            record.figures = AgentFigures(**_figures(figures))
+        rows.append(record)
+    return read(request, rows)
+
+
+@router.get("/api/agents/{name}", response_model=AgentRecord, tags=["agents"])
+async def agent(request: Request, asking: Asking, name: Annotated[str, Path(min_length=1, max_length=200)]) -> Response:
+    """One agent."""
+    found = await asking.console.agent(name)
+    return read(request, _agent(found.name, found.workflow, found))
+
+
+def _agent(name: str, workflow: str, definition: AgentDefinition | None) -> AgentRecord:
+    written: Agent | None = definition.agent if definition is not None else None
+    return AgentRecord(
+        id=f"{workflow}/{name}" if workflow else name,
+        name=name,
+        workflow_id=workflow,
+        description=written.description if written is not None else "",
+        model=(written.model or "default") if written is not None else "",
+        tools=list(written.tools) if written is not None else [],
+        definition=msgspec.to_builtins(written) if written is not None else None,
+        errors=definition.errors if definition is not None else 0,
+    )
+
+
+def _figures(figures: Any) -> dict[str, Any]:
+    return msgspec.to_builtins(figures)
+
+
+@router.get("/api/memory", response_model=list[MemoryRecord], tags=["memory"])
+async def memories(
+    request: Request,
+    asking: Asking,
+    q: Annotated[str, Query(max_length=1_000, description="What fits these words best.")] = "",
+    scope: Annotated[str, Query(max_length=200)] = "",
+    limit: Limit = 50,
+) -> Response:
+    """What agents remember, the newest first, or what fits a text best."""
+    found = await asking.console.memories(q, scope=scope, limit=limit)
+    return read(request, [_memory(each) for each in found])
+
+
+@router.post("/api/memory", status_code=201, tags=["memory"])
+async def remember(asking: Asking, body: MemoryBody) -> Remembered:
+    """Have agents of a scope remember something."""
+    result = await asking.console.remember(body.text, scope=body.scope, by=asking.name, type=body.type, tags=body.tags)
+    answered(result)
+    data: dict[str, Any] = result.data if isinstance(result.data, dict) else {}
+    return Remembered(id=str(data.get("memory", "")), new=bool(data.get("new", True)))
+
+
+@router.delete("/api/memory/{memory_id}", status_code=204, tags=["memory"])
+async def forget(asking: Asking, memory_id: Annotated[str, Path(min_length=1, max_length=200)]) -> None:
+    """Have something forgotten."""
+    found = await asking.console.memory(memory_id)
+    answered(await asking.console.forget([found.id], by=asking.name))
+
+
+def _memory(memory: Memory) -> MemoryRecord:
+    return MemoryRecord(
+        id=memory.id,
+        scope=memory.scope,
+        type=memory.type,
+        text=memory.text,
+        tags=list(memory.tags),
+        created_at=rfc3339(memory.created_at),
+        last_accessed_at=rfc3339(memory.accessed_at),
+        execution_id=memory.run,
+        agent=memory.agent,
+        by=memory.by,
+        untrusted=memory.untrusted,
+    )
+
+
+@router.get("/api/cost", response_model=list[CostRecord], tags=["cost"])
+async def cost(
+    request: Request,
+    asking: Asking,
+    by: CostBy = "workflow",
+    filter: Annotated[str, Query(max_length=2_000)] = "",
+    since: Annotated[float | None, Query(ge=0, le=1e11, description="Epoch seconds.")] = None,
+    until: Annotated[float | None, Query(ge=0, le=1e11, description="Epoch seconds.")] = None,
+    limit: Limit = 100,
+) -> Response:
+    """What was spent, the most expensive first, days newest first."""
+    rows = await asking.console.costs(by, filter, since=since, until=until, limit=limit)
+    found = [
+        CostRecord(
+            key=row.key,
+            workflow_id=row.workflow,
+            cost_usd=row.cost_nano / NANO,
+            uncertain_usd=row.uncertain_nano / NANO,
+            tokens=row.tokens,
+            executions=row.runs,
+            calls=row.calls,
+            simulated_calls=row.unreal,
+        )
+        for row in rows
+    ]
+    return page(request, found, "")
