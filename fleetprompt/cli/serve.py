@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from fleetprompt.cli.front import Front
     from fleetprompt.client.consoles import EmbeddedConsole
+    from fleetprompt.client.identity import Identity
     from fleetprompt.client.reloading import Reloaded
-    from fleetprompt.daemon.access import Rules
+    from fleetprompt.daemon.access import Authenticate, Rules
     from fleetprompt.daemon.daemon import Daemon
     from fleetprompt.daemon.serving import Address
 
@@ -84,8 +85,8 @@ async def _serve(front: Front, address: Address, *, recover: bool, json: bool) -
             address,
             _rules(front),
             console_for=lambda identity: guarded(console, identity),
-            authenticate=_nobody,
-            has_tokens=False,
+            authenticate=_authenticating(console),
+            has_tokens=await _has_tokens(console),
             told=lambda files: _tell_files(front, files, json),
         ) as served:
             _tell_ready(front, console, served, address, json)
@@ -98,8 +99,26 @@ async def _serve(front: Front, address: Address, *, recover: bool, json: bool) -
     return 0
 
 
-async def _nobody(token: str) -> None:
-    return None
+def _authenticating(console: EmbeddedConsole) -> Authenticate:
+    from fleetprompt.client.tokens import Authenticator, Unauthenticated
+
+    known = Authenticator(console.store, console.clock, console.engine.secrets.learn)
+
+    async def authenticate(shown: str) -> Identity | None:
+        try:
+            return await known.authenticate(shown)
+        except Unauthenticated:
+            return None
+
+    return authenticate
+
+
+async def _has_tokens(console: EmbeddedConsole) -> bool:
+    now = console.clock.now()
+    return any(
+        token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
+        for token in await console.tokens()
+    )
 
 
 def _tell_ready(front: Front, console: EmbeddedConsole, served: Daemon, address: Address, json: bool) -> None:
