@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
+from fleetprompt.client.identity import checked_name
 from fleetprompt.client.protocol import Console, StartRun
 from fleetprompt.client.wording import rfc3339
-from fleetprompt.daemon.access import project
+from fleetprompt.daemon.access import USER, project
 from fleetprompt.daemon.answers import page, read
 from fleetprompt.daemon.events import KINDS, Position
 from fleetprompt.daemon.models import (
@@ -50,6 +52,7 @@ async def execute(
     request: Request, asking: Asking, workflow_id: WorkflowId, body: Execute, idempotency_key: IdempotencyKey = ""
 ) -> Started:
     """Execute a workflow: it is durable when this is answered."""
+    asking = on_behalf(request, asking, body.user_id)
     console = asking.console
     workflow = next((each for each in await console.workflows() if each.name == workflow_id), None)
     if workflow is None:
@@ -73,6 +76,15 @@ async def execute(
         return Started(execution_id=run, workflow_id=workflow_id, status="pending", started_at=None)
     began = rfc3339(head.started_at or head.created_at)
     return Started(execution_id=run, workflow_id=workflow_id, status=head.status, started_at=began)
+
+
+def on_behalf(request: Request, asking: Caller, user: str) -> Caller:
+    """Who asks where the body says whom they ask for: it counts on this machine only, where no token says it. Raises
+    `InvalidInput`."""
+    if not user or asking.identity.credential or USER in request.headers:
+        return asking
+    identity = msgspec.structs.replace(asking.identity, name=checked_name(user, "user_id"))
+    return Caller(identity, service_of(request).console_for(identity))
 
 
 def inputs_of(plan: Plan, body: Execute, trigger: dict[str, Any]) -> dict[str, Any]:
