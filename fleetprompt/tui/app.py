@@ -207,8 +207,9 @@ class FleetConsole(Tells, App[int]):
         cause = error.error if isinstance(error, WorkerFailed) else error
         if isinstance(cause, FleetError):
             self.standing.tell(cause)
-        elif isinstance(cause, NoMatches) and (isinstance(error, WorkerFailed) or not self.is_running):
-            # A screen was left, or all were, while something was read for it: what was to be shown has nowhere to go.
+        elif isinstance(cause, NoMatches) and (isinstance(error, WorkerFailed) or self._exit or not self.is_running):
+            # A screen was left, or all are, while something was read for it or it was about to open: what was to be
+            # shown has nowhere to go.
             logging.getLogger(__name__).debug("left: %s", cause)
         elif self.is_headless:
             super()._handle_exception(error)

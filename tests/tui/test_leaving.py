@@ -12,6 +12,7 @@ from fleetprompt.tui.acting import left_out
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.dialog import Confirm
 from fleetprompt.tui.screens.health import HealthScreen
+from fleetprompt.tui.screens.picker import MENU_COLUMNS, Picker
 from fleetprompt.tui.state.fleet import Fleet
 from fleetprompt.tui.widgets.ask_box import AskBox
 from fleetprompt.tui.widgets.bars import TopBar
@@ -135,3 +136,12 @@ async def test_a_long_question_beside_a_run_says_that_there_is_more(tmp_path: Pa
         assert "x…" in said
         assert "x" * 500 not in said
         assert "… 3 more lines" in said
+
+
+async def test_who_leaves_while_a_question_opens_leaves(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot):
+        app.exit(return_code=143)
+        # Textual gives it nothing of what it is made of any more.
+        app.push_screen(Picker("any", [], MENU_COLUMNS))
+        await until(pilot, lambda: app.return_code == 143 and not app.is_running)
+    assert app.return_code == 143

@@ -221,7 +221,7 @@ def test_sigterm_lets_work_that_must_not_be_repeated_finish_and_gives_the_termin
 def test_who_leaves_while_something_is_read_leaves(pty: Pty, folder: Path) -> None:
     pty.press(":gated")
     pty.process.send_signal(signal.SIGTERM)
-    assert pty.ended() == 128 + signal.SIGTERM
+    assert pty.ended() == 128 + signal.SIGTERM, pty.text[-6000:]
     assert engine_holder(folder / ".fleet" / "engine.lock") is None
 
 
