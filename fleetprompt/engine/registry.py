@@ -9,7 +9,8 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from fleetprompt.engine.core.errors import FleetError, NotFound
@@ -19,6 +20,13 @@ T = TypeVar("T")
 
 class PluginFailed(FleetError):
     """A plugin could not be loaded."""
+
+
+@cache
+def installed(group: str) -> tuple[EntryPoint, ...]:
+    """What installed packages offer to a group. It is looked for once: that opens a file of every package, and whoever
+    installs one starts anew."""
+    return tuple(entry_points(group=group))
 
 
 class Registry(Generic[T]):
@@ -69,7 +77,7 @@ class Registry(Generic[T]):
         for module in pkgutil.iter_modules(root.__path__):
             if not module.name.startswith("_"):
                 importlib.import_module(f"{package}.{module.name}")
-        for point in entry_points(group=group):
+        for point in installed(group):
             if point.name in self.failed:
                 continue
             try:

@@ -23,7 +23,7 @@ def test_a_plugin_that_raises_on_import_is_recorded_once(
     (tmp_path / "helps.py").write_text("from fleetprompt.engine.registry import Registry\nF = Registry('step type')\n")
     monkeypatch.syspath_prepend(tmp_path)
     points = [EntryPoint(name, name, GROUP) for name in ("breaks", "works")]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(registry, "installed", lambda group: points)
     import helps  # pyright: ignore[reportMissingImports] made above
 
     found: Registry[object] = helps.F

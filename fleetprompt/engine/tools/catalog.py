@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from importlib.metadata import entry_points
 from typing import Any, cast
 
 from fleetprompt.engine.core.closest import did_you_mean
@@ -12,7 +11,7 @@ from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.ports.tool import Tool
-from fleetprompt.engine.registry import TOOLS, PluginFailed
+from fleetprompt.engine.registry import TOOLS, PluginFailed, installed
 from fleetprompt.engine.tools._settings import Misfit, Section, dotted, misfits, no_table
 from fleetprompt.engine.tools.mcp_servers import McpServers
 from fleetprompt.engine.tools.python import CALL, FunctionTool, PythonTool, mark_of
@@ -28,7 +27,7 @@ def discover() -> None:
     What cannot be loaded is in `TOOLS.failed`; the rest works without it.
     """
     TOOLS.discover("fleetprompt.engine.tools", GROUP)
-    for point in entry_points(group=GROUP):
+    for point in installed(GROUP):
         if point.name in TOOLS.failed:
             continue
         found = point.load()
