@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 from textual.pilot import Pilot
 
+from tests.tui.idle import wait_until_all_is_done
 from tests.tui.recorded import RecordedProject, shop
 from tests.tui.recorded_console import StillConsole, pressing, still
 
@@ -21,6 +22,7 @@ HOW = (
 )
 VARIABLES = ("NO_COLOR", "FORCE_COLOR", "COLORFGBG", "SSH_CONNECTION", "FLEET_SSH_PEER", "COLUMNS", "LINES")
 SIZES = {"small": (60, 20), "usual": (80, 24), "wide": (132, 36), "huge": (200, 50)}
+wait_until_all_is_done()
 Act = Callable[[Pilot[Any]], Awaitable[None]]
 
 
