@@ -15,6 +15,7 @@ from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.opening import AgencySettings, Place
 from fleetprompt.engine.core.facts import RunFinished, StepNoted
 from fleetprompt.engine.ports import Stored
+from tests.held_speech import HeldSpeech
 
 WORDS = " ".join(f"word{i}" for i in range(40))
 FLOW = """
@@ -30,6 +31,12 @@ rules: [{{think: hm, say: "{WORDS}"}}]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overhearing, "LOOK_SECONDS", 0.02)
+
+
+@pytest.fixture(autouse=True)
+async def speech(monkeypatch: pytest.MonkeyPatch) -> HeldSpeech:
+    """It stops in the middle of the words."""
+    return HeldSpeech(monkeypatch, 20)
 
 
 @pytest.fixture
@@ -98,12 +105,15 @@ async def finished(console: EmbeddedConsole, run: str) -> str:
     return answer
 
 
-async def test_words_are_told_as_they_come_in_this_process_and_in_others(place: Place, beside: AttachedConsole) -> None:
+async def test_words_are_told_as_they_come_in_this_process_and_in_others(
+    place: Place, beside: AttachedConsole, speech: HeldSpeech
+) -> None:
     engine = await embedded(place)
     run = await engine.start(start_of(place.root / "talk.yaml"))
     listeners = [Listener(engine, run), Listener(beside, run)]
     await until(lambda: all(0 < len(each.text) < len(WORDS) for each in listeners))
     late = Listener(beside, run)
+    speech.go_on()
     assert await finished(engine, run) == WORDS
     await until(lambda: all(each.ended == ["chat/llm/0"] for each in (*listeners, late)))
     for each in (*listeners, late):
@@ -115,7 +125,9 @@ async def test_words_are_told_as_they_come_in_this_process_and_in_others(place: 
     assert engine.engine.pieces._watchers == {}
 
 
-async def test_what_an_engine_said_that_is_gone_is_void(place: Place, beside: AttachedConsole) -> None:
+async def test_what_an_engine_said_that_is_gone_is_void(
+    place: Place, beside: AttachedConsole, speech: HeldSpeech
+) -> None:
     engine = await embedded(place)
     run = await engine.start(start_of(place.root / "talk.yaml"))
     heard = Listener(beside, run)
@@ -123,6 +135,7 @@ async def test_what_an_engine_said_that_is_gone_is_void(place: Place, beside: At
     await engine.close()
     await until(lambda: heard.resets == 1)
     assert heard.texts == {}
+    speech.go_on()
     again = await embedded(place)
     await until(lambda: bool(heard.text))
     assert await finished(again, run) == WORDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from deciding_kit import client_of, console, said, until
 
 from fleetprompt.client.chatting import Turn
@@ -15,6 +16,7 @@ from fleetprompt.tui.screens.chat import ChatScreen
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.chat import live_lines, turn_lines
 from fleetprompt.tui.state.speech import Speech
+from tests.held_speech import HeldSpeech
 
 GUIDE = "name: guide\ndescription: Knows the way.\nsystem: You know the way.\ntools: [fs.write]\n"
 WORDS = """
@@ -51,7 +53,8 @@ def test_what_is_being_said_stands_below_or_what_it_asks() -> None:
     assert text(live_lines("guide", Speech(), "may I?", "^o"))[1] == "◆ guide  asks: may I?   ^o decides"
 
 
-async def test_one_talks_to_an_agent_and_goes_on_later(tmp_path: Path) -> None:
+async def test_one_talks_to_an_agent_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = HeldSpeech(monkeypatch, 16)
     (tmp_path / "agents").mkdir()
     (tmp_path / "simulations").mkdir()
     (tmp_path / "agents" / "guide.yaml").write_text(GUIDE)
@@ -69,6 +72,7 @@ async def test_one_talks_to_an_agent_and_goes_on_later(tmp_path: Path) -> None:
         await pilot.press(*"which q?", "enter")
         await until(pilot, lambda: "is answering" in shown() and "take" in shown())
         await pilot.press(*"more")
+        speech.go_on()
         await until(pilot, lambda: "ask there again" in shown() and not screen.open_run)
         assert "you said which q?" in shown()
         assert screen.box.value == "more", "keys are heard while it answers"

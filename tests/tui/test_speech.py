@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from deciding_kit import client_of, console, ended, start, until
 
 from fleetprompt.engine.core.facts import StepNoted
@@ -12,6 +13,7 @@ from fleetprompt.engine.runtime.pieces import EVERYTHING
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.speech import LONGEST, Speech, lines, told
 from fleetprompt.tui.widgets.speech import SpeechBox
+from tests.held_speech import HeldSpeech
 
 KEY = "sre/llm/0"
 
@@ -98,7 +100,10 @@ steps:
 WORDS = f"pace: 60\nrules: [{{agent: sre, say: '{' '.join(['word'] * 60)} end'}}]\n"
 
 
-async def test_words_stream_while_keys_are_heard_and_go_when_the_answer_is_recorded(tmp_path: Path) -> None:
+async def test_words_stream_while_keys_are_heard_and_go_when_the_answer_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech = HeldSpeech(monkeypatch, 8)
     (tmp_path / "simulations").mkdir()
     (tmp_path / "simulations" / "says.yaml").write_text(WORDS)
     async with console(tmp_path, link="runs") as (app, pilot, _):
@@ -109,7 +114,9 @@ async def test_words_stream_while_keys_are_heard_and_go_when_the_answer_is_recor
         await until(pilot, lambda: "word" in str(box.render()))
         before = str(box.render()).count("word")
         await pilot.press("i", "E")
+        speech.go_on(16)
         await until(pilot, lambda: str(box.render()).count("word") > before + 3)
         assert app.screen.query_one("#facts").has_focus or app.screen.beside.tab == "facts"  # type: ignore[attr-defined]
+        speech.go_on()
         assert await ended(client_of(app), run) == ["completed"]
         await until(pilot, lambda: not app.screen.query("SpeechBox.-speaks"))
