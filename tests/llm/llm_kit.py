@@ -23,6 +23,11 @@ PRICE = Price(input=1000, output=2000, cached=100, source="test")
 GET = ToolSpec("get", "Get a thing.", {"type": "object", "properties": {"q": {"type": "integer"}}})
 
 
+IMPATIENT: dict[str, dict[str, float]] = {"hang": {"first": 2.0}, "silent": {"idle": 0.3}}
+"""The limits that end what would never end. A request is sent within the first of them on slow machines, too; where
+something comes, nobody is impatient."""
+
+
 def target(base: str, mode: str = "stub", **more: Any) -> ModelTarget:
     """A model of the stub server; `mode` is one of its ways to answer."""
     name = mode if "/" in mode or mode == "stub" else f"stub-{mode}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_kit import GET, KEY, ask, failure, request, target
+from llm_kit import GET, IMPATIENT, KEY, ask, failure, request, target
 from stub_server import MODES, Stub, start_stub
 
 from fleetprompt.engine.ports.model import Delta, ModelFailed, ToolCall
@@ -48,7 +48,7 @@ def told(error: ModelFailed) -> tuple[Any, ...]:
 @pytest.mark.parametrize("mode", sorted(FAILS))
 async def test_a_failure_is_told_apart_after_one_request(stub: Stub, mode: str) -> None:
     before = len(stub.requests())
-    error = await failure(request(target(stub.base, mode, first=0.5, idle=0.5), (GET,)))
+    error = await failure(request(target(stub.base, mode, **IMPATIENT.get(mode, {})), (GET,)))
     assert told(error) == FAILS[mode]
     assert error.message.startswith(f"`stub-{mode}` ")
     assert error.__cause__ is None
@@ -74,15 +74,19 @@ async def test_how_long_to_wait_is_what_the_server_says(stub: Stub) -> None:
     assert (await failure(request(target(stub.base, "500")))).retry_after is None
 
 
-async def test_the_limit_that_was_reached_is_named(stub: Stub) -> None:
+async def test_the_limit_that_was_reached_is_named(stub: Stub, tmp_path: Path) -> None:
     assert "did not begin to answer in 0.3 s" in str(await failure(request(target(stub.base, "hang", first=0.3))))
     silent = await failure(request(target(stub.base, "silent", idle=0.3)))
     assert "fell silent for 0.3 s" in silent.message
     assert "`idle`" in silent.hint
     # Every chunk comes in time, all of them together do not.
-    drip = await failure(request(target(stub.base, "drip", idle=0.3, timeout=0.12)))
-    assert "did not finish its answer in 0.12 s" in drip.message
-    assert drip.received > 0
+    with start_stub(tmp_path, [{"text": " ".join(map(str, range(9_999))), "pause": 0.05}]) as own:
+        for seconds in (0.12, 1.2, 12.0):
+            drip = await failure(request(target(own.base, timeout=seconds)))
+            assert f"did not finish its answer in {seconds:g} s" in drip.message
+            if drip.received > 0:
+                break
+        assert drip.received > 0
 
 
 async def test_what_was_never_sent_costs_nothing() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_kit import GET, KEY, PRICE, ask, failure, request, target
+from llm_kit import GET, IMPATIENT, KEY, PRICE, ask, failure, request, target
 from stub_server import MODES, Stub, start_stub
 
 from fleetprompt.engine.llm.library import library
@@ -102,7 +102,7 @@ async def test_keys_and_secrets_are_in_no_error_and_no_log(
     await library()
     caplog.set_level(logging.DEBUG)
     redact = LiteLLM(lambda text: text.replace(SECRET, "•••"))
-    at = target(stub.base, mode, first=0.5)
+    at = target(stub.base, mode, **IMPATIENT.get(mode, {}))
     error = await failure(request(at, messages=(Message("user", SECRET),)), redact)
     seen: list[Any] = [error, *error.args, error.__dict__, error.__cause__, error.__context__]
     out, err = capfd.readouterr()
@@ -131,7 +131,7 @@ async def test_to_cancel_a_request_closes_its_connection(stub: Stub, mode: str) 
 @pytest.mark.parametrize("mode", ["hang", "silent"])
 async def test_to_give_up_closes_the_connection(stub: Stub, mode: str) -> None:
     gone = stub.gone()
-    await failure(request(target(stub.base, mode, first=0.3, idle=0.3)))
+    await failure(request(target(stub.base, mode, **IMPATIENT[mode])))
     await until(lambda: stub.gone() > gone)
 
 
