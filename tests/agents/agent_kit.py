@@ -38,7 +38,7 @@ class StubModels:
 
     async def find(self, name: str) -> ModelTarget:
         model = "openai/stub" if name == "default" else f"openai/{name}"
-        return ModelTarget(name=name, model=model, api_base=self._stub.base, price=self._price, idle=3.0, first=3.0)
+        return ModelTarget(name=name, model=model, api_base=self._stub.base, price=self._price, idle=60.0, first=60.0)
 
     def fallbacks(self, name: str) -> Sequence[str]:
         return self._fallback

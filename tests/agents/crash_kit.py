@@ -1,4 +1,4 @@
-"""An agent that is killed at every commit: `python crash_kit.py FOLDER BASE REPEAT` prints a line of JSON for each.
+"""An agent that is killed at every commit: `python crash_kit.py FOLDER BASE REPEAT…` prints a line of JSON for each.
 
 The model is a stub server's, reached through litellm; the tool writes a line and syncs it, so that effects can be
 counted. Forked from a process that has everything loaded, an engine costs little.
@@ -134,11 +134,16 @@ def prepared(folder: Path, run: str, repeat: str) -> Path:
     return place
 
 
-def main(folder: Path, base: str, repeat: str) -> None:
+def main(folder: Path, base: str, repeats: list[str]) -> None:
     imported()
     load_everything()
     # Once without a kill: what is done for the first time takes longer than the rest.
-    asyncio.run(live(prepared(folder, "first", repeat), base, "first"))
+    asyncio.run(live(prepared(folder, "first", "safe"), base, "first"))
+    for repeat in repeats:
+        die_everywhere(folder, base, repeat)
+
+
+def die_everywhere(folder: Path, base: str, repeat: str) -> None:
     for nth in count(1):
         alive = 0
         for when in ("before", "after"):
@@ -151,10 +156,10 @@ def main(folder: Path, base: str, repeat: str) -> None:
                 continue
             code, found = forked(verdict, place, base, run)
             assert code == 0
-            print(json.dumps({"run": run} | found), flush=True)
+            print(json.dumps({"run": run, "repeat": repeat} | found), flush=True)
         if alive == 2:
             return
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -143,8 +143,8 @@ async def test_everything_is_told_of_a_long_past_although_nothing_new_happens(
     place: Place, beside: AttachedConsole
 ) -> None:
     engine = await embedded(place)
-    for _ in range(800):
-        await engine.start(start_of(file(place)))
+    same = start_of(file(place))
+    await asyncio.gather(*(engine.start(same) for _ in range(800)))
     total = await engine.store.journal.position()
     await engine.close()
     assert total > 2_000, "more than two reads bring"

@@ -12,13 +12,14 @@ import pytest
 
 from tests.crash.engines import ROOT, environment
 
-WORKERS = 4
+WORKERS = 2
+"""Each of them loads everything first."""
 MEMORY = Path("/dev/shm")
 """SIGKILL takes nothing from a file system, so a disk would only be slow."""
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_kill_at_any_commit_changes_nothing_about_the_end() -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         workers = [

@@ -18,7 +18,7 @@ from tests.crash.verdict import Kill, Verdict, judge
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_killed_engines_break_no_promise() -> None:
     command = [sys.executable, "-m", "tests.crash", "--runs", "8", "--kills", "3", "--seed", "41", "--json"]
     said = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)

@@ -19,6 +19,7 @@ from stub_server import start_stub  # noqa: E402
 
 from fleetprompt.engine.agents import attempts  # noqa: E402
 from fleetprompt.engine.core import signal as types  # noqa: E402
+from fleetprompt.engine.llm.library import library  # noqa: E402
 from fleetprompt.engine.ports.model import ModelTarget, Price  # noqa: E402
 
 PRICE = Price(image=40_000_000, source="test")
@@ -199,9 +200,11 @@ async def test_a_model_that_is_paid_by_its_tokens_reserves_and_costs_what_it_can
 
 @pytest.mark.parametrize("how", ["cancel", "timeout"])
 async def test_what_is_broken_off_may_have_been_spent(tmp_path: Path, how: str) -> None:
+    # Or the time that the step has is over before it has asked for anything.
+    await library()
     with start_stub(tmp_path) as stub:
         async with engine_at(tmp_path, StubModels(stub, PRICE)) as engine:
-            await start(engine, flow(", model: stub-hang" + ", timeout: 500ms" * (how == "timeout"), CAPPED))
+            await start(engine, flow(", model: stub-hang" + ", timeout: 2s" * (how == "timeout"), CAPPED))
             await until(lambda: stub.requests("images"))
             if how == "cancel":
                 await command(engine, types.CANCEL, run="r1", reason="enough")
@@ -214,7 +217,7 @@ async def test_what_is_broken_off_may_have_been_spent(tmp_path: Path, how: str) 
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_kill_at_any_commit(tmp_path: Path) -> None:
     """Real SIGKILL: pictures are made twice only between their arrival and their commit, and that is counted."""
     program = Path(__file__).with_name("image_crash.py")
@@ -225,7 +228,7 @@ def test_a_kill_at_any_commit(tmp_path: Path) -> None:
             env={**os.environ, "PYTHONPATH": str(program.parents[2])},
             capture_output=True,
             text=True,
-            timeout=290,
+            timeout=590,
             check=False,
         )
         assert said.returncode == 0, said.stderr[-3000:]

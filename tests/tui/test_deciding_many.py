@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,8 @@ async def test_what_was_decided_meanwhile_is_not_counted(tmp_path: Path) -> None
 
 async def test_everything_that_many_runs_ask_is_found(tmp_path: Path) -> None:
     async with console(tmp_path, link="runs") as (app, pilot, clock):
-        runs = [await start(app, tmp_path, many(110)), *[await start(app, tmp_path, GATED) for _ in range(60)]]
+        runs = [await start(app, tmp_path, many(110))]
+        runs += await asyncio.gather(*(start(app, tmp_path, GATED) for _ in range(60)))
         while len(await client_of(app).approval_ids("status:pending")) < 170:
             await pilot.pause(0.02)
         assert len(await pending_of(client_of(app), runs)) == 170

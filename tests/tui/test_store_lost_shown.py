@@ -5,6 +5,7 @@ And engines that come late, fall silent, or do not come. Real files, engines and
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -171,8 +172,8 @@ async def test_a_damaged_page_is_told_and_a_restored_store_is_opened_anew(tmp_pa
     place = place_at(tmp_path)
     async with console(tmp_path) as (app, pilot):
         assert app.client is not None
-        for _ in range(200):
-            await app.client.start(start_of(file))
+        same = start_of(file)
+        await asyncio.gather(*(app.client.start(same) for _ in range(200)))
         await until(pilot, lambda: runs_of(app).count == 200)
         backup = tmp_path / "backup.db"
         await app.client.store.backup(backup)  # type: ignore[attr-defined]
@@ -219,8 +220,6 @@ async def test_rows_are_shown_before_the_engine_process_is_ready(
     begin = Door.begin
 
     async def later(door: Door) -> None:
-        import asyncio
-
         gate = asyncio.Event()
         released.append(gate.set)
         door._starting = True  # pyright: ignore[reportPrivateUsage]

@@ -31,13 +31,13 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     wanted = [f"{name}:{','.join(map(str, points))}" for name, points in POINTS.items()]
     command = [sys.executable, str(PROGRAM), str(folder), *wanted]
     environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parents[2])}
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=390, check=False)
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=590, check=False)
     assert said.returncode == 0, said.stderr[-3000:]
     return [json.loads(line) for line in said.stdout.splitlines()]
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_wherever_an_example_is_killed_it_comes_to_its_end_and_does_nothing_twice(ends: list[dict[str, Any]]) -> None:
     assert {name: tuple(end["nth"] for end in ends if end["name"] == name) for name in POINTS} == POINTS
     for end in ends:
