@@ -76,6 +76,8 @@ async def test_who_and_where_is_told_by_headers_on_this_machine(tmp_path: Path) 
         answer = await daemon.http.post("/api/workflows/quick/execute", json={}, headers=headers)
         found = await daemon.until(answer.json()["execution_id"], "completed")
         assert (found["owner"], found["project"]) == ("ben", "shop")
+        begun = (await daemon.http.post("/api/workflows/quick/execute", json={"user_id": "cleo"})).json()
+        assert (await daemon.until(begun["execution_id"], "completed"))["owner"] == "cleo"
         bad = await daemon.http.post(
             "/api/workflows/quick/execute", json={}, headers={"X-elevAIte-UserId": "group:all"}
         )
