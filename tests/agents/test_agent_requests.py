@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from agent_kit import StubModels, command, engine_at, facts, head, notes, over, start, vote, waits
+from agent_kit import StubModels, command, engine_at, facts, head, notes, over, start, until, vote, waits
 from stub_server import start_stub
 
 from fleetprompt.engine.agents import attempts
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.facts import ApprovalRequested, BudgetRaised
+from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested, BudgetRaised
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import AGENT_SESSION_FIELDS
 from fleetprompt.engine.llm.discovery import Place
@@ -116,6 +116,29 @@ async def test_at_a_limit_people_are_asked_for_more_and_the_work_goes_on(tmp_pat
             assert await over(engine) == ("completed", "done")
             [budget] = await engine.store.budgets.of_run("r1")
             assert (budget.spent.requests, budget.raised.requests) == (2, 1)
+
+
+async def test_what_waits_at_a_limit_goes_on_when_that_is_raised_or_shows_how_it_stands(tmp_path: Path) -> None:
+    with start_stub(tmp_path, [{"text": "done"}]) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, flow(limits="guardrails: {tokens: 10, on_limit: ask}"))
+            await waits(engine, "budget")
+            await command(engine, types.RAISE, amounts={"tokens": 7})
+
+            async def asked() -> list[ApprovalRequested]:
+                found = [fact for fact in await facts(engine) if isinstance(fact, ApprovalRequested)]
+                return found if len(found) > 1 else []
+
+            first, second = await until(asked)
+            assert "0 reserved of 10 tokens" in first.message
+            assert "0 reserved of 17 tokens" in second.message
+            await command(engine, types.RAISE, amounts={"tokens": 1000}, by="ben")
+            assert await over(engine) == ("completed", "done")
+            decided = [fact for fact in await facts(engine) if isinstance(fact, ApprovalDecided)]
+            assert [(fact.decision, fact.reason, fact.by) for fact in decided] == [
+                ("withdrawn", "raised", ("ana",)),
+                ("withdrawn", "raised", ("ben",)),
+            ]
 
 
 async def test_an_operator_can_let_a_paused_run_spend_more(tmp_path: Path) -> None:

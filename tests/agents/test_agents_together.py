@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_kit import StubModels, engine_at, facts, notes, over, start, vote, waits
+from agent_kit import StubModels, command, engine_at, facts, notes, over, start, until, vote, waits
 from stub_server import start_stub
 
+from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.facts import StepWaiting
 from fleetprompt.engine.definition.load import load_text
+from fleetprompt.engine.runtime.engine import Engine
 
 TEAM = """
 name: team
@@ -123,6 +125,23 @@ async def test_what_a_child_run_spends_counts_above_as_well(tmp_path: Path, abov
             budgets = {each.scope: each for each in await engine.store.budgets.of_run("r1")}
             assert (budgets[scope].spent.requests, budgets[scope].reserved.requests) == (len(script), 0)
     assert len(stub.requests()) == len(script)
+
+
+async def test_a_child_run_that_waits_at_a_limit_above_goes_on_when_that_is_raised(tmp_path: Path) -> None:
+    text = "name: outer\nsteps: [{id: go, type: workflow, workflow: inner}]\nguardrails: {requests: 1, on_limit: ask}"
+    with start_stub(tmp_path, [{"calls": [call("fs_list", path=".")]}, {"text": "listed"}]) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await engine.workflows.register(load_text(CHILD, "inner.yaml").plan, source=CHILD)
+            await start(engine, text)
+            child = (await until(lambda: waits_for(engine))).ref
+            await until(lambda: engine.store.runs.get(child))
+            await waits(engine, "budget", child)
+            await command(engine, types.RAISE, amounts={"requests": 1})
+            assert await over(engine) == ("completed", "listed")
+
+
+async def waits_for(engine: Engine) -> StepWaiting | None:
+    return next((fact for fact in await facts(engine) if isinstance(fact, StepWaiting)), None)
 
 
 async def test_agents_and_steps_share_the_variables_that_the_workflow_declares(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from play import Play, act, plan
+from play import Play, act, fan, plan
 
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core.command import Refusal
@@ -159,6 +159,49 @@ def test_an_answer_to_a_question_about_the_budget_raises_it() -> None:
     [raised] = play.of(BudgetRaised)
     assert (raised.scope, raised.limit, raised.amount, raised.by) == ("run/r1", "cost_nano", 250_000_000, "ana")
     assert play.owed == ["a"]
+
+
+def test_what_waits_at_a_limit_looks_again_when_that_is_raised() -> None:
+    play = Play(
+        plan(
+            fan("p", {name: [act(name, type="agent", resumes=True)] for name in "xyz"}),
+            guardrails=Guardrails(requests=1, tokens=1),
+        )
+    )
+    for name, limit in zip("xyz", ("requests", "requests", "tokens"), strict=True):
+        ask(play, f"{name}/budget/0", path=f"p.{name}", about="budget", input={"scope": "run/r1", "limit": limit})
+    play.tell(command.raise_limits(play.run, play.now, by="ana", step="", amounts={"requests": 3}, reason="go on"))
+    withdrawn = play.of(ApprovalDecided)
+    assert [(fact.path, fact.decision, fact.reason) for fact in withdrawn] == [
+        ("p.x", "withdrawn", "raised"),
+        ("p.y", "withdrawn", "raised"),
+    ]
+    assert {(fact.by, fact.comment) for fact in withdrawn} == {(("ana",), "go on")}
+    assert play.owed == ["p.x", "p.y"]
+    assert play.status("p.z") == "waiting"
+
+
+def test_who_raises_a_limit_by_an_answer_raises_it_for_all() -> None:
+    play = Play(plan(fan("p", {name: [act(name, type="agent", resumes=True)] for name in "xy"})))
+    for name in "xy":
+        about = {"scope": "run/r1", "limit": "requests"}
+        ask(play, f"{name}/budget/0", path=f"p.{name}", about="budget", input=about, form={"amount": {}})
+    play.tell(vote(play, "x/budget/0", path="p.x", values={"amount": 2}))
+    assert [fact.decision for fact in play.of(ApprovalDecided)] == ["approved", "withdrawn"]
+    assert play.owed == ["p.x", "p.y"]
+
+
+def test_runs_below_hear_of_a_limit_that_is_raised() -> None:
+    play = Play(plan(act("a", type="agent", resumes=True), guardrails=Guardrails(requests=1)))
+    wait(play, "child", ref="c1", call="t/0.0", workflow="deploy")
+    play.tell(command.raise_limits(play.run, play.now, by="ana", step="", amounts={"requests": 3}))
+    [sent] = [signal for signal in play.signals.values() if signal.type == "fleet.run.raise"]
+    assert sent.subject == "c1"
+    below = working()
+    ask(below, "w/budget/0", about="budget", input={"scope": "run/r1", "limit": "requests"})
+    below.tell(command.raised_above(below.run, below.now, sent.data["above"]))
+    assert [(fact.decision, fact.by) for fact in below.of(ApprovalDecided)] == [("withdrawn", ("ana",))]
+    assert below.owed == ["a"]
 
 
 # ---------------------------------------------------------------- waiting

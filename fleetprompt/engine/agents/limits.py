@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.ports.budget import BudgetRefused, figure, unit_of
-from fleetprompt.engine.ports.work import Question
+from fleetprompt.engine.ports.work import Question, WorkContext
 
 
 def over_limit(refused: BudgetRefused) -> Failure:
@@ -16,6 +16,13 @@ def over_limit(refused: BudgetRefused) -> Failure:
         retryable=False,
         data={"scope": refused.scope, "limit": refused.limit, "cap": refused.cap, "used": refused.used},
     )
+
+
+def refused_more(ctx: WorkContext) -> bool:
+    """People have been asked for more, and have said no the last time. A question that was withdrawn, because the limit
+    was raised meanwhile, is no answer."""
+    asked = [each for each in ctx.decisions.values() if each.about == "budget"]
+    return bool(asked) and asked[-1].decision not in ("approved", "withdrawn")
 
 
 def more(refused: BudgetRefused, who: str, call: str) -> Question:

@@ -33,7 +33,7 @@ from fleetprompt.engine.agents.decide import (
     decide,
     wraps_up,
 )
-from fleetprompt.engine.agents.limits import more, over_limit
+from fleetprompt.engine.agents.limits import more, over_limit, refused_more
 from fleetprompt.engine.agents.memory import MEMORY, AgentMemory, Place, told
 from fleetprompt.engine.agents.output import Check, checker, instruction
 from fleetprompt.engine.agents.requests import OverLimit, Requests, Wanted
@@ -483,15 +483,9 @@ class Worker:
         if on_limit == "wrap_up" and not wraps_up(self._transcript):
             await self._say(FINISH, WRAP_UP)
             return await self.run()
-        if on_limit == "ask" and not self._refused_more:
+        if on_limit == "ask" and not refused_more(self._ctx):
             await self._ctx.ask([self._more(refused)])
         return await self._give_up(over_limit(refused), resumes=True)
-
-    @property
-    def _refused_more(self) -> bool:
-        """People have been asked for more, and have said no the last time."""
-        asked = [each for each in self._ctx.decisions.values() if each.about == "budget"]
-        return bool(asked) and asked[-1].decision != "approved"
 
     def _more(self, refused: BudgetRefused) -> Question:
         number = sum(1 for decision in self._ctx.decisions.values() if decision.about == "budget")

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from fleetprompt.engine.agents.asking import Asking, Wanted
 from fleetprompt.engine.agents.attempts import NoAnswer
-from fleetprompt.engine.agents.limits import more, over_limit
+from fleetprompt.engine.agents.limits import more, over_limit, refused_more
 from fleetprompt.engine.core.codec import digest
 from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput
 from fleetprompt.engine.llm import prices
@@ -150,6 +150,6 @@ def _there(place: Workspace, parts: Parts) -> bytes | None:
 async def _at_limit(ctx: WorkContext, refused: BudgetRefused) -> Outcome:
     """A limit is reached: fail, or ask people for more."""
     asked = [each for each in ctx.decisions.values() if each.about == "budget"]
-    if ctx.on_limit(refused.scope) == "ask" and not (asked and asked[-1].decision != "approved"):
+    if ctx.on_limit(refused.scope) == "ask" and not refused_more(ctx):
         await ctx.ask([more(refused, ctx.effect.path, f"image/budget/{len(asked)}")])
     return Failed(over_limit(refused))

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from fleetprompt.engine.core.asking import escalation, raised_by
+from fleetprompt.engine.core.asking import escalation
 from fleetprompt.engine.core.errors import Failure, FleetError
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.facts import (
@@ -33,6 +33,7 @@ from fleetprompt.engine.core.gate import Gate, form_defaults
 from fleetprompt.engine.core.graph import last_output
 from fleetprompt.engine.core.names import names
 from fleetprompt.engine.core.outcome import NOT_IN_TIME, UNREADABLE, failed, invalid, succeeded
+from fleetprompt.engine.core.raising import look_again, raised_by
 from fleetprompt.engine.core.rendered import loaded
 from fleetprompt.engine.core.start import (
     after_gate,
@@ -268,7 +269,7 @@ def decided(
     )
     if gate.call:
         raised = raised_by(gate, at, by, comment, values) if decision == "approved" else []
-        return [fact, *raised]
+        return [fact, *raised, *look_again(run, at, raised, gate)]
     late = " timeout" if reason == "timeout" else ""
     if decision == "approved":
         if step.program.node.kind != "approval":

@@ -8,7 +8,7 @@ import msgspec
 
 from fleetprompt.engine.core.codec import digest, mapping
 from fleetprompt.engine.core.errors import FleetError, InvalidInput
-from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, Blob, BudgetRaised
+from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, Blob
 from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.core.keys import approval_id
 from fleetprompt.engine.core.rendered import Secrets, loaded, people, quorum, quorum_problem, render_config, timeout
@@ -140,17 +140,3 @@ def _escalated_call(step: Step, gate: Gate, at: float) -> ApprovalRequested | No
         call=gate.call,
         about=gate.about,
     )
-
-
-def raised_by(gate: Gate, at: float, by: tuple[str, ...], comment: str, values: dict[str, Any]) -> list[AnyFact]:
-    """The limits that an answer to a question about the budget raises: `amount` of what was reached, in its unit."""
-    if gate.about != "budget":
-        return []
-    reached, amount = mapping(gate.input), values.get("amount")
-    if not isinstance(amount, (int, float)) or amount <= 0:
-        return []
-    limit = str(reached.get("limit", ""))
-    units = round(amount * 1_000_000_000) if limit == "cost_nano" else int(amount)
-    scope = str(reached.get("scope", ""))
-    who = ", ".join(by)
-    return [BudgetRaised(at=at, scope=scope, limit=limit, amount=units, by=who, reason=comment)]

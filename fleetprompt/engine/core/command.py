@@ -5,12 +5,13 @@ Each function returns the facts, or a `Refusal`. Nothing is changed: evolve the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
+from fleetprompt.engine.core import raising
 from fleetprompt.engine.core.advance import decided
 from fleetprompt.engine.core.asking import escalation
 from fleetprompt.engine.core.codec import mapping
@@ -31,8 +32,10 @@ from fleetprompt.engine.core.facts import (
     StepResolved,
 )
 from fleetprompt.engine.core.gate import GRANTS, Gate, entitled, form_defaults, form_problem, looked_away
+from fleetprompt.engine.core.graph import open_steps
 from fleetprompt.engine.core.outcome import UNREADABLE, failed, holds, succeeded, variables
 from fleetprompt.engine.core.plan import Guardrails
+from fleetprompt.engine.core.raising import look_again
 from fleetprompt.engine.core.signal import Signal, type_matches
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.core.working import forfeited
@@ -88,14 +91,25 @@ def raise_limits(run: Run, at: float, *, by: str, step: str, amounts: Mapping[st
         if known is None:
             return Refusal(f"the run has no step {step}", hint="its steps are in `fleet show RUN`")
         scope, limits = f"step/{run.id}/{step}", known.program.node.guardrails or Guardrails()
-    facts: list[AnyFact] = []
+    facts: list[BudgetRaised] = []
     for limit, amount in amounts.items():
         if limit not in CAPS or type(amount) is not int or not 0 < amount < 2**53:
             return Refusal(f"{limit} cannot be raised by {amount!r}", hint=f"more than 0 of {', '.join(CAPS)}")
         if getattr(limits, limit) is None:
             return Refusal(f"{scope} has no limit on {limit}", hint="limits are in `guardrails` of its file")
         facts.append(BudgetRaised(at=max(at, run.at), scope=scope, limit=limit, amount=amount, by=by, reason=reason))
-    return facts or Refusal("nothing is to be raised", hint=f"say by how much: {', '.join(CAPS)}")
+    if not facts:
+        return Refusal("nothing is to be raised", hint=f"say by how much: {', '.join(CAPS)}")
+    return [*facts, *look_again(run, max(at, run.at), facts)]
+
+
+def raised_above(run: Run, at: float, told: Any) -> Reply:
+    """Limits of a run above have been raised: what waits at one of them here, or below, looks again."""
+    if run.ended:
+        return Refusal(f"the run is already {run.status}")
+    said = mapping(told)
+    by, reason = str(said.get("by") or ""), str(said.get("reason") or "")
+    return raising.told(run, max(at, run.at), raising.limits_of(said), by=by, reason=reason)
 
 
 CAPS = ("requests", "tokens", "tool_calls", "cost_nano")
@@ -205,22 +219,11 @@ def _too_late(until: float | None, at: float, sent: float | None) -> bool:
 
 def _asking(run: Run, approval: str) -> Step | None:
     """The step of an approval: mostly one that is open, and only to say why not one that has settled."""
-    for steps in (_open_steps(run), run.steps.values()):
+    for steps in (open_steps(run), run.steps.values()):
         for step in steps:
             if step.asked(approval) is not None:
                 return step
     return None
-
-
-def _open_steps(run: Run) -> Iterator[Step]:
-    """Steps that have started and not settled, wherever they are. What is done is not looked at."""
-    scopes = [run.root] if run.root is not None else []
-    for scope in scopes:
-        for step in scope.active:
-            if step.inner is not None:
-                scopes += step.inner.open.values()
-            if not step.settled:
-                yield step
 
 
 def _another_call(gate: Gate, values: dict[str, Any]) -> Refusal | None:
@@ -331,7 +334,7 @@ def resolve(
 def hear(run: Run, at: float, signal: Signal) -> list[AnyFact]:
     """What a signal means to the steps of this run that wait for one; empty when it is not what they wait for."""
     facts: list[AnyFact] = []
-    for step in _open_steps(run) if run.waiting["signal"] else ():
+    for step in open_steps(run) if run.waiting["signal"] else ():
         if step.on == "signal" and type_matches(step.ref, signal.type) and not _too_late(step.until, at, signal.at):
             facts += _hear(run, step, max(at, run.at), signal)
     return facts

@@ -24,6 +24,7 @@ from fleetprompt.engine.core.facts import (
 )
 from fleetprompt.engine.core.graph import close_scope, open_items, open_scope
 from fleetprompt.engine.core.outbox import emit, send
+from fleetprompt.engine.core.raising import RAISED, pass_on
 from fleetprompt.engine.core.spending import CALLS, spending
 from fleetprompt.engine.core.state import FINAL, Inner, Meter, Run, Step, Todo, Wake, Work
 from fleetprompt.engine.core.timers import set_timer
@@ -100,6 +101,8 @@ def noted(run: Run, fact: StepNoted) -> None:
         step.wake = None
         run.agenda.pop(step, None)
         send(run, signals.CANCEL, step.ref, {"run": step.ref, "reason": str(fact.value)}, step.ref, fact.at)
+    elif fact.kind == RAISED and step.on == "child":
+        pass_on(run, step, fact.value, fact.at)
     if step.notes is None:
         step.notes = []
     step.notes.append((fact.kind, fact.key, fact.blob or fact.value, fact.attempt))

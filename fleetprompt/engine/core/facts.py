@@ -317,7 +317,8 @@ class ApprovalDecided(Fact, frozen=True, tag="ApprovalDecided"):
     decision: Literal["approved", "rejected", "failed", "withdrawn"]
     by: tuple[str, ...] = ()
     reason: str = ""
-    """`vote`, `timeout`, `cancelled`, or `ended`: by the rejection of something else that was asked."""
+    """`vote`, `timeout`, `cancelled`, `ended` by the rejection of something else that was asked, or `raised`: the limit
+    that it was about, by whoever is named."""
     comment: str = ""
     values: dict[str, Any] = {}
     grant: Literal["", "run", "workflow"] = ""

@@ -6,6 +6,7 @@ in `advance.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 from fleetprompt.engine.core.errors import Failure
@@ -292,3 +293,14 @@ def open_item(run: Run, path: str) -> Step | None:
     while inner.opened <= int(index):
         _open_next(run, step, inner)
     return run.steps.get(path)
+
+
+def open_steps(run: Run) -> Iterator[Step]:
+    """Steps that have started and not settled, wherever they are. What is done is not looked at."""
+    scopes = [run.root] if run.root is not None else []
+    for scope in scopes:
+        for step in scope.active:
+            if step.inner is not None:
+                scopes += step.inner.open.values()
+            if not step.settled:
+                yield step

@@ -31,6 +31,8 @@ def asked(engine: Engine, signal: Signal) -> Ask:
                 return command.pause(run, now, by=signal.by, reason=str(data.get("reason") or ""))
             case types.RESUME:
                 return command.resume(run, now, by=signal.by)
+            case types.RAISE if "above" in data:
+                return command.raised_above(run, now, data["above"])
             case types.RAISE:
                 return command.raise_limits(
                     run,
