@@ -20,6 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from fleetprompt.engine.core.errors import StoreLost, StoreUnavailable
 from fleetprompt.engine.core.query_regex import found
+from fleetprompt.engine.store import vec_sqlite
 from fleetprompt.engine.store.tables import PARTIAL, memories
 
 Rows = sa.Select[*tuple[Any, ...]]
@@ -129,6 +130,11 @@ class Dialect(ABC):
         """How a checked pattern of the filter language is found in a column; None where regular expressions have to
         be tried on what was read."""
 
+    def distance(self, column: sa.ColumnElement[Any], vector: bytes) -> sa.ColumnElement[float] | None:
+        """1 less the cosine between the packed vectors of a column and this one, NULL for those of another size; None
+        where the database cannot tell."""
+        return None
+
     @abstractmethod
     def with_words(self, rows: Rows, words: Sequence[str]) -> Rows:
         """Those rows of a query for memories that hold one of the words, or a word that begins so, the likeliest first.
@@ -228,6 +234,13 @@ class SqliteDialect(Dialect):
 
     def searching(self) -> Search:
         return lambda column, pattern: sa.func.fleet_found(pattern, column, type_=sa.Boolean)
+
+    def distance(self, column: sa.ColumnElement[Any], vector: bytes) -> sa.ColumnElement[float] | None:
+        if not vec_sqlite.extension():
+            return None
+        # Vectors of different sizes are an error there.
+        alike = sa.func.length(column) == len(vector)
+        return sa.case((alike, sa.func.vec_distance_cosine(column, vector, type_=sa.Float)))
 
     def with_words(self, rows: Rows, words: Sequence[str]) -> Rows:
         found = sa.table("memories_words", sa.column("rowid"), sa.column("rank"))
@@ -357,6 +370,7 @@ def reading_engine(path: str) -> AsyncEngine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
         connection.create_function("fleet_found", 2, found, deterministic=True)
+        vec_sqlite.load(connection)
 
     event.listen(engine.sync_engine, "connect", prepare)
     return engine

@@ -17,7 +17,7 @@ from fleetprompt.engine.store.dialect import Row, Rows
 from fleetprompt.engine.store.reading import Reader, find_ids
 from fleetprompt.engine.store.statements import Bulk, Session
 from fleetprompt.engine.store.tables import memories
-from fleetprompt.engine.store.vectors import nearest, packed
+from fleetprompt.engine.store.vectors import LEAST, nearest, packed
 from fleetprompt.engine.store.words import CANDIDATES, ranked, wanted, words_of
 from fleetprompt.engine.store.writer import Writer
 
@@ -116,14 +116,27 @@ class SqlMemories:
 
     async def near(self, vector: Vector, which: Which, *, limit: int = 10) -> builtins.list[Memory]:
         """By their vectors, the nearest first."""
-        rows = self._of(which, sa.select(memories.c.seq, memories.c.vector)).where(memories.c.model == vector.model)
-        found = [(row.seq, bytes(row.vector)) for row in await self._reader.rows(rows) if row.vector]
-        order = await asyncio.to_thread(nearest, vector.numbers, found, limit)
+        asked = packed(vector.numbers)
+        distance = self._reader.dialect.distance(memories.c.vector, asked) if asked else None
+        if distance is not None:
+            order = await self._nearest(vector, which, distance, limit)
+        else:
+            rows = self._of(which, sa.select(memories.c.seq, memories.c.vector)).where(memories.c.model == vector.model)
+            found = [(row.seq, bytes(row.vector)) for row in await self._reader.rows(rows) if row.vector]
+            order = await asyncio.to_thread(nearest, vector.numbers, found, limit)
         if not order:
             return []
         known = await self._reader.rows(sa.select(*_TOLD).where(memories.c.seq.in_(order)))
         by_seq = {row.seq: _memory(row) for row in known}
         return [by_seq[seq] for seq in order if seq in by_seq]
+
+    async def _nearest(
+        self, vector: Vector, which: Which, distance: sa.ColumnElement[float], limit: int
+    ) -> builtins.list[int]:
+        """As `vectors.nearest`, by the database."""
+        rows = self._of(which, sa.select(memories.c.seq)).where(memories.c.model == vector.model)
+        rows = rows.where(distance <= 1 - LEAST).order_by(sa.func.round(distance, 6), memories.c.seq.desc())
+        return [row.seq for row in await self._reader.rows(rows.limit(limit))]
 
     async def touch(self, ids: Sequence[str], at: float, tenant: str = "default") -> None:
         """Count that an agent was given them."""
