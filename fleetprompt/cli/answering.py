@@ -147,6 +147,8 @@ class Answering:
             for key in [piece.key] if piece.key else [*self._words]:
                 if self._words.pop(key, ""):
                     self._notice(plain("  it is asked again", "dim"))
+        elif piece.kind == "status" and _is_own(piece.key):
+            self._notice(plain(f"  {piece.text}", "dim"))
         elif piece.kind == "text" and piece.key not in self._done and _is_own(piece.key):
             self._words[piece.key] = self._words.get(piece.key, "") + piece.text
             self._show(piece.text)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 from fleetprompt.cli.tree import Tree
 from fleetprompt.client.protocol import Console, Progress
+from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.facts import AnyFact, RunCreated, RunFinished, StepWaiting
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.ports import LogLine, Stored
 
 MOST = 200
 """Child runs that are followed at a time; further ones are known by what their parent says of them."""
+
+
+HEAR_SECONDS = 0.2
+"""How often at most what is said is taken up."""
 
 
 class Witness(Protocol):
@@ -27,8 +32,10 @@ class Witness(Protocol):
 class Following:
     """Some runs and their children. It outlives the console that it reads from."""
 
-    def __init__(self, roots: list[str], witness: Witness) -> None:
+    def __init__(self, roots: list[str], witness: Witness, *, hears: bool = False) -> None:
+        """`hears`: what is done before a model is asked is followed too."""
         self.roots = roots
+        self._hears = hears
         self.trees: dict[str, Tree] = {}
         self.witness = witness
         self.facts = 0
@@ -63,6 +70,23 @@ class Following:
                 group.create_task(self._follow(console, run, group))
 
     async def _follow(self, console: Console, run: str, group: asyncio.TaskGroup) -> None:
+        hearing = group.create_task(self._hear(console, run)) if self._hears else None
+        try:
+            await self._read(console, run, group)
+        finally:
+            if hearing is not None:
+                hearing.cancel()
+
+    async def _hear(self, console: Console, run: str) -> None:
+        """Take up what is said in a run. Nothing is lost where that cannot be heard."""
+        await self.until(lambda: run in self.trees)
+        with suppress(FleetError):
+            async with aclosing(console.pieces(run, HEAR_SECONDS)) as said:
+                async for pieces in said:
+                    for piece in pieces:
+                        self.trees[run].hear(piece)
+
+    async def _read(self, console: Console, run: str, group: asyncio.TaskGroup) -> None:
         async with aclosing(console.watch(run, self._seen[run])) as entries:  # pyright: ignore[reportArgumentType] it is a generator
             async for entry in entries:
                 if isinstance(entry, Progress):

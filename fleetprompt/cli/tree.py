@@ -25,7 +25,7 @@ from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import evolve
 from fleetprompt.engine.core.state import Run, Scope, Step
 from fleetprompt.engine.core.transition import COMPENSATION
-from fleetprompt.engine.ports import LogLine
+from fleetprompt.engine.ports import LogLine, Piece
 
 FOLD = 5
 """Iterations of a loop that are shown one by one; of more only the interesting ones are."""
@@ -71,6 +71,8 @@ class Tree:
         self._scopes: dict[tuple[str, int], list[Scope]] = {}
         self._failures: dict[tuple[str, int], list[Scope]] = {}
         self._tails: dict[str, deque[LogLine]] = {}
+        self._before: dict[tuple[str, str], str] = {}
+        """What is done before a model is asked, by the path of the step and the key of the request."""
         self._asking: dict[str, Step] = {}
         self._doubtful: dict[str, Step] = {}
 
@@ -96,6 +98,20 @@ class Tree:
         if line.path not in self._tails and len(self._tails) >= STEPS_WITH_TAIL:
             del self._tails[next(iter(self._tails))]
         self._tails.setdefault(line.path, deque(maxlen=TAIL)).append(line)
+
+    def hear(self, piece: Piece) -> None:
+        """Something is said in a step: of that, what is done before a model is asked is kept until it is over."""
+        place = (piece.path, piece.key)
+        if piece.kind == "status":
+            self._before[place] = piece.text
+        elif not piece.path:
+            self._before.clear()
+        else:
+            self._before.pop(place, None)
+
+    def _doing(self, path: str) -> str:
+        """What is done in a step before a model is asked; empty where nothing is."""
+        return next((text for (where, _), text in self._before.items() if where == path), "")
 
     def _find_scopes(self) -> None:
         run = self.run
@@ -213,7 +229,7 @@ class Tree:
             name=name or node.id,
             path=step.path,
             kind=node.type,
-            detail=step_reason(step, now),
+            detail=", ".join(filter(None, (step_reason(step, now), self._doing(step.path)))),
             seconds=max(0.0, ended - step.started_at) if step.started_at is not None else None,
             active=step.path in self.run.pending,
             settled=step.settled,

@@ -75,7 +75,7 @@ class Watch:
             self.display = Drawn(rich)
         else:
             self.display = Lines(rich, terminal.times, many=len(roots) > 1)
-        self.following = Following(roots, self.display)
+        self.following = Following(roots, self.display, hears=self.drawing)
         asking = self.drawing and is_terminal(sys.stdin)
         self._questions = Questions(
             front, self, asking=asking, wait=manner.wait, approve_as=manner.approve_as, unasked=manner.unasked

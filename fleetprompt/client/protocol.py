@@ -216,6 +216,7 @@ class Console(Protocol):
         and go through the pieces of every batch in order:
 
         * `text`, `reasoning`, `tool_name`, `tool_args`: append `text`. Whoever comes late is first told all so far.
+        * `status`: what is done before the model is asked; a `reset` comes when it is over.
         * `reset`: drop what you have of that `(path, key)`, it is asked again; with an empty `path` drop everything.
         * `end`: nothing more comes of that `(path, key)`. Its fact (`StepNoted` of kind `llm.completed` with the whole
           answer, or `llm.failed`; same path and key) comes a moment later, or just came: drop the text at whichever of

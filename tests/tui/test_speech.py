@@ -49,6 +49,15 @@ def test_words_are_joined_and_stay_until_they_have_ended_and_are_recorded() -> N
     assert heard(speech) == []
 
 
+def test_what_is_done_before_a_model_is_asked_is_shown_until_it_is_over() -> None:
+    speech = Speech()
+    speech.apply([piece("loading the model layer", "status")])
+    assert heard(speech) == ["loading the model layer"]
+    speech.apply([reset()])
+    assert heard(speech) == []
+    assert (told(KEY), told("picture")) == ("sre, turn 1", "at work")
+
+
 def test_what_is_recorded_first_is_dropped_when_it_ends_also_when_all_of_it_comes_late() -> None:
     speech = Speech()
     speech.apply([piece("a")])

@@ -20,6 +20,7 @@ from fleetprompt.engine.agents.attempts import (
     require_price,
     settled,
 )
+from fleetprompt.engine.agents.loading import loaded
 from fleetprompt.engine.agents.tracking import ActionStatus
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.ports.budget import Allowance, Amounts, BudgetRefused, Reserve
@@ -127,11 +128,12 @@ class Asking:
         """One request. Raises `ModelFailed`, `BudgetRefused`."""
         ctx = self._ctx
         target = await ctx.models.find(name)
+        provider = await loaded(ctx, ctx.models.provider(target), key)
         effect = ctx.effect
         number = len(place.failures)
         id_ = f"{effect.run}/{effect.path}/a{effect.attempt}/{key}#{number}"
         place.started = await self._begin(wanted, target, name, place, key, id_)
-        answer = await wanted.send(ctx.models.provider(target), target, ctx.credential(target), id_)
+        answer = await wanted.send(provider, target, ctx.credential(target), id_)
         value: dict[str, Any] = {
             "try": number,
             "asked": name,

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from fleetprompt.engine.agents.attempts import failed, interrupted, next_model, requesting, require_price, settled
 from fleetprompt.engine.agents.conversation import request_digest
+from fleetprompt.engine.agents.loading import loaded
 from fleetprompt.engine.agents.spare import Spare
 from fleetprompt.engine.agents.tracking import ActionStatus
 from fleetprompt.engine.agents.transcript import PROBED, Turn
@@ -88,9 +89,9 @@ class Requests:
         ctx = self._ctx
         target = await ctx.models.find(name)
         number = len(turn.failures)
+        provider = await loaded(ctx, ctx.models.provider(target), key)
         if target.discovered and wanted.request.tools:
             await self._try_out(target, key)
-        provider = ctx.models.provider(target)
         request = replace(wanted.request, target=target, key=f"{self._id(key)}#{number}")
         request = await self._begun(request, wanted, name, turn, key)
         ctx.show(key, Delta("reset"))

@@ -59,6 +59,15 @@ class LiteLLM:
         """`redact` takes secrets out of a text; the key of a request is taken out in any case."""
         self._redact = redact
 
+    @property
+    def loaded(self) -> bool:
+        """Whether litellm is imported."""
+        return is_imported()
+
+    async def load(self) -> None:
+        """Import it, in a thread."""
+        await library()
+
     async def answer(self, request: ModelRequest, credential: str, on_delta: OnDelta) -> ModelAnswer:
         """The answer, received as a stream. Raises `ModelFailed`."""
         target = request.target

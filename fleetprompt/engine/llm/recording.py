@@ -22,6 +22,7 @@ from fleetprompt.engine.ports.model import (
     EmbeddingAnswer,
     ImageAnswer,
     ImageRequest,
+    Loads,
     Message,
     ModelAnswer,
     ModelFailed,
@@ -150,6 +151,16 @@ class Recorded:
     def __init__(self, provider: Provider, writer: Writer) -> None:
         self._provider = provider
         self._writer = writer
+
+    @property
+    def loaded(self) -> bool:
+        """As the provider's."""
+        return not isinstance(self._provider, Loads) or self._provider.loaded
+
+    async def load(self) -> None:
+        """As the provider's."""
+        if isinstance(self._provider, Loads):
+            await self._provider.load()
 
     async def answer(self, request: ModelRequest, credential: str, on_delta: OnDelta) -> ModelAnswer:
         return await self._noted(

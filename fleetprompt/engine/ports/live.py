@@ -39,7 +39,8 @@ class Piece(Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str
     """Of the request: `<agent>/llm/<turn>`."""
     kind: str
-    """`text`, `reasoning`, `tool_name`, `tool_args`: more of that; `reset`: what came before of the request is void (of
+    """`text`, `reasoning`, `tool_name`, `tool_args`: more of that; `status`: what is done before the model is asked;
+    `reset`: what came before of the request is void (of
     every request of the run where `path` and `key` are empty); `end`: nothing more comes of it."""
     call: int = 0
     """Of a call that the model writes, its number in the answer."""

@@ -7,7 +7,7 @@ asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -154,8 +154,8 @@ class ModelAnswer(Struct, frozen=True, kw_only=True):
 class Delta(Struct, frozen=True, omit_defaults=True):
     """A piece of an answer that is being received. It is shown and forgotten."""
 
-    kind: Literal["text", "reasoning", "tool_name", "tool_args", "reset"]
-    """`reset`: what came before is void, another attempt begins."""
+    kind: Literal["text", "reasoning", "tool_name", "tool_args", "status", "reset"]
+    """`status`: what is done before the model is asked. `reset`: what came before is void, another attempt begins."""
     text: str = ""
     call: int = 0
     """Which of the calls, for `tool_name` and `tool_args`."""
@@ -240,6 +240,20 @@ class Provider(Protocol):
 
     async def count(self, target: ModelTarget, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
         """Tokens that a prompt takes, estimated from above."""
+        ...
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """A provider of which a part is loaded when it is first asked, which takes seconds."""
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it is."""
+        ...
+
+    async def load(self) -> None:
+        """Load it, beside whatever else goes on."""
         ...
 
 

@@ -103,15 +103,17 @@ class Speech:
 
 def told(key: str) -> str:
     """Who says it, for people: `sre, turn 3`."""
-    agent, _, turn = key.rpartition("/llm/")
+    agent, found, turn = key.rpartition("/llm/")
+    if not found:
+        return "at work"
     return f"{agent.rpartition('/')[2].partition('#')[0]}, turn {int(turn) + 1 if turn.isdecimal() else turn}"
 
 
 def lines(words: Words) -> Sequence[tuple[Part, ...]]:
-    """What is said, line by line and inert: what is thought first, then the text, then the calls."""
+    """What is said, line by line and inert: what is done before, what is thought, then the text, then the calls."""
     found: list[tuple[Part, ...]] = []
     names: dict[int, str] = {}
-    for kind, style in (("reasoning", "comment"), ("text", "")):
+    for kind, style in (("status", "dim"), ("reasoning", "comment"), ("text", "")):
         text = words.texts.get((kind, 0), "")
         found += [((inert(line), style),) for line in text.splitlines()]
     for (kind, call), text in words.texts.items():
