@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_kit import StubModels, command, engine_at, notes, over, start, until, vote, waits
+from agent_kit import StubModels, command, engine_at, facts, notes, over, start, until, vote, waits
 from stub_server import start_stub
 
 from fleetprompt.engine.agents import attempts
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.facts import StepNoted
+from fleetprompt.engine.core.facts import ApprovalDecided, StepNoted
+from fleetprompt.engine.definition.load import load_text
 
 
 def call(name: str, /, **arguments: Any) -> dict[str, Any]:
@@ -99,3 +100,147 @@ async def test_what_is_broken_off_says_so_as_an_action(tmp_path: Path) -> None:
             await over(engine)
             noted = await notes(engine)
     assert actions(noted)[-1] == ("llm.failed", "llm_call", "default", "answer", "cancelled", 0)
+
+
+MESSAGE = {
+    "from", "to", "type", "content", "is_request", "request_id", "in_response_to", "channel", "sent_at", "received_at",
+    "responded_at",
+}  # fmt: skip
+
+
+def messages(noted: list[StepNoted]) -> list[dict[str, Any]]:
+    found = [note.value for note in noted if note.kind == "communication"]
+    assert all(set(each) == MESSAGE for each in found)
+    return found
+
+
+def route(message: dict[str, Any]) -> tuple[str, str, str, str]:
+    return message["from"], message["to"], message["type"], message["channel"]
+
+
+async def test_a_task_that_is_given_away_is_a_message_that_is_taken_up_and_answered(tmp_path: Path) -> None:
+    text = """
+name: team
+agents:
+  triage: {system: "I am triage.", delegates: [policy], handoffs: [billing]}
+  policy: {system: "I am policy."}
+  billing: {system: "I am billing."}
+steps:
+  - {id: handle, type: agent, agent: triage, prompt: "the invoice is wrong"}
+"""
+    script = [
+        {"when": "I am policy.", "text": "up to 10"},
+        {"when": "I am billing.", "text": "corrected"},
+        {"calls": [call("delegate_policy", task="how much may we refund?")]},
+        {"calls": [call("handoff_billing", reason="it is about money")]},
+    ]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, text)
+            assert await over(engine) == ("completed", "corrected")
+            noted = await notes(engine)
+    asked, answered, handed = messages(noted)
+    assert [route(each) for each in (asked, answered, handed)] == [
+        ("triage", "policy", "task_delegation", "run"),
+        ("policy", "triage", "result", "run"),
+        ("triage", "billing", "task_delegation", "run"),
+    ]
+    begun = {note.value["agent_id"]: note for note in noted if note.kind == "session"}
+    started = next(note for note in noted if note.kind == "tool.started")
+    assert (asked["is_request"], asked["request_id"], asked["sent_at"]) == (True, started.key, started.value["at"])
+    for message, agent in ((asked, "policy"), (handed, "billing")):
+        # It is taken up where the other one begins, and not before.
+        assert begun[agent].value["request"] == message["request_id"]
+        assert message["sent_at"] <= message["received_at"] <= begun[agent].at
+        assert message["responded_at"] is None
+    assert begun["triage"].value["request"] == ""
+    assert (answered["is_request"], answered["in_response_to"]) == (False, asked["request_id"])
+    assert answered["responded_at"] == answered["sent_at"] <= answered["received_at"]
+
+
+async def test_what_people_are_asked_and_answer_are_messages(tmp_path: Path) -> None:
+    """A question of an agent, help where it goes in circles, more budget."""
+    text = """
+name: asks
+guardrails: {requests: 4, on_limit: ask}
+agents:
+  sre: {tools: [fs.list, human.ask], stuck: {repeats: 2}, approval: {approvers: [ana, bo]}}
+steps:
+  - {id: look, type: agent, agent: sre, prompt: look}
+"""
+    again = {"calls": [call("fs_list", path=".")]}
+    script = [{"calls": [call("human_ask", question="restart?")]}, again, again, again, {"text": "done"}]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, text)
+            await waits(engine, "approval")
+            await vote(engine, values={"answer": "yes"}, comment="go")
+            await waits(engine, "approval")
+            await vote(engine, values={"advice": "stop looking"})
+            await waits(engine, "budget")
+            await vote(engine, values={"amount": 2})
+            assert await over(engine) == ("completed", "done")
+            found = messages(await notes(engine))
+            decided = [fact.at for fact in await facts(engine) if isinstance(fact, ApprovalDecided)]
+    assert [route(each) for each in found] == [
+        ("sre", "ana, bo", "question", "people"),
+        ("ana", "sre", "result", "people"),
+        ("sre", "ana, bo", "collaboration_request", "people"),
+        ("ana", "sre", "result", "people"),
+        ("sre", "people", "resource_request", "people"),
+        ("ana", "sre", "result", "people"),
+    ]
+    asked, answers = found[::2], found[1::2]
+    assert [each["request_id"] for each in asked] == [each["in_response_to"] for each in answers]
+    assert len({each["request_id"] for each in asked}) == 3
+    # Nobody sees when people have read it. An answer is sent as it is given, and received when it is acted upon.
+    assert {each["received_at"] for each in asked} == {None}
+    assert [each["sent_at"] for each in answers] == [each["responded_at"] for each in answers] == decided
+    assert all(each["sent_at"] <= each["received_at"] for each in answers)
+    assert asked[0]["content"] == "restart?"
+    assert answers[0]["content"] == {"answer": "yes", "comment": "go"}
+    assert (asked[2]["content"]["limit"], answers[2]["content"]) == ("requests", {"amount": 2})
+
+
+async def test_runs_that_are_started_and_channels_are_spoken_to(tmp_path: Path) -> None:
+    text = """
+name: boss
+agents:
+  boss: {tools: [workflow.start, notify], functions: {refund: refund, refuse: refuse}}
+steps:
+  - {id: go, type: agent, agent: boss, prompt: go}
+"""
+    script = [
+        {"calls": [call("refund", inputs={})]},
+        {"calls": [call("refuse", inputs={})]},
+        {"calls": [call("workflow_start", workflow="refund", inputs={}, wait=False)]},
+        {"calls": [call("notify", channel="desk", text="all refunded")]},
+        {"text": "done"},
+    ]
+    settings = {
+        "policy": {"allow": ["workflow.start", "notify"]},
+        "tools": {"notify": {"desk": {"file": "desk.jsonl"}}},
+    }
+    children = {
+        "refund": "name: refund\nsteps: [{id: pay, type: transform, output: 7}]",
+        "refuse": "name: refuse\nsteps: [{id: no, type: stop, status: failed, message: closed}]",
+    }
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub), **settings) as engine:
+            for name, child in children.items():
+                await engine.workflows.register(load_text(child, f"{name}.yaml").plan, source=child)
+            await start(engine, text)
+            assert await over(engine) == ("completed", "done")
+            found = messages(await notes(engine))
+    assert [route(each) for each in found] == [
+        ("boss", "refund", "task_delegation", "child"),
+        ("refund", "boss", "result", "child"),
+        ("boss", "refuse", "task_delegation", "child"),
+        ("refuse", "boss", "error_notification", "child"),
+        ("boss", "refund", "task_delegation", "child"),
+        ("refund", "boss", "status_update", "child"),
+        ("boss", "desk", "status_update", "notify"),
+    ]
+    assert [each["in_response_to"] for each in found[1:6:2]] == [each["request_id"] for each in found[0:6:2]]
+    assert "closed" in found[3]["content"]["error"]
+    assert found[6]["content"] == "all refunded"

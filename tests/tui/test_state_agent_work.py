@@ -151,7 +151,9 @@ def test_what_is_asked_about_no_call_has_a_row_of_its_own() -> None:
     ask = ApprovalRequested(
         at=START + 3, path="look", id="ap-1", digest="d", message="More?", call="sre/budget/0", about="budget"
     )
-    run.say(asked(0, 1), answered(0, 2), ask)
+    # What it says to people is told by what they are asked.
+    said = note("communication", "sre", 3, type="resource_request", channel="people", content="more", to="people")
+    run.say(asked(0, 1), answered(0, 2), said, ask)
     assert told(run.rows()[2]) == (1, "waiting", "budget", "", "asks", "More?")
     run.say(ApprovalDecided(at=START + 4, path="look", id="ap-1", decision="rejected", by=("bo",), comment="enough"))
     assert told(run.rows()[2])[1:] == ("rejected", "budget", "", "rejected by bo", "More?  enough")

@@ -12,8 +12,19 @@ import msgspec
 
 from fleetprompt.engine.agents.arguments import arguments_of, form_of
 from fleetprompt.engine.agents.judging import Judge
+from fleetprompt.engine.agents.messages import (
+    CHILD,
+    NOTIFY,
+    CommunicationType,
+    Said,
+    answered,
+    from_people,
+    notified,
+    requested,
+    to_people,
+)
 from fleetprompt.engine.agents.toolbox import VARS_GET, Entry, Toolbox
-from fleetprompt.engine.agents.tracking import ActionStatus, action, communication
+from fleetprompt.engine.agents.tracking import ActionStatus, action
 from fleetprompt.engine.agents.transcript import (
     COMPLETED,
     HANDED_OVER,
@@ -53,8 +64,8 @@ _ENDS: Mapping[str, ActionStatus] = {"APPROVAL_REJECTED": "rejected", "IN_DOUBT"
 
 Source = Literal["", "outside", "agent"]
 """Who has written a result: we or the operator; somebody outside, or another run; another agent of this step."""
-Delegate = Callable[[str, str, str], Awaitable[Outcome]]
-"""Given the key of a call, the name of an agent and a task: what comes of it."""
+Delegate = Callable[[Call, str, str], Awaitable[Outcome]]
+"""Given a call, the name of an agent and a task: what comes of it."""
 
 
 class Calls:
@@ -246,7 +257,7 @@ class Calls:
                 value |= {"plan": _bound(call).get("plan"), "wait": _waits(call)}
             if self._own:
                 value["within"] = [self._above(each) for each in self._own]
-        await self._reserved(call, value)
+        await self._reserved(call, value, self._asked_of_run(call, entry))
         if decision is not None and decision.grant:
             await self._grant(call, entry, decision)
         await self._call(call, entry, key)
@@ -276,12 +287,13 @@ class Calls:
         above = Within(own.scope, **msgspec.structs.asdict(own.caps), on_limit=self._agent.limits.on_limit)
         return mapping(msgspec.to_builtins(above))
 
-    async def _reserved(self, call: Call, value: dict[str, Any]) -> None:
-        """Record that the call is made, with its place among the calls that are allowed. Raises `BudgetRefused`."""
+    async def _reserved(self, call: Call, value: dict[str, Any], said: Sequence[NoteValue] = ()) -> None:
+        """Record that the call is made, with its place among the calls that are allowed, and what is said by it. Raises
+        `BudgetRefused`."""
         known = (*self._ctx.allowances, *self._own)
         allowances = tuple(each for each in known if each.caps.tool_calls is not None)
         if not allowances:
-            await self._note(call, kinds.CALLED, value)
+            await self._noted((kinds.CALLED, call.key, value), *said)
             return
         effect = self._ctx.effect
         id_ = f"{effect.run}/{effect.path}/a{effect.attempt}/{call.key}"
@@ -289,7 +301,7 @@ class Calls:
         value["reserve"] = msgspec.to_builtins(reserve)
         # What others hold is never waited for: a call counts whatever becomes of it. And whoever gives a part of its
         # task away holds its place until that has come to an end.
-        await self._note(call, kinds.CALLED, value, reserves=[id_])
+        await self._noted((kinds.CALLED, call.key, value), *said, reserves=[id_])
 
     def _key(self, call: Call) -> str:
         """The same however often the work is interrupted and taken up again."""
@@ -337,8 +349,16 @@ class Calls:
             await self._noted((COMPLETED, call.key, value))
 
     async def _settled(
-        self, call: Call, entry: Entry, outcome: Outcome, seconds: float, by: str = "", source: Source = ""
+        self,
+        call: Call,
+        entry: Entry,
+        outcome: Outcome,
+        seconds: float,
+        by: str = "",
+        source: Source = "",
+        said: Sequence[NoteValue] = (),
     ) -> None:
+        """`said`: what others have said to the agent by it."""
         settle, source = self._settle(call), source or ("outside" if entry.info.untrusted else "")
         if isinstance(outcome, Done):
             value: dict[str, Any] = {"tool": call.tool, "output": outcome.output, "seconds": round(seconds, 4)}
@@ -348,9 +368,11 @@ class Calls:
             notes: list[NoteValue] = [(RECONCILED if by else COMPLETED, call.key, value | settle)]
             if call.tool == "record_decision":
                 notes.append(("decision", call.key, mapping(call.arguments) | {"method": "llm_based"}))
-            await self._noted(*notes)
+            elif call.tool == NOTIFY:
+                notes.append(notified(self._agent.name, call.key, mapping(call.arguments), call.at or self._ctx.now()))
+            await self._noted(*said, *notes)
         elif isinstance(outcome, Failed):
-            await self._fail(call, outcome.error, seconds, source)
+            await self._fail(call, outcome.error, seconds, source, said)
         elif call.repeat == "safe":
             await self._fail(call, Failure("TOOL_ERROR", outcome.reason), seconds)
         else:
@@ -385,7 +407,8 @@ class Calls:
         except Refused as error:
             await self._fail(call, Failure("TOOL_ERROR", error.message, hint=error.hint), 0.0)
             return
-        await self._settled(call, entry, Done({"run": run}), 0.0)
+        said = self._from_run(call, entry, "status_update", {"run": run, "status": "started"})
+        await self._settled(call, entry, Done({"run": run}), 0.0, said=[said])
 
     async def _child(self, call: Call, entry: Entry) -> None:
         ended = call.child
@@ -394,13 +417,16 @@ class Calls:
         assert ended is not None
         if ended.get("status") == "completed":
             output = await self._ctx.whole(ended)
-            await self._settled(call, entry, Done({"run": ended.get("run"), "output": output}), 0.0, source="outside")
+            said = self._from_run(call, entry, "result", {"run": ended.get("run"), "status": "completed"})
+            done = Done({"run": ended.get("run"), "output": output})
+            await self._settled(call, entry, done, 0.0, source="outside", said=[said])
             return
         error = mapping(ended.get("error"))
         message = (
             f"run {ended.get('run')} of {_workflow(call, entry)} {ended.get('status')}: {error.get('message', '')}"
         )
-        await self._fail(call, Failure("TOOL_ERROR", message, data={"run": ended.get("run")}), 0.0, "outside")
+        said = self._from_run(call, entry, "error_notification", {"run": ended.get("run"), "error": message})
+        await self._fail(call, Failure("TOOL_ERROR", message, data={"run": ended.get("run")}), 0.0, "outside", [said])
 
     async def _in_doubt(self, call: Call, entry: Entry, reason: str) -> None:
         """Find out whether it happened, or ask an operator."""
@@ -458,15 +484,18 @@ class Calls:
         arguments = mapping(call.arguments)
         options = [str(option) for option in items(arguments.get("options"))]
         answer: dict[str, Any] = {"type": "string", "required": True}
+        message, at = str(arguments.get("question") or "the agent asks for help"), self._ctx.now()
+        said = Said("question", self._agent.name, message)
         return Question(
             call=call.key,
             about="question",
-            message=str(arguments.get("question") or "the agent asks for help"),
+            message=message,
             show={"agent": self._agent.name, "options": options} if options else {"agent": self._agent.name},
             form={"answer": answer | ({"enum": options} if options else {})},
             approvers=settings.approvers,
             seconds=settings.timeout,
             escalate=settings.escalate,
+            notes=(to_people(said, call.key, call.key, settings.approvers, at),),
         )
 
     async def _answered(self, call: Call, entry: Entry) -> None:
@@ -474,27 +503,46 @@ class Calls:
         if decision is None or not decision.decision:
             await self._ctx.ask([self._asked(call)])
             return
+        said = from_people(call.key, self._agent.name, decision, self._ctx.now())
         if decision.decision == "approved":
             output = {"answer": decision.values.get("answer"), "by": list(decision.by), "comment": decision.comment}
-            await self._settled(call, entry, Done(output), 0.0)
+            await self._settled(call, entry, Done(output), 0.0, said=said)
             return
-        await self._fail(call, Failure("APPROVAL_REJECTED", f"no answer: {_rejection(decision)}"), 0.0)
+        await self._fail(call, Failure("APPROVAL_REJECTED", f"no answer: {_rejection(decision)}"), 0.0, said=said)
 
     async def _delegated(self, call: Call, entry: Entry) -> None:
         task = str(mapping(call.arguments).get("task", ""))
-        outcome = await self._delegate(call.key, entry.target, task)
-        await self._settled(call, entry, outcome, 0.0, source="agent")
+        outcome = await self._delegate(call, entry.target, task)
+        said: list[NoteValue] = []
+        if f"{call.key}/{entry.target}" in self._record.agents:
+            kind = "result" if isinstance(outcome, Done) else "error_notification"
+            content = outcome.output if isinstance(outcome, Done) else _error_of(outcome)
+            said.append(self._back(call, entry.target, kind, content))
+        await self._settled(call, entry, outcome, 0.0, source="agent", said=said)
+
+    def _back(self, call: Call, sender: str, type_: CommunicationType, content: Any, channel: str = "run") -> NoteValue:
+        """What whoever was asked by a call says to the agent, which takes it up now."""
+        at = self._ctx.now()
+        return answered(Said(type_, sender, content), self._agent.name, call.key, sent=at, received=at, channel=channel)
+
+    def _asked_of_run(self, call: Call, entry: Entry) -> list[NoteValue]:
+        """What is asked of the run that a call starts; nothing for a call that starts none. What it is given stands in
+        the call."""
+        if entry.way not in ("workflow", "start"):
+            return []
+        said = Said("task_delegation", self._agent.name, {"inputs": [*mapping(mapping(call.arguments).get("inputs"))]})
+        return [requested(said, _workflow(call, entry), call.key, sent=self._ctx.now(), channel=CHILD)]
+
+    def _from_run(self, call: Call, entry: Entry, type_: CommunicationType, content: Any) -> NoteValue:
+        """What a run tells that the call has started."""
+        return self._back(call, _workflow(call, entry), type_, content, CHILD)
 
     async def _hand_over(self, call: Call, entry: Entry) -> None:
         reason = str(mapping(call.arguments).get("reason", ""))
-        value = {"to": entry.target, "reason": reason, "call": call.key}
+        value = {"to": entry.target, "reason": reason, "call": call.key, "at": self._ctx.now()}
         done = {"tool": call.tool, "output": f"{entry.target} goes on"}
-        told = communication(
-            "task_delegation", self._agent.name, entry.target, reason, request=call.key, at=self._ctx.now()
-        )
         await self._noted(
             (COMPLETED, call.key, done | self._action(call, "completed") | self._settle(call)),
-            ("communication", call.key, told),
             (HANDED_OVER, self._transcript.path, value),
         )
 
@@ -504,9 +552,11 @@ class Calls:
         """It is not made at all."""
         await self._fail(call, Failure(code, message, hint=hint), 0.0)
 
-    async def _fail(self, call: Call, error: Failure, seconds: float, source: Source = "") -> None:
-        """`source`: of what the error says."""
-        await self._noted(self._failed(call, error, seconds, source))
+    async def _fail(
+        self, call: Call, error: Failure, seconds: float, source: Source = "", said: Sequence[NoteValue] = ()
+    ) -> None:
+        """`source`: of what the error says; `said`: what others have said to the agent by it."""
+        await self._noted(*said, self._failed(call, error, seconds, source))
 
     def _failed(self, call: Call, error: Failure, seconds: float, source: Source = "") -> NoteValue:
         value: dict[str, Any] = {
@@ -565,6 +615,10 @@ def edited(call: Call, values: Mapping[str, Any]) -> dict[str, Any] | None:
     """The arguments of a call with what somebody has changed; None where that is nothing."""
     changed = mapping(call.arguments) | {name: value for name, value in values.items() if value is not None}
     return changed if changed != call.arguments else None
+
+
+def _error_of(outcome: Outcome) -> dict[str, Any]:
+    return {"error": outcome.error.message} if isinstance(outcome, Failed) else {}
 
 
 def _marks(source: Source) -> dict[str, Any]:

@@ -55,6 +55,8 @@ class Say(Struct, frozen=True):
     text: str
     why: str
     """`repair`, `cut_off`, `stuck`, `wrap_up`."""
+    answers: str = ""
+    """The question that people have answered so."""
 
 
 class Finish(Struct, frozen=True):
@@ -84,6 +86,8 @@ class GiveUp(Struct, frozen=True):
     error: Failure
     unmade: tuple[Call, ...] = ()
     """Calls that have no result, and are not made."""
+    answers: str = ""
+    """The question that people have answered so."""
 
 
 Action = AskModel | Propose | AskPeople | Perform | Say | Finish | HandOver | AskForHelp | GiveUp
@@ -182,9 +186,9 @@ def _stuck(transcript: Transcript, turn: Turn, why: str, at: Situation) -> Actio
     if decision is None or not decision.decision:
         return AskForHelp(why, key)
     if decision.decision != "approved":
-        return GiveUp(failure)
+        return GiveUp(failure, answers=key)
     advice = str(decision.values.get("advice") or decision.comment or "an operator says: go on")
-    return Say(advice, "stuck")
+    return Say(advice, "stuck", answers=key)
 
 
 def _next_turn(transcript: Transcript, turn: Turn, at: Situation) -> Action:

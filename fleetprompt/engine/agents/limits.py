@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.ports.budget import BudgetRefused, figure, unit_of
-from fleetprompt.engine.ports.work import Question, WorkContext
+from fleetprompt.engine.ports.work import NoteValue, Question, WorkContext
 
 
 def over_limit(refused: BudgetRefused) -> Failure:
@@ -25,8 +25,8 @@ def refused_more(ctx: WorkContext) -> bool:
     return bool(asked) and asked[-1].decision not in ("approved", "withdrawn")
 
 
-def more(refused: BudgetRefused, who: str, call: str) -> Question:
-    """People are asked for more; `who` needs it, and `call` is the question's own."""
+def more(refused: BudgetRefused, who: str, call: str, notes: tuple[NoteValue, ...] = ()) -> Question:
+    """People are asked for more; `who` needs it, and `call` is the question's own. `notes`: see `Question`."""
     limit, unit = refused.limit, unit_of(refused.limit)
     shown = {"used": refused.used, "reserved": refused.reserved, "cap": refused.cap, "wanted": refused.wanted}
     enough = f"How many {unit} more: {figure(limit, refused.lacking)} for what comes next."
@@ -37,4 +37,5 @@ def more(refused: BudgetRefused, who: str, call: str) -> Question:
         show={"scope": refused.scope, "limit": limit} | {key: figure(limit, value) for key, value in shown.items()},
         input={"scope": refused.scope, "limit": limit},
         form={"amount": {"type": "number", "required": True, "minimum": 0, "description": enough}},
+        notes=notes,
     )

@@ -35,6 +35,15 @@ from fleetprompt.engine.agents.decide import (
 )
 from fleetprompt.engine.agents.limits import more, over_limit, refused_more
 from fleetprompt.engine.agents.memory import MEMORY, AgentMemory, Place, told
+from fleetprompt.engine.agents.messages import (
+    CommunicationType,
+    Said,
+    from_people,
+    handed_over,
+    requested,
+    taken_up,
+    to_people,
+)
 from fleetprompt.engine.agents.output import Check, checker, instruction
 from fleetprompt.engine.agents.requests import OverLimit, Requests, Wanted
 from fleetprompt.engine.agents.spare import Spare
@@ -47,13 +56,14 @@ from fleetprompt.engine.agents.transcript import (
     REDEFINED,
     REMARK,
     SESSION,
+    Call,
     Record,
     Transcript,
     llm_key,
     read,
 )
 from fleetprompt.engine.core.agent import Agent
-from fleetprompt.engine.core.codec import digest, mapping
+from fleetprompt.engine.core.codec import digest
 from fleetprompt.engine.core.errors import Failure, FleetError, NotFound, Refused
 from fleetprompt.engine.core.keys import call_key
 from fleetprompt.engine.ports.budget import Allowance, BudgetRefused, Caps
@@ -110,9 +120,9 @@ class Team:
         """Until somebody has a result."""
         name, path, number = self.task.agent, self.task.agent, 0
         again = await self._taken_up(path)
-        goal = self.task.goal
+        goal, request = self.task.goal, None
         while True:
-            worker = Worker(self, path, name, goal, self.task, depth=0, again=again)
+            worker = Worker(self, path, name, goal, self.task, depth=0, again=again, request=request)
             outcome = await worker.run()
             handed = self.record.of(path).handed_over
             if outcome is not None or handed is None:
@@ -122,6 +132,7 @@ class Team:
             if number > self.task.max_handoffs:
                 message = f"the task was handed over more than {self.task.max_handoffs} times"
                 return Failed(Failure("AGENT_ERROR", message, hint="raise `max_handoffs`", retryable=False))
+            request = handed_over(worker.agent.name, path, handed, self.ctx.now())
             name, reason = str(handed.get("to")), str(handed.get("reason", ""))
             goal = f"{self.task.goal}\n\n{worker.agent.name} hands this over to you: {reason}"
             path = f"{name}#{number}"
@@ -144,14 +155,25 @@ class Worker:
     """One agent that works on a goal."""
 
     def __init__(
-        self, team: Team, path: str, name: str, goal: str, task: Task, *, depth: int, again: bool = False
+        self,
+        team: Team,
+        path: str,
+        name: str,
+        goal: str,
+        task: Task,
+        *,
+        depth: int,
+        again: bool = False,
+        request: NoteValue | None = None,
     ) -> None:
+        """`request`: the message by which another agent has asked for it, to be recorded as it is taken up."""
         self._team = team
         self._ctx = team.ctx
         self._task = task
         self._goal = goal
         self._depth = depth
         self._again = again
+        self._request = request
         self.agent: Agent = task.inline if task.inline is not None else _known(team.ctx, name)
         self._path = path
         self._check: Check = checker(task.schema)
@@ -174,6 +196,7 @@ class Worker:
             return await self._left()
         await self._equip()
         await self._begin()
+        await self._heard()
         await self._recall()
         try:
             while True:
@@ -264,13 +287,27 @@ class Worker:
             root=self._task.agent,
             task=self._path,
             root_task=self._task.agent,
+            request=str(self._request[2]["request_id"]) if self._request is not None else "",
             history=[dict(said) for said in self._task.history],
         )
         moved = tracking.state("", "planning", 0, "it was given a goal", event=SESSION)
         if value["fresh"]:
             record.attempt = self._ctx.effect.attempt
-        await self._noted((SESSION, self._path, value), ("state", self._path, moved))
+        taken = [taken_up(self._request, self._ctx.now())] if self._request and not transcript.session else []
+        await self._noted(*taken, (SESSION, self._path, value), ("state", self._path, moved))
         self._again = False
+
+    async def _heard(self) -> None:
+        """What people have said when they were asked for more budget is recorded as it is taken up."""
+        new = [
+            note
+            for decision in self._ctx.decisions.values()
+            if decision.about == "budget" and decision.call.startswith(f"{self._path}/budget/")
+            if decision.call not in self._transcript.answered
+            for note in from_people(self._path, self.agent.name, decision, self._ctx.now())
+        ]
+        if new:
+            await self._noted(*new)
 
     async def _recall(self) -> None:
         """What it remembers about its goal is recorded before anything is asked, and is the same from then on."""
@@ -344,16 +381,17 @@ class Worker:
                 await self._ctx.ask(self._calls.questions(calls))
             case Perform(calls):
                 await self._calls.perform(calls, self._ctx.decisions)
-            case Say(text, why):
-                await self._say(text, why)
+            case Say(text, why, answers):
+                await self._say(text, why, self._answer(answers))
             case AskForHelp(why, key):
                 await self._ctx.ask([self._help(why, key)])
             case HandOver(_, agent, message):
                 await self._hand_over(agent, message)
             case Finish(output):
                 return await self._finish(output)
-            case GiveUp(error, unmade):
-                return await self._give_up(error, self._calls.unmade(unmade, error.message))
+            case GiveUp(error, unmade, answers):
+                notes = [*self._answer(answers), *self._calls.unmade(unmade, error.message)]
+                return await self._give_up(error, notes)
         return None
 
     async def _ask_model(self, action: AskModel) -> None:
@@ -397,12 +435,18 @@ class Worker:
             "results": results,
         }
 
-    async def _say(self, text: str, why: str) -> None:
+    async def _say(self, text: str, why: str, notes: Sequence[NoteValue] = ()) -> None:
         value = {"text": text, "why": why, "at": self._ctx.now()}
-        await self._noted((REMARK, self._path, value))
+        await self._noted(*notes, (REMARK, self._path, value))
+
+    def _answer(self, question: str) -> list[NoteValue]:
+        """What people have answered to a question of this agent; nothing where it asked none."""
+        return from_people(self._path, self.agent.name, self._ctx.decisions.get(question), self._ctx.now())
 
     def _help(self, why: str, key: str) -> Question:
         settings = self.agent.approval
+        told = {"message": f"it goes in circles: {why}"}
+        asked = self._to_people("collaboration_request", told, key, settings.approvers)
         return Question(
             call=key,
             about="stuck",
@@ -413,36 +457,34 @@ class Worker:
             quorum=settings.quorum,
             seconds=settings.timeout,
             escalate=settings.escalate,
+            notes=(asked,),
         )
+
+    def _to_people(
+        self, type_: CommunicationType, content: Any, question: str, approvers: Sequence[str] = ()
+    ) -> NoteValue:
+        """What it says to people in a question of its own."""
+        return to_people(Said(type_, self.agent.name, content), self._path, question, approvers, self._ctx.now())
 
     async def _hand_over(self, agent: str, message: str) -> None:
-        value = {"to": agent, "reason": message, "call": ""}
-        told = tracking.communication(
-            "task_delegation", self.agent.name, agent, message, request=self._path, at=self._ctx.now()
-        )
-        await self._noted(*self._given_back(), ("communication", self._path, told), (HANDED_OVER, self._path, value))
+        value = {"to": agent, "reason": message, "call": "", "at": self._ctx.now()}
+        await self._noted(*self._given_back(), (HANDED_OVER, self._path, value))
 
-    async def _delegate(self, call: str, name: str, goal: str) -> Outcome:
+    async def _delegate(self, call: Call, name: str, goal: str) -> Outcome:
         """Another agent does a part of the task, below the call that asked for it."""
         record = self._team.record
-        path = f"{call}/{name}"
+        path = f"{call.key}/{name}"
         if self._depth + 1 > MAX_DEPTH:
             return _refused(f"agents delegate {MAX_DEPTH} deep at most")
         if sum("/tool/" in each for each in record.agents) > MAX_DELEGATIONS:
             return _refused(f"the agents of a step delegate {MAX_DELEGATIONS} times at most")
-        at = self._ctx.now()
-        if not record.of(path).session:
-            told = tracking.communication("task_delegation", self.agent.name, name, goal, request=call, at=at)
-            await self._noted(("communication", call, told))
+        said = Said("task_delegation", self.agent.name, goal)
+        request = requested(said, name, call.key, sent=call.at or self._ctx.now())
         task = Task(agent=name, goal=goal, max_iterations=self._task.max_iterations)
-        worker = Worker(self._team, path, name, goal, task, depth=self._depth + 1)
+        worker = Worker(self._team, path, name, goal, task, depth=self._depth + 1, request=request)
         outcome = await worker.run()
         if outcome is None:
             return _refused(f"{name} handed a part of a task over, which only whoever has the whole of it can do")
-        kind = "result" if isinstance(outcome, Done) else "error_notification"
-        content = outcome.output if isinstance(outcome, Done) else _said(outcome)
-        answer = tracking.communication(kind, name, self.agent.name, content, response_to=call, at=self._ctx.now())
-        await self._noted(("communication", call, answer))
         return outcome
 
     async def _noted(self, *notes: NoteValue, reserves: Collection[str] = ()) -> Sequence[NoteValue]:
@@ -489,7 +531,10 @@ class Worker:
 
     def _more(self, refused: BudgetRefused) -> Question:
         number = sum(1 for decision in self._ctx.decisions.values() if decision.about == "budget")
-        return more(refused, self.agent.name, f"{self._path}/budget/{number}")
+        question = f"{self._path}/budget/{number}"
+        told = {"message": refused.message, "scope": refused.scope, "limit": refused.limit, "wanted": refused.wanted}
+        asked = self._to_people("resource_request", told, question)
+        return more(refused, self.agent.name, question, (asked,))
 
 
 def redefined(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -511,7 +556,3 @@ def _known(ctx: WorkContext, name: str) -> Agent:
 
 def _refused(message: str) -> Failed:
     return Failed(Failure("AGENT_ERROR", message, retryable=False))
-
-
-def _said(outcome: Outcome) -> Any:
-    return mapping({"error": outcome.error.message}) if isinstance(outcome, Failed) else None

@@ -81,5 +81,5 @@ def _outcome(call: Call) -> Outcome:
     return Failed(replace(failure, retryable=call.ran and not rejected, data=mapping(error.get("data")) or None))
 
 
-async def _nobody(call: str, name: str, task: str) -> Outcome:
+async def _nobody(call: Call, name: str, task: str) -> Outcome:
     raise AssertionError(f"{name} is no agent of this step")

@@ -1,5 +1,5 @@
-"""What is noted of an agent's way besides what its requests and calls carry: sessions, states, messages between agents,
-and what kind of action each request and call is.
+"""What is noted of an agent's way besides what its requests and calls carry: sessions, states, and what kind of action
+each request and call is.
 
 The names of the fields are permanent: they are read by whatever analyses journals.
 """
@@ -11,16 +11,6 @@ from typing import Any, Literal
 
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.ports.tool import ActionType
-
-CommunicationType = Literal[
-    "task_delegation",
-    "question",
-    "result",
-    "error_notification",
-    "collaboration_request",
-    "status_update",
-    "resource_request",
-]
 
 ActionStatus = Literal["running", "completed", "failed", "rejected", "in_doubt", "cancelled"]
 
@@ -64,10 +54,12 @@ def session(
     root: str = "",
     task: str = "",
     root_task: str = "",
+    request: str = "",
     history: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """An agent begins to work on a goal. `definition` is a digest of what it is, `tools` those of what it can call.
-    `task`: the part of a decomposed task that it has, `root_task` the whole."""
+    `task`: the part of a decomposed task that it has, `root_task` the whole. `request`: id of the message by which
+    another agent has asked for it."""
     trigger = names.get("trigger")
     return {
         "fresh": fresh,
@@ -82,6 +74,7 @@ def session(
         "root": root or agent,
         "task": task,
         "root_task": root_task or task,
+        "request": request,
         "phase": "execution",
         "history": history or [],
         "definition": definition,
@@ -108,32 +101,4 @@ def state(
         "type": type,
         "triggered_by_event": event,
         "state_data": data,
-    }
-
-
-def communication(
-    type: CommunicationType,
-    sender: str,
-    receiver: str,
-    content: Any,
-    *,
-    request: str = "",
-    response_to: str = "",
-    channel: str = "run",
-    at: float = 0.0,
-) -> dict[str, Any]:
-    """A message from one agent to another. `request`: its id where it wants an answer; `response_to`: the id of the
-    request that it answers."""
-    return {
-        "from": sender,
-        "to": receiver,
-        "type": type,
-        "content": content,
-        "is_request": bool(request),
-        "request_id": request,
-        "in_response_to": response_to,
-        "channel": channel,
-        "sent_at": at,
-        "received_at": at,
-        "responded_at": at if response_to else None,
     }

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from fleetprompt.engine.agents.messages import COMMUNICATION
 from fleetprompt.engine.core import evolve_work as kinds
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.ports.model import ToolCall
@@ -60,6 +61,7 @@ class Call:
     __slots__ = (
         "approval",
         "arguments",
+        "at",
         "begun",
         "child",
         "edited",
@@ -92,6 +94,8 @@ class Call:
         self.error: Mapping[str, Any] | None = None
         self.ran = False
         """It was begun, whatever came of it."""
+        self.at = 0.0
+        """When it was begun last."""
         self.begun = 0
         """How often that was recorded."""
         self.retaken = 0
@@ -170,6 +174,7 @@ class Transcript:
 
     __slots__ = (
         "agent",
+        "answered",
         "before",
         "definition",
         "ended",
@@ -196,6 +201,8 @@ class Transcript:
         self.turns: list[Turn] = []
         self.recalled: Mapping[str, Any] | None = None
         """What it remembers about its goal."""
+        self.answered: set[str] = set()
+        """Questions of it to people of which it has noted the answer."""
         self.before: list[Mapping[str, Any]] = []
         """Remarks before the first turn."""
         self.ended: Mapping[str, Any] | None = None
@@ -304,6 +311,8 @@ def _fold_agent(transcript: Transcript, kind: str, value: Mapping[str, Any]) -> 
         transcript.spare = str(mapping(value.get("reserve")).get("id", ""))
     elif kind == REDEFINED:
         transcript.definition, transcript.tools = str(value.get("definition", "")), mapping(value.get("tools"))
+    elif kind == COMMUNICATION:
+        transcript.answered.add(str(value.get("in_response_to", "")))
     elif kind == HANDED_OVER:
         transcript.handed_over = value
     elif kind == RECALLED:
@@ -352,6 +361,7 @@ def _fold_call(call: Call, kind: str, value: Mapping[str, Any]) -> None:
     if kind == kinds.CALLED:
         call.status, call.ran, call.resolved, call.killed = "started", True, None, {}
         call.begun += 1
+        call.at = float(value.get("at") or 0.0)
         call.reserve = mapping(value.get("reserve"))
         call.approval = str(value.get("approval", ""))
     elif kind in (COMPLETED, RECONCILED):

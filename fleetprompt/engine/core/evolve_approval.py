@@ -69,7 +69,7 @@ def decided(run: Run, fact: ApprovalDecided) -> None:
     if step is None or gate is None or gate.decision:
         run.ignored += step is not None
         return
-    gate.decision = fact.decision
+    gate.decision, gate.decided_at = fact.decision, fact.at
     gate.values = fact.values
     gate.by, gate.reason, gate.comment = fact.by, fact.reason, fact.comment
     gate.grant, gate.ends = fact.grant, fact.ends

@@ -20,6 +20,7 @@ class Gate:
         "by",
         "call",
         "comment",
+        "decided_at",
         "decision",
         "digest",
         "ends",
@@ -64,6 +65,7 @@ class Gate:
         self.escalate: dict[str, Any] = {}
         self.by: tuple[str, ...] = ()
         """Who decided, and what they said."""
+        self.decided_at = 0.0
         self.reason = ""
         self.comment = ""
         self.grant = ""

@@ -36,6 +36,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     about: str
     decision: str
     """Empty while it is open; `approved`, `rejected`, `failed` or `withdrawn`."""
+    at: float = 0.0
+    """When that was, in seconds since the epoch."""
     by: tuple[str, ...] = ()
     reason: str = ""
     comment: str = ""
@@ -62,6 +64,8 @@ class Question(Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     on_timeout: str = "reject"
     escalate: dict[str, Any] = {}
+    notes: tuple[NoteValue, ...] = ()
+    """What is recorded together with it, when it is asked for the first time."""
 
 
 class BudgetWait(Protocol):

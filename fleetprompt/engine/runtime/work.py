@@ -78,6 +78,7 @@ class WorkContext(StepContext):
                 call=gate.call,
                 about=gate.about,
                 decision=gate.decision,
+                at=gate.decided_at,
                 by=gate.by,
                 reason=gate.reason,
                 comment=gate.comment,
@@ -170,14 +171,24 @@ class WorkContext(StepContext):
     async def ask(self, questions: Sequence[Question]) -> NoReturn:
         """See `ports.work.WorkContext.ask`."""
         redact = self._engine.secrets.redact_value
-        told = {"message", "show", "input", "form"}
+        told = {"message", "show", "input", "form", "notes"}
         redacted = [
             {key: redact(value) if key in told else value for key, value in msgspec.structs.asdict(question).items()}
             for question in questions
         ]
 
+        noted = {each["call"]: each.pop("notes") for each in redacted}
+        path, attempt = self.effect.path, self.effect.attempt
+
         def make(run: Run, step: Step, at: float) -> list[AnyFact]:
-            return [ask_about_call(run, step, at, **asked) for asked in redacted]
+            known = {gate.call for gate in step.work.asks.values()} if step.work is not None else set[str]()
+            notes = [
+                StepNoted(at=at, path=path, kind=kind, key=key, value=value, attempt=attempt)
+                for call, notes in noted.items()
+                if call not in known
+                for kind, key, value in notes
+            ]
+            return [*notes, *(ask_about_call(run, step, at, **asked) for asked in redacted)]
 
         await self._aside(make)
 

@@ -281,9 +281,11 @@ class Works:
 
 
 def is_told(fact: AnyFact) -> bool:
-    """Whether a fact says something about the work of agents."""
+    """Whether a fact says something about the work of agents. Messages to and from people, channels and child runs are
+    told by what they are about: the approval, the call."""
     if isinstance(fact, StepNoted):
-        return fact.kind in TOLD
+        elsewhere = fact.kind == "communication" and mapping(fact.value).get("channel", "run") != "run"
+        return fact.kind in TOLD and not elsewhere
     return isinstance(fact, (ApprovalRequested, StepWaiting)) and bool(fact.call)
 
 
