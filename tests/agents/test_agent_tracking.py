@@ -102,6 +102,102 @@ async def test_what_is_broken_off_says_so_as_an_action(tmp_path: Path) -> None:
     assert actions(noted)[-1] == ("llm.failed", "llm_call", "default", "answer", "cancelled", 0)
 
 
+DECISION = {
+    "type", "question", "options", "chosen", "index", "reasoning", "confidence", "method", "rules_applied", "rejected",
+    "by",
+}  # fmt: skip
+
+
+def decisions(noted: list[StepNoted]) -> list[dict[str, Any]]:
+    """Those that are notes, and those that stand in one."""
+    found = [note.value if note.kind == "decision" else (note.value or {}).get("decision") for note in noted]
+    found = [each for each in found if each is not None]
+    assert all(set(each) == DECISION for each in found)
+    return found
+
+
+def chosen(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(each["type"], each["chosen"], each["index"], each["method"]) for each in found]
+
+
+async def test_what_models_rules_and_people_decide_is_on_the_record(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    text = LOOKS.replace('["fs.*", human.ask]', '["fs.*", human.ask, record_decision]')
+    says = {
+        "question": "why?", "options": ["disk", "pool"], "chosen": "pool", "reasoning": "it is empty",
+        "confidence": 0.9, "rejected": {"disk": "12 % used"},
+    }  # fmt: skip
+    script = [
+        {"calls": [call("fs_read", path="a.txt"), call("record_decision", type="root_cause", **says)]},
+        {"calls": [call("fs_write", path="b.txt", content="x"), call("fs_write", path="c.txt", content="x")]},
+        {"calls": [call("human_ask", question="restart?", options=["no", "yes"])]},
+        {"text": "done"},
+    ]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, text)
+            await waits(engine, "approval")
+            await vote(engine, call="sre/tool/1.0")
+            await vote(engine, "rejected", call="sre/tool/1.1", comment="not that one")
+            await waits(engine, "approval")
+            await vote(engine, values={"answer": "yes"})
+            assert await over(engine) == ("completed", "done")
+            noted = await notes(engine)
+    found = decisions(noted)
+    assert chosen(found) == [
+        ("policy", "allow", 0, "rule_based"),
+        ("policy", "allow", 0, "rule_based"),
+        ("root_cause", "pool", 1, "llm_based"),
+        ("policy", "ask", 1, "rule_based"),
+        ("policy", "ask", 1, "rule_based"),
+        ("approval", "approved", 0, "user_input"),
+        ("approval", "rejected", 1, "user_input"),
+        ("policy", "allow", 0, "rule_based"),
+        ("answer", "yes", 1, "user_input"),
+    ]
+    proposed = [note for note in noted if note.kind == "tool.proposed"]
+    assert [each["rules_applied"] for each in found if each["type"] == "policy"] == [
+        [note.value["rule"]] for note in proposed
+    ]
+    model, rejected = found[2], found[6]
+    assert {name: model[name] for name in says} == says
+    assert (model["rules_applied"], model["by"]) == ([], [])
+    assert (rejected["reasoning"], rejected["by"]) == ("not that one", ["ana"])
+    assert "c.txt" in rejected["question"]
+
+
+@pytest.mark.parametrize(
+    ("more", "limits", "told"),
+    [
+        (
+            "",
+            "guardrails: {requests: 2, on_limit: wrap_up}",
+            [("remark", "wrap_up", "on_limit: wrap_up (requests of run/r1)")],
+        ),
+        ("", "guardrails: {requests: 1}", [("agent.failed", "fail", "on_limit: fail (requests of run/r1)")]),
+        (", max_iterations: 1", "", [("agent.failed", "fail", "max_iterations: 1")]),
+        (
+            ", max_iterations: 1",
+            "guardrails: {requests: 9, on_limit: wrap_up}",
+            [("llm.started", "wrap_up", "max_iterations: 1")],
+        ),
+    ],
+)
+async def test_what_happens_at_a_limit_is_decided_by_a_rule(
+    tmp_path: Path, more: str, limits: str, told: list[tuple[str, str, str]]
+) -> None:
+    text = LOOKS.replace("prompt: look}", f"prompt: look{more}}}") + limits
+    look = {"calls": [call("fs_list", path=".")], "without_tools": {"text": "all I know"}}
+    with start_stub(tmp_path, [look]) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, text)
+            await over(engine)
+            noted = await notes(engine)
+    found = [(note.kind, note.value["decision"]) for note in noted if "decision" in (note.value or {})]
+    limit = [(kind, each["chosen"], *each["rules_applied"]) for kind, each in found if each["type"] == "limit"]
+    assert limit == told
+
+
 MESSAGE = {
     "from", "to", "type", "content", "is_request", "request_id", "in_response_to", "channel", "sent_at", "received_at",
     "responded_at",
@@ -154,6 +250,8 @@ steps:
         assert message["sent_at"] <= message["received_at"] <= begun[agent].at
         assert message["responded_at"] is None
     assert begun["triage"].value["request"] == ""
+    [handoff] = [each for each in decisions(noted) if each["type"] == "handoff"]
+    assert (handoff["chosen"], handoff["options"], handoff["method"]) == ("billing", ["billing"], "llm_based")
     assert (answered["is_request"], answered["in_response_to"]) == (False, asked["request_id"])
     assert answered["responded_at"] == answered["sent_at"] <= answered["received_at"]
 
@@ -180,7 +278,8 @@ steps:
             await waits(engine, "budget")
             await vote(engine, values={"amount": 2})
             assert await over(engine) == ("completed", "done")
-            found = messages(await notes(engine))
+            noted = await notes(engine)
+            found = messages(noted)
             decided = [fact.at for fact in await facts(engine) if isinstance(fact, ApprovalDecided)]
     assert [route(each) for each in found] == [
         ("sre", "ana, bo", "question", "people"),
@@ -200,6 +299,18 @@ steps:
     assert asked[0]["content"] == "restart?"
     assert answers[0]["content"] == {"answer": "yes", "comment": "go"}
     assert (asked[2]["content"]["limit"], answers[2]["content"]) == ("requests", {"amount": 2})
+    # What they decide is on the record as their choice, what led to the question as that of a rule.
+    assert chosen([each for each in decisions(noted) if each["type"] != "policy"]) == [
+        ("answer", "yes", None, "user_input"),
+        ("stuck", "tell", 0, "rule_based"),
+        ("stuck", "ask", 1, "rule_based"),
+        ("stuck", "approved", 0, "user_input"),
+        ("limit", "ask", 1, "rule_based"),
+        ("limit", "approved", 0, "user_input"),
+    ]
+    by_rule = [each["rules_applied"] for each in decisions(noted) if each["type"] in ("stuck", "limit")]
+    assert by_rule[1] == ["`fs.list` was called 2 times in a row with the same arguments", "on_stuck: ask"]
+    assert by_rule[3] == ["on_limit: ask (requests of run/r1)"]
 
 
 async def test_runs_that_are_started_and_channels_are_spoken_to(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_kit import command, engine_at, over, start, waits
+from agent_kit import command, engine_at, notes, over, start, waits
 
 from fleetprompt.engine.core import signal as types
 
@@ -101,3 +101,21 @@ async def test_what_was_switched_off_meanwhile_is_not_done_once_more(tmp_path: P
         status, error = await over(engine)
     assert (status, error.code) == ("failed", "APPROVAL_REJECTED")
     assert (tmp_path / "book").read_text().count("lost") == 1
+
+
+async def test_what_people_say_has_become_of_it_is_on_the_record_as_a_decision(tmp_path: Path) -> None:
+    flow = "name: pay\nsteps: [{id: pay, type: tool, tool: lost, repeat: never}]\n"
+    async with engine_at(tmp_path, None, **settings(tmp_path)) as engine:
+        await start(engine, flow)
+        await waits(engine, "in_doubt")
+        await command(engine, types.RESOLVE, path="pay", answer="happened", output=1, comment="I looked")
+        assert (await over(engine))[0] == "completed"
+        [note] = await notes(engine, "tool.reconciled")
+    found = note.value["decision"]
+    assert (found["type"], found["chosen"], found["index"], found["method"]) == (
+        "in_doubt",
+        "happened",
+        0,
+        "user_input",
+    )
+    assert (found["by"], found["reasoning"], note.value["action"]["status"]) == (["ana"], "I looked", "completed")

@@ -209,7 +209,8 @@ async def test_a_decision_is_recorded(tmp_path: Path) -> None:
         "confidence": 0.8,
         "rejected": {"restart": "loses sessions"},
     }
-    assert (await done(room, "record_decision", **decision)) == {**decision, "index": 1, "recorded": True}
+    recorded = await done(room, "record_decision", **decision)
+    assert recorded == {**decision, "type": "choice", "index": 1, "recorded": True}
     assert "word for word" in problem("record_decision", {**decision, "chosen": "Wait"})
     assert "less than or equal to 1" in problem("record_decision", {**decision, "confidence": 80})
     assert find("record_decision").info.verdict == "allow"

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 from fleetprompt.engine.agents.arguments import arguments_of, form_of
+from fleetprompt.engine.agents.decisions import DECISION, declared, doubted, handed, judged
+from fleetprompt.engine.agents.decisions import answered as answered_by
 from fleetprompt.engine.agents.judging import Judge
 from fleetprompt.engine.agents.messages import (
     CHILD,
@@ -58,6 +60,9 @@ VARIABLE = 32 * 1024
 
 NOT_SO = "do not call it so again: reach the goal another way, or say in your result that this was not done, and why"
 """What a model is told to do about a call that was forbidden while it waited."""
+
+RECONCILE = "reconcile"
+"""Who has found out what became of a call, where it was its tool."""
 
 _ENDS: Mapping[str, ActionStatus] = {"APPROVAL_REJECTED": "rejected", "IN_DOUBT": "in_doubt"}
 """How an action has ended that came to nothing for such a reason; for any other it has failed."""
@@ -211,7 +216,8 @@ class Calls:
             return
         if call.verdict == "ask":
             if decision is None or decision.decision != "approved":
-                await self._refuse(call, _rejection(decision), "APPROVAL_REJECTED")
+                decided = answered_by(decision, _asked_about(call)) if decision is not None else None
+                await self._refuse(call, _rejection(decision), "APPROVAL_REJECTED", decided=decided)
                 return
             if decision.values and not await self._edit(call, entry, decision):
                 return
@@ -228,7 +234,8 @@ class Calls:
             await self._refuse(call, f"an operator changed the arguments, which cannot be used so: {error.message}")
             return False
         if value["verdict"] == "deny":
-            await self._refuse(call, f"an operator changed the arguments; not allowed: {value['rule']}")
+            said = f"an operator changed the arguments; not allowed: {value['rule']}"
+            await self._refuse(call, said, decided=value[DECISION])
             return False
         value |= {"edited_by": list(decision.by), "approval": decision.id}
         await self._note(call, PROPOSED, value)
@@ -247,6 +254,7 @@ class Calls:
         } | self._action(call, "running", call.begun)
         if decision is not None:
             value["approval"] = decision.id
+            value[DECISION] = answered_by(decision, _asked_about(call))
         if entry.way in ("workflow", "start"):
             value |= {"workflow": _workflow(call, entry), "with": mapping(mapping(call.arguments).get("inputs"))}
             if entry.way == "start":
@@ -270,7 +278,8 @@ class Calls:
             who = f" {', '.join(decision.by)} had approved it." if decision is not None and decision.by else ""
             begun = " It was begun before, and may have happened." if call.ran else ""
             self._ctx.log(f"{call.tool} is not made, for the policy has changed: {now.rule}.{who}{begun}", "warning")
-            await self._refuse(call, f"not allowed any more: {now.rule}.{who}{begun}", "APPROVAL_REJECTED", NOT_SO)
+            said, decided = f"not allowed any more: {now.rule}.{who}{begun}", judged(call.tool, "deny", now.rule)
+            await self._refuse(call, said, "APPROVAL_REJECTED", NOT_SO, decided)
             return False
         if _needs_leave(call, now, decision):
             await self._propose_anew(call, entry)
@@ -357,17 +366,20 @@ class Calls:
         by: str = "",
         source: Source = "",
         said: Sequence[NoteValue] = (),
+        decided: Mapping[str, Any] | None = None,
     ) -> None:
-        """`said`: what others have said to the agent by it."""
+        """`said`: what others have said to the agent by it; `decided`: what it follows from, as it is noted."""
         settle, source = self._settle(call), source or ("outside" if entry.info.untrusted else "")
         if isinstance(outcome, Done):
             value: dict[str, Any] = {"tool": call.tool, "output": outcome.output, "seconds": round(seconds, 4)}
             value |= _marks(source) | self._action(call, "completed")
             if by:
                 value["by"] = by
+            if decided is not None:
+                value[DECISION] = decided
             notes: list[NoteValue] = [(RECONCILED if by else COMPLETED, call.key, value | settle)]
             if call.tool == "record_decision":
-                notes.append(("decision", call.key, mapping(call.arguments) | {"method": "llm_based"}))
+                notes.append((DECISION, call.key, declared(mapping(call.arguments))))
             elif call.tool == NOTIFY:
                 notes.append(notified(self._agent.name, call.key, mapping(call.arguments), call.at or self._ctx.now()))
             await self._noted(*said, *notes)
@@ -436,10 +448,11 @@ class Calls:
                 mapping(call.arguments), self.judge.room(entry, call, self._key(call), bound)
             )
             if isinstance(found, Done):
-                await self._settled(call, entry, found, 0.0, by="reconcile")
+                decided = doubted(call.tool, "happened", RECONCILE, checked=True)
+                await self._settled(call, entry, found, 0.0, by=RECONCILE, decided=decided)
                 return
             if isinstance(found, Failed):
-                await self._once_more(call, entry, "reconcile")
+                await self._once_more(call, entry, RECONCILE, doubted(call.tool, "run", RECONCILE, checked=True))
                 return
         await self._ctx.doubt(call.key, f"{call.tool}: {reason}")
 
@@ -447,18 +460,19 @@ class Calls:
         """An operator has answered for it."""
         answer = mapping(call.resolved)
         who = str(answer.get("by") or "an operator")
+        decided = doubted(call.tool, str(answer.get("answer")), who, comment=str(answer.get("comment") or ""))
         match answer.get("answer"):
             case "happened":
                 output = await self._ctx.whole(answer)
-                await self._settled(call, entry, Done(output), 0.0, by=who)
+                await self._settled(call, entry, Done(output), 0.0, by=who, decided=decided)
             case "skip":
                 said = f": {answer['comment']}" if answer.get("comment") else ""
                 message = f"nobody knows whether this happened; {who} says to go on without it{said}"
-                await self._fail(call, Failure("IN_DOUBT", message), 0.0)
+                await self._fail(call, Failure("IN_DOUBT", message), 0.0, decided=decided)
             case _:
-                await self._once_more(call, entry, who)
+                await self._once_more(call, entry, who, decided)
 
-    async def _once_more(self, call: Call, entry: Entry, by: str) -> None:
+    async def _once_more(self, call: Call, entry: Entry, by: str, decided: Mapping[str, Any]) -> None:
         """It did not happen: it is begun anew, and that is recorded as the first time was."""
         if not await self._stands(call, entry):
             return
@@ -471,6 +485,7 @@ class Calls:
             "at": self._ctx.now(),
             "approval": call.approval,
             "again_by": by,
+            DECISION: decided,
         } | self._action(call, "running", call.begun)
         if call.reserve:
             value["reserve"] = call.reserve
@@ -504,11 +519,15 @@ class Calls:
             await self._ctx.ask([self._asked(call)])
             return
         said = from_people(call.key, self._agent.name, decision, self._ctx.now())
+        arguments = mapping(call.arguments)
+        question, options = str(arguments.get("question", "")), items(arguments.get("options"))
         if decision.decision == "approved":
             output = {"answer": decision.values.get("answer"), "by": list(decision.by), "comment": decision.comment}
-            await self._settled(call, entry, Done(output), 0.0, said=said)
+            decided = answered_by(decision, question, options, output["answer"])
+            await self._settled(call, entry, Done(output), 0.0, said=said, decided=decided)
             return
-        await self._fail(call, Failure("APPROVAL_REJECTED", f"no answer: {_rejection(decision)}"), 0.0, said=said)
+        failure = Failure("APPROVAL_REJECTED", f"no answer: {_rejection(decision)}")
+        await self._fail(call, failure, 0.0, said=said, decided=answered_by(decision, question, options))
 
     async def _delegated(self, call: Call, entry: Entry) -> None:
         task = str(mapping(call.arguments).get("task", ""))
@@ -539,7 +558,8 @@ class Calls:
 
     async def _hand_over(self, call: Call, entry: Entry) -> None:
         reason = str(mapping(call.arguments).get("reason", ""))
-        value = {"to": entry.target, "reason": reason, "call": call.key, "at": self._ctx.now()}
+        value: dict[str, Any] = {"to": entry.target, "reason": reason, "call": call.key, "at": self._ctx.now()}
+        value[DECISION] = handed(self._agent.handoffs, entry.target, reason)
         done = {"tool": call.tool, "output": f"{entry.target} goes on"}
         await self._noted(
             (COMPLETED, call.key, done | self._action(call, "completed") | self._settle(call)),
@@ -548,23 +568,45 @@ class Calls:
 
     # ------------------------------------------------------------ what is recorded
 
-    async def _refuse(self, call: Call, message: str, code: Any = "TOOL_ERROR", hint: str = "") -> None:
-        """It is not made at all."""
-        await self._fail(call, Failure(code, message, hint=hint), 0.0)
+    async def _refuse(
+        self,
+        call: Call,
+        message: str,
+        code: Any = "TOOL_ERROR",
+        hint: str = "",
+        decided: Mapping[str, Any] | None = None,
+    ) -> None:
+        """It is not made at all. `decided`: what that follows from, as it is noted."""
+        await self._fail(call, Failure(code, message, hint=hint), 0.0, decided=decided)
 
     async def _fail(
-        self, call: Call, error: Failure, seconds: float, source: Source = "", said: Sequence[NoteValue] = ()
+        self,
+        call: Call,
+        error: Failure,
+        seconds: float,
+        source: Source = "",
+        said: Sequence[NoteValue] = (),
+        decided: Mapping[str, Any] | None = None,
     ) -> None:
-        """`source`: of what the error says; `said`: what others have said to the agent by it."""
-        await self._noted(*said, self._failed(call, error, seconds, source))
+        """`source`: of what the error says; `said` and `decided` as for `_settled`."""
+        await self._noted(*said, self._failed(call, error, seconds, source, decided))
 
-    def _failed(self, call: Call, error: Failure, seconds: float, source: Source = "") -> NoteValue:
+    def _failed(
+        self,
+        call: Call,
+        error: Failure,
+        seconds: float,
+        source: Source = "",
+        decided: Mapping[str, Any] | None = None,
+    ) -> NoteValue:
         value: dict[str, Any] = {
             "tool": call.tool,
             "ran": call.ran,
             "seconds": round(seconds, 4),
             "error": {"code": error.code, "message": error.message, "hint": error.hint},
         } | self._action(call, _ENDS.get(error.code, "failed"))
+        if decided is not None:
+            value[DECISION] = decided
         return TOOL_FAILED, call.key, value | _marks(source) | self._settle(call)
 
     def unmade(self, calls: Sequence[Call], why: str) -> list[NoteValue]:
@@ -633,6 +675,11 @@ def _needs_leave(call: Call, now: Judgement, decision: Decision | None) -> bool:
     it under any rule that asks: whom to ask is said by the agent's file, and stays the same under a run."""
     approved = decision is not None and decision.decision == "approved"
     return now.verdict == "ask" and call.verdict == "allow" and not approved and not call.ran
+
+
+def _asked_about(call: Call) -> str:
+    """What people are asked about a call, in a line."""
+    return str(mapping(call.proposal.get("preview")).get("summary") or call.tool)
 
 
 def _bound(call: Call) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from fleetprompt.engine.agents.decisions import circling, out_of_turns
 from fleetprompt.engine.agents.stuck import stuck
 from fleetprompt.engine.agents.transcript import Call, Transcript, Turn, open_calls, undecided
 from fleetprompt.engine.core.agent import Agent
@@ -29,6 +30,8 @@ class AskModel(Struct, frozen=True):
     turn: int
     wrap_up: bool = False
     """Without tools: it has to come to an end."""
+    decided: Mapping[str, Any] | None = None
+    """By which rule, as it is noted; and so below."""
 
 
 class Propose(Struct, frozen=True):
@@ -57,6 +60,7 @@ class Say(Struct, frozen=True):
     """`repair`, `cut_off`, `stuck`, `wrap_up`."""
     answers: str = ""
     """The question that people have answered so."""
+    decided: Mapping[str, Any] | None = None
 
 
 class Finish(Struct, frozen=True):
@@ -71,6 +75,7 @@ class HandOver(Struct, frozen=True):
     call: Call | None
     agent: str
     message: str = ""
+    decided: Mapping[str, Any] | None = None
 
 
 class AskForHelp(Struct, frozen=True):
@@ -78,6 +83,7 @@ class AskForHelp(Struct, frozen=True):
 
     why: str
     key: str
+    decided: Mapping[str, Any] | None = None
 
 
 class GiveUp(Struct, frozen=True):
@@ -88,6 +94,7 @@ class GiveUp(Struct, frozen=True):
     """Calls that have no result, and are not made."""
     answers: str = ""
     """The question that people have answered so."""
+    decided: Mapping[str, Any] | None = None
 
 
 Action = AskModel | Propose | AskPeople | Perform | Say | Finish | HandOver | AskForHelp | GiveUp
@@ -136,7 +143,7 @@ def _with_calls(transcript: Transcript, turn: Turn, at: Situation) -> Action:
     ended = next((call for call in turn.calls if _ends(at.decisions.get(call.key))), None)
     if ended is not None:
         # Nothing of the answer happens any more, whatever was allowed or approved of it.
-        return GiveUp(_ended_by(ended, at.decisions[ended.key]), tuple(open_calls(turn)))
+        return GiveUp(_ended_by(ended, at.decisions[ended.key]), tuple(open_calls(turn)), ended.key)
     waiting = undecided(turn.calls, at.decisions)
     if waiting and at.agent.approval.batch == "run_reads":
         reads = [call for call in open_calls(turn) if call.tool in at.reads and call.verdict == "allow"]
@@ -174,17 +181,18 @@ def _stuck(transcript: Transcript, turn: Turn, why: str, at: Situation) -> Actio
     told = [remark for each in transcript.turns for remark in each.remarks if remark.get("why") == "stuck"]
     if not told:
         text = f"you seem to go in circles: {why}. Try something else, or give the result with what you have."
-        return Say(text, "stuck")
+        return Say(text, "stuck", decided=circling(why, "tell", "the first time"))
     settings = at.agent.stuck
+    rule = f"on_stuck: {settings.on_stuck}"
     if settings.on_stuck == "handoff" and settings.handoff:
-        return HandOver(None, settings.handoff, f"it went in circles: {why}")
+        return HandOver(None, settings.handoff, f"it went in circles: {why}", circling(why, "handoff", rule))
     failure = Failure("AGENT_ERROR", f"the agent goes in circles: {why}", retryable=False, data={"stuck": why})
     if settings.on_stuck == "fail":
-        return GiveUp(failure)
+        return GiveUp(failure, decided=circling(why, "fail", rule))
     key = f"{transcript.path}/stuck/{turn.number}"
     decision = at.decisions.get(key)
     if decision is None or not decision.decision:
-        return AskForHelp(why, key)
+        return AskForHelp(why, key, circling(why, "ask", rule))
     if decision.decision != "approved":
         return GiveUp(failure, answers=key)
     advice = str(decision.values.get("advice") or decision.comment or "an operator says: go on")
@@ -196,9 +204,10 @@ def _next_turn(transcript: Transcript, turn: Turn, at: Situation) -> Action:
     if number < at.max_iterations:
         return AskModel(number, wrap_up=wraps_up(transcript))
     if number == at.max_iterations and (at.finishes or wraps_up(transcript)):
-        return AskModel(number, wrap_up=True)
+        return AskModel(number, wrap_up=True, decided=out_of_turns(at.max_iterations, "wrap_up"))
     message = f"no result after {at.max_iterations} turns"
-    return GiveUp(Failure("AGENT_ERROR", message, hint="raise `max_iterations`", retryable=False))
+    failure = Failure("AGENT_ERROR", message, hint="raise `max_iterations`", retryable=False)
+    return GiveUp(failure, decided=out_of_turns(at.max_iterations, "fail"))
 
 
 def _is_last(transcript: Transcript, turn: Turn, at: Situation) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from fleetprompt.engine.agents.arguments import check_object
+from fleetprompt.engine.agents.decisions import DECISION, judged
 from fleetprompt.engine.agents.memory import AgentMemory, Place
 from fleetprompt.engine.agents.room import Room
 from fleetprompt.engine.agents.toolbox import Entry
@@ -66,7 +67,8 @@ class Judge:
         }
         if entry.tool is None:
             check_object(info.spec.parameters, arguments)
-            return value | {"verdict": "allow", "rule": "what an agent's own file gives it"}
+            rule = "what an agent's own file gives it"
+            return value | {"verdict": "allow", "rule": rule, DECISION: judged(entry.name, "allow", rule)}
         entry.tool.check(arguments)
         preview = await entry.tool.preview(arguments, self.room(entry))
         tainted = self._record.tainted if tainted is None else tainted
@@ -84,6 +86,7 @@ class Judge:
             "reach": preview.reach or info.reach,
             "verdict": leave.verdict,
             "rule": leave.rule,
+            DECISION: judged(entry.name, leave.verdict, leave.rule, by_grant=leave.by_grant),
             "preview": msgspec.to_builtins(shown),
         }
 

@@ -33,6 +33,7 @@ from fleetprompt.engine.agents.decide import (
     decide,
     wraps_up,
 )
+from fleetprompt.engine.agents.decisions import ANSWERS, DECISION, answered, at_limit
 from fleetprompt.engine.agents.limits import more, over_limit, refused_more
 from fleetprompt.engine.agents.memory import MEMORY, AgentMemory, Place, told
 from fleetprompt.engine.agents.messages import (
@@ -304,7 +305,11 @@ class Worker:
             for decision in self._ctx.decisions.values()
             if decision.about == "budget" and decision.call.startswith(f"{self._path}/budget/")
             if decision.call not in self._transcript.answered
-            for note in from_people(self._path, self.agent.name, decision, self._ctx.now())
+            for note in [
+                *from_people(self._path, self.agent.name, decision, self._ctx.now()),
+                (DECISION, self._path, answered(decision, "raise the limit?")),
+            ]
+            if decision.decision in ANSWERS
         ]
         if new:
             await self._noted(*new)
@@ -352,6 +357,7 @@ class Worker:
                 hint="`fleet retry RUN --from STEP` begins anew",
             )
         value = {"definition": now, "tools": self._tools(), "changes": changes, "by": list(decision.by)}
+        value[DECISION] = answered(decision, "go on although it has changed?")
         await self._noted((REDEFINED, self._path, value))
 
     def _changed(self, key: str, changes: str) -> Question:
@@ -381,17 +387,17 @@ class Worker:
                 await self._ctx.ask(self._calls.questions(calls))
             case Perform(calls):
                 await self._calls.perform(calls, self._ctx.decisions)
-            case Say(text, why, answers):
-                await self._say(text, why, self._answer(answers))
-            case AskForHelp(why, key):
-                await self._ctx.ask([self._help(why, key)])
-            case HandOver(_, agent, message):
-                await self._hand_over(agent, message)
+            case Say(text, why, answers, decided):
+                await self._say(text, why, decided or self._decided(answers), self._answer(answers))
+            case AskForHelp():
+                await self._ctx.ask([self._help(action)])
+            case HandOver():
+                await self._hand_over(action)
             case Finish(output):
                 return await self._finish(output)
-            case GiveUp(error, unmade, answers):
+            case GiveUp(error, unmade, answers, decided):
                 notes = [*self._answer(answers), *self._calls.unmade(unmade, error.message)]
-                return await self._give_up(error, notes)
+                return await self._give_up(error, notes, decided or self._decided(answers))
         return None
 
     async def _ask_model(self, action: AskModel) -> None:
@@ -413,6 +419,7 @@ class Worker:
             asked_models(name, self._ctx.models.fallbacks(name)),
             shorter=tuple(messages(transcript, self._system(), most) for most in SHORTER if action.wrap_up),
             last=action.wrap_up,
+            decided=action.decided,
         )
         await self._requests.answer(wanted, turn, llm_key(self._path, action.turn))
 
@@ -435,16 +442,25 @@ class Worker:
             "results": results,
         }
 
-    async def _say(self, text: str, why: str, notes: Sequence[NoteValue] = ()) -> None:
-        value = {"text": text, "why": why, "at": self._ctx.now()}
+    async def _say(
+        self, text: str, why: str, decided: Mapping[str, Any] | None = None, notes: Sequence[NoteValue] = ()
+    ) -> None:
+        value = {"text": text, "why": why, "at": self._ctx.now()} | _with(decided)
         await self._noted(*notes, (REMARK, self._path, value))
 
     def _answer(self, question: str) -> list[NoteValue]:
         """What people have answered to a question of this agent; nothing where it asked none."""
-        return from_people(self._path, self.agent.name, self._ctx.decisions.get(question), self._ctx.now())
+        given = self._ctx.decisions.get(question)
+        asked = given if given is not None and given.about != "tool" else None
+        return from_people(self._path, self.agent.name, asked, self._ctx.now())
 
-    def _help(self, why: str, key: str) -> Question:
-        settings = self.agent.approval
+    def _decided(self, question: str) -> Mapping[str, Any] | None:
+        """What people have decided, as it is noted."""
+        given = self._ctx.decisions.get(question)
+        return answered(given, "go on?") if given is not None else None
+
+    def _help(self, wanted: AskForHelp) -> Question:
+        settings, why, key = self.agent.approval, wanted.why, wanted.key
         told = {"message": f"it goes in circles: {why}"}
         asked = self._to_people("collaboration_request", told, key, settings.approvers)
         return Question(
@@ -457,7 +473,7 @@ class Worker:
             quorum=settings.quorum,
             seconds=settings.timeout,
             escalate=settings.escalate,
-            notes=(asked,),
+            notes=(asked, (DECISION, self._path, wanted.decided)),
         )
 
     def _to_people(
@@ -466,9 +482,9 @@ class Worker:
         """What it says to people in a question of its own."""
         return to_people(Said(type_, self.agent.name, content), self._path, question, approvers, self._ctx.now())
 
-    async def _hand_over(self, agent: str, message: str) -> None:
-        value = {"to": agent, "reason": message, "call": "", "at": self._ctx.now()}
-        await self._noted(*self._given_back(), (HANDED_OVER, self._path, value))
+    async def _hand_over(self, wanted: HandOver) -> None:
+        value = {"to": wanted.agent, "reason": wanted.message, "call": "", "at": self._ctx.now()}
+        await self._noted(*self._given_back(), (HANDED_OVER, self._path, value | _with(wanted.decided)))
 
     async def _delegate(self, call: Call, name: str, goal: str) -> Outcome:
         """Another agent does a part of the task, below the call that asked for it."""
@@ -511,11 +527,18 @@ class Worker:
         await self._noted(*self._given_back(), ("state", self._path, moved), (ENDED, self._path, value))
         return Done(output)
 
-    async def _give_up(self, failure: Failure, notes: Sequence[NoteValue] = (), *, resumes: bool = False) -> Outcome:
+    async def _give_up(
+        self,
+        failure: Failure,
+        notes: Sequence[NoteValue] = (),
+        decided: Mapping[str, Any] | None = None,
+        *,
+        resumes: bool = False,
+    ) -> Outcome:
         moved = tracking.state(
             "executing", "failed", len(self._transcript.turns), failure.message, event=FAILED, type="error"
         )
-        value = {"code": failure.code, "message": failure.message, "resumes": resumes}
+        value = {"code": failure.code, "message": failure.message, "resumes": resumes} | _with(decided)
         await self._noted(*notes, *self._given_back(), ("state", self._path, moved), (FAILED, self._path, value))
         return Failed(failure)
 
@@ -523,18 +546,21 @@ class Worker:
         """A limit is reached: fail, ask for more, or finish with what there is."""
         on_limit = self._on_limit(refused.scope)
         if on_limit == "wrap_up" and not wraps_up(self._transcript):
-            await self._say(FINISH, WRAP_UP)
+            await self._say(FINISH, WRAP_UP, at_limit(refused, "wrap_up", f"on_limit: {on_limit}"))
             return await self.run()
         if on_limit == "ask" and not refused_more(self._ctx):
             await self._ctx.ask([self._more(refused)])
-        return await self._give_up(over_limit(refused), resumes=True)
+        tried = {"wrap_up": ", which it has done", "ask": ", and nobody raised it"}
+        rule = f"on_limit: {on_limit}{tried.get(on_limit, '')}"
+        return await self._give_up(over_limit(refused), decided=at_limit(refused, "fail", rule), resumes=True)
 
     def _more(self, refused: BudgetRefused) -> Question:
         number = sum(1 for decision in self._ctx.decisions.values() if decision.about == "budget")
         question = f"{self._path}/budget/{number}"
         told = {"message": refused.message, "scope": refused.scope, "limit": refused.limit, "wanted": refused.wanted}
         asked = self._to_people("resource_request", told, question)
-        return more(refused, self.agent.name, question, (asked,))
+        decided = at_limit(refused, "ask", "on_limit: ask")
+        return more(refused, self.agent.name, question, (asked, (DECISION, self._path, decided)))
 
 
 def redefined(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -552,6 +578,11 @@ def _known(ctx: WorkContext, name: str) -> Agent:
     if agent is None:
         raise NotFound(f"the plan has no agent `{name}`", hint=f"write agents/{name}.yaml, or put it under `agents:`")
     return agent
+
+
+def _with(decided: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A decision as a part of the note of what comes of it."""
+    return {DECISION: decided} if decided is not None else {}
 
 
 def _refused(message: str) -> Failed:

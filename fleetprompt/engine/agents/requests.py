@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from fleetprompt.engine.agents.attempts import failed, interrupted, next_model, requesting, require_price, settled
 from fleetprompt.engine.agents.conversation import request_digest
+from fleetprompt.engine.agents.decisions import DECISION
 from fleetprompt.engine.agents.loading import loaded
 from fleetprompt.engine.agents.spare import Spare
 from fleetprompt.engine.agents.tracking import ActionStatus
@@ -59,6 +60,8 @@ class Wanted(Struct, frozen=True):
     """Shorter forms of its messages, for the last request, where a limit allows no more."""
     last: bool = False
     """What is kept for the last request is for this one."""
+    decided: Mapping[str, Any] | None = None
+    """By which rule it is made as it is, where that is noted."""
 
 
 class Requests:
@@ -174,6 +177,8 @@ class Requests:
                 "prompt_tokens": prompt,
                 "at": ctx.now(),
             } | _action(wanted, name, turn, "running")
+            if wanted.decided is not None:
+                value[DECISION] = wanted.decided
             if allowances:
                 value["reserve"] = msgspec.to_builtins(reserve)
             notes, ids = self._spared(request, prompt, last=wanted.last)

@@ -24,6 +24,8 @@ class RecordDecision(ToolModel):
     reasoning: Annotated[str, Field(min_length=1, max_length=10_000)]
     confidence: Annotated[float, Field(ge=0, le=1)]
     """Between 0 and 1."""
+    type: Annotated[str, Field(min_length=1, max_length=60)] = "choice"
+    """What kind of decision it is, in a word: `root_cause`, `remedy` …"""
     rejected: dict[str, Annotated[str, Field(max_length=2000)]] = Field({}, max_length=50)
     """Why other options were not chosen, by option."""
 

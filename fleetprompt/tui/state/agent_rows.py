@@ -19,7 +19,7 @@ from fleetprompt.tui.state.tree_index import Track
 
 WORDS = 160
 """Characters of an answer or of a result that are told on a line."""
-_ASIDE = frozenset({"reserve", "settle", "action"})
+_ASIDE = frozenset({"reserve", "settle", "action", "decision"})
 """What notes hold for whoever counts, and rows tell in other words."""
 _ANSWER = frozenset({"text", "reasoning", "calls", "output"})
 _SAID = {
