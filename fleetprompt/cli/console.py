@@ -122,7 +122,7 @@ async def _open(front: Front, engine: EngineChoice) -> Console:
         console = await open_beside(front.place, recover=True)
     else:
         mode: Mode = "prefer" if engine == "embedded" else "attach"
-        console = await open_console(front.place, mode, what=WHAT, recover=True)
+        console = await open_console(front.place, mode, what=WHAT, recover=True, fires=True)
     # What is there now stays to the end: to look for garbage among it takes as long as three frames, and keys wait.
     # For the same reason the garbage that views leave behind is taken away in small portions.
     gc.freeze()

@@ -24,7 +24,9 @@ def engine(
         bool, typer.Option("--recover/--no-recover", help="Go on with what was interrupted, or leave it alone.")
     ] = True,
 ) -> int:
-    """Drive the runs of this project until SIGTERM or SIGINT. Prints one line of JSON when it is ready, or why not."""
+    """Drive the runs of this project, and let its schedules fire, until SIGTERM or SIGINT.
+
+    Prints one line of JSON when it is ready, or why not."""
     front: Front = ctx.obj
     return front.run(_hold(front.place, until_eof=until_eof, recover=recover))
 
@@ -38,7 +40,7 @@ async def _hold(place: Place, *, until_eof: bool, recover: bool) -> int:
 
     stop = stop_event(until_eof=until_eof)
     try:
-        console = await open_console(place, "engine", what="fleet engine", recover=recover)
+        console = await open_console(place, "engine", what="fleet engine", recover=recover, fires=True)
     except FleetError as error:
         _announce(Announcement(error=refusal_of(error)))
         raise

@@ -378,6 +378,7 @@ class AttachedConsole(StoreConsole):
                     file=path,
                     updated_at=self.clock.now(),
                     max_runs=file.plan.max_runs,
+                    active_since=known.active_since if known is not None else self.clock.now(),
                 )
             )
             self._wrote()

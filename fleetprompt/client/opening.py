@@ -135,10 +135,13 @@ def make_state(state: Path) -> None:
 
 
 async def open_console(
-    place: Place, mode: Mode, *, what: str = "fleet", recover: bool = False
+    place: Place, mode: Mode, *, what: str = "fleet", recover: bool = False, fires: bool = False
 ) -> EmbeddedConsole | AttachedConsole:
-    """A console. Raises `EngineIsRunning` in mode `engine`, `StoreUnavailable` when the store cannot be opened, and in
-    mode `process` whatever keeps the engine from being ready."""
+    """A console. `fires`: the engine, where this process holds it, lets schedules and file watches start runs; one that
+    is held for a single run does not.
+
+    Raises `EngineIsRunning` in mode `engine`, `StoreUnavailable` when the store cannot be opened, and in mode `process`
+    whatever keeps the engine from being ready."""
     if mode == "process":
         console = await open_beside(place, recover=recover)
         try:
@@ -157,7 +160,7 @@ async def open_console(
             if mode == "engine":
                 raise
         else:
-            return await _embed(place, store, lock, what, recover)
+            return await _embed(place, store, lock, what, recover=recover, fires=fires)
     await store.open()
     console = AttachedConsole(store, place.root, place.lock, place.socket)
     console.workflow_folders, console.names = place.agency.workflows, place.names
@@ -176,7 +179,9 @@ async def open_beside(place: Place, *, recover: bool = False) -> BesideConsole:
     return BesideConsole(store, place, recover=recover)
 
 
-async def _embed(place: Place, store: Store, lock: EngineLock | None, what: str, recover: bool) -> EmbeddedConsole:
+async def _embed(
+    place: Place, store: Store, lock: EngineLock | None, what: str, *, recover: bool, fires: bool
+) -> EmbeddedConsole:
     limits = Limits(max_runs=place.max_runs, pools=place.pools, threads=place.threads, grace=place.grace)
     secrets = Secrets(place.state / "secrets.toml")
     engine = Engine(
@@ -187,6 +192,7 @@ async def _embed(place: Place, store: Store, lock: EngineLock | None, what: str,
         groups=place.groups,
         directory=place.root,
         recover=recover,
+        fires=fires,
     )
     engine.vitals.what = what
     wire = None

@@ -11,12 +11,12 @@ async def take_over(
 ) -> EmbeddedConsole | AttachedConsole:
     """A console with the engine in this process, and the given one closed; the given one where others hold the engine.
 
-    What was recorded while no engine ran is carried out, with `recover` all that was interrupted goes on. Raises
-    `StoreUnavailable`, and then the given console is as it was.
+    What was recorded while no engine ran is carried out, with `recover` all that was interrupted goes on, and schedules
+    fire. Raises `StoreUnavailable`, and then the given console is as it was.
     """
     if console.where != "none":
         return console
-    opened = await open_console(place, "prefer", what=what, recover=recover)
+    opened = await open_console(place, "prefer", what=what, recover=recover, fires=True)
     if isinstance(opened, AttachedConsole):
         await opened.close()
         return console

@@ -264,20 +264,21 @@ def test_a_run_that_makes_room_is_told_so_once() -> None:
 
 
 def test_firing_by_hand_is_another_firing_than_that_of_the_minute() -> None:
-    first = fire_now(schedule(), START + HOUR, "2027-01-15T01:00", by="ana", command="c1")
-    second = fire_now(schedule(), START + HOUR, "2027-01-15T01:00", by="ana", command="c2")
+    first = fire_now(schedule(), START + HOUR, by="ana", command="c1")
+    second = fire_now(schedule(), START + HOUR, by="ana", command="c2")
     assert first.outcome == second.outcome == "fired"
     assert len({first.scheduled, second.scheduled, "2027-01-15T01:00"}) == 3
     assert first.signal != second.signal
-    assert first == fire_now(schedule(), START + HOUR, "2027-01-15T01:00", by="ana", command="c1")
-    assert signal_of(schedule(), first, command="c1").data["scheduled"] == "2027-01-15T01:00"
+    assert first == fire_now(schedule(), START + HOUR, by="ana", command="c1")
+    sent = signal_of(schedule(), first, local="2027-01-15T01:00", command="c1")
+    assert (sent.data["scheduled"], sent.causation, sent.by) == ("2027-01-15T01:00", "c1", "ana")
 
 
 def test_firing_by_hand_skips_what_would_overlap() -> None:
-    found = fire_now(schedule(), START, "x", by="ana", command="c", going=["r1"])
+    found = fire_now(schedule(), START, by="ana", command="c", going=["r1"])
     assert (found.outcome, found.signal, found.by) == ("skipped", "", "ana")
     assert "r1" in found.reason
-    allowed = fire_now(schedule(overlap="allow"), START, "x", by="ana", command="c", going=["r1"])
+    allowed = fire_now(schedule(overlap="allow"), START, by="ana", command="c", going=["r1"])
     assert allowed.outcome == "fired"
 
 

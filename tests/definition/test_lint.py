@@ -430,9 +430,18 @@ WARNINGS = {
     "an unused input": (
         "name: flow\ninputs: {log: string}\nsteps:\n  - {id: a, type: stop}\n", 2, 10, "the input `log` is never used",
     ),
+    "schedules that come at the same times": (
+        "name: flow\ntriggers:\n  - {id: x, type: schedule, every: 1h}\n  - {type: schedule, every: 1h}\n"
+        "  - {type: schedule, every: 1h, if: false}\nsteps: [{id: a, type: stop}]\n",
+        5, 12, "this schedule comes at the same times as that of trigger 2",
+    ),
+    "a catch-up that overlaps itself": (
+        "name: flow\ntriggers: [{type: schedule, every: 1h, catchup: all}]\nsteps: [{id: a, type: stop}]\n",
+        2, 49, "of the times that are made up for only the first starts a run: the others overlap it",
+    ),
     "a trigger that nothing listens to": (
-        "name: flow\ntriggers: [{type: manual}, {type: schedule, every: 1h}]\nsteps: [{id: a, type: stop}]\n",
-        2, 35, "a trigger of type `schedule` starts nothing in this version",
+        "name: flow\ntriggers: [{type: manual}, {type: watch, paths: a}]\nsteps: [{id: a, type: stop}]\n",
+        2, 35, "a trigger of type `watch` starts nothing in this version",
     ),
     "an unused variable": (
         "name: flow\nvars: {n: 0}\nsteps:\n  - {id: a, type: transform, output: 1, set: {n: result}}\n",

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from world import World
 
 Then = Callable[[Appended | Exception], None]
-PARTS = ("runs", "signals", "approvals", "catalog", "blobs", "claims")
-WRITES = {"publish", "close", "put", "set_workflow"}
+PARTS = ("runs", "signals", "approvals", "catalog", "blobs", "claims", "firings")
+WRITES = {"publish", "close", "put", "set_workflow", "record", "add", "forget"}
 
 
 class SimStore(MemoryStore):

@@ -210,6 +210,8 @@ class World:
         self.engine: Engine | None = None
         self.is_open = False
         self.recover = True
+        self.fires = False
+        """Schedules start runs."""
         self.patience = PATIENCE
         """Virtual seconds in which nothing becomes durable after which the story is stuck."""
         self.secrets = Secrets()
@@ -352,6 +354,7 @@ class World:
             groups=self.groups,
             directory="",
             recover=self.recover,
+            fires=self.fires,
         )
         self.engine = engine
         await engine.open()

@@ -102,6 +102,13 @@ def _schedule(workflow: str, id_: str, trigger: Trigger, tenant: str) -> Schedul
     return Schedule(workflow=workflow, trigger=id_, tenant=tenant, **given)
 
 
+def alone(workflow: str, trigger: str, config: Trigger) -> str:
+    """The claim that runs of a schedule hold one after the other; empty where they need none."""
+    if config.type != "schedule" or config.config.get("overlap") not in ("queue", "cancel_running"):
+        return ""
+    return f"schedule:{workflow}/{trigger}"
+
+
 class Standing(Struct, frozen=True, kw_only=True):
     """How far a schedule has come. What is recorded about it rises by `n`, so that nobody decides on old knowledge."""
 
@@ -311,14 +318,18 @@ def run_of(signal: str, workflow: str, trigger: str) -> str:
 # ---------------------------------------------------------------- by hand
 
 
-def fire_now(schedule: Schedule, now: float, local: str, *, by: str, command: str, going: Sequence[str] = ()) -> Firing:
-    """A firing that somebody asks for, whatever the time; `local` is the local minute, `command` the id of the signal
-    that asks. Where a run goes on that it must not overlap, it is skipped."""
+def by_hand(command: str) -> str:
+    """What makes a firing that the signal of this id asks for the one it is: no time, so each asks for its own."""
+    return f"now:{command}"
+
+
+def fire_now(schedule: Schedule, now: float, *, by: str, command: str, going: Sequence[str] = ()) -> Firing:
+    """A firing that somebody asks for, whatever the time; `command` is the id of the signal that asks. Where a run goes
+    on that it must not overlap, it is skipped."""
     why = overlaps(schedule, going)
     reason = why or f"asked for by {by or 'somebody'}"
-    # Not the local minute alone: the time may come in the same minute, and somebody may ask twice.
-    scheduled = f"{local}!{command}"
-    return _record(schedule, now, "skipped" if why else "fired", reason, scheduled=scheduled, due=now, by=by)
+    outcome: Outcome = "skipped" if why else "fired"
+    return _record(schedule, now, outcome, reason, scheduled=by_hand(command), due=now, by=by)
 
 
 def resumed(schedule: Schedule, standing: Standing, now: float, after: After) -> Firing | None:
@@ -333,11 +344,10 @@ def resumed(schedule: Schedule, standing: Standing, now: float, after: After) ->
 # ---------------------------------------------------------------- telling
 
 
-def signal_of(schedule: Schedule, firing: Firing, *, command: str = "") -> Signal:
-    """The signal that a firing sends, stored with it."""
-    local = firing.scheduled.partition("!")[0]
+def signal_of(schedule: Schedule, firing: Firing, *, local: str = "", command: str = "") -> Signal:
+    """The signal that a firing sends, stored with it. `local`: the local minute of one that is asked for."""
     data: dict[str, Any] = {
-        "scheduled": local,
+        "scheduled": local or firing.scheduled,
         "timezone": schedule.timezone,
         "due": datetime.fromtimestamp(firing.due, UTC).isoformat().replace("+00:00", "Z"),
     }

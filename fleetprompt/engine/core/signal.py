@@ -20,6 +20,7 @@ VOTE = "fleet.approval.vote"
 ESCALATE = "fleet.approval.escalate"
 RESOLVE = "fleet.step.resolve"
 FINISHED = "fleet.run.finished"
+AGENT_FINISHED = "fleet.agent.finished"
 SET_WORKFLOW = "fleet.workflow.set"
 REVOKE = "fleet.grant.revoke"
 REMEMBER = "fleet.memory.add"
@@ -48,7 +49,7 @@ class Signal(Struct, frozen=True, omit_defaults=True, kw_only=True):
     id: str
     type: str
     source: str
-    """Who sent it, as a URI reference: `cli/ana`, `run/<id>`, `trigger/<workflow>/<n>`."""
+    """Who sent it, as a URI reference: `cli/ana`, `run/<id>`, `trigger/<workflow>/<trigger>`."""
     at: float
     data: Any = None
     subject: str = ""

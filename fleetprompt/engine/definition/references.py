@@ -26,7 +26,7 @@ _ROOTS = {
     "undo": USUAL_NAMES,
     "output": USUAL_NAMES,
     "group": frozenset({"inputs", "trigger", "run"}),
-    "trigger": frozenset({"body", "headers", "query", "data"}),
+    "trigger": frozenset({"body", "headers", "query", "data", "trigger"}),
 }
 _ELSEWHERE = {
     "result": "`result` is known in `assert`, `poll`, `set` and `reconcile`",

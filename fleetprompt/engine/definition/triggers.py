@@ -1,4 +1,5 @@
-"""What can start a run, as a workflow file declares it. Expressions here see `body`, `headers`, `query` and `data`."""
+"""What can start a run, as a workflow file declares it. Expressions here see `body`, `headers`, `query`, `data`
+and `trigger`."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ MAX_BODY = 16 * 1024 * 1024
 """Bytes of the body of a webhook."""
 _MISSING = ProblemCode.MISSING_KEY
 
-HEARD = ("manual", "signal", "completion")
+HEARD = ("manual", "schedule", "webhook", "signal", "completion", "chat")
 """Triggers that the engine listens to; the others can be written, and start nothing yet."""
 
 

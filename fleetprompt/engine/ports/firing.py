@@ -37,6 +37,10 @@ class Firings(Protocol):
         """The same for a trigger that has no standing: a firing and its signal; None for one that is known."""
         ...
 
+    async def get(self, workflow: str, trigger: str, tenant: str = "default", *, scheduled: str) -> Firing | None:
+        """The firing of one time."""
+        ...
+
     async def forget(self, workflow: str, trigger: str, tenant: str = "default") -> None:
         """Delete the standing of a schedule that is gone; its firings stay."""
         ...

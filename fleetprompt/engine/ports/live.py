@@ -104,6 +104,8 @@ class EngineHealth(Struct, frozen=True, kw_only=True):
     """When this was so."""
     uptime: float = 0.0
     """Seconds since it was opened."""
+    fires: bool = False
+    """It lets schedules and file watches start runs."""
     closing: bool = False
     """It finishes what is in flight and starts nothing new."""
     live_runs: int = 0

@@ -52,6 +52,10 @@ class Catalog(Protocol):
 
     async def workflows(self, tenant: str = "default") -> list[Workflow]: ...
 
+    async def every(self) -> list[Workflow]:
+        """Those of every tenant, by tenant and name: for the engine, which is nobody's."""
+        ...
+
 
 class Blobs(Protocol):
     """Large values by tenant and digest. They are written by `Append.blobs`."""

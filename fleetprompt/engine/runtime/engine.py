@@ -38,6 +38,7 @@ from fleetprompt.engine.runtime.performer import Performer
 from fleetprompt.engine.runtime.pieces import Pieces
 from fleetprompt.engine.runtime.pools import Pool
 from fleetprompt.engine.runtime.recovery import Recovered, Recovery, readable
+from fleetprompt.engine.runtime.schedules import Schedules
 from fleetprompt.engine.runtime.secrets import Secrets
 from fleetprompt.engine.runtime.slots import Slots
 from fleetprompt.engine.runtime.starter import Starter
@@ -82,8 +83,11 @@ class Engine:
         groups: Mapping[str, Iterable[str]] | None = None,
         directory: Path | str = ".",
         recover: bool = True,
+        fires: bool = False,
         agency: Agency | None = None,
     ) -> None:
+        """`recover`: take up what was interrupted. `fires`: let schedules and file watches start runs, which is nothing
+        for an engine that is there for a single run."""
         self.store = store
         elapsed = asyncio.get_running_loop().time
         self.clock: Clock = SteadyClock(clock or SystemClock(), elapsed, self._clock_was_set_back)
@@ -112,10 +116,12 @@ class Engine:
         self.starter = Starter(self)
         self.bus = Bus(self)
         self.workflows = Workflows(self)
+        self.schedules = Schedules(self)
         self.recovery = Recovery(self)
         self.timers = Timers(self.now, self.recovery.wake)
         self.threads = Threads(self.limits.threads)
         self._recover = recover
+        self.fires = fires
         self._groups = {name: frozenset(members) for name, members in (groups or {}).items()}
         self._pools: dict[str, Pool] = {}
         self._waiters: dict[str, list[asyncio.Future[RunHead]]] = {}
@@ -154,6 +160,9 @@ class Engine:
         signals = await self.bus.drain()
         self.recovered = msgspec.structs.replace(self.recovered, signals=signals)
         self.recovery.ring()
+        if self.fires:
+            # After the signals that were left: a schedule may have been paused while no engine was there.
+            self.spawn(self.schedules.live())
 
     async def close(self) -> None:
         """Finish or park: safe work is called off and done again later, other work gets its grace; nothing is lost."""
@@ -264,6 +273,7 @@ class Engine:
         self.slots.others_wrote()
         await self.workflows.refresh()
         await self.bus.drain()
+        self.schedules.look()
 
     # ------------------------------------------------------------ runs
 
@@ -396,7 +406,7 @@ class Engine:
         created = run.created
         if signal.type != FINISHED or created is None or created.parent:
             return True
-        return self.workflows.routes.listens(created.workflow, run.status)
+        return self.workflows.routes.listens(created.workflow, run.status, created.tenant)
 
     def pool(self, name: str) -> Pool | None:
         """The step pool of a name; None for no name."""

@@ -10,14 +10,18 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Failure, FleetError, Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import RunFinished, output_of
+from fleetprompt.engine.core.firing import Firing, run_of
 from fleetprompt.engine.core.keys import signal_id
-from fleetprompt.engine.core.routing import Missed, Start
+from fleetprompt.engine.core.routing import Missed, Passed, Start, told
 from fleetprompt.engine.core.signal import Result, Signal, type_matches
 from fleetprompt.engine.runtime.message import Ask, Message
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
     from fleetprompt.engine.runtime.handling import Handler
+
+BY_HAND = ("chat", "schedule")
+"""Kinds of triggers whose runs belong to whoever sent the signal, where somebody did."""
 
 
 class FanOut:
@@ -42,8 +46,9 @@ class FanOut:
                     await self._hear(run_id, signal)
         for start in engine.workflows.routes.route(signal):
             if isinstance(start, Missed):
-                reason = f"trigger {start.trigger} of {start.workflow}: {start.reason}"
-                results.append(Result(signal=signal.id, status="refused", run=start.workflow, reason=reason))
+                results.append(_refused(signal, start, start.reason))
+            elif isinstance(start, Passed):
+                results.append(Result(signal=signal.id, status="accepted", reason=start.reason))
             else:
                 results.append(await self._started_by(signal, start))
         await engine.store.signals.close(signal.id, results)
@@ -60,10 +65,20 @@ class FanOut:
             await _heard(answer)
 
     async def _started_by(self, signal: Signal, start: Start) -> Result:
-        run_id = signal_id("run", signal.id, start.workflow, str(start.trigger))
-        trigger = {"kind": start.kind, "signal": signal.id, "type": signal.type, "data": signal.data}
+        run_id = run_of(signal.id, start.workflow, start.trigger)
+        data: dict[str, Any] = {
+            "run": run_id,
+            "workflow": start.workflow,
+            "plan": start.plan,
+            "inputs": start.inputs,
+            "trigger": told(signal, start.kind, start.trigger),
+        }
+        if start.session:
+            data["session"] = start.session
+        if start.alone:
+            data["alone"] = start.alone
         child = Signal(
-            id=signal_id("start", signal.id, start.workflow, str(start.trigger)),
+            id=signal_id("start", signal.id, start.workflow, start.trigger),
             type=types.START,
             source=f"trigger/{start.workflow}/{start.trigger}",
             at=signal.at,
@@ -72,20 +87,41 @@ class FanOut:
             key=start.key and f"{start.workflow}/{start.trigger}/{start.key}",
             correlation=signal.correlation or signal.id,
             causation=signal.id,
-            data={
-                "run": run_id,
-                "workflow": start.workflow,
-                "plan": start.plan,
-                "inputs": start.inputs,
-                "trigger": trigger,
-            },
+            data=data,
+            by=signal.by if start.kind in BY_HAND else "",
         )
         if signal.id in self._engine.bus.fresh and not child.key and await self._starts_at_once(child):
             return Result(signal=signal.id, status="accepted", run=run_id)
-        publication = await self._engine.store.signals.publish(child)
+        signals = self._engine.store.signals
+        publication = await signals.publish(child)
+        known = publication.signal
         if not publication.duplicate:
-            await self._engine.bus.route(publication.signal)
-        return Result(signal=signal.id, status="accepted", run=publication.signal.subject)
+            await self._engine.bus.route(known)
+        elif known.id != child.id:
+            await self._record_duplicate(signal, start, known)
+        _, answers = await signals.results(known.id)
+        refused = next((answer for answer in answers if answer.status == "refused"), None)
+        if refused is not None:
+            return _refused(signal, start, refused.reason)
+        return Result(signal=signal.id, status="accepted", run=known.subject)
+
+    async def _record_duplicate(self, signal: Signal, start: Start, known: Signal) -> None:
+        """Tell that a trigger went off whose key had started a run before."""
+        await self._engine.store.firings.add(
+            Firing(
+                workflow=start.workflow,
+                trigger=start.trigger,
+                tenant=signal.tenant,
+                kind=start.kind,
+                scheduled=signal.id,
+                due=signal.at,
+                at=self._engine.now(),
+                outcome="duplicate",
+                reason=f"its key `{start.key}` has started run {known.subject} before",
+                signal=signal.id,
+                run=known.subject,
+            )
+        )
 
     async def _starts_at_once(self, start: Signal) -> bool:
         """Start a run by a signal that is stored with its facts; one that is refused has to be stored beforehand."""
@@ -119,6 +155,11 @@ class FanOut:
             # A parent's own deadline, due when its child ended, comes first, as if no engine had been away.
             after=signal.at if self._engine.bus.in_backlog(signal) else None,
         )
+
+
+def _refused(signal: Signal, start: Start | Missed, reason: str) -> Result:
+    text = f"trigger {start.trigger} of {start.workflow}: {reason}"
+    return Result(signal=signal.id, status="refused", run=start.workflow, reason=text)
 
 
 async def tell_parent(engine: Engine, data: dict[str, Any], ask: Ask, after: float | None = None) -> None:

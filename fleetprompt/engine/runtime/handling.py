@@ -41,6 +41,10 @@ class Handler:
                 return await self._command(signal, received)
             case types.SET_WORKFLOW:
                 return await self._settle(signal, received, self._set_workflow)
+            case types.FIRE:
+                return await self._settle(signal, received, self._engine.schedules.fire)
+            case types.SET_SCHEDULE:
+                return await self._settle(signal, received, self._engine.schedules.set)
             case types.REVOKE:
                 return await self._settle(signal, received, self._revoke)
             case types.REMEMBER:

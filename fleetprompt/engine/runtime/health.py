@@ -52,6 +52,7 @@ class Vitals:
             host=engine.host,
             at=engine.now(),
             uptime=self._time() - self._opened,
+            fires=engine.fires,
             closing=engine.draining,
             live_runs=len(drivers),
             effects=sum(len(driver.tasks) for driver in drivers),

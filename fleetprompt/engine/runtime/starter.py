@@ -105,7 +105,7 @@ class Starter:
             deadline=at + plan.deadline if plan.deadline is not None else None,
             last_run=await engine.workflows.last_run(plan.name, signal.tenant) if plan.uses_last_run else None,
         )
-        return self._with_slots(created, program), program
+        return self._with_slots(created, program, str(data.get("alone") or "")), program
 
     async def _child(self, signal: Signal, data: dict[str, Any], run_id: str) -> tuple[RunCreated, Program]:
         engine = self._engine
@@ -186,9 +186,9 @@ class Starter:
         kept = await self._engine.store.blobs.get(value.digest, above.tenant)
         return decoded(value.digest, kept) if kept is not None else {}
 
-    def _with_slots(self, created: RunCreated, program: Program) -> RunCreated:
+    def _with_slots(self, created: RunCreated, program: Program, alone: str = "") -> RunCreated:
         plan = program.plan
-        slots: list[Slot] = []
+        slots: list[Slot] = [Slot(alone, 1)] if alone else []
         if program.concurrency is not None and plan.concurrency is not None:
             names = {"inputs": created.inputs, "run": {"id": created.run}, "trigger": created.trigger}
             name = group(bind(program.concurrency, names))

@@ -11,9 +11,10 @@ import msgspec
 
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import RunFinished
+from fleetprompt.engine.core.firing import Schedule, schedules_of
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.program import Program
-from fleetprompt.engine.core.routing import Routes
+from fleetprompt.engine.core.routing import Active, Routes
 from fleetprompt.engine.ports import Workflow
 from fleetprompt.engine.runtime.files import kept
 
@@ -35,6 +36,10 @@ class Workflows:
         """Rows of the catalog that are being read, and were asked for since it may have changed."""
         self._rows: list[Workflow] = []
         """The catalog as it was read last."""
+        self.active: list[Active] = []
+        """Those that are active, with their plans."""
+        self.unreadable: set[tuple[str, str]] = set()
+        """Active ones whose plan cannot be read, by tenant and name."""
         self.routes = Routes()
 
     async def program(self, digest: str) -> Program:
@@ -87,6 +92,7 @@ class Workflows:
         known = await catalog.workflow(plan.name, tenant)
         if known is None or known.plan != digest or known.file != file:
             status = known.status if known is not None else "active"
+            now = self._engine.now()
             await catalog.set_workflow(
                 Workflow(
                     name=plan.name,
@@ -94,8 +100,9 @@ class Workflows:
                     status=status,
                     plan=digest,
                     file=file,
-                    updated_at=self._engine.now(),
+                    updated_at=now,
                     max_runs=plan.max_runs,
+                    active_since=known.active_since if known is not None else now,
                 )
             )
             await self.refresh()
@@ -140,7 +147,9 @@ class Workflows:
         known = await self._engine.store.catalog.workflow(name, tenant)
         if known is None:
             raise NotFound(f"there is no workflow `{name}`", hint="`fleet workflows` lists them")
-        changed = msgspec.structs.replace(known, status=status, updated_at=self._engine.now())
+        now = self._engine.now()
+        since = now if status == "active" != known.status else known.active_since
+        changed = msgspec.structs.replace(known, status=status, updated_at=now, active_since=since)
         await self._engine.store.catalog.set_workflow(changed)
         await self.refresh()
 
@@ -148,21 +157,42 @@ class Workflows:
         """Read the catalog again: another process may have changed it."""
         self._known.clear()
         self._reading.clear()
-        rows = await self._engine.store.catalog.workflows()
+        rows = await self._engine.store.catalog.every()
         if rows != self._rows:
             self._rows = rows
             self._engine.feed.mark(workflows=True)
-        active = [entry for entry in rows if entry.status == "active" and wanted(entry)]
-        programs: list[Program] = []
-        for entry in active:
+        active: list[Active] = []
+        self.unreadable.clear()
+        for entry in rows:
+            if entry.status != "active" or not wanted(entry):
+                continue
             try:
-                programs.append(await self.program(entry.plan))
+                program = await self.program(entry.plan)
             except StoreUnavailable:
                 raise
             except Exception as error:
                 # Its triggers start nothing until it is there again; those of the others do.
+                self.unreadable.add((entry.tenant, entry.name))
                 self._engine.trouble(f"workflow {entry.name}", error)
-        self.routes = Routes((program.digest, program.plan) for program in programs)
+            else:
+                active.append(Active(program.digest, program.plan, entry.tenant))
+        self.active = active
+        self.routes = Routes(active)
+        self._engine.schedules.look()
+
+    @property
+    def known(self) -> list[Workflow]:
+        """The catalog as it was read last, of every tenant."""
+        return self._rows
+
+    async def schedule(self, workflow: str, trigger: str, tenant: str) -> tuple[Workflow, Schedule]:
+        """A schedule of a workflow as it is registered now. Raises `NotFound`."""
+        known = await self._engine.store.catalog.workflow(workflow, tenant)
+        plan = (await self.program(known.plan)).plan if known is not None else None
+        found = {each.trigger: each for each in schedules_of(plan, tenant)} if plan is not None else {}
+        if known is None or trigger not in found:
+            raise NotFound(f"there is no schedule {workflow}/{trigger}", hint="`fleet schedules` lists them")
+        return known, found[trigger]
 
     async def last_run(self, name: str, tenant: str) -> dict[str, Any] | None:
         """The previous completed run of a workflow, as expressions see it."""

@@ -70,6 +70,11 @@ class SqlCatalog:
         of = sa.select(workflows).where(workflows.c.tenant == tenant).order_by(workflows.c.name)
         return [_workflow(row) for row in await self._reader.rows(of)]
 
+    async def every(self) -> list[Workflow]:
+        """Every workflow of every tenant, by tenant and name."""
+        of = sa.select(workflows).order_by(workflows.c.tenant, workflows.c.name)
+        return [_workflow(row) for row in await self._reader.rows(of)]
+
 
 def _workflow(row: Row) -> Workflow:
     return Workflow(**dict(zip(_NAMES, row, strict=True)))

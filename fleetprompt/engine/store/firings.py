@@ -90,6 +90,13 @@ class SqlFirings:
         seq = session.connection.execute(sa.select(firings.c.seq).where(*key)).scalar_one()
         return replace(firing, seq=seq)
 
+    async def get(self, workflow: str, trigger: str, tenant: str = "default", *, scheduled: str) -> Firing | None:
+        """The firing of one time."""
+        c = firings.c
+        own = (c.workflow == workflow, c.trigger == trigger, c.tenant == tenant, c.scheduled == scheduled)
+        rows = await self._reader.rows(_rows().where(*own))
+        return _firing(rows[0]) if rows else None
+
     async def forget(self, workflow: str, trigger: str, tenant: str = "default") -> None:
         """Delete the standing of a schedule that is gone."""
 

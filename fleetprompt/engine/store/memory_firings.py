@@ -60,6 +60,10 @@ class MemoryFirings:
         stored = state.firings[state.firing_seq] = replace(firing, seq=state.firing_seq)
         return stored
 
+    async def get(self, workflow: str, trigger: str, tenant: str = "default", *, scheduled: str) -> Firing | None:
+        seq = self._state.firing_keys.get((workflow, trigger, scheduled, tenant))
+        return self._told(self._state.firings[seq]) if seq is not None else None
+
     async def forget(self, workflow: str, trigger: str, tenant: str = "default") -> None:
         self._state.schedules.pop((workflow, trigger, tenant), None)
 

@@ -44,7 +44,11 @@ class MemoryCatalog:
 
     async def workflows(self, tenant: str = "default") -> list[Workflow]:
         """By name."""
-        return [self._state.workflows[key] for key in sorted(self._state.workflows) if key[0] == tenant]
+        return [each for each in await self.every() if each.tenant == tenant]
+
+    async def every(self) -> list[Workflow]:
+        """By tenant and name."""
+        return [self._state.workflows[key] for key in sorted(self._state.workflows)]
 
 
 class MemoryBlobs:
