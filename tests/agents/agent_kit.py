@@ -60,8 +60,8 @@ async def engine_at(folder: Path, models: Any, **settings: Any) -> AsyncIterator
         yield engine
 
 
-async def start(engine: Engine, text: str, inputs: Any = None, run: str = "r1") -> str:
-    """Start a run of a workflow that is given as text."""
+async def start(engine: Engine, text: str, inputs: Any = None, run: str = "r1", **more: Any) -> str:
+    """Start a run of a workflow that is given as text. `more`: what else the signal says."""
     STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
     loaded = load_text(text, "flow.yaml", Path(engine.directory))
     await engine.store.catalog.put(loaded.plan, source=text)
@@ -72,7 +72,7 @@ async def start(engine: Engine, text: str, inputs: Any = None, run: str = "r1") 
         at=engine.now(),
         subject=run,
         by="ana",
-        data={"run": run, "workflow": loaded.plan.name, "plan": loaded.digest, "inputs": inputs or {}},
+        data={"run": run, "workflow": loaded.plan.name, "plan": loaded.digest, "inputs": inputs or {}, **more},
     )
     result = await engine.bus.submit(signal)
     assert result.status == "accepted", result

@@ -40,6 +40,16 @@ async def test_a_retry_goes_on_where_an_agent_had_come_to(tmp_path: Path) -> Non
             assert await over(engine, "r2") == ("completed", "ok!")
             assert [note.attempt for note in await notes(engine, "llm.completed", "r2")] == [1, 2]
             assert len(await notes(engine, "tool.started", "r2")) == 1
+            moved = [note.value for note in await notes(engine, "state", "r2")]
+            assert [(each["from"], each["to"], each["type"]) for each in moved] == [
+                ("", "planning", "normal"),
+                ("planning", "executing", "normal"),
+                ("executing", "failed", "error"),
+                ("failed", "planning", "retry"),
+                ("planning", "completed", "normal"),
+            ]
+            assert [each["sequence"] for each in moved] == [0, 1, 2, 3, 4]
+            assert [each["state_data"].get("attempt") for each in moved] == [1, None, None, 2, None]
             assert (await head(engine, "r2")).cost_nano == 2 * 25_000
     assert len(stub.requests()) == 2
 

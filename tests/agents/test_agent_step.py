@@ -28,8 +28,8 @@ async def test_an_agent_calls_a_tool_and_gives_a_result(tmp_path: Path) -> None:
             assert await over(engine) == ("completed", "the pool is empty")
             kinds = [note.kind for note in await notes(engine)]
             assert kinds == [
-                "session", "state", "llm.started", "llm.completed", "tool.proposed", "tool.started", "tool.completed",
-                "llm.started", "llm.completed", "state", "agent.completed",
+                "session", "state", "llm.started", "llm.completed", "state", "tool.proposed", "tool.started",
+                "tool.completed", "llm.started", "llm.completed", "state", "agent.completed",
             ]  # fmt: skip
     first, second = [request["body"] for request in stub.requests()]
     assert [message["role"] for message in first["messages"]] == ["system", "user"]

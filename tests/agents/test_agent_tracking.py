@@ -11,6 +11,7 @@ from stub_server import start_stub
 
 from fleetprompt.engine.agents import attempts
 from fleetprompt.engine.core import signal as types
+from fleetprompt.engine.core.codec import decode
 from fleetprompt.engine.core.facts import ApprovalDecided, StepNoted
 from fleetprompt.engine.definition.load import load_text
 
@@ -196,6 +197,33 @@ async def test_what_happens_at_a_limit_is_decided_by_a_rule(
     found = [(note.kind, note.value["decision"]) for note in noted if "decision" in (note.value or {})]
     limit = [(kind, each["chosen"], *each["rules_applied"]) for kind, each in found if each["type"] == "limit"]
     assert limit == told
+    wraps = told[0][0] == "remark"
+    assert [(move["to"], move["type"]) for move in moves(noted)] == [
+        ("planning", "normal"),
+        ("executing", "normal"),
+        *([("wrapping_up", "skip")] if wraps else []),
+        ("failed", "error") if told[0][1] == "fail" else ("completed", "normal"),
+    ]
+
+
+SESSION = {
+    "fresh", "agent_id", "agent_type", "goal", "goal_type", "codebase", "triggered_by", "metadata", "parent", "root",
+    "task", "root_task", "request", "phase", "history", "definition", "tools",
+}  # fmt: skip
+MOVE = {"from", "to", "sequence", "reason", "type", "triggered_by_event", "state_data"}
+
+
+def moves(noted: list[StepNoted]) -> list[dict[str, Any]]:
+    """Changes of state: each begins where the one before has ended, and comes with the note that it names."""
+    found = [(n, note) for n, note in enumerate(noted) if note.kind == "state"]
+    assert all(set(note.value) == MOVE for _, note in found)
+    last: dict[str, dict[str, Any]] = {}
+    for n, note in found:
+        before = last.get(note.key, {"to": "", "sequence": -1})
+        assert (note.value["from"], note.value["sequence"]) == (before["to"], before["sequence"] + 1)
+        last[note.key] = note.value
+        assert note.value["triggered_by_event"] in {each.kind for each in noted[max(0, n - 1) : n + 2]}
+    return [note.value for _, note in found]
 
 
 MESSAGE = {
@@ -222,7 +250,7 @@ agents:
   policy: {system: "I am policy."}
   billing: {system: "I am billing."}
 steps:
-  - {id: handle, type: agent, agent: triage, prompt: "the invoice is wrong"}
+  - {id: handle, type: agent, agent: triage, prompt: "the invoice is wrong", goal_type: refund}
 """
     script = [
         {"when": "I am policy.", "text": "up to 10"},
@@ -232,7 +260,8 @@ steps:
     ]
     with start_stub(tmp_path, script) as stub:
         async with engine_at(tmp_path, StubModels(stub)) as engine:
-            await start(engine, text)
+            source = {"file": "flow.yaml", "commit": "ab" * 20, "dirty": True}
+            await start(engine, text, source=source, trigger={"kind": "manual"})
             assert await over(engine) == ("completed", "corrected")
             noted = await notes(engine)
     asked, answered, handed = messages(noted)
@@ -250,6 +279,24 @@ steps:
         assert message["sent_at"] <= message["received_at"] <= begun[agent].at
         assert message["responded_at"] is None
     assert begun["triage"].value["request"] == ""
+    assert [(each["from"], each["to"], each["type"]) for each in moves(noted)] == [
+        ("", "planning", "normal"),
+        ("planning", "executing", "normal"),
+        ("", "planning", "normal"),
+        ("planning", "completed", "normal"),
+        ("executing", "handed_over", "jump"),
+        ("", "planning", "normal"),
+        ("planning", "completed", "normal"),
+    ]
+    told = {name: note.value for name, note in begun.items()}
+    assert all(set(value) == SESSION for value in told.values())
+    for name, value in told.items():
+        assert (value["agent_type"], value["goal_type"], value["root"], value["phase"]) == (
+            "llm", "" if name == "policy" else "refund", "triage", "execution",
+        )  # fmt: skip
+        assert value["codebase"] == f"{tmp_path.name}@{'ab' * 6}+"
+        assert (value["triggered_by"], value["root_task"], value["agent_id"]) == ("manual", "triage", name)
+    assert (told["policy"]["parent"], told["policy"]["task"]) == ("triage", "triage/tool/0.0/policy")
     [handoff] = [each for each in decisions(noted) if each["type"] == "handoff"]
     assert (handoff["chosen"], handoff["options"], handoff["method"]) == ("billing", ["billing"], "llm_based")
     assert (answered["is_request"], answered["in_response_to"]) == (False, asked["request_id"])
@@ -355,3 +402,14 @@ steps:
     assert [each["in_response_to"] for each in found[1:6:2]] == [each["request_id"] for each in found[0:6:2]]
     assert "closed" in found[3]["content"]["error"]
     assert found[6]["content"] == "all refunded"
+
+
+def test_names_that_were_recorded_once_are_recorded_for_ever() -> None:
+    file = Path(__file__).parents[1] / "golden" / "v1" / "tracked.jsonl"
+    noted = [fact for fact in map(decode, file.read_bytes().splitlines()) if isinstance(fact, StepNoted)]
+    known = {"session": SESSION, "state": MOVE, "decision": DECISION, "communication": MESSAGE}
+    for kind, names in known.items():
+        assert {name for note in noted if note.kind == kind for name in note.value} <= names
+    assert actions(noted)
+    assert decisions(noted)
+    assert messages(noted)

@@ -15,6 +15,10 @@ from typing import Any
 import msgspec
 from play import Play, act, ask, calc, call, delay, each, emit, fan, listen, plan
 
+from fleetprompt.engine.agents.decisions import decision, handed, out_of_turns
+from fleetprompt.engine.agents.messages import Said, requested, to_people
+from fleetprompt.engine.agents.messages import answered as comes_back
+from fleetprompt.engine.agents.tracking import MoveType, State, action, session, state
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core.agent import Agent, Function
 from fleetprompt.engine.core.codec import encode
@@ -458,9 +462,64 @@ def waiting() -> Play:
     return play
 
 
+def tracked() -> Play:
+    """Everything that is noted of an agent's way: sessions, states, actions, decisions and messages."""
+    play = Play(plan(act("look", type="agent", config={"agent": "sre", "prompt": "why?"}, resumes=True)))
+
+    def note(kind: str, key: str, value: Any) -> None:
+        play.now += 1
+        play.tell([StepNoted(at=play.now, path="look", kind=kind, key=key, value=value)])
+
+    def move(before: str, after: State, sequence: int, event: str, type: MoveType = "normal") -> None:
+        note(
+            "state", "sre", state(before, after, sequence, "so it is", event=event, type=type, data={"turns": sequence})
+        )
+
+    names = {"trigger": {"kind": "manual", "by": "ana"}}
+    begun = session(
+        "sre", "why?", names=names, codebase="shop@abcdef012345+", definition="d", tools={"fs.read": "1"}, fresh=True,
+        goal_type="diagnosis", task="sre", root_task="sre",
+    )  # fmt: skip
+    note("session", "sre", begun)
+    move("", "planning", 0, "session")
+    call, asks = "sre/tool/0.0", ("allow", "ask", "deny")
+    trying = action("llm_call", "default", capability="answer", status="running", max_retries=3)
+    note("llm.started", "sre/llm/0", {"model": "simulated/a", "mode": "simulated", "action": trying})
+    lost = action("llm_call", "default", capability="answer", status="failed", max_retries=3)
+    note("llm.failed", "sre/llm/0", {"model": "simulated/a", "mode": "simulated", "action": lost})
+    again = action("llm_call", "default", capability="answer", status="completed", retry_count=1, max_retries=3)
+    note("llm.completed", "sre/llm/0", {"model": "simulated/a", "mode": "simulated", "text": "", "action": again})
+    move("planning", "executing", 1, "tool.proposed")
+    asked = decision("policy", "may fs.write be called?", asks, "ask", method="rule_based", reasoning="r", rules=["r"])
+    note("tool.proposed", call, {"tool": "fs.write", "arguments": {"path": "a"}, "verdict": "ask", "decision": asked})
+    yes = decision("approval", "write a", ("approved", "rejected"), "approved", method="user_input", by=["ana"])
+    running = action("file_write", "fs.write", tool="fs.write", capability="fs", status="running")
+    note("tool.started", call, {"tool": "fs.write", "repeat": "safe", "action": running, "decision": yes})
+    ended = action("file_write", "fs.write", tool="fs.write", capability="fs", status="completed")
+    note("tool.completed", call, {"tool": "fs.write", "output": "written", "action": ended})
+    cause = decision(
+        "root_cause", "what is it?", ["disk", "pool"], "pool", method="llm_based", reasoning="it is empty",
+        confidence=0.9, rejected={"disk": "12 % used"},
+    )  # fmt: skip
+    note("decision", "sre/tool/0.1", cause)
+    at = play.now
+    note(*requested(Said("task_delegation", "sre", "look at locks"), "dba", "sre/tool/0.2", sent=at))
+    note(*comes_back(Said("result", "dba", "none"), "sre", "sre/tool/0.2", sent=at, received=at + 1))
+    note(*to_people(Said("question", "sre", "restart?"), "sre/tool/0.3", "sre/tool/0.3", ["ana"], at))
+    move("executing", "wrapping_up", 2, "remark", "skip")
+    note("remark", "sre", {"text": "no more", "why": "wrap_up", "at": at, "decision": out_of_turns(2, "wrap_up")})
+    move("wrapping_up", "failed", 3, "agent.failed", "error")
+    note("agent.failed", "sre", {"code": "AGENT_ERROR", "message": "no", "resumes": True})
+    move("failed", "planning", 4, "session", "retry")
+    move("planning", "handed_over", 5, "handoff", "jump")
+    note("handoff", "sre", {"to": "dba", "reason": "locks", "call": "", "decision": handed(["dba"], "dba", "locks")})
+    play.ok("look", "done")
+    return play
+
+
 JOURNALS: dict[str, Callable[[], Play]] = {
     made.__name__: made
-    for made in (agents, saga, loops, doubts, forks, retried, children, answered, work, spared, waiting)
+    for made in (agents, saga, loops, doubts, forks, retried, children, answered, work, spared, waiting, tracked)
 }
 
 

@@ -105,6 +105,9 @@ class Calls:
     async def propose(self, turn: Turn) -> None:
         """Look at what an answer asks for: whether each call can be made, may be made, or has to be asked about."""
         notes: list[NoteValue] = []
+        if self._transcript.state != "executing":
+            data = {"turn": turn.number}
+            notes.append(self._transcript.moved("executing", "its answer asks for calls", PROPOSED, data=data))
         for index, asked in enumerate(turn.asked_for):
             value = await self._proposal(asked)
             notes.append((PROPOSED, call_key(self._transcript.path, turn.number, index), value))
@@ -563,6 +566,7 @@ class Calls:
         done = {"tool": call.tool, "output": f"{entry.target} goes on"}
         await self._noted(
             (COMPLETED, call.key, done | self._action(call, "completed") | self._settle(call)),
+            self._transcript.moved("handed_over", reason, HANDED_OVER, "jump", {"to": entry.target}),
             (HANDED_OVER, self._transcript.path, value),
         )
 

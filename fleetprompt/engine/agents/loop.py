@@ -280,22 +280,27 @@ class Worker:
             self.agent.name,
             self._goal,
             names=self._ctx.names,
+            codebase=self._ctx.codebase,
             definition=self._definition(),
             tools=self._tools(),
             fresh=not transcript.session and self._depth == 0 and "#" not in self._path,
             goal_type=self._task.goal_type,
             parent=self._path.rpartition("/tool/")[0],
-            root=self._task.agent,
+            root=self._team.task.agent,
             task=self._path,
-            root_task=self._task.agent,
+            root_task=self._team.task.agent,
             request=str(self._request[2]["request_id"]) if self._request is not None else "",
             history=[dict(said) for said in self._task.history],
         )
-        moved = tracking.state("", "planning", 0, "it was given a goal", event=SESSION)
+        attempt = {"attempt": self._ctx.effect.attempt}
+        if transcript.session:
+            moved = transcript.moved("planning", "another attempt goes on with it", SESSION, "retry", attempt)
+        else:
+            moved = transcript.moved("planning", "it was given a goal", SESSION, data=attempt)
         if value["fresh"]:
             record.attempt = self._ctx.effect.attempt
         taken = [taken_up(self._request, self._ctx.now())] if self._request and not transcript.session else []
-        await self._noted(*taken, (SESSION, self._path, value), ("state", self._path, moved))
+        await self._noted(*taken, (SESSION, self._path, value), moved)
         self._again = False
 
     async def _heard(self) -> None:
@@ -484,7 +489,8 @@ class Worker:
 
     async def _hand_over(self, wanted: HandOver) -> None:
         value = {"to": wanted.agent, "reason": wanted.message, "call": "", "at": self._ctx.now()}
-        await self._noted(*self._given_back(), (HANDED_OVER, self._path, value | _with(wanted.decided)))
+        moved = self._transcript.moved("handed_over", wanted.message, HANDED_OVER, "jump", {"to": wanted.agent})
+        await self._noted(*self._given_back(), moved, (HANDED_OVER, self._path, value | _with(wanted.decided)))
 
     async def _delegate(self, call: Call, name: str, goal: str) -> Outcome:
         """Another agent does a part of the task, below the call that asked for it."""
@@ -520,11 +526,12 @@ class Worker:
             await self._noted(*back)
 
     async def _finish(self, output: Any) -> Outcome:
-        moved = tracking.state("executing", "completed", len(self._transcript.turns), "it has a result", event=ENDED)
-        value = {"output": output, "turns": len(self._transcript.turns)}
+        turns = {"turns": len(self._transcript.turns)}
+        moved = self._transcript.moved("completed", "it has a result", ENDED, data=turns)
+        value = {"output": output} | turns
         if self.agent.memory is not None and self.agent.memory.remember == "conversation":
             value["remembered"] = await self._memory("remember").conversation(self._goal, output)
-        await self._noted(*self._given_back(), ("state", self._path, moved), (ENDED, self._path, value))
+        await self._noted(*self._given_back(), moved, (ENDED, self._path, value))
         return Done(output)
 
     async def _give_up(
@@ -535,18 +542,19 @@ class Worker:
         *,
         resumes: bool = False,
     ) -> Outcome:
-        moved = tracking.state(
-            "executing", "failed", len(self._transcript.turns), failure.message, event=FAILED, type="error"
-        )
+        data = {"code": failure.code, "turns": len(self._transcript.turns)}
+        moved = self._transcript.moved("failed", failure.message, FAILED, "error", data)
         value = {"code": failure.code, "message": failure.message, "resumes": resumes} | _with(decided)
-        await self._noted(*notes, *self._given_back(), ("state", self._path, moved), (FAILED, self._path, value))
+        await self._noted(*notes, *self._given_back(), moved, (FAILED, self._path, value))
         return Failed(failure)
 
     async def _at_limit(self, refused: BudgetRefused) -> Outcome | None:
         """A limit is reached: fail, ask for more, or finish with what there is."""
         on_limit = self._on_limit(refused.scope)
         if on_limit == "wrap_up" and not wraps_up(self._transcript):
-            await self._say(FINISH, WRAP_UP, at_limit(refused, "wrap_up", f"on_limit: {on_limit}"))
+            left_out = {"scope": refused.scope, "limit": refused.limit}
+            moved = self._transcript.moved("wrapping_up", refused.message, REMARK, "skip", left_out)
+            await self._say(FINISH, WRAP_UP, at_limit(refused, "wrap_up", f"on_limit: {on_limit}"), [moved])
             return await self.run()
         if on_limit == "ask" and not refused_more(self._ctx):
             await self._ctx.ask([self._more(refused)])

@@ -46,6 +46,7 @@ def session(
     goal: str,
     *,
     names: Mapping[str, Any],
+    codebase: str = "",
     definition: str,
     tools: Mapping[str, str],
     fresh: bool,
@@ -59,7 +60,7 @@ def session(
 ) -> dict[str, Any]:
     """An agent begins to work on a goal. `definition` is a digest of what it is, `tools` those of what it can call.
     `task`: the part of a decomposed task that it has, `root_task` the whole. `request`: id of the message by which
-    another agent has asked for it."""
+    another agent has asked for it. `codebase`: where it works, and the commit of the file that says what to do."""
     trigger = names.get("trigger")
     return {
         "fresh": fresh,
@@ -67,7 +68,7 @@ def session(
         "agent_type": "llm",
         "goal": goal,
         "goal_type": goal_type,
-        "codebase": names.get("codebase", ""),
+        "codebase": codebase,
         "triggered_by": mapping(trigger).get("kind", ""),
         "metadata": trigger,
         "parent": parent,
@@ -82,17 +83,26 @@ def session(
     }
 
 
+STATE = "state"
+"""Kind of the note of a change of state."""
+State = Literal["planning", "executing", "wrapping_up", "completed", "failed", "handed_over"]
+"""It has its goal; it calls what its answers ask for; it gives what it has, without calls; how it ended."""
+MoveType = Literal["normal", "error", "retry", "skip", "jump"]
+"""`retry`: another attempt goes on with it; `skip`: the rest of the work is left out; `jump`: another agent goes on."""
+
+
 def state(
     before: str,
-    after: str,
+    after: State,
     sequence: int,
     reason: str,
     *,
     event: str = "",
-    type: Literal["normal", "error", "retry", "skip", "jump"] = "normal",
+    type: MoveType = "normal",
     data: Any = None,
 ) -> dict[str, Any]:
-    """An agent goes from one state to another."""
+    """An agent goes from one state to another. `sequence`: changes of its state before this one; `event`: kind of the
+    note that comes with it."""
     return {
         "from": before,
         "to": after,

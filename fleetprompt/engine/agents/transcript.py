@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from fleetprompt.engine.agents.messages import COMMUNICATION
+from fleetprompt.engine.agents.tracking import STATE, MoveType, State, state
 from fleetprompt.engine.core import evolve_work as kinds
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.ports.model import ToolCall
-from fleetprompt.engine.ports.work import Decision, Note
+from fleetprompt.engine.ports.work import Decision, Note, NoteValue
 
 SESSION = kinds.BEGUN
 PROPOSED = "tool.proposed"
@@ -180,11 +181,13 @@ class Transcript:
         "ended",
         "failed",
         "handed_over",
+        "moves",
         "path",
         "recalled",
         "session",
         "spare",
         "spares",
+        "state",
         "tools",
         "turns",
     )
@@ -214,6 +217,14 @@ class Transcript:
         """How often that has changed."""
         self.handed_over: Mapping[str, Any] | None = None
         """To whom it has handed over the task, and what with."""
+
+        self.state = ""
+        self.moves = 0
+        """How often its state has changed."""
+
+    def moved(self, to: State, reason: str, event: str, type_: MoveType = "normal", data: Any = None) -> NoteValue:
+        """The note that its state changes; `event` is the kind of the note that comes with it."""
+        return STATE, self.path, state(self.state, to, self.moves, reason, event=event, type=type_, data=data)
 
     @property
     def last(self) -> Turn | None:
@@ -311,6 +322,8 @@ def _fold_agent(transcript: Transcript, kind: str, value: Mapping[str, Any]) -> 
         transcript.spare = str(mapping(value.get("reserve")).get("id", ""))
     elif kind == REDEFINED:
         transcript.definition, transcript.tools = str(value.get("definition", "")), mapping(value.get("tools"))
+    elif kind == STATE:
+        transcript.state, transcript.moves = str(value.get("to", "")), transcript.moves + 1
     elif kind == COMMUNICATION:
         transcript.answered.add(str(value.get("in_response_to", "")))
     elif kind == HANDED_OVER:

@@ -120,6 +120,12 @@ class WorkContext(Context, Protocol):
         ...
 
     @property
+    def codebase(self) -> str:
+        """The folder in which it works, and the Git commit of the workflow's file: `shop@1f2e3d4c5b6a`, with `+` where
+        the file differs from that."""
+        ...
+
+    @property
     def names(self) -> Mapping[str, Any]:
         """What scripts and recordings see of the run: inputs, workflow, step."""
         ...

@@ -96,6 +96,14 @@ class WorkContext(StepContext):
         return self._driver.run.vars
 
     @property
+    def codebase(self) -> str:
+        """See `ports.work.WorkContext.codebase`."""
+        created = self._driver.run.created
+        source = created.source if created is not None else None
+        commit = f"@{source.commit[:12]}{'+' * source.dirty}" if source is not None and source.commit else ""
+        return f"{self.workspace.resolve().name}{commit}"
+
+    @property
     def names(self) -> Mapping[str, Any]:
         run, created = self._driver.run, self._driver.run.created
         return {
