@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import typer
 
+from fleetprompt.cli.commands import ListGroup
 from fleetprompt.cli.completion import complete_approvals_term
 from fleetprompt.cli.options import FILTERED, ApprovalId, Comment, Json, Limit, Yes
 
@@ -16,12 +17,19 @@ if TYPE_CHECKING:
     from fleetprompt.engine.ports import Approval, Vote
 
 app = typer.Typer(rich_markup_mode=None)
+approvals = typer.Typer(
+    cls=ListGroup,
+    rich_markup_mode=None,
+    help="List what waits for a decision: fleet approvals [FILTER]... [--all] [--limit N] [--json]. Or show one.",
+    subcommand_metavar="[FILTER]... | COMMAND ID",
+)
+app.add_typer(approvals, name="approvals")
 Votes = dict[str, "list[Vote]"]
 """By approval: of those about which several people decide."""
 
 
-@app.command("approvals", context_settings=FILTERED)
-def approvals(
+@approvals.command("list", context_settings=FILTERED, hidden=True)
+def list_(
     ctx: typer.Context,
     filter_: Annotated[
         list[str] | None,
@@ -95,6 +103,32 @@ def _print_table(front: Front, found: list[Approval], votes: Votes) -> None:
         for approval in found
     ]
     front.terminal.table(columns, rows)
+
+
+@approvals.command("show")
+def show(ctx: typer.Context, approval: ApprovalId, json: Json = False) -> int:
+    """Show the whole question, as who decides sees it; nothing is decided by that."""
+    from fleetprompt.cli.question import question_lines
+    from fleetprompt.cli.render import plain
+    from fleetprompt.client.deciding import agreeing
+
+    front: Front = ctx.obj
+
+    async def look(console: Console) -> tuple[Approval, list[Vote]]:
+        return await console.approval(await _find(console, approval))
+
+    found, votes = front.ask(look)
+    if json:
+        agreed = agreeing(found, votes) if found.quorum > 1 else None
+        front.terminal.json(approval_object(found, votes) | {"agreed": agreed})
+        return 0
+    now = time.time()
+    front.terminal.print(*question_lines(found, votes, front.terminal.times, now, most=None))
+    if found.status != "pending":
+        at = f" {front.terminal.times.moment(found.decided_at, now)}" if found.decided_at is not None else ""
+        why = f" by {found.reason}" if found.reason and found.reason != "vote" else ""
+        front.terminal.print(plain(f"  {found.status}{at}{why}", "bold"))
+    return 0
 
 
 def approval_object(approval: Approval, votes: list[Vote] | None = None) -> dict[str, Any]:

@@ -169,6 +169,7 @@ class Questions:
             for gate in list(self._questions()) if self._wait else ():
                 self._settled.add((gate.id, gate.level))
                 with self._page.pen_down():
+                    self._page.say(f"to see all of it: fleet approvals show {gate.id}")
                     self._page.say(f"to answer: fleet approve {gate.id}, or fleet reject {gate.id}")
             await self._page.following.moved()
 

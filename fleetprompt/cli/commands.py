@@ -35,7 +35,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "resolve": ("control", "Answer for a step of which nobody knows whether it happened."),
     },
     "People and signals": {
-        "approvals": ("approvals", "List what waits for a decision."),
+        "approvals": ("approvals", "List what waits for a decision; show all of one."),
         "approve": ("approvals", "Approve one of them."),
         "reject": ("approvals", "Reject one of them."),
         "escalate": ("approvals", "Hand one of them on to whom it names next."),

@@ -57,6 +57,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "fleet resolve 1a2b3c4d 'each[3].pay' --skip",
     ),
     "approvals": ("fleet approvals", "fleet approvals wf:deploy 'age>1h'", "fleet approvals status:rejected --json"),
+    "approvals show": ("fleet approvals show last", "fleet approvals show ap-1a2b3c --json"),
     "approve": (
         "fleet approve last",
         "fleet approve ap-1a2b3c --set amount=12 --comment 'as agreed' --yes",

@@ -28,10 +28,16 @@ IN_JOURNAL = "as it will be shown in the journal, once the changed call has been
 
 
 def question_lines(
-    approval: Approval, votes: Sequence[Vote], times: Times, now: float, values: Mapping[str, Any] | None = None
+    approval: Approval,
+    votes: Sequence[Vote],
+    times: Times,
+    now: float,
+    values: Mapping[str, Any] | None = None,
+    *,
+    most: int | None = MOST_LINES,
 ) -> list[Text]:
     """Everything a person needs in order to decide, which the digest covers: what is done first, hashes last. Above it
-    what the `values` with which it is approved make another."""
+    what the `values` with which it is approved make another. Of what is done so many lines are shown; None: all."""
     title = Text(sign(GLYPHS["waiting"]) + " ", style="yellow")
     title.append("approval ", style="bold yellow").append(approval.id, style="cyan")
     title.append("  ").append_text(plain(approval.path, "bold"))
@@ -42,9 +48,9 @@ def question_lines(
     shown, after = _matter(approval)
     if shown:
         lines.append(Text())
-        lines += [Text("    ").append_text(line) for line in shown[:MOST_LINES]]
-        if len(shown) > MOST_LINES:
-            more = f"    … {len(shown) - MOST_LINES} more lines: fleet show {short(approval.run)} --full"
+        lines += [Text("    ").append_text(line) for line in shown[:most]]
+        if most is not None and len(shown) > most:
+            more = f"    … {len(shown) - most} more lines: fleet approvals show {approval.id}"
             lines.append(Text(more, style="bold yellow"))
     lines += [Text("  ").append_text(line) for line in after]
     lines.append(Text())

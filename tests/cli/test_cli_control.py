@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from cli_kit import GATED, Fleet
 
 
@@ -130,6 +132,32 @@ def test_approvals_in_json(fleet: Fleet) -> None:
     assert (approval["status"], approval["step"], approval["quorum"]) == ("pending", "gate", 1)
     assert approval["expires_at"].endswith("Z")
     assert len(approval["digest"]) == 64
+
+
+def test_the_whole_question_is_shown_without_an_answer(fleet: Fleet) -> None:
+    show = "\n".join(f"line {n}" for n in range(300))
+    gate = f"{{id: gate, type: approval, message: Go?, show: {json.dumps(show)}}}"
+    fleet.write("long", f"name: long\nsteps: [{gate}]")
+    fleet("run", "gated.yaml", "-q", "--no-wait")
+    asked = fleet.ok("approvals", "show", "last")
+    assert fleet.ok("approvals", "show", fleet("approvals", "--json").json[0]["id"]) == asked
+    object_ = fleet("approvals", "show", "last", "--json").json
+    assert object_ == {**fleet("approvals", "--json").json[0], "votes": []}
+    # Word for word what whoever approves it is shown.
+    assert fleet("approve", "last", "--yes").err.startswith(asked)
+    fleet("recover", "-q")
+    decided = fleet.ok("approvals", "show", object_["id"])
+    assert [line.split()[0] for line in decided.splitlines()[-2:]] == ["✓", "approved"]
+    fleet("run", "long.yaml", "-q", "--no-wait")
+    whole = fleet.ok("approvals", "show", "last")
+    id_ = fleet("approvals", "--json").json[0]["id"]
+    assert [f"line {n}" in whole for n in (0, 199, 299)] == [True] * 3
+    cut = fleet("approve", "last").err
+    assert f"… 100 more lines: fleet approvals show {id_}" in cut
+    assert "line 299" not in cut
+    assert fleet("approvals", "show", "ap-none").code == 2
+    fleet("recover", "-q")
+    assert "nothing waits for a decision" in fleet("approvals", "show", "last").err
 
 
 def test_how_many_of_several_people_agree_is_told(fleet: Fleet) -> None:

@@ -190,12 +190,13 @@ def test_a_signal_parks_the_run_and_says_how_to_go_on(fleet: Fleet) -> None:
     process = fleet.process("run", "gated.yaml")
     fleet.approval()
     assert process.stderr is not None
-    said = process.stderr.readline()
+    look, said = process.stderr.readline(), process.stderr.readline()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "parked: nothing is lost" in err.decode()
     id_ = fleet("approvals", "--json").json[0]["id"]
+    assert look.decode() == f"to see all of it: fleet approvals show {id_}\n"
     assert said.decode() == f"to answer: fleet approve {id_}, or fleet reject {id_}\n"
     assert f"fleet approve {id_}" in err.decode()
     assert "fleet recover" in err.decode()
