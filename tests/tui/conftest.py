@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from textual.pilot import Pilot
 
+from tests.tui.deciding_kit import Desk
 from tests.tui.idle import wait_until_all_is_done
 from tests.tui.recorded import RecordedProject, shop
 from tests.tui.recorded_console import StillConsole, pressing, still
@@ -40,6 +41,15 @@ def same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(sys, "__stdout__", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    """Where runs pay, and do not learn what became of it."""
+    made = Desk()
+    async with await asyncio.start_server(made.take, "127.0.0.1", 0) as server:
+        made.url = "http://127.0.0.1:{1}/".format(*server.sockets[0].getsockname())
+        yield made
 
 
 @pytest.fixture(scope="session")

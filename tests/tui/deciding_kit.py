@@ -20,6 +20,7 @@ from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.approvals import ApprovalsScreen
 from fleetprompt.tui.screens.dialog import Ask, Confirm, ConfirmWithReason
 from fleetprompt.tui.screens.form import FormDialog
+from fleetprompt.tui.screens.runs import RunsScreen
 from fleetprompt.tui.screens.shown import ConfirmShown
 from tests.client.client_kit import place_at, start_of
 
@@ -46,6 +47,14 @@ steps:
       count: {type: integer, required: true, minimum: 1}
       size: {type: string, enum: [small, large], default: small}
 output: "${{ steps.gate.output.values }}"
+"""
+
+
+DOUBT = """
+name: doubt
+steps:
+  - {id: pay, type: http, method: POST, url: "URL", repeat: never}
+  - {id: after, type: transform, output: "${{ steps.pay.output }}"}
 """
 
 
@@ -151,6 +160,35 @@ async def ended(client: Console, *runs: str) -> list[str]:
             return [head.status for head in heads]
         await asyncio.sleep(0.02)
     raise AssertionError("they did not end")
+
+
+class Desk:
+    """Takes payments, and hangs up on whoever pays: nobody knows then, unless it `answers`."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.paid = 0
+        self.answers = False
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A payment."""
+        await reader.readuntil(b"\r\n\r\n")
+        self.paid += 1
+        if self.answers:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\npaid")
+        writer.close()
+        await writer.wait_closed()
+
+
+async def in_doubt(app: FleetConsole, pilot: Pilot[Any], root: Path, desk: Desk, number: int) -> list[str]:
+    """Runs with a step in doubt, which have paid at this desk."""
+    runs = [await start(app, root, DOUBT.replace("URL", desk.url)) for _ in range(number)]
+    screen = app.console_screens()[0]
+    assert isinstance(screen, RunsScreen)
+    await until(pilot, lambda: screen.runs is not None and screen.runs.count == number and screen.head() is not None)
+    while [(await client_of(app).run(run)).waiting_on for run in runs] != ["in_doubt"] * number:
+        await pilot.pause(0.02)
+    return runs
 
 
 @contextmanager

@@ -6,7 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deciding_kit import FORM, GATED, client_of, console, dialog, ended, locked, pending, said, start, until
+from deciding_kit import (
+    FORM,
+    GATED,
+    Desk,
+    client_of,
+    console,
+    dialog,
+    ended,
+    in_doubt,
+    locked,
+    pending,
+    said,
+    start,
+    until,
+)
 
 from fleetprompt.engine.core.facts import StepResolved
 from fleetprompt.tui.app import FleetConsole
@@ -17,13 +31,6 @@ from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.screens.runs import RunsScreen
 from fleetprompt.tui.screens.shown import ConfirmShown
 from fleetprompt.tui.widgets.ask_box import AskBox
-
-DOUBT = """
-name: doubt
-steps:
-  - {id: pay, type: shell, argv: [sh, -c, "echo paid >> paid; test -e again || sleep 60"], repeat: never, timeout: 0.3}
-  - {id: after, type: transform, output: "${{ steps.pay.output }}"}
-"""
 
 
 def asks(screen: RunScreen) -> bool:
@@ -118,15 +125,6 @@ async def test_a_decision_on_its_way_is_seen_on_the_screen_of_its_run(tmp_path: 
         assert await ended(client_of(app), run) == ["completed"]
 
 
-async def in_doubt(app: FleetConsole, pilot: Any, root: Path, number: int) -> list[str]:
-    """Runs with a step in doubt."""
-    runs = [await start(app, root, DOUBT) for _ in range(number)]
-    await listed(app, pilot, number)
-    while [(await client_of(app).run(run)).waiting_on for run in runs] != ["in_doubt"] * number:
-        await pilot.pause(0.02)
-    return runs
-
-
 @pytest.mark.parametrize(
     ("keys", "status", "output", "paid"),
     [
@@ -138,18 +136,18 @@ async def in_doubt(app: FleetConsole, pilot: Any, root: Path, number: int) -> li
     ids=["happened", "run", "skip", "abort"],
 )
 async def test_every_step_in_doubt_of_the_marked_runs_is_answered_for(
-    tmp_path: Path, keys: tuple[str, ...], status: str, output: Any, paid: int
+    tmp_path: Path, desk: Desk, keys: tuple[str, ...], status: str, output: Any, paid: int
 ) -> None:
     async with console(tmp_path, link="runs") as (app, pilot, clock):
-        runs = await in_doubt(app, pilot, tmp_path, 2)
-        (tmp_path / "again").touch()
+        runs = await in_doubt(app, pilot, tmp_path, desk, 2)
+        desk.answers = True
         clock.at += 10
         await pilot.press("asterisk", "d")
         await until(pilot, lambda: isinstance(app.screen, Doubts))
         assert [doubt.path for doubt in app.screen._doubts] == ["pay", "pay"]  # type: ignore[attr-defined]
         await pilot.press("c", *"looked", "enter", *keys)
         assert await ended(client_of(app), *runs) == [status] * 2
-        assert (tmp_path / "paid").read_text().count("paid") == paid
+        assert desk.paid == paid
         for run in runs:
             (resolved,) = [
                 stored.fact for stored in await client_of(app).facts(run) if isinstance(stored.fact, StepResolved)
@@ -159,9 +157,9 @@ async def test_every_step_in_doubt_of_the_marked_runs_is_answered_for(
                 assert (await client_of(app).state(run)).output == output
 
 
-async def test_an_answer_about_an_attempt_that_is_over_is_refused(tmp_path: Path) -> None:
+async def test_an_answer_about_an_attempt_that_is_over_is_refused(tmp_path: Path, desk: Desk) -> None:
     async with console(tmp_path, link="runs") as (app, pilot, clock):
-        (run,) = await in_doubt(app, pilot, tmp_path, 1)
+        (run,) = await in_doubt(app, pilot, tmp_path, desk, 1)
         clock.at += 10
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, Doubts))

@@ -8,12 +8,14 @@ from typing import Any
 from deciding_kit import (
     GATED,
     TWO,
+    Desk,
     approvals,
     asking,
     client_of,
     console,
     dialog,
     ended,
+    in_doubt,
     pending,
     said,
     shown,
@@ -21,7 +23,6 @@ from deciding_kit import (
     until,
 )
 from test_answers import click
-from test_deciding import in_doubt
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
@@ -226,9 +227,9 @@ async def test_a_list_that_is_longer_than_the_question_says_so(tmp_path: Path) -
         assert "more lines" not in keys_of(app)
 
 
-async def test_nothing_has_happened_because_of_an_enter_too_many(tmp_path: Path) -> None:
+async def test_nothing_has_happened_because_of_an_enter_too_many(tmp_path: Path, desk: Desk) -> None:
     async with console(tmp_path, link="runs") as (app, pilot, clock):
-        (run,) = await in_doubt(app, pilot, tmp_path, 1)
+        (run,) = await in_doubt(app, pilot, tmp_path, desk, 1)
         clock.at += 10
         await pilot.press("d")
         await asks(app, pilot, Doubts)
