@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,14 +10,18 @@ import sqlite3
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from fleetprompt.client.consoles import AttachedConsole
+from fleetprompt.engine.core.facts import ApprovalVoted
+from fleetprompt.engine.ports import Page, RunHead
 from fleetprompt.engine.runtime.lock import engine_holder
+from tests.client.client_kit import attached, place_at
 from tests.tui.terminal_kit import (
     FLEET,
     PROMPT,
@@ -31,6 +36,7 @@ from tests.tui.terminal_kit import (
     until,
 )
 
+T = TypeVar("T")
 DECIDED = "0 waiting"
 
 
@@ -62,9 +68,26 @@ def pty(folder: Path) -> Iterator[Pty]:
         terminal.close()
 
 
-def runs(folder: Path) -> list[dict[str, Any]]:
-    """Every run, as the command line lists them."""
-    return json.loads(fleet(folder, "runs", "--json").stdout or "[]")
+def asked(folder: Path, ask: Callable[[AttachedConsole], Awaitable[T]]) -> T:
+    """What the store says, asked from here: each `fleet` in a process costs more than most of these tests."""
+
+    async def answer() -> T:
+        console = await attached(place_at(folder))
+        try:
+            return await ask(console)
+        finally:
+            await console.close()
+
+    return asyncio.run(answer())
+
+
+def runs(folder: Path) -> list[RunHead]:
+    """Every run."""
+
+    async def listed(console: AttachedConsole) -> list[RunHead]:
+        return (await console.runs("", Page()))[0]
+
+    return asked(folder, listed)
 
 
 def start(folder: Path, name: str, *, beside: bool = True) -> None:
@@ -72,19 +95,21 @@ def start(folder: Path, name: str, *, beside: bool = True) -> None:
     command = [*FLEET, "run", f"{name}.yaml", "--no-wait", "--quiet"]
     quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     started = subprocess.Popen(command, cwd=folder, env=environment(), **quiet)
-    until(lambda: started.poll() is not None or any(run["workflow"] == name for run in runs(folder)))
     if beside:
+        until(lambda: started.poll() is not None or any(run.workflow == name for run in runs(folder)))
         started.kill()
     started.wait()
 
 
 def decided(folder: Path) -> list[str]:
     """Who has decided about anything, as the facts of the runs tell."""
-    found: list[str] = []
-    for run in runs(folder):
-        facts = json.loads(fleet(folder, "facts", run["id"], "--json").stdout)
-        found += [fact["decision"] for fact in facts if fact["type"] == "ApprovalVoted"]
-    return found
+
+    async def votes(console: AttachedConsole) -> list[str]:
+        heads, _ = await console.runs("", Page())
+        facts = [stored.fact for head in heads for stored in await console.facts(head.id)]
+        return [fact.decision for fact in facts if isinstance(fact, ApprovalVoted)]
+
+    return asked(folder, votes)
 
 
 def inbox(tmux: Tmux) -> None:
@@ -212,10 +237,10 @@ def test_sigterm_lets_work_that_must_not_be_repeated_finish_and_gives_the_termin
     assert termios.tcgetattr(pty.slave) == pty.before
     assert engine_holder(folder / ".fleet" / "engine.lock") is None
     (run,) = runs(folder)
-    assert run["status"] in ("running", "completed")
+    assert run.status in ("running", "completed")
     assert fleet(folder, "recover").returncode == 0
     (run,) = runs(folder)
-    assert run["status"] == "completed"
+    assert run.status == "completed"
 
 
 def test_who_leaves_while_something_is_read_leaves(pty: Pty, folder: Path) -> None:
@@ -249,7 +274,7 @@ def test_a_terminal_that_is_closed_ends_the_console_and_loses_no_approval(pty: P
     assert fleet(folder, "approve", approval["id"], "--yes").returncode == 0
     assert fleet(folder, "recover").returncode == 0
     (run,) = runs(folder)
-    assert run["status"] == "completed"
+    assert run.status == "completed"
     assert decided(folder) == ["approved"]
     assert (folder / "paid.txt").read_text() == "paid\n"
 
@@ -263,7 +288,7 @@ def test_a_terminal_that_is_closed_lets_work_that_must_not_be_repeated_finish(pt
     assert engine_holder(folder / ".fleet" / "engine.lock") is None
     assert fleet(folder, "recover").returncode == 0
     (run,) = runs(folder)
-    assert run["status"] == "completed"
+    assert run.status == "completed"
 
 
 def test_who_is_told_to_go_on_without_having_been_stopped_ends_all_the_same(pty: Pty) -> None:
