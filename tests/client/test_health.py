@@ -13,11 +13,13 @@ from client_kit import attached, embedded, place_at, start_of
 
 from fleetprompt.client.diagnosis import Finding, diagnose
 from fleetprompt.client.opening import Place
+from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.ports import GroupHealth, PoolHealth
 from fleetprompt.engine.runtime import wire
 from fleetprompt.engine.runtime.lock import EngineLock
+from fleetprompt.engine.store.database import SqlStore
 
 WORKS = """
 name: works
@@ -68,6 +70,27 @@ async def test_both_consoles_say_the_same(place: Place) -> None:
     assert await beside.holds() == await engine.holds() == {"run-x": "its journal is damaged"}
     await engine.close()
     await beside.close()
+
+
+async def test_a_store_that_others_keep_from_being_written_is_told_of_all_the_same(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is to be written waits for as long as others write.
+    monkeypatch.setitem(SqlStore.__init__.__kwdefaults__, "patience", 100_000.0)
+    engine = await embedded(place)
+    run = await engine.start(start_of(place.root / "waits.yaml"))
+    with closing(sqlite3.connect(place.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        cancelling = asyncio.get_running_loop().create_task(engine.command(types.CANCEL, run, by="ana"))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(120):
+            health = await engine.health()
+        assert (health.state, health.store.error) == ("running", "")
+        assert health.store.position > 0
+        assert not cancelling.done()
+        other.execute("ROLLBACK")
+    assert (await cancelling).status == "accepted"
+    await engine.close()
 
 
 async def test_what_nobody_has_routed_is_counted(place: Place) -> None:

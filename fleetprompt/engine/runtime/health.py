@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fleetprompt.engine.core.errors import StoreLost, StoreUnavailable
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 LATELY = 20
 """Looks of the poller that lag is told of: ten seconds."""
+WRITES_SECONDS = 0.5
+"""Seconds after which it is not waited for any more whether the store is still the one that was opened."""
 MOST_GROUPS = 50
 MOST_SIGNALS = 1_000
 
@@ -73,7 +76,10 @@ class Vitals:
 async def store_health(store: Store) -> StoreHealth:
     """The store in figures; while it cannot be read, where it is and why."""
     try:
-        await store.changed(0)
+        # It is asked for in between what is written, which may wait for another process: reading does not.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WRITES_SECONDS):
+                await store.changed(0)
         data, log = await store.size()
         position = await store.journal.position()
         unrouted = len(await store.signals.unrouted(MOST_SIGNALS))
