@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from textual.css.query import NoMatches
 from textual.pilot import Pilot
 
 from fleetprompt.client.opening import Mode, open_console
@@ -85,10 +86,18 @@ async def console(
         await app.client.close()
 
 
+def holds(test: Callable[[], Any]) -> bool:
+    """Whether something does. What is said of a widget does not, where the screen has not got so far as to have it."""
+    try:
+        return bool(test())
+    except NoMatches:
+        return False
+
+
 async def until(pilot: Pilot[Any], test: Callable[[], Any], most: float = 60.0) -> None:
     """Until something holds."""
     waited = 0.0
-    while not test():
+    while not holds(test):
         assert waited < most, "it did not come true"
         await pilot.pause(0.02)
         waited += 0.02

@@ -56,7 +56,7 @@ async def test_an_engine_that_is_killed_is_missed_and_brought_back(tmp_path: Pat
         client = app.client
         assert client is not None
         run = await client.start(start_of(file))
-        assert (await client.store.runs.get(run)) is None  # type: ignore[attr-defined]
+        assert (await app.door.behind.store.runs.get(run)) is None  # type: ignore[union-attr]
         await pilot.press("ctrl+e")
         await until(pilot, lambda: said(app, "an engine runs"))
         await until(pilot, lambda: runs_of(app).count == 1)

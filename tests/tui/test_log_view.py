@@ -21,6 +21,7 @@ from fleetprompt.tui.state.log import RANGES, LogView
 from fleetprompt.tui.state.log_standing import standing
 from fleetprompt.tui.widgets.log_view import LogLines
 from fleetprompt.tui.widgets.palette import DARK, Palette
+from tests.tui.deciding_kit import holds
 
 SCROLL_BAR = 1
 
@@ -79,7 +80,7 @@ async def settled(pilot: Pilot[object]) -> None:
 
 async def until(pilot: Pilot[object], test: Callable[[], object]) -> None:
     async with asyncio.timeout(120):
-        while not test():
+        while not holds(test):
             await pilot.pause(0.01)
 
 

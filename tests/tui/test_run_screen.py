@@ -27,6 +27,7 @@ from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.log_view import LogLines
 from fleetprompt.tui.widgets.run_bars import RunBar
 from fleetprompt.tui.widgets.run_tree import TreeView
+from tests.tui.deciding_kit import holds
 
 DOUBT = """
 name: doubt
@@ -108,7 +109,7 @@ class Seen:
 
     async def until(self, test: Callable[[], object]) -> None:
         async with asyncio.timeout(120):
-            while not test():
+            while not holds(test):
                 await self.pilot.pause(0.01)
 
     async def press(self, *keys: str) -> None:

@@ -27,6 +27,7 @@ from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.run_preview import RunPreview
 from fleetprompt.tui.widgets.text_pane import TextPane
 from tests.client.client_kit import place_at, start_of
+from tests.tui.deciding_kit import until
 
 SLEEPER = "name: sleeper\nsteps:\n  - {id: nap, type: delay, for: 1h}\n"
 
@@ -50,15 +51,6 @@ def runs_of(app: FleetConsole) -> Any:
 
 class _Nothing:
     loaded = False
-
-
-async def until(pilot: Pilot[Any], test: Any, most: float = 60.0) -> None:
-    """Until something holds."""
-    waited = 0.0
-    while not test():
-        assert waited < most, "it did not come true"
-        await pilot.pause(0.02)
-        waited += 0.02
 
 
 async def test_a_run_that_is_started_appears_and_can_be_cancelled_with_a_reason(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def test_a_lost_store_is_told_once_and_opened_anew_when_it_is_back(tmp_pat
         await until(pilot, lambda: "running" in health_of(app))
         assert "live" in frame(app)
         backup = tmp_path / "backup.db"
-        await app.client.store.backup(backup)  # type: ignore[attr-defined]
+        await app.door.behind.store.backup(backup)  # type: ignore[union-attr]
         lose(place, fault)
         await until(pilot, lambda: app.fleet.trouble)
         await until(pilot, lambda: "STORE CANNOT BE READ" in health_of(app))
@@ -176,7 +176,7 @@ async def test_a_damaged_page_is_told_and_a_restored_store_is_opened_anew(tmp_pa
         await asyncio.gather(*(app.client.start(same) for _ in range(200)))
         await until(pilot, lambda: runs_of(app).count == 200)
         backup = tmp_path / "backup.db"
-        await app.client.store.backup(backup)  # type: ignore[attr-defined]
+        await app.door.behind.store.backup(backup)  # type: ignore[union-attr]
     # What is written is in the file, and nothing of it in memory.
     damaged = FleetConsole(lambda: open_console(place, "attach"), who="ana")
     async with damaged.run_test(size=(110, 24)) as pilot:
