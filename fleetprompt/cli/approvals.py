@@ -253,7 +253,7 @@ async def _decide(
     from fleetprompt.cli.values import pair
     from fleetprompt.client.deciding import DIGEST
     from fleetprompt.client.edited_call import changes
-    from fleetprompt.client.protocol import why_queued
+    from fleetprompt.client.protocol import UNCHECKED, why_queued
     from fleetprompt.engine.core.errors import Refused
     from fleetprompt.engine.core.gate import entitled
 
@@ -266,9 +266,10 @@ async def _decide(
         hint = f"it is for {people}; who is in a group is written under [groups] in fleet.toml"
         raise Refused(f"{front.me} may not decide this", where=f"approval {approval.id}", hint=hint)
     values = read_values(approval.form, [pair(text, "a field") for text in pairs]) if decision == "approved" else {}
-    terminal.say(*question_lines(approval, votes, terminal.times, time.time(), values))
+    call = await console.edited(approval.id, values) if changes(approval, values) else None
+    terminal.say(*question_lines(approval, votes, terminal.times, time.time(), values, call))
     if scope := more.get("grant"):
-        terminal.say(*grant_lines(approval, scope, values))
+        terminal.say(*grant_lines(approval, scope, values, call))
     verb = "approve" if decision == "approved" else "reject"
     if not yes and terminal.interactive and not terminal.confirm(f"{verb} this?"):
         terminal.say(f"nothing done: {approval.id} still waits")
@@ -281,18 +282,24 @@ async def _decide(
         values=values,
         digest=approval.digest,
         level=approval.level,
+        edited=call.edited if call is not None else "",
+        previewed=call.previewed if call is not None else "",
         **more,
     )
     if result.status == "refused":
         raise Refused(result.reason, where=f"approval {approval.id}")
-    line = marked(decision).append(f" {approval.id}", style="cyan")
+    why = why_queued(result)
+    unchecked = bool(why and call is not None and call.unseen)
+    line = marked("waiting" if unchecked else decision).append(f" {approval.id}", style="cyan")
     # The digest is that of the question: of a call that is changed it would tell what is not done.
     changed = ", ".join(changes(approval, values))
-    told = f"with another {changed}" if changed else f"digest {approval.digest[:DIGEST]}"
-    line.append_text(plain(f" {decision} by {front.me}, {told}"))
+    does = f", digest {call.previewed[:DIGEST]}" if call is not None and call.previewed else ""
+    told = f"with another {changed}{does}" if changed else f"digest {approval.digest[:DIGEST]}"
+    said = f"recorded as {decision}" if unchecked else decision
+    line.append_text(plain(f" {said} by {front.me}, {told}"))
     terminal.print(line)
-    if why := why_queued(result):
-        terminal.say(Text(why, style="yellow"))
+    if why:
+        terminal.say(Text(UNCHECKED if unchecked else why, style="yellow"))
     return 0
 
 

@@ -14,16 +14,18 @@ from rich.text import Text
 from fleetprompt.cli.display import Display
 from fleetprompt.cli.follow import Following, race
 from fleetprompt.cli.keyboard import Keyboard
-from fleetprompt.cli.question import field_words, question_lines
+from fleetprompt.cli.question import change_lines, field_words, question_lines
 from fleetprompt.cli.render import plain
 from fleetprompt.cli.terminal import Terminal
 from fleetprompt.client.deciding import may_decide
+from fleetprompt.client.edited_call import changes
 from fleetprompt.client.forms import form_fields
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.wording import glyph
-from fleetprompt.engine.core.errors import NotFound
+from fleetprompt.engine.core.errors import FleetError, NotFound
 from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.ports import Approval, Vote
+from fleetprompt.engine.ports.tool import EditedCall
 
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
@@ -43,19 +45,23 @@ class Answer(Struct, frozen=True):
     decision: Literal["approved", "rejected", "later"]
     comment: str = ""
     values: dict[str, Any] = {}
+    call: EditedCall | None = None
+    """The call as the values change it, as it was shown."""
 
 
-async def ask(keyboard: Keyboard, terminal: Terminal, approval: Approval, votes: list[Vote]) -> Answer:
+async def ask(
+    keyboard: Keyboard, terminal: Terminal, console: Console, approval: Approval, votes: list[Vote]
+) -> Answer:
     """Show an approval and wait for an answer. The end of input means later."""
     terminal.say(Text(), *question_lines(approval, votes, terminal.times, time.time()), Text())
     terminal.say(Text(f"  {CHOICES}", style="dim"))
     # Whoever was typing something else must not have decided by it.
     await asyncio.sleep(PAUSE_SECONDS)
     with keyboard.asking():
-        return await _answer(keyboard, terminal, approval)
+        return await _answer(keyboard, terminal, console, approval)
 
 
-async def _answer(keyboard: Keyboard, terminal: Terminal, approval: Approval) -> Answer:
+async def _answer(keyboard: Keyboard, terminal: Terminal, console: Console, approval: Approval) -> Answer:
     while True:
         line = await keyboard.line("  > ")
         if line is None:
@@ -68,8 +74,19 @@ async def _answer(keyboard: Keyboard, terminal: Terminal, approval: Approval) ->
         if decision != "approved" or not approval.form:
             return Answer(decision, comment.strip())
         values = await _fill(keyboard, terminal, approval.form)
-        if values is not None:
-            return Answer(decision, comment.strip(), values)
+        if values is None:
+            continue
+        changed = changes(approval, values)
+        try:
+            call = await console.edited(approval.id, values) if changed else None
+        except FleetError as error:
+            terminal.say(plain(f"  not approved: {error.message}", "yellow"))
+            continue
+        if call is not None:
+            terminal.say(*change_lines(changed, call))
+            if (await keyboard.line("  approve it so? y or n > ") or "").strip().lower() not in ("y", "yes"):
+                continue
+        return Answer(decision, comment.strip(), values, call)
 
 
 async def _fill(keyboard: Keyboard, terminal: Terminal, form: dict[str, Any]) -> dict[str, Any] | None:
@@ -103,6 +120,8 @@ async def decide(console: Console, terminal: Terminal, approval: Approval, answe
         values=answer.values,
         digest=approval.digest,
         level=approval.level,
+        edited=answer.call.edited if answer.call is not None else "",
+        previewed=answer.call.previewed if answer.call is not None else "",
     )
     if result.status == "refused":
         terminal.say(plain(f"  not counted: {result.reason}", "yellow"))
@@ -230,7 +249,7 @@ class Questions:
 
         async def question() -> None:
             nonlocal answer
-            answer = await ask(keyboard, terminal, approval, votes)
+            answer = await ask(keyboard, terminal, console, approval, votes)
 
         def closed() -> bool:
             return asked not in ((other.id, other.level) for other in self._questions())

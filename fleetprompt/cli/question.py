@@ -21,6 +21,7 @@ from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.gate import form_problem
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
+from fleetprompt.engine.ports.tool import EditedCall
 
 MOST_LINES = 200
 """Lines of what is to be approved; more are counted."""
@@ -33,25 +34,25 @@ def question_lines(
     times: Times,
     now: float,
     values: Mapping[str, Any] | None = None,
+    call: EditedCall | None = None,
     *,
     most: int | None = MOST_LINES,
 ) -> list[Text]:
     """Everything a person needs in order to decide, which the digest covers: what is done first, hashes last. Above it
-    what the `values` with which it is approved make another. Of what is done so many lines are shown; None: all."""
+    what the `values` with which it is approved make another: `call`, as it was looked at. Of what is done so many lines
+    are shown; None: all."""
     title = Text(sign(GLYPHS["waiting"]) + " ", style="yellow")
     title.append("approval ", style="bold yellow").append(approval.id, style="cyan")
     title.append("  ").append_text(plain(approval.path, "bold"))
     title.append(" of ").append_text(plain(approval.workflow)).append(f" {short(approval.run)}", style="cyan")
     changed = changes(approval, values or {})
-    lines = [title, Text(), *_change_lines(changed)]
+    lines = [title, Text(), *change_lines(changed, call)]
+    if changed:
+        lines += [Text("  What follows shows the call AS IT WAS ASKED, without your changes.", "yellow"), Text()]
     lines += [Text("  ").append_text(plain(line, "bold")) for line in approval.message.splitlines()]
     shown, after = _matter(approval)
     if shown:
-        lines.append(Text())
-        lines += [Text("    ").append_text(line) for line in shown[:most]]
-        if most is not None and len(shown) > most:
-            more = f"    … {len(shown) - most} more lines: fleet approvals show {approval.id}"
-            lines.append(Text(more, style="bold yellow"))
+        lines += [Text(), *_cut(shown, most, f": fleet approvals show {approval.id}")]
     lines += [Text("  ").append_text(line) for line in after]
     lines.append(Text())
     if approval.form:
@@ -62,8 +63,15 @@ def question_lines(
     return lines
 
 
-def _change_lines(changed: Mapping[str, Change]) -> list[Text]:
-    """What is done otherwise than it was asked."""
+def _cut(shown: Sequence[Text], most: int | None = MOST_LINES, where: str = "") -> list[Text]:
+    lines = [Text("    ").append_text(line) for line in shown[:most]]
+    if most is not None and len(shown) > most:
+        lines.append(Text(f"    … {len(shown) - most} more lines{where}", style="bold yellow"))
+    return lines
+
+
+def change_lines(changed: Mapping[str, Change], call: EditedCall | None) -> list[Text]:
+    """What is done otherwise than it was asked, and what that does."""
     if not changed:
         return []
     lines = [Text("  YOU CHANGE THIS CALL; as you change it, it is checked again and then done:", style="bold yellow")]
@@ -77,12 +85,20 @@ def _change_lines(changed: Mapping[str, Change]) -> list[Text]:
         lines += [line, *(Text("      ").append_text(each) for each in after[:MOST_LINES])]
         if len(after) > MOST_LINES:
             lines.append(Text(f"      … {len(after) - MOST_LINES} more lines", style="bold yellow"))
-    return [
-        *lines,
-        Text(),
-        Text("  What follows shows the call AS IT WAS ASKED, without your changes.", "yellow"),
-        Text(),
-    ]
+    return [*lines, Text(), *_as_changed(call)]
+
+
+def _as_changed(call: EditedCall | None) -> list[Text]:
+    """What will be done, as far as anybody could look."""
+    if call is None:
+        return []
+    if call.unseen:
+        lines = [Text(f"  WHAT IT DOES SO IS NOT KNOWN YET: {call.unseen}. It is given:", style="bold yellow")]
+        return [*lines, *_cut(outline(dict(call.arguments))), Text()]
+    shown, after = _call_matter(mapping(call.show))
+    lines = [Text("  SO CHANGED, THIS WILL BE DONE:", style="bold yellow"), *_cut(shown)]
+    lines += [Text("  ").append_text(line) for line in after]
+    return [*lines, Text(f"  digest of what will be done {call.previewed[:DIGEST]}", style="dim"), Text()]
 
 
 def _before(value: Any) -> Text:
@@ -93,7 +109,11 @@ def _matter(approval: Approval) -> tuple[list[Text], list[Text]]:
     """What is decided about, and what stands below it: why it is asked, and what the decision is bound to."""
     if approval.about != "tool":
         return (outline(approval.show) if approval.show is not None else []), []
-    told = mapping(approval.show)
+    return _call_matter(mapping(approval.show))
+
+
+def _call_matter(told: Mapping[str, Any]) -> tuple[list[Text], list[Text]]:
+    """The same of a call of a tool."""
     shown = [Text.assemble(plain(str(told.get("tool", "")), "cyan"), plain(f"  by {told.get('agent', '')}", "dim"))]
     shown += _does(str(told.get("kind", "json")), told.get("does"))
     why = {"risk": "yellow", "rule": ""}
@@ -116,20 +136,31 @@ def _does(kind: str, does: Any) -> list[Text]:
     return outline(does)
 
 
-def grant_lines(approval: Approval, scope: str, values: Mapping[str, Any] | None = None) -> list[Text]:
+def grant_lines(
+    approval: Approval, scope: str, values: Mapping[str, Any] | None = None, call: EditedCall | None = None
+) -> list[Text]:
     """What goes through from now on without a question, for the rest of a run or in every run of a workflow, where the
-    call that is asked is approved with these `values`."""
+    call that is asked is approved with these `values`; `call` is that, as it was looked at."""
     if approval.about != "tool":
         return []
     where = "for the rest of this run" if scope == "run" else f"in every run of {inert(approval.workflow)}"
     lines = [Text(f"  without asking again, {where}, each call that is exactly:", style="yellow")]
     changed = changes(approval, values or {})
-    for name, value in (covered_as_changed(approval, changed) if changed else covered(approval)).items():
+    for name, value in _covered(approval, changed, call).items():
         if value is UNSET:
             lines.append(Text("    ").append_text(plain(f"{name}: ", "cyan")).append(IN_JOURNAL, style="yellow"))
         else:
             lines += [Text("    ").append_text(line) for line in outline({name: value})]
     return [*lines, Text()]
+
+
+def _covered(approval: Approval, changed: Mapping[str, Change], call: EditedCall | None) -> dict[str, Any]:
+    if not changed:
+        return covered(approval)
+    covers = call.show.get("covers") if call is not None else None
+    return (
+        {"tool": call.show.get("tool"), **mapping(covers)} if call and covers else covered_as_changed(approval, changed)
+    )
 
 
 def _terms(approval: Approval, votes: Sequence[Vote], times: Times, now: float) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any, Literal, Self
 import msgspec
 import uuid_utils
 
+from fleetprompt.client.changing import ELSEWHERE, Equipment, seen, seen_here, unseen
+from fleetprompt.client.changing import SILENT as NO_ANSWER
 from fleetprompt.client.chatting import Chatting
 from fleetprompt.client.deciding import why_decided
 from fleetprompt.client.files import WorkflowFile, load_file, shown, source_of
@@ -31,14 +33,16 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.ports import Change, EngineHealth, LogLine, Piece, Store, Stored, Workflow
+from fleetprompt.engine.ports import Approval, Change, EngineHealth, LogLine, Piece, Store, Stored, Workflow
+from fleetprompt.engine.ports.tool import EditedCall
 from fleetprompt.engine.runtime.bus import validate
 from fleetprompt.engine.runtime.clock import SystemClock
+from fleetprompt.engine.runtime.edits import look_at
 from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.runtime.files import kept
 from fleetprompt.engine.runtime.health import store_health
 from fleetprompt.engine.runtime.lock import EngineLock, engine_holder, engine_left
-from fleetprompt.engine.runtime.wire import Wire, ask_health, ask_holds, nudge
+from fleetprompt.engine.runtime.wire import Wire, ask_edited, ask_health, ask_holds, nudge
 
 ANSWER_SECONDS = 10.0
 """How long another engine may take to answer a command."""
@@ -168,6 +172,8 @@ class StoreConsole(Reading, Chatting, Replaying, Remembering, Uploading, Issuing
         via: str = "cli",
         grant: Literal["", "run", "workflow"] = "",
         ends: bool = False,
+        edited: str = "",
+        previewed: str = "",
     ) -> Result:
         """Decide about an approval."""
         found, _ = await self.approval(approval)
@@ -185,7 +191,17 @@ class StoreConsole(Reading, Chatting, Replaying, Remembering, Uploading, Issuing
             data["grant"] = grant
         if ends:
             data["ends"] = True
+        data |= {name: digest for name, digest in (("edited", edited), ("previewed", previewed)) if digest}
         return await self._send(self._signal(types.VOTE, found.run, data, by))
+
+    async def edited(self, approval: str, values: Mapping[str, Any]) -> EditedCall | None:
+        """The call of an approval as it would be with these values."""
+        found, _ = await self.approval(approval)
+        return await self._edited(found, values) if found.about == "tool" and found.status == "pending" else None
+
+    @abstractmethod
+    async def _edited(self, approval: Approval, values: Mapping[str, Any]) -> EditedCall | None:
+        """Look at a changed call."""
 
     async def escalate(self, approval: str, *, by: str, comment: str = "") -> Result:
         """Hand an approval on to whom it names next. Raises `Refused` where it is decided."""
@@ -250,6 +266,9 @@ class EmbeddedConsole(StoreConsole):
     async def _send(self, signal: Signal) -> Result:
         return await self.engine.bus.submit(signal)
 
+    async def _edited(self, approval: Approval, values: Mapping[str, Any]) -> EditedCall | None:
+        return await look_at(self.engine, approval.run, approval.id, values)
+
     async def _register(self, file: WorkflowFile) -> str:
         return await self.engine.workflows.register(file.plan, source=file.text, file=file.file, tenant=self.tenant)
 
@@ -292,6 +311,8 @@ class AttachedConsole(StoreConsole):
         """Shared by all consoles on this store."""
         self.closed = False
         self.listening: set[Talk] = set()
+        self.equipment: Equipment | None = None
+        """What the project has at hand, where that is known."""
 
     def bound(self, identity: Identity) -> Self:
         """Another console on the same store; closing it hangs up what is heard through it alone."""
@@ -362,6 +383,16 @@ class AttachedConsole(StoreConsole):
                 why = SILENT if holder is not None else ENDED if asked else QUEUED
                 return Result(signal=signal.id, status="accepted", run=run, reason="queued", data=why)
             await asyncio.sleep(POLL_SECONDS / 10 if nudged else POLL_SECONDS)
+
+    async def _edited(self, approval: Approval, values: Mapping[str, Any]) -> EditedCall | None:
+        if self.socket is not None:
+            looked = await ask_edited(self.socket, approval.run, approval.id, dict(values))
+            if looked is not None:
+                return seen(looked)
+        executed = await self.value(approval) if approval.blob is not None else approval.input
+        if self.driven or self.equipment is None:
+            return unseen(approval, executed, values, NO_ANSWER if self.driven else ELSEWHERE)
+        return await seen_here(self.store, self.equipment, approval, executed, values)
 
     async def _register(self, file: WorkflowFile) -> str:
         catalog = self.store.catalog

@@ -54,6 +54,7 @@ RULES: Final[dict[str, Rule]] = {
     "remember": Rule("operate", "add to what agents remember", by=True),
     "forget": Rule("operate", "delete what agents remember", by=True),
     "vote": Rule("approve", "decide about approvals", by=True),
+    "edited": Rule("approve", "change calls that are to be approved"),
     "escalate": Rule("approve", "hand approvals on", by=True),
     "revoke": Rule("administer", "take grants back", by=True),
     "tokens": Rule("administer", "look at tokens"),

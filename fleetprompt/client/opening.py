@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from fleetprompt.client.changing import Equipment
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.names import ProjectNames
 from fleetprompt.engine.core.errors import StoreUnavailable
@@ -57,6 +58,11 @@ class Place(Struct, frozen=True, kw_only=True):
         """The SQLite file of the store; None where it is on a server."""
         text = self.database.removeprefix("sqlite:///")
         return None if "://" in text else Path(text)
+
+    @property
+    def equipment(self) -> Equipment:
+        """What it has at hand, for a look at a call without an engine."""
+        return Equipment(self.root, self.agency, self.state / "secrets.toml")
 
     def names(self) -> ProjectNames:
         """What it has by name now, for files that name it."""
@@ -164,6 +170,7 @@ async def open_console(
     await store.open()
     console = AttachedConsole(store, place.root, place.lock, place.socket)
     console.workflow_folders, console.names = place.agency.workflows, place.names
+    console.equipment = place.equipment
     return console
 
 

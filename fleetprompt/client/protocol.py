@@ -38,6 +38,7 @@ from fleetprompt.engine.ports import (
 from fleetprompt.engine.ports.grant import WorkflowGrant
 from fleetprompt.engine.ports.memory import Memory
 from fleetprompt.engine.ports.token import Token
+from fleetprompt.engine.ports.tool import EditedCall
 
 if TYPE_CHECKING:
     # A console paints its frame before it needs these.
@@ -52,6 +53,8 @@ Where = Literal["embedded", "attached", "none"]
 """Where the engine is: in this process, in another one, or nowhere."""
 QUEUED = "recorded; it will be carried out when an engine runs (fleet recover)"
 """What is said of a signal that no engine has taken up."""
+UNCHECKED = "recorded; what you have changed is checked when an engine runs (fleet recover), and may be refused then"
+"""What is said of a decision with other arguments that nobody could look at, and that no engine has taken up."""
 
 
 def why_queued(result: Result) -> str:
@@ -285,12 +288,23 @@ class Console(Protocol):
         via: str = "cli",
         grant: Literal["", "run", "workflow"] = "",
         ends: bool = False,
+        edited: str = "",
+        previewed: str = "",
     ) -> Result:
         """Decide about an approval. `digest` and `level` are those of what the person was shown: the decision is
         refused when the approval is about something else by now. `via` says where it was decided. `grant`: calls of
         the same tool that are exactly what was shown (`client.deciding.covered`) need not be asked about any more, in
         this run or in any run of its workflow.
-        `ends`: a rejection after which the agent does not go on."""
+        `ends`: a rejection after which the agent does not go on. `edited` and `previewed` come from `edited`, where the
+        values change a call: it is made only if it is that call, and would do that."""
+        ...
+
+    async def edited(self, approval: str, values: Mapping[str, Any]) -> EditedCall | None:
+        """The call of an approval as it would be with these values in the place of its arguments, and what it would do,
+        to be shown before somebody approves it so. None where it would be no other call.
+
+        Raises `Refused` where it cannot be made so: the approval stays open.
+        """
         ...
 
     async def escalate(self, approval: str, *, by: str, comment: str = "") -> Result:

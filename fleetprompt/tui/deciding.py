@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fleetprompt.client.deciding import DIGEST, Brief, brief, fingerprint
+from fleetprompt.client.edited_call import changes
 from fleetprompt.client.forms import form_fields
 from fleetprompt.client.values import preview as on_one_line
 from fleetprompt.client.wording import count
@@ -17,6 +18,7 @@ from fleetprompt.engine.ports import Approval
 from fleetprompt.tui.screens.dialog import Ask, Confirm
 from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.screens.shown import ConfirmShown
+from fleetprompt.tui.state.approval_call import changed_matter
 from fleetprompt.tui.state.approval_preview import bounded, closing, matter, preview, question, terms
 from fleetprompt.tui.state.approval_value import Line
 from fleetprompt.tui.state.form import Filled
@@ -162,14 +164,24 @@ def read_first(
     app.push_screen(ConfirmShown(title, blocks, does, edits=edits), answered)
 
 
-def _fill(app: FleetConsole, look: Look) -> None:
-    """Have the form filled in, and approve with what it holds then."""
+def _fill(app: FleetConsole, look: Look, values: Mapping[str, Any] | None = None) -> None:
+    """Have the form filled in, and approve with what it holds then: of a call that is changed, what it does so is shown
+    first. `values` are what somebody has filled in before."""
     approval = look.approval
-    short_one = brief(approval)
+    short_one, is_call = brief(approval), approval.about == "tool"
+
+    def give(answer: Filled) -> None:
+        send(app, [Vote(short_one, "approved", answer.comment, answer.values)])
 
     def filled(answer: Filled | None) -> None:
-        if answer is not None:
-            send(app, [Vote(short_one, "approved", answer.comment, answer.values)])
+        if answer is None:
+            return
+        if not is_call:
+            give(answer)
+        elif changes(approval, answer.values):
+            app.run_worker(partial(_as_changed, app, look, answer), group="deciding")
+        else:
+            app.push_screen(sure(answer), lambda yes: give(answer) if yes else None)
 
     def sure(answer: Filled) -> Confirm:
         lines = [*named_one(short_one, approval.message), (), *held(answer)]
@@ -177,8 +189,35 @@ def _fill(app: FleetConsole, look: Look) -> None:
 
     title, fields = "approve with these values", form_fields(approval.form)
     lines = named_one(short_one, approval.message)
-    dialog = FormDialog(title, lines, fields, "approve", values=look.values, comment="", question=sure)
+    does, question = ("look at the call", None) if is_call else ("approve", sure)
+    values = look.values if values is None else values
+    dialog = FormDialog(title, lines, fields, does, values=values, comment="", question=question)
     app.push_screen(dialog, filled)
+
+
+async def _as_changed(app: FleetConsole, look: Look, answer: Filled) -> None:
+    """Show what a call does with what was filled in, and approve that."""
+    console, approval = app.client, look.approval
+    if console is None:
+        return
+    short_one, again = brief(approval), partial(_fill, app, look, answer.values)
+    try:
+        call = await console.edited(approval.id, answer.values)
+    except FleetError as error:
+        app.say("error", f"not approved: {error.message}")
+        again()
+        return
+
+    def answered(yes: bool | None) -> None:
+        if yes:
+            send(app, [Vote(short_one, "approved", answer.comment, answer.values, call=call)])
+
+    title, about = (
+        "approve the call as you have changed it?",
+        [*named_one(short_one, approval.message), (), *held(answer), ()],
+    )
+    matter = changed_matter(call, approval) if call is not None else []
+    app.push_screen(ConfirmShown(title, lambda: [about, matter], "approve", edits=again), answered)
 
 
 def held(answer: Filled) -> list[Line]:

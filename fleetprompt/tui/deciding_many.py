@@ -95,7 +95,7 @@ async def comment(app: FleetConsole, ids: Sequence[str], shown: Shown) -> None:
 
 async def edit(app: FleetConsole, ids: Sequence[str], shown: Shown) -> None:
     """Fill in the form of these once, and approve each with what it holds then; different forms one after another."""
-    await _surveyed(app, ids, "approved", shown, partial(_ask_forms, app), lambda each: "" if each.form else NO_FORM)
+    await _surveyed(app, ids, "approved", shown, partial(_ask_forms, app), _form_given)
 
 
 async def decide_runs(app: FleetConsole, heads: Sequence[RunHead], decision: Decision) -> None:
@@ -201,6 +201,12 @@ async def _why_not(app: FleetConsole, console: Console, approval: Approval, vote
         return ON_ITS_WAY
     missing = approval.blob is not None and await console.value(approval) is None
     return why_not(app, Look(approval, tuple(votes), missing=missing), shown.get(approval.id, b""))
+
+
+def _form_given(approval: Approval) -> str:
+    if approval.about == "tool":
+        return "a call is changed by itself, for what it would do then has to be seen"
+    return "" if approval.form else NO_FORM
 
 
 def _form_needed(approval: Approval, decision: Decision) -> str:

@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from fleetprompt.client.deciding import DIGEST, Brief, fingerprint
 from fleetprompt.client.edited_call import changes
-from fleetprompt.client.protocol import why_queued
+from fleetprompt.client.protocol import UNCHECKED, why_queued
 from fleetprompt.client.wording import short, sign
 from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.ports.tool import EditedCall
 from fleetprompt.tui.sending import Answer, send_each, tell
 from fleetprompt.tui.state.look import standing
 
@@ -38,6 +39,8 @@ class Vote(Struct, frozen=True):
     """Calls like this one need not be asked about any more."""
     ends: bool = False
     """The agent that asks does not go on."""
+    call: EditedCall | None = None
+    """The call as the values change it, as it was shown."""
 
 
 def named(approval: Brief) -> str:
@@ -76,7 +79,7 @@ async def _send_all(app: FleetConsole, votes: Sequence[Vote]) -> None:
 
 async def _send(app: FleetConsole, vote: Vote) -> Answer:
     """What came of a vote that counts. Raises `FleetError`."""
-    console, approval = app.client, vote.approval
+    console, approval, call = app.client, vote.approval, vote.call
     assert console is not None
     try:
         found = await console.approvals_of([approval.id])
@@ -98,12 +101,16 @@ async def _send(app: FleetConsole, vote: Vote) -> Answer:
             via="console",
             grant=vote.grant,
             ends=vote.ends,
+            edited=call.edited if call is not None else "",
+            previewed=call.previewed if call is not None else "",
         )
         if result.status == "refused":
             raise Refused(result.reason)
         # The digest is that of the question: of a call that is changed it would tell what is not done.
         changed = inert(", ".join(changes(now, vote.values)))
-        said = f"{named(approval)}, " + (f"with another {changed}" if changed else f"digest {approval.digest[:DIGEST]}")
+        does = f", digest {call.previewed[:DIGEST]}" if call is not None and call.previewed else ""
+        digest = f"digest {approval.digest[:DIGEST]}"
+        said = f"{named(approval)}, " + (f"with another {changed}{does}" if changed else digest)
         if vote.grant:
             said += f", and for this {vote.grant} each call that is exactly {approval.covers}"
         if vote.ends:
@@ -112,7 +119,8 @@ async def _send(app: FleetConsole, vote: Vote) -> Answer:
             said += await _how_far(app, approval)
     finally:
         app.voting.discard(approval.key)
-    return Answer(said, queued=why_queued(result))
+    queued = why_queued(result)
+    return Answer(said, queued=UNCHECKED if queued and call is not None and call.unseen else queued)
 
 
 async def _how_far(app: FleetConsole, approval: Brief) -> str:

@@ -10,11 +10,13 @@ from agent_kit import StubModels, engine_at, facts, notes, over, start, vote, wa
 from stub_server import start_stub
 
 from fleetprompt.engine.core import signal as types
+from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.ports import Page
+from fleetprompt.engine.runtime.edits import look_at
 
 WRITES = """
 name: writes
@@ -163,6 +165,83 @@ async def test_a_change_that_cannot_be_used_is_refused_and_the_approval_stays_op
             await vote(engine, values={"path": "d.txt"})
             assert await over(engine) == ("completed", "done")
     assert [path.name for path in tmp_path.glob("?.txt")] == ["d.txt"]
+
+
+async def test_a_changed_call_is_shown_hashed_and_held_to(tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text("there\n")
+    script = [{"calls": [write("b.txt", "x\n")]}, {"text": "done"}]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, WRITES)
+            await waits(engine, "approval")
+            [asked] = [fact for fact in await facts(engine) if isinstance(fact, ApprovalRequested)]
+            assert await look_at(engine, "r1", asked.id, {"path": "b.txt"}) is None, "nothing is changed"
+            with pytest.raises(Refused, match=r"cannot be changed so: .*workspace"):
+                await look_at(engine, "r1", asked.id, {"path": "../c.txt"})
+            call = await look_at(engine, "r1", asked.id, {"path": "c.txt"})
+            assert call is not None
+            assert call.arguments == {"path": "c.txt", "content": "x\n"}
+            assert "-there\n+x" in call.show["does"]
+            (tmp_path / "c.txt").write_text("there, changed\n")
+            with pytest.raises(AssertionError, match="is not what was shown: that has changed since"):
+                await vote(engine, values={"path": "c.txt"}, edited=call.edited, previewed=call.previewed)
+            again = await look_at(engine, "r1", asked.id, {"path": "c.txt"})
+            assert again is not None
+            assert (again.edited, again.previewed == call.previewed) == (call.edited, False)
+            await vote(engine, values={"path": "c.txt"}, edited=again.edited, previewed=again.previewed)
+            assert await over(engine) == ("completed", "done")
+            [decided] = [fact for fact in await facts(engine) if isinstance(fact, ApprovalDecided)]
+            assert (decided.edited, decided.previewed) == (again.edited, again.previewed)
+            _, made = await notes(engine, "tool.proposed")
+            assert (made.value["edited"], made.value["previewed"]) == (again.edited, again.previewed)
+            assert made.value["preview"]["show"] == again.show["does"]
+    assert (tmp_path / "c.txt").read_text() == "x\n"
+
+
+async def test_a_changed_call_that_would_do_something_else_by_then_is_not_made(tmp_path: Path) -> None:
+    script = [{"calls": [write("b.txt", "x\n"), write("d.txt", "y")]}, {"text": "done"}]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, WRITES)
+            await waits(engine, "approval")
+            asked = next(fact for fact in await facts(engine) if isinstance(fact, ApprovalRequested))
+            call = await look_at(engine, "r1", asked.id, {"path": "c.txt"})
+            assert call is not None
+            known = {"edited": call.edited, "previewed": call.previewed}
+            await vote(engine, call="sre/tool/0.0", values={"path": "c.txt"}, **known)
+            (tmp_path / "c.txt").write_text("somebody else's\n")
+            await vote(engine, call="sre/tool/0.1")
+            assert await over(engine) == ("completed", "done")
+            [failed] = await notes(engine, "tool.failed")
+            assert (
+                "what the call would do has changed since it was shown and approved" in failed.value["error"]["message"]
+            )
+    assert (tmp_path / "c.txt").read_text() == "somebody else's\n"
+    assert (tmp_path / "d.txt").read_text() == "y"
+
+
+async def test_who_agrees_to_a_changed_call_agrees_to_what_it_would_do(tmp_path: Path) -> None:
+    flow = WRITES.replace('approvers: ["user:ana"]', "quorum: 2")
+    with start_stub(tmp_path, [{"calls": [write("b.txt", "x")]}, {"text": "done"}]) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, flow)
+            await waits(engine, "approval")
+            [asked] = [fact for fact in await facts(engine) if isinstance(fact, ApprovalRequested)]
+            for person in ("ana", "ben"):
+                call = await look_at(engine, "r1", asked.id, {"path": "c.txt"})
+                assert call is not None
+                if person == "ben":
+                    with pytest.raises(AssertionError, match="is not what ana has approved"):
+                        await vote(engine, by=person, values={"path": "c.txt"}, previewed=call.previewed)
+                    (tmp_path / "c.txt").unlink()
+                    await vote(engine, by=person, values={"path": "c.txt"})
+                    continue
+                await vote(engine, by=person, values={"path": "c.txt"}, previewed=call.previewed)
+                (tmp_path / "c.txt").write_text("there by now")
+            assert await over(engine) == ("completed", "done")
+            [decided] = [fact for fact in await facts(engine) if isinstance(fact, ApprovalDecided)]
+            assert decided.previewed
+    assert (tmp_path / "c.txt").read_text() == "x"
 
 
 async def test_a_change_of_a_workflows_own_call_is_looked_at_as_well(tmp_path: Path) -> None:

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_kit import ME, attached, embedded, place_at, start_of
+from client_kit import ME, attached, embedded, place_at, start_of, until
 
 from fleetprompt.client import consoles
+from fleetprompt.client.changing import ELSEWHERE
 from fleetprompt.client.consoles import ENDED, SILENT, AttachedConsole
 from fleetprompt.client.opening import Place
 from fleetprompt.client.protocol import QUEUED, Progress, why_queued
 from fleetprompt.engine.core import signal as types
+from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.facts import RunFinished
 from fleetprompt.engine.core.signal import Signal
-from fleetprompt.engine.ports import Stored
+from fleetprompt.engine.ports import Page, Stored
+from fleetprompt.engine.runtime.agency import AgencySettings
 from fleetprompt.engine.runtime.lock import EngineLock
 
 WAITS = """
@@ -72,6 +75,47 @@ def file(place: Place) -> Path:
 
 
 # ---------------------------------------------------------------- commands
+
+
+WRITES = """
+name: writes
+steps:
+  - {id: note, type: tool, tool: fs.write, with: {path: b.txt, content: "new\\n"}}
+"""
+
+
+@pytest.mark.parametrize("where", ["engine", "here", "nowhere"])
+async def test_what_a_changed_call_would_do_is_looked_at_where_its_files_are(tmp_path: Path, where: str) -> None:
+    (tmp_path / "writes.yaml").write_text(WRITES)
+    (tmp_path / "c.txt").write_text("old\n")
+    asking = AgencySettings(policy={"ask": ["fs.write"]})
+    place = place_at(tmp_path, agency=asking)
+    engine = await embedded(place)
+    run = await engine.start(start_of(tmp_path / "writes.yaml"))
+    await until(lambda: engine.engine.live.get(run) is None)
+    [asked], _ = await engine.approvals("status:pending", Page(limit=9))
+    expected = await engine.edited(asked.id, {"path": "c.txt"})
+    assert expected is not None
+    assert "-old\n+new" in expected.show["does"]
+    if where != "engine":
+        await engine.close()
+    beside = await attached(place)
+    try:
+        if where == "nowhere":
+            beside.equipment = None
+            found = await beside.edited(asked.id, {"path": "c.txt"})
+            assert found is not None
+            assert (found.unseen, found.show, found.previewed) == (ELSEWHERE, {}, "")
+            assert (found.arguments, found.edited) == (expected.arguments, expected.edited)
+        else:
+            assert await beside.edited(asked.id, {"path": "c.txt"}) == expected
+            with pytest.raises(Refused, match="cannot be changed so"):
+                await beside.edited(asked.id, {"path": "../c.txt"})
+        assert await beside.edited(asked.id, {"path": "b.txt"}) is None
+    finally:
+        await beside.close()
+        if where == "engine":
+            await engine.close()
 
 
 async def test_without_an_engine_a_command_is_queued_at_once(beside: AttachedConsole) -> None:

@@ -111,7 +111,7 @@ async def test_roles_differ() -> None:
     changing = {"start", "command", "chat", "publish", "replay", "register", "set_workflow", "remember", "forget"}
     changing.add("read_workflow")
     assert may["operator"] - may["viewer"] == changing
-    assert may["approver"] - may["viewer"] == {"vote", "escalate"}
+    assert may["approver"] - may["viewer"] == {"vote", "escalate", "edited"}
     assert may["admin"] == set(METHODS)
     assert not may["viewer"] & (changing | {"vote", "escalate", "revoke"})
 

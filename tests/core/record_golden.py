@@ -39,6 +39,7 @@ from fleetprompt.engine.core.facts import (
 )
 from fleetprompt.engine.core.fork import fork
 from fleetprompt.engine.core.keys import call_child_id, effect_key
+from fleetprompt.engine.core.outcome import recovered
 from fleetprompt.engine.core.plan import Concurrency, Guardrails, Plan, Poll, Reconcile, Retry, encode_plan
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import fold
@@ -453,6 +454,54 @@ def spared() -> Play:
     return play
 
 
+def changed() -> Play:
+    """A call that is approved as somebody has changed it, a program that is left running, limits that are raised, and
+    an agent that is ended while it asks more than one thing."""
+    play = Play(
+        plan(
+            act("fix", type="agent", config={"agent": "a", "prompt": "fix it"}, resumes=True, on_error="continue"),
+            agents={"a": Agent(name="a")},
+            guardrails=Guardrails(requests=3, on_limit="ask"),
+        )
+    )
+
+    def note(kind: str, key: str, value: Any) -> None:
+        play.now += 1
+        play.tell([StepNoted(at=play.now, path="fix", kind=kind, key=key, value=value, attempt=1)])
+
+    def asked(call: str, about: str = "tool", **fields: Any) -> str:
+        request = ask_about_call(
+            play.run, play.step("fix"), play.now, call=call, about=about, message="May I?", **fields
+        )
+        play.tell([request])
+        return request.id
+
+    form = {"path": {"type": "string", "default": "a"}}
+    tool = {"tool": "fs.write", "arguments": {"path": "a"}}
+    note("session", "a", {"fresh": True, "agent_id": "a", "goal": "fix it"})
+    first = asked("a/tool/0.0", show={"does": "-x"}, input=tool, form=form)
+    play.now += 1
+    digests = {"edited": "ab" * 32, "previewed": "cd" * 32}
+    play.tell(
+        command.vote(play.run, play.now, approval=first, by="ana", decision="approved", values={"path": "b"}, **digests)
+    )
+    note("tool.started", "a/tool/0.0", {"tool": "fs.write", "repeat": "never", "approval": first})
+    who = {"pid": 4711, "start_time": "99", "argv0": "git", "boot_id": "b", "engine": 12}
+    note("process", "a/tool/0.0", who)
+    play.run = play.folded()
+    play.tell(recovered(play.run, play.now, "the engine stopped", [("fix", "a/tool/0.0", who)]))
+    note("tool.completed", "a/tool/0.0", {"tool": "fs.write", "output": {}})
+    asked("a/budget/0", "budget", show={}, input={"scope": "run/r1", "limit": "requests"}, form={"amount": {}})
+    play.now += 1
+    play.tell(command.raise_limits(play.run, play.now, by="ana", step="", amounts={"requests": 3}, reason="go on"))
+    second = asked("a/tool/1.0", show={"does": "-y"}, input=tool)
+    asked("a/tool/1.1", show={"does": "-z"}, input=tool)
+    play.now += 1
+    play.tell(command.vote(play.run, play.now, approval=second, by="ana", decision="rejected", ends=True))
+    play.fail("fix")
+    return play
+
+
 def waiting() -> Play:
     """A run that is not over: it has to be folded and driven on."""
     branches = {"x": [ask("g", quorum=2)], "y": [listen("w")], "z": [act("a", retry=Retry(3))]}
@@ -519,7 +568,21 @@ def tracked() -> Play:
 
 JOURNALS: dict[str, Callable[[], Play]] = {
     made.__name__: made
-    for made in (agents, saga, loops, doubts, forks, retried, children, answered, work, spared, waiting, tracked)
+    for made in (
+        agents,
+        saga,
+        loops,
+        doubts,
+        forks,
+        retried,
+        children,
+        answered,
+        work,
+        spared,
+        changed,
+        waiting,
+        tracked,
+    )
 }
 
 

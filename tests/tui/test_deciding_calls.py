@@ -7,13 +7,15 @@ from typing import Any
 
 from deciding_kit import approvals, asking, client_of, console, dialog, ended, inbox, pending, said, shown, title, until
 
-from fleetprompt.engine.core.facts import Blob
+from fleetprompt.engine.core.facts import ApprovalDecided, Blob
 from fleetprompt.engine.ports import Approval
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.dialog import Ask, Confirm
 from fleetprompt.tui.screens.form import FormDialog
 from fleetprompt.tui.screens.run import RunScreen
+from fleetprompt.tui.screens.shown import ConfirmShown
 from fleetprompt.tui.state.approval_call import asked_briefly, call_matter, can_be
+from fleetprompt.tui.widgets.answers import Answers
 from fleetprompt.tui.widgets.ask_box import AskBox
 
 HIGH = (160, 90)
@@ -143,14 +145,29 @@ async def test_arguments_are_edited_and_what_was_edited_is_done(tmp_path: Path) 
     async with console(tmp_path, size=HIGH) as (app, pilot, clock):
         await asking(app, pilot, clock, tmp_path, WRITER)
         await question(app, pilot, clock, "write a.txt")
-        first = shown(app).id
+        first, shown_run = shown(app).id, shown(app).run
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        await pilot.press(*["backspace"] * 5, *"b.txt", "ctrl+s")
-        await until(pilot, lambda: (tmp_path / "b.txt").exists())
+        (tmp_path / "b.txt").write_text("there before\n")
+        await pilot.press(*["backspace"] * 5, *"../x", "ctrl+s")
+        await until(pilot, lambda: said(app, "the arguments cannot be changed so"))
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        await pilot.press(*["backspace"] * 4, *"b.txt", "ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmShown))
+        assert title(app) == "approve the call as you have changed it?"
+        assert "-there before\n+first" in dialog(app)
+        assert (tmp_path / "b.txt").read_text() == "there before\n", "nothing is done before it was seen"
+        clock.at += 10
+        await until(pilot, lambda: "approve" in str(app.screen.query_one(Answers).render()))
+        await pilot.press("y")
+        await until(pilot, lambda: (tmp_path / "b.txt").read_text() == "first\n")
         assert (tmp_path / "b.txt").read_text() == "first\n"
         _, (vote,) = await client_of(app).approval(first)
         assert vote.values["path"] == "b.txt"
+        [decided] = [
+            fact.fact for fact in await client_of(app).facts(shown_run) if isinstance(fact.fact, ApprovalDecided)
+        ][:1]
+        assert decided.previewed
         await until(pilot, lambda: said(app, ", with another path"))
         assert not (tmp_path / "a.txt").exists()
 

@@ -13,7 +13,7 @@ import msgspec
 from fleetprompt.engine.agents.arguments import arguments_of, form_of
 from fleetprompt.engine.agents.decisions import DECISION, declared, doubted, handed, judged
 from fleetprompt.engine.agents.decisions import answered as answered_by
-from fleetprompt.engine.agents.judging import Judge
+from fleetprompt.engine.agents.judging import Judge, digests, shown
 from fleetprompt.engine.agents.messages import (
     CHILD,
     NOTIFY,
@@ -66,6 +66,8 @@ RECONCILE = "reconcile"
 
 _ENDS: Mapping[str, ActionStatus] = {"APPROVAL_REJECTED": "rejected", "IN_DOUBT": "in_doubt"}
 """How an action has ended that came to nothing for such a reason; for any other it has failed."""
+
+OTHERWISE = "what the call would do has changed since it was shown and approved"
 
 Source = Literal["", "outside", "agent"]
 """Who has written a result: we or the operator; somebody outside, or another run; another agent of this step."""
@@ -126,24 +128,13 @@ class Calls:
 
     def _question(self, call: Call) -> Question:
         settings = self._agent.approval
-        preview = mapping(call.proposal.get("preview"))
-        summary = str(preview.get("summary") or call.tool)
-        show = {
-            "tool": call.tool,
-            "agent": self._agent.name,
-            "kind": preview.get("kind", "json"),
-            "does": preview.get("show", call.arguments),
-            "risk": preview.get("risk", ""),
-            "rule": call.proposal.get("rule", ""),
-            "bound": preview.get("bound"),
-            "covers": preview.get("covers"),
-        }
+        summary = str(mapping(call.proposal.get("preview")).get("summary") or call.tool)
         schema = mapping(self._toolbox.entries[call.tool].info.spec.parameters)
         return Question(
             call=call.key,
             about="tool",
             message=f"{self._agent.name}: {summary}",
-            show={key: value for key, value in show.items() if value not in (None, "")},
+            show=shown(self._agent.name, call.proposal),
             input={"tool": call.tool, "arguments": call.arguments},
             form=form_of(schema, mapping(call.arguments)),
             approvers=settings.approvers,
@@ -227,12 +218,13 @@ class Calls:
         await self._begin(call, entry, decision)
 
     async def _edit(self, call: Call, entry: Entry, decision: Decision) -> bool:
-        """Take up what an operator has changed: it is checked, looked at and bound anew."""
+        """Take up what an operator has changed: it is checked, looked at and bound anew, and has to be what they have
+        approved, by its digests."""
         changed = edited(call, decision.values)
         if changed is None:
             return True
         try:
-            value = await self.judge.proposal(entry, changed)
+            value = await self.judge.proposal(entry, changed, whole=True)
         except FleetError as error:
             await self._refuse(call, f"an operator changed the arguments, which cannot be used so: {error.message}")
             return False
@@ -240,7 +232,13 @@ class Calls:
             said = f"an operator changed the arguments; not allowed: {value['rule']}"
             await self._refuse(call, said, decided=value[DECISION])
             return False
-        value |= {"edited_by": list(decision.by), "approval": decision.id}
+        is_, does = digests(value)
+        if decision.edited not in ("", is_) or decision.previewed not in ("", does):
+            # A file has changed, or whatever else it depends on.
+            what = "they are not what was approved" if decision.edited not in ("", is_) else OTHERWISE
+            await self._refuse(call, f"an operator changed the arguments; {what}")
+            return False
+        value |= {"edited_by": list(decision.by), "approval": decision.id, "edited": is_, "previewed": does}
         await self._note(call, PROPOSED, value)
         return True
 

@@ -17,12 +17,37 @@ from fleetprompt.engine.agents.toolbox import Entry
 from fleetprompt.engine.agents.transcript import Call, Record
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.core.edited import edited_digest, previewed_digest
 from fleetprompt.engine.ports.budget import Allowance
 from fleetprompt.engine.ports.tool import Judgement, Preview
 from fleetprompt.engine.ports.work import WorkContext
 
 DEFAULT = "default of "
 """How a verdict begins that follows from no rule."""
+
+
+def shown(agent: str, proposal: Mapping[str, Any]) -> dict[str, Any]:
+    """What people are shown of a call that was looked at."""
+    preview = mapping(proposal.get("preview"))
+    told = {
+        "tool": proposal.get("tool"),
+        "agent": agent,
+        "kind": preview.get("kind", "json"),
+        "does": preview.get("show", proposal.get("arguments")),
+        "risk": preview.get("risk", ""),
+        "rule": proposal.get("rule", ""),
+        "bound": preview.get("bound"),
+        "covers": preview.get("covers"),
+    }
+    return {key: value for key, value in told.items() if value not in (None, "")}
+
+
+def digests(proposal: Mapping[str, Any]) -> tuple[str, str]:
+    """Of a call that was looked at with all that is shown of it: of what it is given, and of what it would do."""
+    tool, arguments = str(proposal.get("tool", "")), mapping(proposal.get("arguments"))
+    preview = mapping(proposal.get("preview"))
+    kind, does, bound = str(preview.get("kind", "json")), preview.get("show", arguments), preview.get("bound")
+    return edited_digest(tool, arguments), previewed_digest(tool, arguments, kind=kind, does=does, bound=bound)
 
 
 class Judge:
@@ -54,10 +79,11 @@ class Judge:
         return Room(self._ctx, settings, key=key, bound=bound, memory=memory, own=self._own, call=noted)
 
     async def proposal(
-        self, entry: Entry, arguments: Mapping[str, Any], *, tainted: bool | None = None
+        self, entry: Entry, arguments: Mapping[str, Any], *, tainted: bool | None = None, whole: bool = False
     ) -> dict[str, Any]:
         """What a call would do, and what the policy says about it. `tainted`: something from outside had been read
-        when the model asked for it; None: it asks now. Raises `FleetError` where it cannot be made."""
+        when the model asked for it; None: it asks now. `whole`: with all that is shown of it, also where nobody is
+        asked. Raises `FleetError` where it cannot be made."""
         info = entry.info
         value: dict[str, Any] = {
             "tool": entry.name,
@@ -77,7 +103,7 @@ class Judge:
             value["tainted"] = True
         # All that the policy decides by is kept, for when the call is looked at again.
         shown = preview
-        if judgement.verdict == "allow":
+        if judgement.verdict == "allow" and not whole:
             covers = preview.covers if judgement.by_grant else None
             shown = msgspec.structs.replace(preview, show=None, covers=covers)
         leave = self._leave(judgement)

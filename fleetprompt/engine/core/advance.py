@@ -251,6 +251,8 @@ def decided(
     values: dict[str, Any] | None = None,
     grant: str = "",
     ends: bool = False,
+    edited: str = "",
+    previewed: str = "",
 ) -> list[AnyFact]:
     """The facts of a decided approval: of the `approval` step itself, of the step that it gates, or of what a step
     asks in the middle of its work."""
@@ -266,6 +268,8 @@ def decided(
         values=values,
         grant=grant,  # pyright: ignore[reportArgumentType]
         ends=ends,
+        edited=edited,
+        previewed=previewed,
     )
     if gate.call:
         raised = raised_by(gate, at, by, comment, values) if decision == "approved" else []

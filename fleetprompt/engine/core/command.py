@@ -135,14 +135,17 @@ def vote(
     sent: float | None = None,
     grant: str = "",
     ends: bool = False,
+    edited: str = "",
+    previewed: str = "",
 ) -> Reply:
     """A person's decision about an approval. `digest` and `level` are those of what was shown to that person: a
     decision about anything else than what is asked now is refused. Without them it is about what is asked now.
 
     `grant`: `run` or `workflow`, where calls like this one need not be asked about any more, in this run or in any run
     of its workflow; of several who approve, the narrowest of what they say.
-    `ends`: a rejection after which the work does not go on. `sent` is when it was recorded (None: now): before the
-    approval expired it is in time, however late it arrives.
+    `ends`: a rejection after which the work does not go on. `edited` and `previewed` are the digests of the call as it
+    is changed by the values (see `core/edited.py`), which have been looked at. `sent` is when it was recorded (None:
+    now): before the approval expired it is in time, however late it arrives.
     """
     step = _asking(run, approval)
     gate = step.asked(approval) if step is not None else None
@@ -167,7 +170,7 @@ def vote(
     problem = form_problem(gate.form, values) if decision == "approved" else ""
     if problem:
         return Refusal(problem, hint="fill it with --set FIELD=VALUE")
-    refusal = _another_call(gate, values) if decision == "approved" else None
+    refusal = _another_call(gate, values, previewed) if decision == "approved" else None
     if refusal is not None:
         return refusal
     at = max(at, run.at)
@@ -184,6 +187,8 @@ def vote(
         via=via,
         grant=grant,  # pyright: ignore[reportArgumentType]
         ends=ends,
+        edited=edited,
+        previewed=previewed,
     )
     if side == "rejected":
         others = [each for each in step.open_gates if ends and each is not gate]
@@ -207,7 +212,18 @@ def vote(
     return [
         voted,
         *decided(
-            run, step, gate, at, "approved", reason="vote", by=people, comment=comment, values=merged, grant=granted
+            run,
+            step,
+            gate,
+            at,
+            "approved",
+            reason="vote",
+            by=people,
+            comment=comment,
+            values=merged,
+            grant=granted,
+            edited=edited,
+            previewed=previewed or next(iter(gate.previews.values()), ""),
         ),
     ]
 
@@ -226,7 +242,7 @@ def _asking(run: Run, approval: str) -> Step | None:
     return None
 
 
-def _another_call(gate: Gate, values: dict[str, Any]) -> Refusal | None:
+def _another_call(gate: Gate, values: dict[str, Any], previewed: str) -> Refusal | None:
     """Whoever approves a call of a tool approves what will be done: all of them the same."""
     if gate.about != "tool":
         return None
@@ -239,6 +255,11 @@ def _another_call(gate: Gate, values: dict[str, Any]) -> Refusal | None:
             return Refusal(
                 f"{person} has approved another call, with {told}",
                 hint="approve it with the same values, or reject it",
+            )
+        if previewed and gate.previews.get(person, previewed) != previewed:
+            return Refusal(
+                f"what the changed call would do is not what {person} has approved: that has changed since",
+                hint="reject it; the agent can ask anew",
             )
     return None
 

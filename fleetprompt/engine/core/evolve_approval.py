@@ -42,7 +42,7 @@ def _fill(gate: Gate, fact: ApprovalRequested) -> None:
     gate.until, gate.on_timeout, gate.level = fact.until, fact.on_timeout, fact.level
     gate.call, gate.about, gate.escalate = fact.call, fact.about, fact.escalate
     gate.show = fact.show if fact.call else None
-    gate.votes = {}
+    gate.votes, gate.previews = {}, {}
 
 
 def _wait_for_next(run: Run, step: Step, work: Work) -> None:
@@ -61,6 +61,8 @@ def voted(run: Run, fact: ApprovalVoted) -> None:
         run.ignored += step is not None
         return
     gate.votes.setdefault(fact.by, (fact.decision, fact.comment, fact.values, fact.grant))
+    if fact.previewed:
+        gate.previews.setdefault(fact.by, fact.previewed)
 
 
 def decided(run: Run, fact: ApprovalDecided) -> None:
@@ -73,6 +75,7 @@ def decided(run: Run, fact: ApprovalDecided) -> None:
     gate.values = fact.values
     gate.by, gate.reason, gate.comment = fact.by, fact.reason, fact.comment
     gate.grant, gate.ends = fact.grant, fact.ends
+    gate.edited, gate.previewed = fact.edited, fact.previewed
     if gate.call and step.work is not None:
         if step.work.asking is None:
             step.gate = gate

@@ -309,6 +309,10 @@ class ApprovalVoted(Fact, frozen=True, tag="ApprovalVoted"):
     """Calls like this one need not be asked about any more, in this run or in all runs of the workflow."""
     ends: bool = False
     """A rejection after which the step does not go on, but fails."""
+    edited: str = ""
+    """SHA-256 of the call as these values change it (`core/edited.py`); empty where they change nothing."""
+    previewed: str = ""
+    """SHA-256 of what that call would do, as whoever decided was shown it; empty where nobody could look."""
 
 
 class ApprovalDecided(Fact, frozen=True, tag="ApprovalDecided"):
@@ -323,6 +327,9 @@ class ApprovalDecided(Fact, frozen=True, tag="ApprovalDecided"):
     values: dict[str, Any] = {}
     grant: Literal["", "run", "workflow"] = ""
     ends: bool = False
+    edited: str = ""
+    previewed: str = ""
+    """Of the call that may be made, as in `ApprovalVoted`: another one is not what was approved."""
 
 
 class BudgetRaised(Fact, frozen=True, tag="BudgetRaised"):

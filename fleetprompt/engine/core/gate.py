@@ -23,6 +23,7 @@ class Gate:
         "decided_at",
         "decision",
         "digest",
+        "edited",
         "ends",
         "escalate",
         "form",
@@ -32,6 +33,8 @@ class Gate:
         "level",
         "message",
         "on_timeout",
+        "previewed",
+        "previews",
         "quorum",
         "reason",
         "secrets",
@@ -70,6 +73,11 @@ class Gate:
         self.comment = ""
         self.grant = ""
         self.ends = False
+        self.edited = ""
+        self.previewed = ""
+        """Digests of the call that was approved, where it was changed."""
+        self.previews: dict[str, str] = {}
+        """Person to the digest of what the changed call would do, at the present level."""
 
 
 GRANTS = ("", "run", "workflow")

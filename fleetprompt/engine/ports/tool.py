@@ -89,6 +89,20 @@ class Judgement(Struct, frozen=True):
     """It was people who have allowed such calls for a while."""
 
 
+class EditedCall(Struct, frozen=True, kw_only=True):
+    """A call as somebody wants to change it before approving it, looked at but for `unseen`."""
+
+    arguments: Mapping[str, Any]
+    """All of them."""
+    show: Mapping[str, Any] = {}
+    """What it would do, as the question shows what was asked: tool, kind, `does` …; nothing where nobody could look."""
+    edited: str = ""
+    previewed: str = ""
+    """Its digests (`core/edited.py`), which go with the decision."""
+    unseen: str = ""
+    """Why nobody could look at it here, for people; empty where somebody has."""
+
+
 class Startable(Struct, frozen=True, kw_only=True):
     """A workflow as it would be started now."""
 

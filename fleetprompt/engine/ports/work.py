@@ -47,6 +47,9 @@ class Decision(Struct, frozen=True, kw_only=True):
     input: Any = None
     """What was released."""
     id: str = ""
+    edited: str = ""
+    previewed: str = ""
+    """Digests of the changed call that was approved, see `core/edited.py`; empty: of none, or nobody was shown it."""
 
 
 class Question(Struct, frozen=True, kw_only=True):

@@ -19,8 +19,9 @@ COMMANDS = frozenset({types.CANCEL, types.PAUSE, types.RESUME, types.RAISE, type
 """What is asked of one run."""
 
 
-def asked(engine: Engine, signal: Signal) -> Ask:
-    """The facts that follow from a command, or why none do."""
+def asked(engine: Engine, signal: Signal, *, edited: str = "", previewed: str = "") -> Ask:
+    """The facts that follow from a command, or why none do. `edited`, `previewed`: digests of the call that a vote
+    changes, which was looked at."""
     data = mapping(signal.data)
 
     def ask(run: Run, now: float) -> list[AnyFact] | command.Refusal:
@@ -58,6 +59,8 @@ def asked(engine: Engine, signal: Signal) -> Ask:
                     sent=signal.at,
                     grant=str(data.get("grant") or ""),
                     ends=data.get("ends") is True,
+                    edited=edited,
+                    previewed=previewed,
                 )
             case types.ESCALATE:
                 return command.escalate(

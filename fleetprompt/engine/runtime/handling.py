@@ -88,9 +88,8 @@ class Handler:
             if not received:
                 await self._engine.store.signals.close(signal.id, (result,))
             return result
-        ask = asked(self._engine, signal)
-        if signal.type == types.VOTE:
-            ask = await checked(self._engine, driver, data, ask)
+        is_vote = signal.type == types.VOTE
+        ask = await checked(self._engine, driver, signal) if is_vote else asked(self._engine, signal)
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         driver.deliver(Message(ask, signal=signal, received=received, answer=answer))
         return await answer

@@ -1,7 +1,8 @@
 """The engine's socket: nudges in, live facts out. One JSON object a line; only the owner of the files can connect.
 
 `{"op": "nudge"}` says that signals were published, `{"op": "health"}` asks how the engine is, `{"op": "holds"}` what it
-does nothing for any more. `{"op": "watch", "after": SEQ, "run": ID}` turns the connection into the feed,
+does nothing for any more, `{"op": "edited", "run": ID, "approval": ID, "values": {…}}` what the call of an approval
+would be with these arguments. `{"op": "watch", "after": SEQ, "run": ID}` turns the connection into the feed,
 `{"op": "changes", "seconds": S}` into changes, at most one in so many seconds, and
 `{"op": "pieces", "run": ID, "seconds": S}` into the answers of models that a run is receiving. Who cannot connect still
 works: engines also look at the store twice a second.
@@ -17,7 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.ports import EngineHealth, Stored
+from fleetprompt.engine.ports.tool import EditedCall
+from fleetprompt.engine.runtime.edits import LOOK_SECONDS, look_at
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
 LONGEST_PATH = 100
 """Bytes of a socket path that every Unix takes (`sun_path` is 104 or 108 long)."""
 POLL_SECONDS = 0.5
-MAX_LINE = 64 * 1024
+MAX_LINE = 2 * 1024 * 1024
+"""Bytes of a request: arguments of a call can be as long as the data of a signal."""
 SHORTEST, LONGEST = 0.01, 60.0
 """Seconds between two changes that a listener may ask for."""
 NUDGE_SECONDS = 5.0
@@ -42,6 +47,17 @@ class _Request(msgspec.Struct):
     after: int = 0
     run: str = ""
     seconds: float = 0.05
+    approval: str = ""
+    values: dict[str, Any] = {}
+
+
+class Looked(msgspec.Struct):
+    """What came of a look at a changed call: the call, nothing where nothing would be changed, or why it cannot be."""
+
+    call: EditedCall | None = None
+    problem: str = ""
+    hint: str = ""
+    code: str = ""
 
 
 class _Holds(msgspec.Struct):
@@ -143,6 +159,9 @@ class Wire:
                 answer = await engine.vitals.health() if request.op == "health" else _Holds(engine.holds)
                 writer.write(_encode(answer) + b"\n")
                 await writer.drain()
+            elif request.op == "edited":
+                writer.write(_encode(await self._looked(request)) + b"\n")
+                await writer.drain()
             elif request.op == "watch":
                 await _until_hung_up(reader, self._send_feed(writer, request))
                 return
@@ -154,6 +173,12 @@ class Wire:
                 return
             else:
                 writer.write(_encode({"error": f"unknown op {request.op!r}"}) + b"\n")
+
+    async def _looked(self, request: _Request) -> Looked:
+        try:
+            return Looked(call=await look_at(self._engine, request.run, request.approval, request.values))
+        except FleetError as error:
+            return Looked(problem=error.message, hint=error.hint, code=error.code)
 
     async def _send_feed(self, writer: asyncio.StreamWriter, request: _Request) -> None:
         async for entry in self._engine.feed.watch(self._engine.store.journal, request.after, request.run):
@@ -214,7 +239,13 @@ async def ask_holds(path: Path) -> dict[str, str] | None:
     return found.holds if found is not None else None
 
 
-async def _ask(path: Path, op: str, patience: float) -> bytes:
+async def ask_edited(path: Path, run: str, approval: str, values: dict[str, Any]) -> Looked | None:
+    """What the engine behind a socket sees in a changed call; None when nobody listens or answers in time."""
+    given = {"run": run, "approval": approval, "values": values}
+    return _understood(await _ask(path, "edited", LOOK_SECONDS + NUDGE_SECONDS, given), Looked)
+
+
+async def _ask(path: Path, op: str, patience: float, given: dict[str, Any] | None = None) -> bytes:
     try:
         reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_ANSWER)
     except (OSError, ValueError):
@@ -222,7 +253,7 @@ async def _ask(path: Path, op: str, patience: float) -> bytes:
     try:
         # The kernel accepts for an engine that is stopped or hangs, which then never answers.
         async with asyncio.timeout(patience):
-            writer.write(_encode({"op": op}) + b"\n")
+            writer.write(_encode({"op": op} | (given or {})) + b"\n")
             await writer.drain()
             return await reader.readline()
     except (OSError, ValueError):  # `TimeoutError` is an `OSError`

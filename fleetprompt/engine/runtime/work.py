@@ -86,6 +86,8 @@ class WorkContext(StepContext):
                 grant=gate.grant,
                 ends=gate.ends,
                 input=gate.input,
+                edited=gate.edited,
+                previewed=gate.previewed,
             )
             for gate in gates
         }

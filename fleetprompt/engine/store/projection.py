@@ -269,6 +269,8 @@ class _Cast(Struct):
     level: int | None = None
     grant: str = ""
     ends: bool = False
+    edited: str = ""
+    previewed: str = ""
 
 
 def ballot(signal: Signal) -> Ballot:

@@ -11,6 +11,7 @@ from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval
+from fleetprompt.engine.ports.tool import EditedCall
 from fleetprompt.tui.state.approval_value import Line, long_line, member_lines, text_lines, value_lines
 
 
@@ -41,6 +42,20 @@ def call_matter(shown: Any, released: Any) -> Iterator[Line]:
     yield ()
     yield (("ARGUMENTS", "title"),)
     yield from value_lines(made.get("arguments"), "")
+
+
+def changed_matter(call: EditedCall, approval: Approval) -> list[Line]:
+    """A call as somebody has changed it: what it does so, or what it is given where nobody could look."""
+    tool = mapping(approval.show).get("tool", "")
+    if not call.unseen:
+        return list(call_matter(call.show, {"tool": tool, "arguments": dict(call.arguments)}))
+    lines: list[Line] = [
+        (("WILL BE DONE", "title"), (f"  {inert(str(tool))}", "accent")),
+        ((f"what it does so is not known yet: {call.unseen}", "warning"),),
+        (),
+        (("ARGUMENTS", "title"),),
+    ]
+    return [*lines, *value_lines(dict(call.arguments), "")]
 
 
 def _does(kind: str, does: Any) -> Iterator[Line]:
