@@ -28,6 +28,7 @@ from msgspec.structs import fields
 
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.plan import Guardrails
+from fleetprompt.engine.core.signal_settings import SignalRule, signal_faults
 from fleetprompt.engine.llm.settings import NANO, ModelSettings, Tokens, faults
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Rules about calls of tools, besides those of `policy.toml`."""
     serve: Serve = Serve()
     """The daemon."""
+    signals: dict[str, SignalRule] = {}
+    """What is checked and changed as signals come in, by pattern of their types: `[signals."deploy.*"]`."""
     log_retention_days: Amount = 14.0
     retention_days: Amount = 90.0
 
@@ -198,6 +201,10 @@ def _from_file(root: Path) -> _Written:
     known = convert(values.get("models", {}), dict[str, ModelSettings])
     problems += [
         file.at(["models", *at], ProblemCode.BAD_VALUE, said, hint) for at, said, hint in faults(known, aliases)
+    ]
+    rules = convert(values.get("signals", {}), dict[str, SignalRule])
+    problems += [
+        file.at(["signals", *at], ProblemCode.BAD_VALUE, said, hint) for at, said, hint in signal_faults(rules)
     ]
     database = str(values.get("database", "")).removeprefix("sqlite:///")
     if database and "://" not in database:

@@ -122,6 +122,7 @@ class Front:
             groups=settings.groups,
             agency=self.agency,
             aliases=project.aliases,
+            signals=settings.signals,
             zone=self.terminal.times.tzinfo,
         )
 

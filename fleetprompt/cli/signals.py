@@ -181,6 +181,7 @@ def show(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
         ("by", one.by),
         ("correlation", one.correlation),
         ("causation", one.causation),
+        ("replay of", one.replay_of),
     )
     for name, value in fields:
         if value:
@@ -197,7 +198,7 @@ def show(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
 def replay(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
     """Publish a copy of a signal as a new one.
 
-    Its data gets `replay_of`, its envelope the old id as causation; a key is not copied, for then it would not count.
+    It says what it is a replay of, and so do the runs that it starts; a key is not copied, for then it would not count.
     """
     front: Front = ctx.obj
     return _tell(front, front.ask(lambda console: console.replay(signal_id, by=front.me)), json)
@@ -217,6 +218,7 @@ def signal_object(found: Signal, routed: bool, results: Sequence[Result]) -> dic
         "by": found.by,
         "correlation": found.correlation,
         "causation": found.causation,
+        "replay_of": found.replay_of,
         "data": found.data,
         "status": _status(routed, results),
         "results": [{"status": one.status, "run": one.run, "reason": one.reason} for one in results],

@@ -248,6 +248,7 @@ class BesideConsole(AttachedConsole):
 
     def __init__(self, store: Store, place: Place, *, recover: bool) -> None:
         super().__init__(store, place.root, place.lock, place.socket)
+        self.admission = place.admission
         self.workflow_folders, self.names = place.agency.workflows, place.names
         self.equipment = place.equipment
         self.engine = EngineBeside(place, recover=recover)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from pathlib import Path
@@ -33,9 +33,10 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.core.signal_rules import Rules
 from fleetprompt.engine.ports import Approval, Change, EngineHealth, LogLine, Piece, Store, Stored, Workflow
 from fleetprompt.engine.ports.tool import EditedCall
-from fleetprompt.engine.runtime.bus import validate
+from fleetprompt.engine.runtime.admission import Admission, Origin
 from fleetprompt.engine.runtime.clock import SystemClock
 from fleetprompt.engine.runtime.edits import look_at
 from fleetprompt.engine.runtime.engine import Engine
@@ -272,9 +273,9 @@ class EmbeddedConsole(StoreConsole):
     async def _register(self, file: WorkflowFile) -> str:
         return await self.engine.workflows.register(file.plan, source=file.text, file=file.file, tenant=self.tenant)
 
-    async def publish(self, signal: Signal) -> tuple[Signal, bool]:
-        """Publish a signal."""
-        publication = await self.engine.bus.publish(signal)
+    async def admitted(self, signal: Signal, origin: Origin) -> tuple[Signal, bool]:
+        """Publish a signal from there."""
+        publication = await self.engine.bus.publish(signal, origin)
         return publication.signal, publication.duplicate
 
     async def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
@@ -313,6 +314,9 @@ class AttachedConsole(StoreConsole):
         self.listening: set[Talk] = set()
         self.equipment: Equipment | None = None
         """What the project has at hand, where that is known."""
+        self.admission: Callable[[Callable[[], float]], Admission] = lambda now: Admission(Rules(), now=now)
+        """Makes the door that signals from here pass: of the project's rules, which are read when one is published."""
+        self._admission: Admission | None = None
 
     def bound(self, identity: Identity) -> Self:
         """Another console on the same store; closing it hangs up what is heard through it alone."""
@@ -415,10 +419,11 @@ class AttachedConsole(StoreConsole):
             self._wrote()
         return digest
 
-    async def publish(self, signal: Signal) -> tuple[Signal, bool]:
-        """Publish a signal."""
-        validate(signal)
-        publication = await self.store.signals.publish(signal)
+    async def admitted(self, signal: Signal, origin: Origin) -> tuple[Signal, bool]:
+        """Publish a signal from there. Rates are those of this process."""
+        if self._admission is None:
+            self._admission = self.admission(self.clock.now)
+        publication = await self.store.signals.publish(self._admission.admit(signal, origin))
         self._wrote()
         await self._nudge()
         return publication.signal, publication.duplicate

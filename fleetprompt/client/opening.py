@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,16 +13,19 @@ from msgspec import Struct
 from fleetprompt.client.changing import Equipment
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.names import ProjectNames
-from fleetprompt.engine.core.errors import StoreUnavailable
+from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
+from fleetprompt.engine.core.signal_settings import SignalRule
 from fleetprompt.engine.ports import Store
 from fleetprompt.engine.runtime.agency import Agency, AgencySettings
 from fleetprompt.engine.runtime.engine import Engine, Limits
 from fleetprompt.engine.runtime.lock import EngineIsRunning, EngineLock, engine_holder
 from fleetprompt.engine.runtime.secrets import Secrets
+from fleetprompt.engine.runtime.signal_schemas import read_rules
 from fleetprompt.engine.runtime.wire import Wire
 
 if TYPE_CHECKING:
     from fleetprompt.client.beside import BesideConsole
+    from fleetprompt.engine.runtime.admission import Admission
 
 Mode = Literal["engine", "prefer", "attach", "process"]
 """`engine`: hold the engine or fail. `prefer`: hold it if nobody does. `attach`: never hold it. `process`: start a
@@ -50,6 +53,8 @@ class Place(Struct, frozen=True, kw_only=True):
     """What agents have at hand: models, tools, policy."""
     aliases: frozenset[str] = frozenset()
     """Models that are written in the settings, those that cannot be used among them."""
+    signals: Mapping[str, SignalRule] = {}
+    """What is checked and changed as signals come in, by pattern of their types."""
     zone: tzinfo = UTC
     """Where the days of filters such as `since:today` begin."""
 
@@ -63,6 +68,13 @@ class Place(Struct, frozen=True, kw_only=True):
     def equipment(self) -> Equipment:
         """What it has at hand, for a look at a call without an engine."""
         return Equipment(self.root, self.agency, self.state / "secrets.toml")
+
+    def admission(self, now: Callable[[], float]) -> Admission:
+        """The door for signals of a process without an engine. Raises `InvalidInput` for rules that cannot be read."""
+        from fleetprompt.engine.runtime.admission import Admission
+
+        secrets = Secrets(self.state / "secrets.toml")
+        return Admission(read_rules(self.signals, self.root), now=now, redact=secrets.redact_value)
 
     def names(self) -> ProjectNames:
         """What it has by name now, for files that name it."""
@@ -171,6 +183,7 @@ async def open_console(
     console = AttachedConsole(store, place.root, place.lock, place.socket)
     console.workflow_folders, console.names = place.agency.workflows, place.names
     console.equipment = place.equipment
+    console.admission = place.admission
     return console
 
 
@@ -191,6 +204,12 @@ async def _embed(
 ) -> EmbeddedConsole:
     limits = Limits(max_runs=place.max_runs, pools=place.pools, threads=place.threads, grace=place.grace)
     secrets = Secrets(place.state / "secrets.toml")
+    try:
+        rules = read_rules(place.signals, place.root)
+    except FleetError:
+        if lock is not None:
+            lock.release()
+        raise
     engine = Engine(
         store,
         limits=limits,
@@ -200,6 +219,7 @@ async def _embed(
         directory=place.root,
         recover=recover,
         fires=fires,
+        rules=rules,
     )
     engine.vitals.what = what
     wire = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, cast
 
 import uuid_utils
 
@@ -14,6 +13,7 @@ from fleetprompt.client.protocol import Published, Where
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Clock, Lineage, Store
+from fleetprompt.engine.runtime.admission import Origin
 
 ROUTED_SECONDS = 2.0
 """How long to wait for what comes of a signal, where an engine runs."""
@@ -30,8 +30,12 @@ class Replaying(ABC):
     face: Face
 
     @abstractmethod
+    async def admitted(self, signal: Signal, origin: Origin) -> tuple[Signal, bool]:
+        """Publish a signal from there; as stored, and whether it was seen before. Raises what keeps it out."""
+
     async def publish(self, signal: Signal) -> tuple[Signal, bool]:
-        """Publish a signal."""
+        """Publish a signal from outside."""
+        return await self.admitted(signal, "outside")
 
     @abstractmethod
     async def signal(self, id_: str) -> tuple[Signal, bool, list[Result]]:
@@ -60,23 +64,22 @@ class Replaying(ABC):
 
     async def replay(self, id_: str, *, by: str) -> Published:
         """Publish a copy of a signal as a new one, whose cause is the old one. A key is not copied, for then it would
-        not count; data that is a mapping gets `replay_of`."""
+        not count."""
         old, _, _ = await self.signal(id_)
-        data: Any = old.data
-        if isinstance(data, dict):
-            data = {**cast("dict[str, Any]", data), "replay_of": old.id}
         copy = Signal(
             id=str(uuid_utils.uuid7()),
             type=old.type,
-            source=f"{self.face}/{by or 'unknown'}",
+            source=f"replay/{by or 'unknown'}",
             at=self.clock.now(),
-            data=data,
+            data=old.data,
             subject=old.subject,
             tenant=self.tenant,
             correlation=old.correlation,
             causation=old.id,
             by=by,
+            replay_of=old.id,
+            extensions=old.extensions,
         )
-        stored, duplicate = await self.publish(copy)
+        stored, duplicate = await self.admitted(copy, "replay")
         routed, results = await self.outcome(stored.id)
         return Published(stored, duplicate=duplicate, routed=routed, results=tuple(results))

@@ -205,7 +205,8 @@ steps: [{id: a, type: transform, output: "${{ inputs.what }}"}]
     sent = fleet("signals", "type:deploy.*", "--json").json
     assert [one["status"] for one in sent] == ["accepted", "accepted"]
     again = fleet("signals", "replay", sent[0]["id"], "--json").json
-    assert (again["causation"], again["data"]) == (sent[0]["id"], {"what": "web", "replay_of": sent[0]["id"]})
+    first = sent[0]["id"]
+    assert (again["causation"], again["replay_of"], again["data"]) == (first, first, {"what": "web"})
     assert sent[0]["id"] in fleet.ok("signals")
     assert "causation" in fleet.ok("signals", "show", again["id"])
     assert fleet("signals", "show", "nope").code == 2

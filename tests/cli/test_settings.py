@@ -104,3 +104,29 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("FLEET_MAX_RUNS", wrong)
         with pytest.raises(InvalidInput, match="FLEET_MAX_RUNS must be a whole number of at least 1"):
             load_project()
+
+
+SIGNALS = """\
+[signals."deploy.*"]
+schema = "schemas/deploy.json"
+rate = "100/s"
+redact = ["/card", "/items/*/card"]
+[signals."a b"]
+rate = "fast"
+redact = ["card"]
+"""
+
+
+def test_the_rules_of_signals_are_looked_at() -> None:
+    assert said(SIGNALS) == [
+        "5:10 bad-value `a b` matches no type of signals",
+        "6:1 bad-value `fast` is not a rate",
+        "7:1 bad-value `card` is not a JSON pointer",
+    ]
+    assert said("[signals.a]\nrate = 5\nredct = []\n") == [
+        '2:1 wrong-type `signals.a.rate` must be a rate, such as "100/s"',
+        "3:1 unknown-key there is no setting `redct` in [signals.a]",
+    ]
+    Path("fleet.toml").write_text(SIGNALS.partition('[signals."a b"]')[0])
+    rule = load_project().settings.signals["deploy.*"]
+    assert (rule.schema, rule.rate, rule.redact) == ("schemas/deploy.json", "100/s", ["/card", "/items/*/card"])

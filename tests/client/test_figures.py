@@ -60,7 +60,7 @@ async def test_a_signal_is_followed_to_what_it_caused_and_replayed(tmp_path: Pat
 
     again = await console.replay(first, by="ben")
     assert (again.duplicate, again.routed, again.signal.key, again.signal.by) == (False, True, "", "ben")
-    assert (again.signal.causation, again.signal.data) == (first, {"n": 1, "replay_of": first})
+    assert (again.signal.causation, again.signal.replay_of, again.signal.data) == (first, first, {"n": 1})
     assert [result.status for result in again.results] == ["accepted"]
     assert again.results[0].run != run.id
     await finished(console, again.results[0].run)

@@ -40,7 +40,12 @@ async def test_of_two_signals_with_one_key_the_first_counts(store: Store) -> Non
     assert again.signal == first.signal
     other = await store.signals.publish(signal(key="k", tenant="b"))
     assert not other.duplicate
+    assert await store.signals.of_key("k") == first.signal
+    assert await store.signals.of_key("k", "b") == other.signal
+    assert await store.signals.of_key("other") is None
     assert [each.id for each in await store.signals.unrouted()] == [first.signal.id, other.signal.id]
+    await store.signals.publish(signal())
+    assert await store.signals.of_key("") is None
 
 
 async def test_one_id_is_one_signal(store: Store) -> None:

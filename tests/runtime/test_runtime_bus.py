@@ -12,7 +12,8 @@ from world import World, check_end, statuses, tell
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused, StoreUnavailable
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.runtime.bus import validate
+from fleetprompt.engine.core.signal_rules import Rules
+from fleetprompt.engine.runtime.admission import Admission, validate
 from fleetprompt.engine.runtime.engine import Engine
 
 WAITS = """
@@ -57,12 +58,12 @@ def answers(world: World, signal: str) -> list[Result]:
 )
 def test_what_is_no_type_or_the_engine_s_own_is_refused(type_: str) -> None:
     with pytest.raises(InvalidInput):
-        validate(outside(type_))
+        Admission(Rules(), now=lambda: 0.0).admit(outside(type_))
 
 
 @pytest.mark.parametrize("type_", ["deploy", "deploy.finished", "a-b.c_d.e1", "fleeting.moment"])
 def test_dot_separated_words_are_a_type(type_: str) -> None:
-    validate(outside(type_))
+    Admission(Rules(), now=lambda: 0.0).admit(outside(type_))
 
 
 def test_a_signal_of_more_than_a_mebibyte_is_refused_and_one_of_a_mebibyte_is_not() -> None:

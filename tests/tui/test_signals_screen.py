@@ -170,7 +170,7 @@ async def test_replaying_asks_first_and_marked_signals_are_replayed_together(tmp
         assert [copy.causation for copy in copies] == ["s3", "s2"]
         assert [copy.key for copy in copies] == ["", ""]
         found, _, _ = await app.client.signal(copies[0].id)
-        assert found.data == {"n": "s3", "replay_of": "s3"}
+        assert (found.data, found.replay_of, found.source) == ({"n": "s3"}, "s3", f"replay/{found.by}")
 
 
 async def test_the_engines_own_signals_are_not_replayed(tmp_path: Path) -> None:

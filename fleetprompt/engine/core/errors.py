@@ -73,6 +73,17 @@ class Refused(FleetError):
     code: Code = "VALIDATION_ERROR"
 
 
+class RateLimited(FleetError):
+    """There were too many of these; what was given is not kept."""
+
+    code: Code = "RATE_LIMIT"
+
+    def __init__(self, message: str = "", *, retry_after: float, where: str = "", hint: str = "") -> None:
+        self.retry_after = retry_after
+        """Seconds until there is room for one more."""
+        super().__init__(message, where=where, hint=hint)
+
+
 class StoreUnavailable(FleetError):
     """The store cannot be read or written."""
 

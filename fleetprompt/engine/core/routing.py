@@ -179,7 +179,8 @@ def _passed(entry: _Entry) -> Passed:
 
 def told(signal: Signal, kind: str, id_: str) -> dict[str, Any]:
     """What a run is told of what has started it: its `trigger`."""
-    return {"kind": kind, "id": id_, "signal": signal.id, "type": signal.type, "data": signal.data}
+    found = {"kind": kind, "id": id_, "signal": signal.id, "type": signal.type, "data": signal.data}
+    return found | {"replay_of": signal.replay_of} if signal.replay_of else found
 
 
 def names(signal: Signal, kind: str, id_: str) -> dict[str, Any]:

@@ -66,6 +66,10 @@ class Signal(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Position in the store; 0 until stored."""
     replay_of: str = ""
     """Id of the signal that it says again; empty for one that says something new."""
+    only: str = ""
+    """The workflow that it is for alone: of a replay, the one that missed it; empty for everyone who listens."""
+    unfit: str = ""
+    """Why nobody hears it, of one that left a run: its data does not fit what its type carries."""
     extensions: dict[str, str | int | bool] = {}
     """What else its CloudEvents envelope carried: extensions that mean nothing here, `dataschema`, and
     `datacontenttype` where that is not JSON."""

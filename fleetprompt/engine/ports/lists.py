@@ -132,6 +132,10 @@ class Signals(Protocol):
 
     async def get(self, signal: str) -> Signal | None: ...
 
+    async def of_key(self, key: str, tenant: str = "default") -> Signal | None:
+        """The signal that has this key."""
+        ...
+
     async def results(self, signal: str) -> tuple[bool, list[Result]]:
         """Whether it is routed, and what came of it so far."""
         ...

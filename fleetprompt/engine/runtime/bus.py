@@ -1,4 +1,4 @@
-"""The bus: validate, dedupe, route, fan out. A signal is stored before anything comes of it, and routed once.
+"""The bus: admit, dedupe, store, route. A signal is stored before anything comes of it, and routed once.
 
 Its effect on a run and its result are one append. A signal that concerns several runs is closed after the last; a
 crash in between routes it again, and those that have answered are left out.
@@ -7,14 +7,14 @@ crash in between routes it again, and those that have answered are left out.
 from __future__ import annotations
 
 import asyncio
-import re
 from math import inf
 from typing import TYPE_CHECKING
 
-from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import FleetError, InvalidInput, StoreUnavailable
+from fleetprompt.engine.core.errors import FleetError, RateLimited, StoreUnavailable
 from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.core.signal_rules import Rules
 from fleetprompt.engine.ports import Publication
+from fleetprompt.engine.runtime.admission import Admission, Origin
 from fleetprompt.engine.runtime.handling import Handler
 
 if TYPE_CHECKING:
@@ -22,17 +22,14 @@ if TYPE_CHECKING:
 
 AGAIN_SECONDS = 1.0
 """How soon signals are routed that could not be because the store was unavailable."""
-LONGEST_TYPE = 255
-_TYPE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-MAX_DATA_BYTES = 1024 * 1024
-"""Signals carry references to large things, not the things."""
 
 
 class Bus:
     """Routes signals to runs."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, rules: Rules) -> None:
         self._engine = engine
+        self.admission = Admission(rules, now=engine.now, redact=engine.secrets.redact_value)
         self._handler = Handler(engine)
         self.heard = -inf
         """All that was recorded up to this time has reached the runs it is for: timers due by then may fire."""
@@ -49,17 +46,34 @@ class Bus:
 
     # ------------------------------------------------------------ in
 
-    async def publish(self, signal: Signal) -> Publication:
-        """Store a signal from outside and route it. Raises `InvalidInput` for one that may not be published."""
-        validate(signal)
+    async def publish(self, signal: Signal, origin: Origin = "outside") -> Publication:
+        """Admit a signal, store it and route it. Raises what keeps it out: `InvalidInput`, `RateLimited`."""
+        try:
+            signal = self.admission.admit(signal, origin)
+        except RateLimited:
+            earlier = await self._earlier(signal)
+            if earlier is None:
+                raise
+            # What is said again takes nobody's place.
+            self.admission.tally["rate-limit"] -= 1
+            self.admission.tally["duplicate"] += 1
+            return Publication(signal=earlier, duplicate=True)
         self.fresh.add(signal.id)
         try:
             publication = await self.store(signal)
+            self.admission.tally["duplicate" if publication.duplicate else "accepted"] += 1
             if not publication.duplicate:
                 await self.route(publication.signal)
         finally:
             self.fresh.discard(signal.id)
         return publication
+
+    async def _earlier(self, signal: Signal) -> Signal | None:
+        signals = self._engine.store.signals
+        found = await signals.get(signal.id)
+        if found is None and signal.key:
+            found = await signals.of_key(signal.key, signal.tenant)
+        return found if found is not None and found.tenant == signal.tenant else None
 
     async def submit(self, signal: Signal) -> Result:
         """Carry out a command sent by this process, and answer when it is durable."""
@@ -181,15 +195,3 @@ class Bus:
                 self._engine.trouble(f"routing of signal {signal.id}", error)
             reason = error.message if isinstance(error, FleetError) else f"{type(error).__name__}: {error}"
             await self._engine.store.signals.close(signal.id, (Result(signal.id, "refused", reason=reason),))
-
-
-def validate(signal: Signal) -> None:
-    """Refuse what may not enter from outside. Raises `InvalidInput`."""
-    if len(signal.type) > LONGEST_TYPE or not _TYPE.fullmatch(signal.type):
-        raise InvalidInput(f"{signal.type!r} is not a signal type", hint="dot-separated words such as deploy.finished")
-    if signal.type.startswith(types.RESERVED):
-        raise InvalidInput(f"signals of type {types.RESERVED}* are the engine's own")
-    from fleetprompt.engine.core.codec import canonical
-
-    if len(canonical(signal.data)) > MAX_DATA_BYTES:
-        raise InvalidInput("the data of a signal is at most 1 MiB", hint="store it elsewhere and send a reference")

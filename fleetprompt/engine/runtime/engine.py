@@ -23,6 +23,7 @@ from fleetprompt.engine.core.facts import AnyFact, Blob, RunCancelRequested
 from fleetprompt.engine.core.names import HYDRATE_BYTES
 from fleetprompt.engine.core.run import fold
 from fleetprompt.engine.core.signal import FINISHED, Signal
+from fleetprompt.engine.core.signal_rules import Rules
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Append, Clock, RunHead, Store, Stored
 from fleetprompt.engine.registry import STEPS
@@ -85,6 +86,7 @@ class Engine:
         recover: bool = True,
         fires: bool = False,
         agency: Agency | None = None,
+        rules: Rules | None = None,
     ) -> None:
         """`recover`: take up what was interrupted. `fires`: let schedules and file watches start runs, which is nothing
         for an engine that is there for a single run."""
@@ -114,7 +116,7 @@ class Engine:
         self.performer = Performer(self)
         self.slots = Slots(self)
         self.starter = Starter(self)
-        self.bus = Bus(self)
+        self.bus = Bus(self, rules or Rules())
         self.workflows = Workflows(self)
         self.schedules = Schedules(self)
         self.recovery = Recovery(self)
@@ -396,10 +398,7 @@ class Engine:
 
     def outgoing(self, run: Run, signals: list[Signal]) -> list[Signal]:
         """The signals a run sends, as they are stored."""
-        return [
-            msgspec.structs.replace(s, data=self.secrets.redact_value(s.data)) if self.secrets.known else s
-            for s in signals
-        ]
+        return [self.bus.admission.leaving(signal) for signal in signals]
 
     def anyone_listens(self, run: Run, signal: Signal) -> bool:
         """Whether the end of a run matters to a parent or to a trigger."""

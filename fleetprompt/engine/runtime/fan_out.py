@@ -35,9 +35,16 @@ class FanOut:
         """Bring it everywhere, and close it."""
         engine = self._engine
         results: list[Result] = []
-        _, earlier = (True, []) if signal.id in engine.bus.fresh else await engine.store.signals.results(signal.id)
+        fresh = signal.id in engine.bus.fresh
+        if signal.unfit:
+            results.append(Result(signal=signal.id, status="refused", reason=signal.unfit))
+            await engine.store.signals.close(signal.id, results)
+            return results[0]
+        _, earlier = (True, []) if fresh else await engine.store.signals.results(signal.id)
         answered = {result.run for result in earlier}
-        if signal.type == types.FINISHED:
+        if signal.only:
+            pass
+        elif signal.type == types.FINISHED:
             await self._child_finished(signal)
         else:
             for run_id, wait in await engine.store.runs.waiting("signal", signal.type, tenant=signal.tenant):
@@ -45,6 +52,8 @@ class FanOut:
                     answered.add(run_id)
                     await self._hear(run_id, signal)
         for start in engine.workflows.routes.route(signal):
+            if signal.only and start.workflow != signal.only:
+                continue
             if isinstance(start, Missed):
                 results.append(_refused(signal, start, start.reason))
             elif isinstance(start, Passed):
@@ -77,6 +86,8 @@ class FanOut:
             data["session"] = start.session
         if start.alone:
             data["alone"] = start.alone
+        if signal.replay_of:
+            data["labels"] = {"replay_of": signal.replay_of}
         child = Signal(
             id=signal_id("start", signal.id, start.workflow, start.trigger),
             type=types.START,

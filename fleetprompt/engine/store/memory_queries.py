@@ -150,6 +150,10 @@ class MemorySignals:
     async def get(self, signal: str) -> Signal | None:
         return self._state.signals.get(signal)
 
+    async def of_key(self, key: str, tenant: str = "default") -> Signal | None:
+        id_ = self._state.keys.get((tenant, key)) if key else None
+        return self._state.signals.get(id_) if id_ is not None else None
+
     async def results(self, signal: str) -> tuple[bool, builtins.list[Result]]:
         known = signal in self._state.signals
         found = self._state.results.get(signal, {})

@@ -24,7 +24,7 @@ from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.reading import Question, Reader
 from fleetprompt.engine.store.run_rows import read_head
 from fleetprompt.engine.store.statements import Session, Statements
-from fleetprompt.engine.store.tables import CAUSED, CORRELATED, results, runs, signals
+from fleetprompt.engine.store.tables import CAUSED, CORRELATED, KEYED, results, runs, signals
 from fleetprompt.engine.store.writer import Writer
 
 _decode = msgspec.json.Decoder(Signal).decode
@@ -42,6 +42,8 @@ class SqlSignals:
         of_signal = results.c.signal == sa.bindparam("given")
         unrouted = sa.select(signals.c.seq, signals.c.data).where(sa.not_(signals.c.routed)).order_by(signals.c.seq)
         self._get = Question(reader.dialect, sa.select(signals.c.seq, signals.c.data).where(given))
+        of_key = (signals.c.tenant == sa.bindparam("tenant"), signals.c.key == sa.bindparam("key"), KEYED)
+        self._of_key = Question(reader.dialect, sa.select(signals.c.seq, signals.c.data).where(*of_key))
         self._routed = Question(reader.dialect, sa.select(signals.c.routed).where(given))
         self._results = Question(reader.dialect, sa.select(*_RESULT).where(of_signal).order_by(results.c.run))
         self._unrouted = Question(reader.dialect, unrouted.limit(sa.bindparam("most")).offset(sa.literal_column("0")))
@@ -93,6 +95,11 @@ class SqlSignals:
         """The signal of that id."""
         rows = await self._reader.ask(self._get, signal)
         return _read(*rows[0]) if rows else None
+
+    async def of_key(self, key: str, tenant: str = "default") -> Signal | None:
+        """The signal that has this key."""
+        found = await self._reader.ask(self._of_key, tenant, key)
+        return _read(*found[0]) if found else None
 
     async def results(self, signal: str) -> tuple[bool, builtins.list[Result]]:
         """Whether it is routed, and what came of it so far, by run."""

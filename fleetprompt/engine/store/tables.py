@@ -254,6 +254,7 @@ signals = sa.Table(
     sqlite_autoincrement=True,
 )
 """`data` is the whole signal; the other columns are for finding it."""
+KEYED = signals.c.key != sa.literal_column("''")
 CAUSED = signals.c.causation != sa.literal_column("''")
 CORRELATED = signals.c.correlation != sa.literal_column("''")
 sa.Index("signals_tenant", signals.c.tenant, signals.c.seq)
