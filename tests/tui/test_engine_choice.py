@@ -163,7 +163,7 @@ async def test_what_is_asked_for_in_the_console_is_recorded_as_its_own_wherever_
             ("fleet.run.start", "console/ana"),
             ("fleet.run.pause", "console/ana"),
             ("order.paid", "test"),
-            ("order.paid", "console/ana"),
+            ("order.paid", "replay/ana"),
         ]
     await app.door.close()
 

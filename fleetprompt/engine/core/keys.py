@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
-from fleetprompt.engine.core.state import Run, Step
+if TYPE_CHECKING:
+    # Records of ports are named by it, too, and a console paints its frame before it needs programs.
+    from fleetprompt.engine.core.state import Run, Step
 
 _ATTEMPT = re.compile(r"#\d+")
 _PLACE = re.compile(r"#\d+|\[\d+\]")

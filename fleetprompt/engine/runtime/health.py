@@ -18,6 +18,8 @@ LATELY = 20
 """Looks of the poller that lag is told of: ten seconds."""
 WRITES_SECONDS = 0.5
 """Seconds after which it is not waited for any more whether the store is still the one that was opened."""
+LOST_SECONDS = 5.0
+"""The same of a store that cannot be read."""
 MOST_GROUPS = 50
 MOST_SIGNALS = 1_000
 
@@ -77,12 +79,30 @@ async def store_health(store: Store) -> StoreHealth:
     """The store in figures; while it cannot be read, where it is and why."""
     try:
         # It is asked for in between what is written, which may wait for another process: reading does not.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(WRITES_SECONDS):
-                await store.changed(0)
+        await _require_same(store, WRITES_SECONDS)
         data, log = await store.size()
         position = await store.journal.position()
         unrouted = len(await store.signals.unrouted(MOST_SIGNALS))
     except StoreUnavailable as error:
-        return StoreHealth(store.where, error=error.message, hint=error.hint, lost=isinstance(error, StoreLost))
+        return _unreadable(store, error if isinstance(error, StoreLost) else await _why(store, error))
     return StoreHealth(store.where, data, log, position, unrouted)
+
+
+async def _require_same(store: Store, seconds: float) -> None:
+    """Raises `StoreLost` where it is not the store any more that was opened, if that is known so soon."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await store.changed(0)
+
+
+async def _why(store: Store, error: StoreUnavailable) -> StoreUnavailable:
+    """What is to be said of a store that cannot be read: that it is lost, if that was not known soon enough before."""
+    try:
+        await _require_same(store, LOST_SECONDS)
+    except StoreUnavailable as found:
+        return found
+    return error
+
+
+def _unreadable(store: Store, error: StoreUnavailable) -> StoreHealth:
+    return StoreHealth(store.where, error=error.message, hint=error.hint, lost=isinstance(error, StoreLost))
