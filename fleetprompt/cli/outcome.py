@@ -21,6 +21,8 @@ EXIT_CODES = {"completed": COMPLETED, "failed": FAILED, "cancelled": CANCELLED, 
 SEVERITY = (COMPLETED, WAITING, CANCELLED, TIMEOUT, FAILED)
 """Exit codes from the best to the worst, where several runs share one."""
 OUTPUT_LINES = 20
+MOST_GATES = 10
+"""Approvals that are named; of more it is said how many there are."""
 
 
 def exit_code(trees: list[Tree], expected: int) -> int:
@@ -127,7 +129,10 @@ def next_lines(tree: Tree, *, embedded: bool, shown: bool = False) -> list[Text]
         if run.error is not None and _shop_is_closed(tree, run.error.message):
             look = (("open the shop it needs, in another terminal", "fleet demo up"), *look)
         return _commands(*look, ("try again", f"fleet retry {id_} && fleet recover"))
-    commands = [(f"decide about {step.path}", f"fleet approve {step.gate.id}") for step in tree.asking() if step.gate]
+    gates = [(step, gate) for step in tree.asking() for gate in step.open_gates]
+    commands = [(f"decide about {step.path}", f"fleet approve {gate.id}") for step, gate in gates[:MOST_GATES]]
+    if len(gates) > MOST_GATES:
+        commands.append((f"decide about {len(gates) - MOST_GATES} more", "fleet approvals"))
     commands += [(f"answer for {step.path}", f"fleet show {id_}") for step in tree.doubtful()]
     if run.paused:
         commands.append(("resume", f"fleet resume {id_}"))

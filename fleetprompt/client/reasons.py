@@ -83,7 +83,9 @@ def _waiting(step: Step, now: float) -> str:
     match step.on:
         case "approval":
             who = ", ".join(step.gate.approvers) if step.gate is not None and step.gate.approvers else ""
-            return f"waits for approval{' by ' + who if who else ''}{_votes(step)}{until}"
+            several = len(step.open_gates)
+            what = f"{several} approvals" if several > 1 else "approval"
+            return f"waits for {what}{' by ' + who if who else ''}{_votes(step)}{until}"
         case "timer":
             return _timer(step, now)
         case "signal":
@@ -130,7 +132,8 @@ def run_reason(run: Run) -> str:
         case None:
             return "waits for a place" if run.wants_slot else ""
         case "approval":
-            return f"waits for {count(run.waiting['approval'], 'approval')}"
+            open_ = sum(len(step.open_gates) for step in run.steps.values() if step.on == "approval")
+            return f"waits for {count(open_, 'approval')}"
         case "in_doubt":
             return f"{count(run.waiting['in_doubt'], 'step')} in doubt"
         case "timer":

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleetprompt.cli.display import Drawn
-from fleetprompt.cli.outcome import run_object
+from fleetprompt.cli.outcome import next_lines, run_object
 from fleetprompt.cli.render import head_line, tree_lines
 from fleetprompt.cli.tree import Row, Tree, fit, fitted
 from fleetprompt.client.reasons import run_reason
@@ -147,6 +147,23 @@ def test_branches_and_what_undoes_a_step_are_below_it() -> None:
         "      ● b      0.00s",
         "      ○ c",
     ]
+
+
+def test_every_question_of_an_agent_counts_and_is_named() -> None:
+    asks = tuple(
+        ApprovalRequested(at=START, path="look", id=f"ap-{n:02}", digest="", message="May I?", call=f"a/tool/0.{n}")
+        for n in range(12)
+    )
+    begun = StepStarted(at=START, path="look", input={})
+    made = tree(Node(id="look", type="agent", resumes=True), facts=(begun, *asks[:2]))
+    assert run_reason(made.run) == "waits for 2 approvals"
+    assert "waits for 2 approvals" in texts(made)[0]
+    named = [line.plain.split()[-1] for line in next_lines(made, embedded=False, shown=True)]
+    assert named == ["ap-00", "ap-01"]
+    many = [
+        line.plain for line in next_lines(tree(*made.run.program.plan.root.nodes, facts=(begun, *asks)), embedded=True)
+    ]
+    assert (len(many), many[10].split()) == (12, ["decide", "about", "2", "more", "fleet", "approvals"])
 
 
 def test_the_run_says_what_it_waits_for() -> None:

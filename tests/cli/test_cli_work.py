@@ -87,3 +87,20 @@ def test_only_the_last_turns_are_told_unless_everything_is_wanted() -> None:
     assert lines[0] == "… 8 turns before these; --full tells everything"
     assert (len(lines), len(objects)) == (TURNS + 1, TURNS + 8)
     assert len(work(*facts, full=True)[0]) == TURNS + 8
+
+
+def test_a_call_that_was_rejected_does_not_look_like_one_that_was_let_through() -> None:
+    facts: list[AnyFact] = [*turn(0, calls=[{"name": "fs_write", "arguments": "{}"}] * 2)]
+    for index, decision in enumerate(("approved", "rejected")):
+        key, id_ = f"sre/tool/0.{index}", f"ap-{index}"
+        facts += [
+            note("tool.proposed", key, tool="fs.write", arguments={}, verdict="ask"),
+            ApprovalRequested(at=2, path="look", id=id_, digest="d", message="sre: write", call=key),
+            ApprovalDecided(at=3, path="look", id=id_, decision=decision, by=("ana",)),  # type: ignore[arg-type]
+        ]
+    lines, objects = work(*facts)
+    assert lines[1:] == ["○ fs.write  by ana", "✗ fs.write  rejected by ana"]
+    assert [(each["status"], each["allowed"]) for each in objects[1:]] == [
+        ("pending", "by ana"),
+        ("rejected", "rejected by ana"),
+    ]

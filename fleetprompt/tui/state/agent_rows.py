@@ -90,9 +90,11 @@ def allowed(entry: Entry) -> str:
     """Who or what has decided about a call."""
     decided, proposed = entry.decided, entry.value("tool.proposed")
     if decided is not None:
-        if decided.by:
-            return f"by {', '.join(decided.by)}"
-        return f"by {decided.reason}" if decided.reason else decided.decision
+        # Who has let it through is told by name alone; whoever has not, by what was decided.
+        who = ", ".join(decided.by) or decided.reason
+        if decided.decision == "approved" and who:
+            return f"by {who}"
+        return f"{decided.decision} by {who}" if who else decided.decision
     if entry.asked is not None:
         return "asks"
     match proposed.get("verdict"):

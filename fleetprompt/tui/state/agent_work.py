@@ -115,6 +115,8 @@ class Entry:
             return self.decided.decision if self.decided is not None else ""
         if over:
             return "cancelled" if self.began else "failed" if self.failures else "skipped"
+        if not self.began and self.decided is not None and self.decided.decision == "rejected":
+            return "rejected"
         if not self.began:
             # It waits for its turn, or until a request is made once more.
             return "waiting" if self.failures else "pending"
