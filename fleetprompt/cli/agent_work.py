@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from fleetprompt.cli.render import marked, plain
-from fleetprompt.client.wording import NANO, count, perhaps, rfc3339, sign, spent
+from fleetprompt.client.wording import NANO, count, mode_label, perhaps, rfc3339, sign, spent
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.facts import AnyFact, ApprovalDecided
 from fleetprompt.engine.core.state import Step
@@ -95,6 +95,8 @@ def _entry_lines(entry: Entry, step: Step, over: bool, indent: int) -> list[Text
     line.append_text(plain(said.name, "" if entry.what == "turn" else "cyan"))
     if entry.what == "turn":
         line.append_text(plain(f"  {said.by}", "dim")).append(_figures(entry), style="dim")
+        if label := mode_label(entry.mode):
+            line.append(f"  {label}", style="bold yellow")
     if said.given:
         line.append_text(plain(f"  {said.given}", "" if entry.what == "turn" else "dim"))
     if entry.what != "turn" and said.by:

@@ -49,18 +49,24 @@ def list_(
     if not everything:
         text = waiting(text)
 
-    async def look(console: Console) -> tuple[list[Approval], Votes]:
+    async def look(console: Console) -> tuple[list[Approval], Votes, dict[str, str]]:
         found, _ = await console.approvals(text, Page(limit=limit))
         several = [approval.id for approval in found if approval.quorum > 1]
-        return found, {id_: (await console.approval(id_))[1] for id_ in several}
+        modes = {run: (await console.run(run)).mode for run in dict.fromkeys(approval.run for approval in found)}
+        return found, {id_: (await console.approval(id_))[1] for id_ in several}, modes
 
-    found, votes = front.ask(look)
+    found, votes, modes = front.ask(look)
     if json:
-        front.terminal.json([approval_object(each) | {"agreed": _agreed(each, votes)} for each in found])
+        front.terminal.json(
+            [
+                approval_object(each) | {"agreed": _agreed(each, votes), "mode": modes[each.run] or None}
+                for each in found
+            ]
+        )
     elif not found:
         front.terminal.say("nothing waits for a decision" if text == PENDING else "no approval matches")
     else:
-        _print_table(front, found, votes)
+        _print_table(front, found, votes, modes)
     return 0
 
 
@@ -71,12 +77,14 @@ def _agreed(approval: Approval, votes: Votes) -> int | None:
     return agreeing(approval, votes[approval.id]) if approval.id in votes else None
 
 
-def _print_table(front: Front, found: list[Approval], votes: Votes) -> None:
+def _print_table(front: Front, found: list[Approval], votes: Votes, modes: dict[str, str]) -> None:
+    from rich.text import Text
+
     from fleetprompt.cli.render import marked
     from fleetprompt.cli.table import Column
-    from fleetprompt.client.wording import ago, rough, short
+    from fleetprompt.client.wording import ago, mode_label, rough, short
 
-    now = time.time()
+    now, labelled = time.time(), any(map(mode_label, modes.values()))
     columns = [
         Column("APPROVAL"),
         Column("WORKFLOW", flexible=True, drop=2),
@@ -85,6 +93,7 @@ def _print_table(front: Front, found: list[Approval], votes: Votes) -> None:
         Column("ASKED", right=True, drop=5),
         Column("LEFT", right=True, drop=6),
         *([Column("VOTES", right=True)] if votes else []),
+        *([Column("MODE")] if labelled else []),
         Column("MESSAGE", flexible=True),
     ]
     rows = [
@@ -98,6 +107,7 @@ def _print_table(front: Front, found: list[Approval], votes: Votes) -> None:
             ago(now - approval.requested_at),
             rough(approval.until - now) if approval.until is not None and approval.status == "pending" else "-",
             *([f"{_agreed(approval, votes)} of {approval.quorum}" if approval.quorum > 1 else "-"] if votes else []),
+            *([Text(mode_label(modes[approval.run]) or "-", style="bold yellow")] if labelled else []),
             approval.message.splitlines()[0] if approval.message else "",
         ]
         for approval in found
@@ -114,16 +124,17 @@ def show(ctx: typer.Context, approval: ApprovalId, json: Json = False) -> int:
 
     front: Front = ctx.obj
 
-    async def look(console: Console) -> tuple[Approval, list[Vote]]:
-        return await console.approval(await _find(console, approval))
+    async def look(console: Console) -> tuple[Approval, list[Vote], str]:
+        found, votes = await console.approval(await _find(console, approval))
+        return found, votes, (await console.run(found.run)).mode
 
-    found, votes = front.ask(look)
+    found, votes, mode = front.ask(look)
     if json:
         agreed = agreeing(found, votes) if found.quorum > 1 else None
         front.terminal.json(approval_object(found, votes) | {"agreed": agreed})
         return 0
     now = time.time()
-    front.terminal.print(*question_lines(found, votes, front.terminal.times, now, most=None))
+    front.terminal.print(*question_lines(found, votes, front.terminal.times, now, most=None, mode=mode))
     if found.status != "pending":
         at = f" {front.terminal.times.moment(found.decided_at, now)}" if found.decided_at is not None else ""
         why = f" by {found.reason}" if found.reason and found.reason != "vote" else ""
@@ -267,7 +278,8 @@ async def _decide(
         raise Refused(f"{front.me} may not decide this", where=f"approval {approval.id}", hint=hint)
     values = read_values(approval.form, [pair(text, "a field") for text in pairs]) if decision == "approved" else {}
     call = await console.edited(approval.id, values) if changes(approval, values) else None
-    terminal.say(*question_lines(approval, votes, terminal.times, time.time(), values, call))
+    mode = (await console.run(approval.run)).mode
+    terminal.say(*question_lines(approval, votes, terminal.times, time.time(), values, call, mode=mode))
     if scope := more.get("grant"):
         terminal.say(*grant_lines(approval, scope, values, call))
     verb = "approve" if decision == "approved" else "reject"

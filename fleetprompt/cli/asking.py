@@ -50,10 +50,10 @@ class Answer(Struct, frozen=True):
 
 
 async def ask(
-    keyboard: Keyboard, terminal: Terminal, console: Console, approval: Approval, votes: list[Vote]
+    keyboard: Keyboard, terminal: Terminal, console: Console, approval: Approval, votes: list[Vote], mode: str = ""
 ) -> Answer:
-    """Show an approval and wait for an answer. The end of input means later."""
-    terminal.say(Text(), *question_lines(approval, votes, terminal.times, time.time()), Text())
+    """Show an approval of a run in this mode, and wait for an answer. The end of input means later."""
+    terminal.say(Text(), *question_lines(approval, votes, terminal.times, time.time(), mode=mode), Text())
     terminal.say(Text(f"  {CHOICES}", style="dim"))
     # Whoever was typing something else must not have decided by it.
     await asyncio.sleep(PAUSE_SECONDS)
@@ -249,7 +249,8 @@ class Questions:
 
         async def question() -> None:
             nonlocal answer
-            answer = await ask(keyboard, terminal, console, approval, votes)
+            tree = self._page.following.trees.get(approval.run)
+            answer = await ask(keyboard, terminal, console, approval, votes, tree.mode if tree is not None else "")
 
         def closed() -> bool:
             return asked not in ((other.id, other.level) for other in self._questions())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from fleetprompt.cli.tree import Tree
 from fleetprompt.client.protocol import Console, Progress
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.facts import AnyFact, RunCreated, RunFinished, StepWaiting
+from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.ports import LogLine, Stored
 
@@ -32,9 +33,17 @@ class Witness(Protocol):
 class Following:
     """Some runs and their children. It outlives the console that it reads from."""
 
-    def __init__(self, roots: list[str], witness: Witness, *, hears: bool = False) -> None:
-        """`hears`: what is done before a model is asked is followed too."""
+    def __init__(
+        self,
+        roots: list[str],
+        witness: Witness,
+        *,
+        hears: bool = False,
+        foretell: Callable[[Plan], Awaitable[str]] | None = None,
+    ) -> None:
+        """`hears`: what is done before a model is asked is followed too. `foretell`: in which mode a plan will run."""
         self.roots = roots
+        self._foretell = foretell
         self._hears = hears
         self.trees: dict[str, Tree] = {}
         self.witness = witness
@@ -122,6 +131,8 @@ class Following:
         tree = self.trees.get(run)
         if tree is None and isinstance(fact, RunCreated):
             tree = self.trees[run] = Tree(Program(await console.plan(fact.plan), fact.plan))
+            if self._foretell is not None:
+                tree.foretold = await self._foretell(tree.run.program.plan)
             parent = self._parents.get(run)
             if parent is not None:
                 parent.children[run] = tree

@@ -15,7 +15,7 @@ from fleetprompt.client.deciding import DIGEST, agreed, covered, shortened
 from fleetprompt.client.edited_call import Change, changes, covered_as_changed
 from fleetprompt.client.forms import Field, form_field, form_fields
 from fleetprompt.client.values import diff_style, is_diff, preview
-from fleetprompt.client.wording import GLYPHS, Times, rough, short, sign
+from fleetprompt.client.wording import GLYPHS, Times, mode_label, rough, short, sign
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.gate import form_problem
@@ -37,14 +37,17 @@ def question_lines(
     call: EditedCall | None = None,
     *,
     most: int | None = MOST_LINES,
+    mode: str = "",
 ) -> list[Text]:
     """Everything a person needs in order to decide, which the digest covers: what is done first, hashes last. Above it
     what the `values` with which it is approved make another: `call`, as it was looked at. Of what is done so many lines
-    are shown; None: all."""
+    are shown; None: all. `mode`: of its run."""
     title = Text(sign(GLYPHS["waiting"]) + " ", style="yellow")
     title.append("approval ", style="bold yellow").append(approval.id, style="cyan")
     title.append("  ").append_text(plain(approval.path, "bold"))
     title.append(" of ").append_text(plain(approval.workflow)).append(f" {short(approval.run)}", style="cyan")
+    if label := mode_label(mode):
+        title.append(f"  {label}", style="bold yellow")
     changed = changes(approval, values or {})
     lines = [title, Text(), *change_lines(changed, call)]
     if changed:

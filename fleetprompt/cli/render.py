@@ -47,7 +47,7 @@ def head_line(tree: Tree, now: float, active: str = "") -> Text:
         line.append(f"  {duration(seconds)}")
     if run.cost_nano or run.uncertain_nano:
         line.append(f"  {money(run.cost_nano)}").append(perhaps(run.uncertain_nano), style="yellow")
-    if label := mode_label(run.mode):
+    if label := mode_label(tree.mode):
         line.append(f"  {label}", style="bold yellow")
     reason = run_reason(run)
     if reason:

@@ -278,6 +278,9 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
     if len(messages) > MESSAGES:
         terminal.say(plain(f"and {len(messages) - MESSAGES} more in .fleet/engine.log", "yellow"))
     unhappy = [lines for tree in trees if (lines := next_lines(tree, embedded=embedded))]
+    if not watch.drawing:
+        # What the tree says where there is one: how things stand with what is not over.
+        terminal.say(*(head_line(tree, time.time()) for tree in trees[:MESSAGES] if not tree.run.ended))
     for lines in unhappy[:MESSAGES]:
         terminal.say(*lines)
     if len(unhappy) > MESSAGES:

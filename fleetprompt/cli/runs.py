@@ -60,8 +60,10 @@ def runs(
 def print_heads(terminal: Terminal, heads: Sequence[RunHead], *, full: bool = False) -> None:
     """Runs as a table."""
     from fleetprompt.cli.table import Column
+    from fleetprompt.client.wording import mode_label
 
     now, uncertain = time.time(), any(head.uncertain_nano for head in heads)
+    labelled = any(mode_label(head.mode) for head in heads)
     columns = [
         Column("RUN"),
         Column("WORKFLOW", flexible=True),
@@ -71,16 +73,18 @@ def print_heads(terminal: Terminal, heads: Sequence[RunHead], *, full: bool = Fa
         Column("DUR", right=True, drop=4),
         Column("COST", right=True, drop=6 if any(head.cost_nano for head in heads) else 9),
         *([Column("UNCERTAIN", right=True, drop=6)] if uncertain else []),
+        *([Column("MODE")] if labelled else []),
         Column("NOW", flexible=True, drop=2),
     ]
-    terminal.table(columns, [_row(head, now, full, uncertain=uncertain) for head in heads])
+    rows = [_row(head, now, full, uncertain=uncertain, labelled=labelled) for head in heads]
+    terminal.table(columns, rows)
 
 
-def _row(head: RunHead, now: float, full: bool, *, uncertain: bool) -> list[Any]:
+def _row(head: RunHead, now: float, full: bool, *, uncertain: bool, labelled: bool) -> list[Any]:
     from rich.text import Text
 
     from fleetprompt.cli.render import marked
-    from fleetprompt.client.wording import STYLES, ago, duration, money, short, spent
+    from fleetprompt.client.wording import STYLES, ago, duration, mode_label, money, short, spent
 
     status = head.status if head.waiting_on is None else f"{head.status} {head.waiting_on}"
     ended = head.finished_at if head.finished_at is not None else now
@@ -93,6 +97,7 @@ def _row(head: RunHead, now: float, full: bool, *, uncertain: bool) -> list[Any]
         duration(ended - head.started_at if head.started_at is not None else None),
         spent(head.cost_nano, head.mode),
         *([money(head.uncertain_nano) if head.uncertain_nano else "-"] if uncertain else []),
+        *([Text(mode_label(head.mode) or "-", style="bold yellow")] if labelled else []),
         _now(head, full),
     ]
 

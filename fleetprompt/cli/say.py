@@ -7,6 +7,7 @@ from rich.text import Text
 from fleetprompt.cli.render import marked, plain
 from fleetprompt.cli.tree import Tree
 from fleetprompt.client.telling import told_fact
+from fleetprompt.client.wording import mode_label
 from fleetprompt.engine.core import facts as f
 from fleetprompt.engine.core.facts import AnyFact
 
@@ -21,7 +22,19 @@ def news(tree: Tree, fact: AnyFact) -> Text | None:
         step = tree.run.steps.get(fact.path)
         if step is None or step.program.node.kind in ("transform", "choose", "approval", "delay", "wait", "emit"):
             return None
-    return summary(fact, tree)
+    line = summary(fact, tree)
+    if _is_of_models(tree, fact) and (label := mode_label(tree.mode)):
+        line.append(f"  {label}", style="bold yellow")
+    return line
+
+
+def _is_of_models(tree: Tree, fact: AnyFact) -> bool:
+    """Whether it speaks of a run as a whole, of an agent, or of what somebody is asked: where models have had no part
+    in that, it is said. What ends a run says it by itself."""
+    if isinstance(fact, f.RunCreated | f.RunForked | f.ApprovalRequested | f.ApprovalDecided):
+        return True
+    step = tree.run.steps.get(getattr(fact, "path", ""))
+    return step is not None and step.program.node.type in ("agent", "image")
 
 
 def summary(fact: AnyFact, tree: Tree) -> Text:

@@ -65,6 +65,8 @@ class Tree:
         self.run = Run(program)
         self.finished: RunFinished | None = None
         self.created: RunCreated | None = None
+        self.foretold = ""
+        """The mode that it will be in once its agents are answered, as far as that is known."""
         self.children: dict[str, Tree] = {}
         """Child runs that are followed too, by id."""
         self._known = 0
@@ -139,6 +141,11 @@ class Tree:
     @property
     def id(self) -> str:
         return self.created.run if self.created is not None else ""
+
+    @property
+    def mode(self) -> str:
+        """How its words come about, or will as long as nobody has said any."""
+        return self.run.mode or ("" if self.run.ended else self.foretold)
 
     @property
     def status(self) -> str:

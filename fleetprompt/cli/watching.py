@@ -29,6 +29,7 @@ from fleetprompt.engine.core.errors import FleetError
 
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
+    from fleetprompt.engine.core.plan import Plan
 
 Ending = Literal["over", "stopped", "idle", "orphaned", "held"]
 """Every run is over; somebody stopped the watch; nothing is active any more; the engine that drove them is gone; the
@@ -75,7 +76,7 @@ class Watch:
             self.display = Drawn(rich)
         else:
             self.display = Lines(rich, terminal.times, many=len(roots) > 1)
-        self.following = Following(roots, self.display, hears=self.drawing)
+        self.following = Following(roots, self.display, hears=self.drawing, foretell=self._foretell)
         asking = self.drawing and is_terminal(sys.stdin)
         self._questions = Questions(
             front, self, asking=asking, wait=manner.wait, approve_as=manner.approve_as, unasked=manner.unasked
@@ -94,6 +95,14 @@ class Watch:
         self._presses = 0
         self._embedded = False
         self._drawn = False
+
+    async def _foretell(self, plan: Plan) -> str:
+        """In which mode a plan will run; nothing where nobody reads it."""
+        if self._manner.quiet or not plan.agents:
+            return ""
+        from fleetprompt.client.foretelling import foretold
+
+        return await foretold(self._front.place, plan)
 
     # ------------------------------------------------------------ the whole of it
 
