@@ -15,6 +15,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("run", "Run a workflow and watch it."),
         "recover": ("run", "Go on with what a crash or a Ctrl-C interrupted, and wait for it."),
         "validate": ("project", "Check workflow files: every problem, at its place."),
+        "import": ("importing", "Translate a workflow of another system into a workflow file."),
         "schema": ("project", "Print the JSON Schema of workflow files, for editors."),
         "agents": ("agents", "List agents with what they have done; show one, check their files."),
         "memory": ("memory", "List and search what agents remember; add to it, have some forgotten."),

@@ -139,6 +139,28 @@ def _agent_files(ctx: typer.Context) -> list[Item]:
 @harmless
 def complete_file_or_workflow(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Workflow files and folders here, and workflows that the store knows."""
+    return [*_files(incomplete, (".yaml", ".yml")), *complete_workflow(ctx, incomplete)]
+
+
+@harmless
+def complete_source(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Files that may be workflows of other systems, and folders."""
+    return _files(incomplete, (".json", ".yaml", ".yml"))
+
+
+@harmless
+def complete_format(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """The forms of workflows that can be imported."""
+    from fleetprompt.client.importing import formats
+
+    try:
+        return list(formats().items())
+    except Exception:
+        return []
+
+
+def _files(incomplete: str, suffixes: tuple[str, ...]) -> list[Item]:
+    """Folders here, and files that are called so."""
     from pathlib import Path
 
     folder = Path(incomplete).parent if not incomplete.endswith("/") else Path(incomplete)
@@ -148,11 +170,11 @@ def complete_file_or_workflow(ctx: typer.Context, incomplete: str) -> list[Item]
             text = str(path) if folder != Path() or not incomplete.startswith("./") else f"./{path}"
             if path.is_dir() and not path.name.startswith("."):
                 found.append((text + "/", "folder"))
-            elif path.suffix in (".yaml", ".yml"):
+            elif path.suffix in suffixes:
                 found.append((text, "file"))
     except OSError:
         pass
-    return [*found, *complete_workflow(ctx, incomplete)]
+    return found
 
 
 @harmless

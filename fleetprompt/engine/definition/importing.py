@@ -88,11 +88,12 @@ def import_workflow(source: Any, format: str | None = None, *, file: str = "", a
         raise NotImportable([_unrecognised(document)])
     importer = cast("Importer", IMPORTERS.get(chosen))
     known = frozenset(agents)
-    first = Draft(Report(document), Learned(), known)
-    _convert(importer, document, first)
-    # What the first reading learns about who reads what, the second makes use of.
-    draft = Draft(Report(document), first.learned, known)
+    draft = Draft(Report(document), Learned(), known)
     workflow = _convert(importer, document, draft)
+    if draft.learned:
+        # What the first reading learns about who reads what, the second makes use of.
+        draft = Draft(Report(document), draft.learned, known)
+        workflow = _convert(importer, document, draft)
     ids = {key: node.id for key, node in draft.steps.items() if node.id and node.id != key}
     losses = (*(problem for problem in document.problems if problem.severity == "warning"), *draft.report.all_losses())
     if not isinstance(source, str | bytes):
@@ -191,6 +192,8 @@ def _unrecognised(document: Document) -> Problem:
     if "id" in first and "type" in first:
         message = "this is a workflow file already, or of no format that is known"
         return document.problem((), ProblemCode.UNKNOWN_FORMAT, message, "`fleet validate` checks workflow files")
+    if document.data.get("steps") == []:
+        return document.problem(("steps",), ProblemCode.MISSING_KEY, "the workflow has no steps")
     known = ", ".join(IMPORTERS.names())
     return document.problem((), ProblemCode.UNKNOWN_FORMAT, "the format is not recognised", f"name one: {known}")
 

@@ -92,9 +92,9 @@ class Builder:
         self.nodes.append(node)
         self.parameters[node] = parameters
         self.draft.steps[key] = node
-        for name in {given.body.get("name"), _plain(key)}:
+        for name in (given.body.get("name"), _plain(key)):
             if isinstance(name, str) and name:
-                self._named[name] = None if name in self._named else node
+                self._named[name] = None if self._named.get(name, node) is not node else node
         return node
 
     def named(self, found: Found) -> Node | None:

@@ -29,6 +29,7 @@ MAX_INPUTS: Final = 500
 INPUT = r"[A-Za-z][A-Za-z0-9_]{0,63}"
 CHAT_INPUTS: Final = {"current_message": "string", "history": "array"}
 """What a chat gives, by the names that the HTTP contract has for it."""
+_PLAIN: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _INPUT_ROOTS: Final = ("input", "inputs", "context", "trigger")
 _ENVELOPES: Final = ("output", "payload", "body", "data", "input")
 """Members of a trigger that stand for all that it gives."""
@@ -59,6 +60,9 @@ class Learned:
         self.shown: dict[str, None] = {}
         """Steps inside of loops and branches that are read from outside."""
 
+    def __bool__(self) -> bool:
+        return bool(self.shown) or any(self.fields.values())
+
 
 class Draft:
     """Everything of the result but the order of its steps."""
@@ -85,7 +89,7 @@ class Draft:
     def roots(self) -> tuple[str, ...]:
         """Ids that do not look like names, the longest first."""
         if self._roots is None:
-            odd = [key for key in self.steps if key and not key.isidentifier()]
+            odd = [key for key in self.steps if key and not _PLAIN.fullmatch(key)]
             self._roots = tuple(sorted(odd, key=lambda key: (-len(key), key)))
         return self._roots
 

@@ -300,8 +300,8 @@ def _meet(edges: Iterable[Edge]) -> None:
             found.clear()
             found.add("")
         target.incoming += [(source, port) for port in sorted(found)]
-    for edge in edges:
-        edge.target.incoming.sort(key=lambda each: (each[0].order, each[1]))
+    for target in {target: None for _, target in ports}:
+        target.incoming.sort(key=lambda each: (each[0].order, each[1]))
 
 
 def _topological(nodes: list[Node]) -> list[Node]:
@@ -335,6 +335,8 @@ def _tell_cycle(nodes: list[Node], order: list[Node], edges: Iterable[Edge], rep
             break
         path.append(before)
     circle.reverse()
+    first = min(range(len(circle)), key=lambda at: circle[at].order)
+    circle = [*circle[first:], *circle[:first]]
     shown = [node.key for node in (*circle, circle[0])]
     if len(shown) > 12:
         shown = [*shown[:6], "…", *shown[-5:]]

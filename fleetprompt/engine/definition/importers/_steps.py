@@ -128,7 +128,8 @@ def agent(step: Making) -> dict[str, Any]:
         report.assumed(step.node.pointer, message)
     if any(trigger["type"] == "chat" for trigger in step.draft.triggers):
         step.scope.at(given.pointer).resolve([Name("history")])
-        found["history"] = "${{ inputs.history | default([], true) }}"
+        # A conversation may be none, and agents take no instructions from it.
+        found["history"] = "${{ inputs.history | default([], true) | rejectattr('role', 'eq', 'system') }}"
     return found
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from fleetprompt.engine.core.errors import InvalidInput
 
-MAX_NODES = 200_000
+MAX_WORK = 300_000
+"""Steps of thinking about the decisions of one block: a second or so."""
 
 Way = int
 """A formula; 0 is never, 1 is always."""
@@ -27,6 +28,8 @@ class Ways:
         """Decision, and what is left of the formula when it is taken one way (no) or the other (yes)."""
         self._known: dict[tuple[int, Way, Way], Way] = {}
         self._both: dict[tuple[Way, Way], Way] = {}
+        self._either: dict[tuple[Way, Way], Way] = {}
+        self._work = 0
         self._not: dict[Way, Way] = {NEVER: ALWAYS, ALWAYS: NEVER}
 
     def decision(self, index: int) -> Way:
@@ -48,18 +51,34 @@ class Ways:
             return max(one, other)
         pair = (min(one, other), max(one, other))
         if pair not in self._both:
-            (a, a_low, a_high), (b, b_low, b_high) = self._nodes[one], self._nodes[other]
-            index = min(a, b)
-            if a != index:
-                a_low = a_high = one
-            if b != index:
-                b_low = b_high = other
-            self._both[pair] = self._node(index, self.both(a_low, b_low), self.both(a_high, b_high))
+            index, low, high = self._split(one, other)
+            self._both[pair] = self._node(index, self.both(*low), self.both(*high))
         return self._both[pair]
 
     def either(self, one: Way, other: Way) -> Way:
         """At least one holds."""
-        return self.no(self.both(self.no(one), self.no(other)))
+        if one == other or NEVER in (one, other):
+            return max(one, other)
+        if ALWAYS in (one, other):
+            return ALWAYS
+        pair = (min(one, other), max(one, other))
+        if pair not in self._either:
+            index, low, high = self._split(one, other)
+            self._either[pair] = self._node(index, self.either(*low), self.either(*high))
+        return self._either[pair]
+
+    def _split(self, one: Way, other: Way) -> tuple[int, tuple[Way, Way], tuple[Way, Way]]:
+        """The first decision of two formulas, and what is left of both when it goes either way."""
+        self._work += 1
+        if self._work > MAX_WORK:
+            raise TooEntangled
+        (a, a_low, a_high), (b, b_low, b_high) = self._nodes[one], self._nodes[other]
+        index = min(a, b)
+        if a != index:
+            a_low = a_high = one
+        if b != index:
+            b_low = b_high = other
+        return index, (a_low, b_low), (a_high, b_high)
 
     def implies(self, one: Way, other: Way) -> bool:
         """Whether the other holds wherever the one does."""
@@ -70,8 +89,6 @@ class Ways:
             return low
         key = (index, low, high)
         if key not in self._known:
-            if len(self._nodes) > MAX_NODES:
-                raise TooEntangled
             self._known[key] = len(self._nodes)
             self._nodes.append(key)
         return self._known[key]

@@ -17,7 +17,7 @@ from fleetprompt.engine.definition.importers._given import Found, Given
 from fleetprompt.engine.definition.importers._name import Ids
 from fleetprompt.engine.definition.importers._steps import BODY, BRANCHES
 from fleetprompt.engine.definition.importers._triggers import add_trigger
-from fleetprompt.engine.definition.problems import ProblemCode
+from fleetprompt.engine.definition.problems import Pointer, ProblemCode
 from fleetprompt.engine.registry import IMPORTERS
 
 KINDS: Final[dict[str, Kind]] = {
@@ -90,7 +90,7 @@ def _nodes(build: Builder) -> None:
         kind = _kind(given)
         key = _key(given.body)
         wanted = given.find("step_id", "id")
-        if wanted and not key:
+        if wanted and wanted.value != "" and not key:
             report.wrong(wanted.pointer, ProblemCode.WRONG_TYPE, "the id of a step must be text")
         if not key:
             key = made.make(given.text("name") or kind)
@@ -164,14 +164,19 @@ def _arrows(build: Builder) -> None:
         elif node.kind == "parallel":
             place = parameters.find(*BRANCHES).pointer or node.pointer
             build.claims.append(Claim(node, _branches(build, node, parameters), place))
-    inner = {(edge.source, edge.target) for edge in build.edges}
     for claim in build.claims:
         for branch in claim.branches if claim.owner.kind == "loop" else ():
-            # Without an arrow among them they run as they are listed.
-            if not any(source in branch and target in branch for source, target in inner):
-                for source, target in pairwise(dict.fromkeys(branch)):
-                    build.link(source, "", target, claim.pointer)
+            _line_up(build, list(dict.fromkeys(branch)), claim.pointer)
         claim.branches[:] = [branch for branch in claim.branches if branch]
+
+
+def _line_up(build: Builder, nodes: list[Node], pointer: Pointer) -> None:
+    """Without an arrow among them, the steps of a loop run as they are listed."""
+    members = set(nodes)
+    if any(edge.source in members and edge.target in members for edge in build.edges):
+        return
+    for source, target in pairwise(nodes):
+        build.link(source, "", target, pointer)
 
 
 def _branches(build: Builder, node: Node, parameters: Given) -> list[list[Node]]:
