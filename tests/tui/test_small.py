@@ -24,6 +24,7 @@ from fleetprompt.tui.widgets.bars import FootBar, TopBar
 from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.text_pane import TextPane
 from tests.client.client_kit import place_at, start_of
+from tests.tui.deciding_kit import HandClock
 from tests.tui.test_runs_screen import runs_of, until
 
 GATED = """
@@ -45,7 +46,7 @@ async def asked(root: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[t
     """A console with an approval that waits."""
     file = root / "gated.yaml"
     file.write_text(GATED)
-    app = FleetConsole(lambda: open_console(place_at(root), "prefer"), who="ana")
+    app = FleetConsole(lambda: open_console(place_at(root), "prefer"), who="ana", now=HandClock())
     async with app.run_test(size=size, notifications=True) as pilot:
         await until(pilot, lambda: app.client is not None and runs_of(app).loaded)
         assert app.client is not None
@@ -110,7 +111,7 @@ async def test_every_field_of_a_form_can_be_seen_whatever_becomes_of_the_termina
     async with asked(tmp_path) as (app, pilot):
         await pilot.press("g", "a")
         await until(pilot, lambda: app.screen.NAME == "approvals" and app.screen.query(TextPane).first().display)  # type: ignore[attr-defined]
-        await pilot.pause(0.4)
+        app.now.at += 10  # type: ignore[attr-defined]  # It stands there for long enough to be meant.
         await pilot.press("e")
         # A part of what is decided about was out of sight.
         await until(pilot, lambda: isinstance(app.screen, ConfirmShown) and app.screen.query_one(TextPane).ended)
