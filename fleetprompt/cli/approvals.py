@@ -131,7 +131,7 @@ def show(ctx: typer.Context, approval: ApprovalId, json: Json = False) -> int:
     found, votes, mode = front.ask(look)
     if json:
         agreed = agreeing(found, votes) if found.quorum > 1 else None
-        front.terminal.json(approval_object(found, votes) | {"agreed": agreed})
+        front.terminal.json(approval_object(found, votes) | {"agreed": agreed, "mode": mode or None})
         return 0
     now = time.time()
     front.terminal.print(*question_lines(found, votes, front.terminal.times, now, most=None, mode=mode))
