@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from log_kit import NOW, Logged, bodies, line, logged, opened, settle
 from rich.cells import cell_len
@@ -53,6 +53,7 @@ def test_wrapping_loses_nothing_and_fits(parts: list[Part], width: int) -> None:
 
 
 @given(parts=PARTS, start=st.integers(0, 80), width=st.integers(1, 30))
+@example(parts=[("ab日\u0301A", "")], start=0, width=4)
 def test_cutting_shows_the_cells_that_were_asked_for(parts: list[Part], start: int, width: int) -> None:
     text = whole(parts)
     left, cut = start > 0 and width > 1 and bool(text), log_text.cells(text) > start + width

@@ -187,8 +187,8 @@ def _crop_wide(text: str, at: int, start: int, end: int) -> tuple[int, str, int]
             at += size
             break
         else:
-            # Of a character that is cut through, a space stays.
-            shown += character if at >= start and at + size <= end else " "
+            # Of a character that is cut through, a space stays; of a mark on it, nothing.
+            shown += character if at >= start and at + size <= end else " " * (size > 0)
         at += size
     return begin, shown, at
 
