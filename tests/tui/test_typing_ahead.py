@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from textual.events import Key
 
+from fleetprompt.tui import pressing
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.dialog import Confirm, ConfirmWithReason
 from fleetprompt.tui.screens.health import HealthScreen
@@ -18,6 +19,13 @@ from fleetprompt.tui.widgets.filter_bar import FilterInput
 from tests.client.client_kit import start_of
 from tests.tui.terminal_kit import GATED
 from tests.tui.test_runs_screen import console, runs_of, until
+
+
+@pytest.fixture(autouse=True)
+def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key waits for the one before it however long that takes: after a second it is done without, and on a busy
+    machine a menu takes that to open."""
+    monkeypatch.setattr(pressing, "PATIENCE", 120.0)
 
 
 def press(app: FleetConsole, *keys: str) -> None:
