@@ -21,6 +21,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "memory": ("memory", "List and search what agents remember; add to it, have some forgotten."),
         "chat": ("chat", "Talk to an agent."),
         "workflows": ("workflows", "List workflows; pause, activate or archive one."),
+        "schedules": ("schedules", "List schedules; fire, pause or resume one, show the next times."),
     },
     "Runs": {
         "runs": ("runs", "List runs."),

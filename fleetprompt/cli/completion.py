@@ -219,6 +219,24 @@ def complete_workflows_term(ctx: typer.Context, incomplete: str) -> list[Item]:
 
 
 @harmless
+def complete_schedules_term(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """What can be done with schedules, and terms of a filter over them."""
+    from fleetprompt.engine.core.query_fields import SCHEDULE_FIELDS
+
+    return _verbs(ctx) + _terms(ctx, incomplete, SCHEDULE_FIELDS)
+
+
+@harmless
+def complete_schedule(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Schedules by their names."""
+
+    async def known(console: Any) -> list[Item]:
+        return [(state.name, f"{state.status} {state.rhythm}") for state in await console.schedules()]
+
+    return _asked(ctx, known)
+
+
+@harmless
 def complete_agents_term(ctx: typer.Context, incomplete: str) -> list[Item]:
     """What can be done with agents, and terms of a filter over them."""
     from fleetprompt.engine.core.query_fields import AGENT_FIELDS

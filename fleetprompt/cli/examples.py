@@ -29,6 +29,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "workflows pause": ("fleet workflows pause deploy",),
     "workflows activate": ("fleet workflows activate deploy",),
     "workflows archive": ("fleet workflows archive deploy",),
+    "schedules": ("fleet schedules", "fleet schedules status:paused --json", "fleet schedules fire nightly"),
+    "schedules show": ("fleet schedules show nightly", "fleet schedules show nightly outcome:missed --limit 50"),
+    "schedules fire": ("fleet schedules fire nightly", "fleet schedules fire audit/weekly --json"),
+    "schedules pause": ("fleet schedules pause nightly --reason 'incident 7'",),
+    "schedules resume": ("fleet schedules resume nightly",),
+    "schedules next": ("fleet schedules next '0 9 * * 1-5' --timezone Europe/Berlin", "fleet schedules next @weekly"),
     "agents": ("fleet agents", "fleet agents status:failed --json --since today", "fleet agents show sre"),
     "agents show": ("fleet agents show sre", "fleet agents show sre --since 30d --json"),
     "agents validate": ("fleet agents validate", "fleet agents validate agents/sre.yaml"),
@@ -118,6 +124,7 @@ EXIT_CODES = {
     "doctor": "0 in order, 1 something is broken",
     **dict.fromkeys(("cancel", "pause", "resume", "retry"), _VERB),
     "resolve": "0 done, 1 refused, 2 usage",
+    "schedules fire": "0 fired, 2 usage, or refused",
     **dict.fromkeys(("approve", "reject", "escalate"), "0 it counts, 1 not confirmed, 2 usage, or refused"),
 }
 _FILTERS = {
@@ -125,6 +132,7 @@ _FILTERS = {
     "approvals": "APPROVAL_FIELDS",
     "signals": "SIGNAL_FIELDS",
     "workflows": "WORKFLOW_FIELDS",
+    "schedules": "SCHEDULE_FIELDS",
     "agents": "AGENT_FIELDS",
 }
 _GRAMMAR = (

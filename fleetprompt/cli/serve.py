@@ -75,7 +75,7 @@ async def _serve(front: Front, address: Address, *, recover: bool, json: bool) -
     from fleetprompt.daemon.daemon import daemon
 
     stop = stop_event()
-    console = await open_console(front.place, "engine", what="fleet serve", recover=recover)
+    console = await open_console(front.place, "engine", what="fleet serve", recover=recover, fires=True)
     assert isinstance(console, EmbeddedConsole)
     try:
         async with daemon(

@@ -25,6 +25,7 @@ from fleetprompt.client.protocol import QUEUED, Progress, StartRun, TakenUp, Whe
 from fleetprompt.client.reading import Reading
 from fleetprompt.client.remembering import Remembering
 from fleetprompt.client.replaying import Replaying
+from fleetprompt.client.scheduling import Scheduling
 from fleetprompt.client.starting import given_inputs, refused_inputs
 from fleetprompt.client.talking import Talk
 from fleetprompt.client.tokens import Issuing
@@ -57,7 +58,7 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-class StoreConsole(Reading, Chatting, Replaying, Remembering, Uploading, Issuing, ABC):
+class StoreConsole(Reading, Chatting, Replaying, Remembering, Scheduling, Uploading, Issuing, ABC):
     """What both consoles share: they put signals into the store."""
 
     where: Where = "none"

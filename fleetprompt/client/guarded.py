@@ -41,6 +41,7 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(("memories", "memory"), _LOOK),
     **dict.fromkeys(("signals", "signal_ids", "signals_of", "signal", "outcome", "answers", "lineage"), _LOOK),
     **dict.fromkeys(("workflows", "agents", "agent", "agent_statistics", "agent_sessions", "conversation"), _LOOK),
+    **dict.fromkeys(("schedules", "firings"), _LOOK),
     **dict.fromkeys(("costs", "spend", "statistics", "activity", "holds", "health"), _LOOK),
     # what changes something
     "start": Rule("operate", "start runs"),
@@ -51,6 +52,8 @@ RULES: Final[dict[str, Rule]] = {
     "read_workflow": Rule("operate", "register workflows"),
     "register": Rule("operate", "register workflows"),
     "set_workflow": Rule("operate", "change workflows", by=True),
+    "fire": Rule("operate", "fire schedules", by=True),
+    "set_schedule": Rule("operate", "pause schedules", by=True),
     "remember": Rule("operate", "add to what agents remember", by=True),
     "forget": Rule("operate", "delete what agents remember", by=True),
     "vote": Rule("approve", "decide about approvals", by=True),

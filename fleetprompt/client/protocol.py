@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from fleetprompt.client.agents import AgentDefinition
     from fleetprompt.client.chatting import Turn
     from fleetprompt.client.files import WorkflowFile
+    from fleetprompt.client.scheduling import ScheduleState
     from fleetprompt.client.tokens import Issued
+    from fleetprompt.engine.core.firing import Firing
     from fleetprompt.engine.core.plan import Plan
     from fleetprompt.engine.core.state import Run
 
@@ -379,6 +381,28 @@ class Console(Protocol):
 
     async def register(self, file: WorkflowFile) -> str:
         """Keep a file's plan as the current one of its workflow, which is active if it was not known; its digest."""
+        ...
+
+    # schedules
+    async def schedules(self) -> list[ScheduleState]:
+        """Every schedule of the workflows that are not archived, by name: when it comes, and what came of it last."""
+        ...
+
+    async def firings(self, filter_: str, page: Page) -> tuple[list[Firing], str]:
+        """What became of the times of schedules, and of other triggers that started nothing: those recorded last first
+        (`FIRING_FIELDS`: `wf:nightly outcome:missed`), and the next cursor."""
+        ...
+
+    async def fire(self, schedule: str, *, by: str) -> Result:
+        """Start a run of a schedule now, also of one that is paused: `<workflow>/<trigger>`, or its workflow where that
+        has one. `data` of the result has the id of the `run`; it is refused where that must not overlap another."""
+        ...
+
+    async def set_schedule(
+        self, schedule: str, status: Literal["active", "paused"], *, by: str, reason: str = ""
+    ) -> Result:
+        """Pause one schedule, until it is made active again, from then on. `data` of the result says whether it was
+        `changed`."""
         ...
 
     # agents

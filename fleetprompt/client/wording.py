@@ -27,6 +27,10 @@ GLYPHS = {
     "paused": "◆",
     "archived": "–",
     "draft": "○",
+    "off": "–",
+    "fired": "✓",
+    "missed": "⊘",
+    "duplicate": "–",
 }
 ASCII = {
     "○": "o", "●": "*", "◆": "!", "✓": "+", "✗": "x", "⊘": "#", "–": "-", "·": "-", "…": "...", "×": "x", "→": ">",
@@ -51,6 +55,10 @@ STYLES = {
     "paused": "yellow",
     "archived": "dim",
     "draft": "dim",
+    "off": "dim",
+    "fired": "green",
+    "missed": "magenta",
+    "duplicate": "dim",
 }
 SHORT = 8
 """Characters of a run id that tell it apart; the last ones, because the first are the time."""

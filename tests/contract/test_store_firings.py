@@ -248,6 +248,7 @@ async def test_tenants_have_firings_of_their_own(store: Store) -> None:
     assert [each.run for each in await listed(store)] == ["r1"]
     assert [each.run for each in await listed(store, tenant="b")] == ["rb"]
     assert len(await store.firings.standings()) == 2
+    assert await store.firings.standings("b") == [standing(tenant="b")]
 
 
 # ---------------------------------------------------------------- retention

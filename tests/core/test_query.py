@@ -21,6 +21,7 @@ from fleetprompt.engine.core.query_fields import (
     APPROVAL_STATUS,
     FIRING_FIELDS,
     RUN_FIELDS,
+    SCHEDULE_FIELDS,
     SIGNAL_FIELDS,
     WORKFLOW_FIELDS,
     Field,
@@ -29,7 +30,7 @@ from fleetprompt.engine.core.query_fields import (
 from fleetprompt.engine.core.query_values import Amount, Moment, Text
 from fleetprompt.engine.ports import Approval
 
-_SETS = (RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS, AGENT_FIELDS, FIRING_FIELDS)
+_SETS = (RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS, AGENT_FIELDS, FIRING_FIELDS, SCHEDULE_FIELDS)
 FIELD_SETS = {s.name: s for s in _SETS}
 PAGE = (Path(__file__).parents[2] / "docs" / "filters.md").read_text()
 

@@ -78,6 +78,7 @@ RUN_MODE = ("live", "local", "simulated", "replay", "mixed")
 AGENT_STATUS = ("running", "waiting", "completed", "failed", "cancelled")
 APPROVAL_STATUS = ("pending", "approved", "rejected", "failed", "withdrawn")
 SIGNAL_STATUS = ("pending", "accepted", "refused")
+SCHEDULE_STATUS = ("active", "paused", "off")
 FIRING_OUTCOME = ("fired", "skipped", "missed", "duplicate", "failed")
 WORKFLOW_STATUS = ("draft", "active", "paused", "archived")
 
@@ -258,6 +259,29 @@ FIRING_FIELDS = FieldSet(
         Field(name="due", kind="time", column="due", doc="when it was to fire", examples=_DAYS),
         _age("recorded"),
         _since("recorded"),
+    ),
+)
+
+SCHEDULE_FIELDS = FieldSet(
+    name="schedules",
+    search=("name", "rhythm"),
+    fields=(
+        Field(name="name", kind="text", column="name", doc="workflow and trigger, such as deploy/nightly"),
+        Field(name="wf", kind="text", column="workflow", doc="name of the workflow", aliases=("workflow",)),
+        Field(name="trigger", kind="text", column="trigger", doc="id of the trigger"),
+        Field(
+            name="status",
+            kind="enum",
+            column="status",
+            doc="whether it fires; `off` where its workflow is not active",
+            values=SCHEDULE_STATUS,
+        ),
+        Field(name="timezone", kind="text", column="timezone", doc="zone of its times"),
+        Field(name="overlap", kind="text", column="overlap", doc="what happens beside a run that goes on"),
+        Field(name="catchup", kind="text", column="catchup", doc="which missed times are made up for"),
+        Field(name="next", kind="time", column="next_at", doc="when it fires next", ahead=True, examples=_LENGTHS),
+        Field(name="last", kind="time", column="last_at", doc="when it fired last", examples=_DAYS),
+        Field(name="outcome", kind="enum", column="outcome", doc="what became of that", values=FIRING_OUTCOME),
     ),
 )
 

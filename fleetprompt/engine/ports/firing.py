@@ -15,8 +15,8 @@ from fleetprompt.engine.ports.lists import Page
 class Firings(Protocol):
     """The firings and the standing of schedules. A firing and its signal are stored together or not at all."""
 
-    async def standings(self) -> list[Standing]:
-        """How far every schedule of every tenant has come."""
+    async def standings(self, tenant: str | None = None) -> list[Standing]:
+        """How far every schedule of a tenant has come; None: of every tenant, for the engine."""
         ...
 
     async def standing(self, workflow: str, trigger: str, tenant: str = "default") -> Standing | None: ...

@@ -43,9 +43,11 @@ class SqlFirings:
             dialect, [*schedules.c], lambda given: dialect.ignore(schedules, sa.select(given).where(sa.true()))
         )
 
-    async def standings(self) -> builtins.list[Standing]:
-        """How far every schedule of every tenant has come."""
-        return [_standing(row) for row in await self._reader.rows(sa.select(schedules))]
+    async def standings(self, tenant: str | None = None) -> builtins.list[Standing]:
+        """How far every schedule has come, of a tenant or of all."""
+        of = sa.select(schedules)
+        rows = await self._reader.rows(of.where(schedules.c.tenant == tenant) if tenant is not None else of)
+        return [_standing(row) for row in rows]
 
     async def standing(self, workflow: str, trigger: str, tenant: str = "default") -> Standing | None:
         """How far a schedule has come."""

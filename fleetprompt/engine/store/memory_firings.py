@@ -26,8 +26,8 @@ class MemoryFirings:
         self._state = state
         self._zone = zone
 
-    async def standings(self) -> builtins.list[Standing]:
-        return [*self._state.schedules.values()]
+    async def standings(self, tenant: str | None = None) -> builtins.list[Standing]:
+        return [each for each in self._state.schedules.values() if tenant in (None, each.tenant)]
 
     async def standing(self, workflow: str, trigger: str, tenant: str = "default") -> Standing | None:
         return self._state.schedules.get((workflow, trigger, tenant))
