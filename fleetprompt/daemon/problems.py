@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from fleetprompt.client.definitions import InvalidFile, as_json
 from fleetprompt.client.identity import Forbidden
 from fleetprompt.daemon.models import Problem
-from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused, StoreUnavailable
+from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused, StoreUnavailable, TimedOut
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[FleetError], int], ...] = (
@@ -23,6 +23,7 @@ _STATUS: tuple[tuple[type[FleetError], int], ...] = (
     (NotFound, 404),
     (Refused, 409),
     (InvalidInput, 422),
+    (TimedOut, 504),
     (StoreUnavailable, 503),
 )
 _log = logging.getLogger(__name__)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from pathlib import Path
 
+import pytest
 from agent_kit import StubModels, engine_at, facts, notes, over, start, vote, waits
 from stub_server import start_stub
 
@@ -56,6 +59,36 @@ async def test_a_write_is_asked_about_and_done_once_it_is_approved(tmp_path: Pat
             assert await over(engine) == ("completed", "done")
             assert (tmp_path / "b.txt").read_text() == "fixed\n"
     assert len(stub.requests()) == 2
+
+
+ENDLESS = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t"
+GROWS = """
+name: grows
+agents:
+  dba: {system: You are careful., tools: ["sql.*"]}
+steps: [%s]
+"""
+SLOW = {"sql": {"shop": {"url": "sqlite:///shop.db", "write": True, "timeout": 0.2}}}
+
+
+@pytest.mark.parametrize("tool", ["sql.query", "sql.execute"])
+async def test_a_statement_that_takes_too_long_fails_as_late(tmp_path: Path, tool: str) -> None:
+    sqlite3.connect(tmp_path / "shop.db").execute("CREATE TABLE t0 (n)").connection.close()
+    arguments = {"database": "shop", "sql": ENDLESS if tool == "sql.query" else f"INSERT INTO t0 {ENDLESS}"}
+    step = json.dumps({"id": "look", "type": "tool", "tool": tool, "with": arguments})
+    agent = "{id: ask, type: agent, agent: dba, prompt: how many}"
+    script = [{"calls": [{"name": tool.replace(".", "_"), "arguments": arguments}]}, {"text": "too many"}]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub), tools=SLOW) as engine:
+            await start(engine, GROWS % step)
+            status, error = await over(engine)
+            assert (status, error.code) == ("failed", "TIMEOUT")
+            assert "[tools.sql.shop]" in error.hint
+            await start(engine, GROWS % agent, run="r2")
+            assert await over(engine, "r2") == ("completed", "too many")
+            [failed] = await notes(engine, "tool.failed", "r2")
+            assert failed.value["error"]["code"] == "TIMEOUT"
+            assert "[tools.sql.shop]" in str(failed.value["error"])
 
 
 async def test_a_workflow_can_tell_whether_its_answers_were_simulated(tmp_path: Path) -> None:

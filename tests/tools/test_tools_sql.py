@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.errors import Failure, InvalidInput
 from fleetprompt.engine.ports.world import Failed
 from fleetprompt.engine.tools._sql_check import checked_changes, checked_query
 from tests.tools.toolkit import Room, call, done, preview, problem, refusal
@@ -81,7 +81,38 @@ async def test_results_are_bounded(room: Room) -> None:
 async def test_a_query_without_end_is_stopped(room: Room) -> None:
     endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t"
     slow = Room(room.root, {"shop": {"url": "sqlite:///shop.db", "timeout": 0.2}})
-    assert "took longer than 0.2 s" in await refusal(slow, "sql.query", database="shop", sql=endless)
+    stopped = await _stopped(slow, "sql.query", database="shop", sql=endless)
+    assert "took longer than 0.2 s" in stopped.message
+    assert "[tools.sql.shop]" in stopped.hint
+
+
+async def test_a_change_without_end_is_stopped_and_undone(room: Room) -> None:
+    slow = Room(room.root, {"till": {"url": "sqlite:///shop.db", "write": True, "timeout": 0.2}})
+    endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t"
+    sql = f"DELETE FROM orders; INSERT INTO orders (id) {endless}"
+    assert "took longer than 0.2 s" in (await _stopped(slow, "sql.execute", database="till", sql=sql)).message
+    assert rows(room) == 700
+
+
+async def test_a_lock_of_somebody_else_is_not_waited_for_without_end(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleetprompt.engine.tools._sql.BUSY", 0.1)
+    other = sqlite3.connect(room.root / "shop.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    stopped = await _stopped(room, "sql.execute", database="till", sql="DELETE FROM orders")
+    other.close()
+    assert "locked by somebody else" in stopped.message
+    assert stopped.hint
+
+
+async def _stopped(room: Room, tool: str, **arguments: Any) -> Failure:
+    """The failure of a call that took too long, as another attempt may mend it."""
+    outcome = await call(room, tool, **arguments)
+    assert isinstance(outcome, Failed), outcome
+    assert outcome.error.code == "TIMEOUT"
+    assert outcome.error.retryable
+    return outcome.error
 
 
 NO_QUERIES = [
@@ -307,7 +338,7 @@ async def test_postgres_is_read(pg: tuple[Room, str]) -> None:
     assert read["more"]
     assert "Seq Scan" in str(await done(room, "sql.query", database="ro", sql=f"EXPLAIN SELECT * FROM {table}"))
     endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n % 7 FROM t) SELECT count(*) FROM t"
-    assert "statement timeout" in await refusal(room, "sql.query", database="ro", sql=endless)
+    assert "took longer than 2 s" in (await _stopped(room, "sql.query", database="ro", sql=endless)).message
     assert "are a list" in await refusal(room, "sql.query", database="ro", sql=sql, parameters={"a": 1})
     assert "does not exist" in await refusal(room, "sql.query", database="ro", sql="SELECT * FROM nowhere_at_all")
 
@@ -334,6 +365,8 @@ async def test_postgres_is_changed(pg: tuple[Room, str]) -> None:
     assert (await done(room, "sql.query", database="ro", sql=count))["rows"] == [{"n": 0}]
     assert (await done(room, "sql.execute", database="rw", sql=sql, parameters=["paid"]))["rows"] == 5
     assert (await done(room, "sql.query", database="ro", sql=count))["rows"] == [{"n": 5}]
+    endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n % 7 FROM t) SELECT count(*), '' FROM t"
+    assert (await _stopped(room, "sql.execute", database="rw", sql=f"INSERT INTO {table} {endless}")).hint
     half = f"DELETE FROM {table}; INSERT INTO nowhere_at_all VALUES (1)"
     assert "does not exist" in await refusal(room, "sql.execute", database="rw", sql=half)
     assert "600 rows or more" in await refusal(

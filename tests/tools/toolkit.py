@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fleetprompt.engine.core.errors import InvalidInput, NotFound
+from fleetprompt.engine.core.errors import InvalidInput, NotFound, TimedOut
 from fleetprompt.engine.ports.tool import Preview, Tool, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome
 from fleetprompt.engine.registry import TOOLS
@@ -104,7 +104,7 @@ async def call(room: Room, name: str, /, **arguments: Any) -> Outcome:
     found.check(arguments)
     try:
         room.bound = (await found.preview(arguments, _fits(room))).bound
-    except (InvalidInput, NotFound):
+    except (InvalidInput, NotFound, TimedOut):
         room.bound = None
         outcome = await found.call(arguments, _fits(room))
         if not isinstance(outcome, Failed):

@@ -120,7 +120,8 @@ class Calls:
             return await self.judge.proposal(self._toolbox.named(asked.name), arguments_of(asked))
         except FleetError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            return {"tool": asked.name, "arguments": asked.arguments[:2000], "problem": f"{error.message}{hint}"}
+            problem = {"problem": f"{error.message}{hint}", "code": error.code}
+            return {"tool": asked.name, "arguments": asked.arguments[:2000]} | problem
 
     def questions(self, calls: Sequence[Call]) -> list[Question]:
         """What people are asked about these calls."""
@@ -195,7 +196,7 @@ class Calls:
     async def _perform(self, call: Call, decision: Decision | None) -> None:
         await self._ctx.go_on()
         if call.problem:
-            await self._refuse(call, call.problem, "VALIDATION_ERROR")
+            await self._refuse(call, call.problem, call.proposal.get("code", "VALIDATION_ERROR"))
             return
         entry = self._toolbox.entries.get(call.tool)
         if entry is None:

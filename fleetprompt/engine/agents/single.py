@@ -14,7 +14,7 @@ from fleetprompt.engine.agents.transcript import PROPOSED, Call, Record, call_ke
 from fleetprompt.engine.core import evolve_work as kinds
 from fleetprompt.engine.core.agent import Agent, ApprovalSettings, MemorySettings
 from fleetprompt.engine.core.codec import mapping
-from fleetprompt.engine.core.errors import Failure, FleetError
+from fleetprompt.engine.core.errors import Failure, FleetError, TimedOut
 from fleetprompt.engine.ports.budget import BudgetRefused
 from fleetprompt.engine.ports.work import WorkContext
 from fleetprompt.engine.ports.world import Done, Failed, Outcome
@@ -49,7 +49,8 @@ async def call_tool(
     except BudgetRefused as refused:
         return Failed(Failure("BUDGET_EXCEEDED", refused.message, retryable=False))
     except FleetError as error:
-        return Failed(Failure(error.code, error.message, hint=error.hint, retryable=False))
+        again = isinstance(error, TimedOut)
+        return Failed(Failure(error.code, error.message, hint=error.hint, retryable=again))
     return _outcome(call)
 
 

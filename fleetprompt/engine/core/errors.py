@@ -73,6 +73,12 @@ class Refused(FleetError):
     code: Code = "VALIDATION_ERROR"
 
 
+class TimedOut(FleetError):
+    """It took longer than it may and was stopped; nothing came of it, and another attempt may do better."""
+
+    code: Code = "TIMEOUT"
+
+
 class RateLimited(FleetError):
     """There were too many of these; what was given is not kept."""
 

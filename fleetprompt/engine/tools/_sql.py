@@ -17,7 +17,7 @@ from msgspec import Struct
 from pydantic import Field, field_validator
 
 from fleetprompt.engine.core.closest import did_you_mean
-from fleetprompt.engine.core.errors import InvalidInput, NotFound
+from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, TimedOut
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.outside.wording import size
 from fleetprompt.engine.ports.tool import ToolRoom
@@ -29,6 +29,8 @@ MOST_BYTES = 256 * 1024
 CELL_CHARS = 2000
 BUSY = 5.0
 """Seconds to wait for somebody else's lock."""
+CONNECT = 10.0
+"""Seconds to wait for a connection."""
 _STEPS = 1000
 _READS = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE))
 _PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"})
@@ -124,7 +126,8 @@ def database(room: ToolRoom, name: str, *, writing: bool) -> Database:
 
 @contextmanager
 def open_sqlite(found: Database, place: Workspace, *, writing: bool) -> Generator[sqlite3.Connection]:
-    """A connection to a file that has to exist; the time of everything done with it is bounded."""
+    """A connection to a file that has to exist; the time of everything done with it is bounded. Raises `InvalidInput`,
+    `TimedOut`."""
     assert found.path is not None
     before = _identity(found, place)
     mode = "rw" if writing else "ro"
@@ -145,7 +148,7 @@ def open_sqlite(found: Database, place: Workspace, *, writing: bool) -> Generato
         connection.set_authorizer(_may_write if writing else _may_read)
         yield connection
     except sqlite3.DatabaseError as error:
-        raise InvalidInput(_complaint(error, found)) from None
+        raise _complaint(error, found) from None
     finally:
         connection.close()
 
@@ -163,13 +166,34 @@ def _identity(found: Database, place: Workspace) -> tuple[int, int]:
         return known.st_dev, known.st_ino
 
 
-def _complaint(error: sqlite3.DatabaseError, found: Database) -> str:
+def _complaint(error: sqlite3.DatabaseError, found: Database) -> FleetError:
     text = str(error)
     if text == "interrupted":
-        return f"it took longer than {found.timeout:g} s and was stopped"
+        return too_slow(found)
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return held(found)
     if "not authorized" in text or "prohibited" in text:
-        return f"the database refuses: {text}"
-    return f"{named(found.name)}: {text[:500]}"
+        return InvalidInput(f"the database refuses: {text}")
+    return InvalidInput(f"{named(found.name)}: {text[:500]}")
+
+
+def too_slow(found: Database) -> TimedOut:
+    """A statement was stopped, and nothing of it took effect."""
+    longer = "give the file a name and a longer `timeout` under [tools.sql.NAME]"
+    if found.parts is None:
+        longer = f"let the operator raise `timeout` under [tools.sql.{found.name}]"
+    return TimedOut(
+        f"{named(found.name)}: it took longer than {found.timeout:g} s and was stopped without effect",
+        hint=f"ask for less at once (fewer rows, an index, no cross join), or {longer}",
+    )
+
+
+def held(found: Database) -> TimedOut:
+    """Somebody else's transaction held what was needed, and nothing took effect."""
+    return TimedOut(
+        f"{named(found.name)} is locked by somebody else; after {BUSY:g} s the wait was given up, without effect",
+        hint="try again later, or end the transaction that holds the lock",
+    )
 
 
 def _may_read(action: int, first: str | None, second: str | None, *rest: str | None) -> int:
@@ -202,7 +226,7 @@ def postgres_driver() -> Any:
 
 
 async def open_postgres(found: Database, room: ToolRoom, *, writing: bool) -> Any:
-    """A connection to Postgres, in which every statement is bounded. Raises `InvalidInput`."""
+    """A connection to Postgres, in which every statement is bounded. Raises `InvalidInput`, `TimedOut`."""
     asyncpg = postgres_driver()
     password = room.secret(found.secret) if found.secret is not None else None
     settings = {
@@ -214,7 +238,12 @@ async def open_postgres(found: Database, room: ToolRoom, *, writing: bool) -> An
     }
     given: dict[str, Any] = {"password": password} if password is not None else {}
     try:
-        return await asyncpg.connect(found.url, timeout=10, server_settings=settings, **given)
+        return await asyncpg.connect(found.url, timeout=CONNECT, server_settings=settings, **given)
+    except TimeoutError:
+        raise TimedOut(
+            f"the database `{found.name}` did not answer within {CONNECT:g} s",
+            hint="see whether it runs and can be reached from here",
+        ) from None
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         text = type(error).__name__ if isinstance(error, ValueError) else str(error) or type(error).__name__
         for secret in filter(None, (password, urlsplit(found.url).password)):

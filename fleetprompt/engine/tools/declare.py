@@ -10,7 +10,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fleetprompt.engine.core.closest import did_you_mean
-from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput
+from fleetprompt.engine.core.errors import Failure, FleetError, InvalidInput, TimedOut
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports.model import ToolSpec
 from fleetprompt.engine.ports.tool import ActionType, Preview, Reach, ToolInfo, ToolRoom, Verdict
@@ -151,8 +151,9 @@ def _said(error: OSError) -> str:
 
 
 def refused(error: FleetError) -> Failed:
-    """The outcome of a call that was not made."""
-    return Failed(Failure(error.code, error.message, hint=error.hint, retryable=False))
+    """The outcome of a call that was not made, or was stopped before it took effect."""
+    again = isinstance(error, TimedOut)
+    return Failed(Failure(error.code, error.message, hint=error.hint, retryable=again))
 
 
 def read_arguments(name: str, model: type[BaseModel], arguments: Mapping[str, Any]) -> BaseModel:

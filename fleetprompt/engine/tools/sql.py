@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import Field
 
-from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.errors import FleetError, InvalidInput
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports.tool import ActionType, Preview, Reach, ToolRoom, Verdict
 from fleetprompt.engine.ports.world import Done, Outcome, Unknown
@@ -19,10 +19,12 @@ from fleetprompt.engine.tools._sql import (
     Database,
     Parameters,
     database,
+    held,
     open_postgres,
     open_sqlite,
     postgres_driver,
     rows_of,
+    too_slow,
 )
 from fleetprompt.engine.tools._sql_check import checked_changes, checked_query
 from fleetprompt.engine.tools._workspace import Workspace
@@ -79,7 +81,7 @@ class SqlQuery(ToolModel):
                 rows = await cursor.fetch(self.limit + 1, timeout=found.timeout + 5)
             return Done(rows_of(columns, [tuple(row) for row in rows], self.limit))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            raise InvalidInput(_postgres_said(error, found)) from None
+            raise _postgres_said(error, found) from None
         finally:
             connection.terminate()
 
@@ -188,7 +190,7 @@ class SqlExecute(ToolModel):
         except broken as error:
             # The transaction ends with the connection, undone.
             connection.terminate()
-            raise InvalidInput(_postgres_said(error, found)) from None
+            raise _postgres_said(error, found) from None
         except BaseException:
             connection.terminate()
             raise
@@ -196,7 +198,7 @@ class SqlExecute(ToolModel):
             await transaction.commit()
         except asyncpg.IntegrityConstraintViolationError as error:
             # A constraint that is looked at last: the database says that nothing was done.
-            raise InvalidInput(_postgres_said(error, found)) from None
+            raise _postgres_said(error, found) from None
         except broken as error:
             raise _InDoubt(f"the transaction on `{found.name}` could not be ended: {type(error).__name__}") from None
         finally:
@@ -228,10 +230,13 @@ def _positional(parameters: Parameters) -> list[Any]:
     return list(parameters)
 
 
-def _postgres_said(error: BaseException, found: Database) -> str:
-    if isinstance(error, TimeoutError):
-        return f"it took longer than {found.timeout:g} s and was stopped"
-    return f"`{found.name}`: {inert(str(error))[:500] or type(error).__name__}"
+def _postgres_said(error: BaseException, found: Database) -> FleetError:
+    asyncpg = postgres_driver()
+    if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
+        return too_slow(found)
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return held(found)
+    return InvalidInput(f"`{found.name}`: {inert(str(error))[:500] or type(error).__name__}")
 
 
 def _one_line(sql: str) -> str:
