@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+# The same examples every time, so that a change is judged by what it changed; FLEET_EXPLORE=1 looks for new ones.
+EXPLORE = bool(os.environ.get("FLEET_EXPLORE"))
+
 # How long an example takes, or drawing it, says something about the machine and nothing about what is tested. Who names
 # health checks of its own in `@settings` has to name this one, too: that list is in place of this one.
-settings.register_profile("fleet", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile(
+    "fleet",
+    derandomize=not EXPLORE,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
 settings.load_profile("fleet")
 
 

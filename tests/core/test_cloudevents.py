@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleetprompt.engine.core.cloudevents import admitted, attributes, rfc3339, uri_reference
@@ -64,6 +64,7 @@ def refused(body: Any, headers: dict[str, str] = JSON_EVENT) -> InvalidInput:
 
 
 @given(signals)
+@example(Signal(id="0", type="a", source="0", at=5.642007))
 def test_a_signal_survives_structured_mode(signal: Signal) -> None:
     headers, body = structured(signal)
     assert read(headers.items(), body, NOW) == signal

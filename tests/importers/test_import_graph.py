@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from import_kit import data, graph, imported, node, play, step, steps, told, valid
 
+from fleetprompt.engine.definition.importing import import_workflow
+
 CHAT = node("start", "trigger", kind="chat", to="a")
 
 
@@ -244,6 +246,13 @@ def test_a_rejection_goes_the_other_way() -> None:
     assert play(found, votes={"gate": "rejected"}).statuses == {"gate": "failed", "yes": "skipped", "no": "completed"}
 
 
+def test_both_ways_from_a_question_may_lead_to_the_same_step() -> None:
+    guarded = node("both", data=1) | {"conditions": "input.x == true"}
+    found = imported(graph(node("gate", "human_approval", message="?", to="both", else_steps=["both"]), guarded))
+    for vote in ("approved", "rejected"):
+        assert play(found, inputs={"x": True}, votes={"gate": vote}).statuses["both"] == "completed"
+
+
 def test_a_rejection_that_nobody_handles_ends_the_run() -> None:
     found = imported(graph(node("gate", "human_approval", message="?", to="yes"), node("yes", data=1)))
     run = play(found, votes={"gate": "rejected"})
@@ -350,6 +359,22 @@ def test_a_loop_that_is_drawn_as_a_circle() -> None:
     assert [each["id"] for each in data(found)["steps"]] == ["each", "after"]
     assert [each["id"] for each in data(found)["steps"][0]["steps"]] == ["body", "back"]
     assert play(found).started == ["each", "each[0].body", "each[0].back", "each[1].body", "each[1].back", "after"]
+
+
+def test_a_loop_through_a_list_with_placeholders() -> None:
+    items = ["{{input.x}}", "it's {{input.y}}!", {"a": [1, None, True, "{{input.x}}"]}, 2.5, ""]
+    found = imported(graph(node("a", "loop", items=items, steps=["b"]), node("b", data="{{item}}")))
+    assert data(found)["steps"][0]["over"] == (
+        "[inputs.x, 'it\\'s ' ~ inputs.y ~ '!', {'a': [1, none, true, inputs.x]}, 2.5, '']"
+    )
+    run = play(found, inputs={"x": 7, "y": "ok"})
+    assert run.step("a").output == [7, "it's ok!", {"a": [1, None, True, 7]}, 2.5, ""]
+
+
+def test_a_list_with_placeholders_that_is_too_long_for_an_expression_is_left_to_people() -> None:
+    report = import_workflow(graph(node("a", "loop", items=["{{input.x}}"] * 400)), "graph")
+    assert "untranslated(" in report.text
+    assert "this list cannot be one expression" in report.text
 
 
 def test_a_loop_with_a_condition() -> None:

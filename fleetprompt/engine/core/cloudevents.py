@@ -188,7 +188,10 @@ def _time(value: Any) -> float:
         raise wrong("time", "is a time that there is not") from None
     if second > 60 or not _EARLIEST <= seconds <= _LATEST:
         raise wrong("time", "is a time that there is not")
-    return seconds if fraction is None else round(seconds) + int(fraction[:6].ljust(6, "0")) / 1_000_000
+    if fraction is None:
+        return seconds
+    # One division of whole numbers: a sum of two fractions is not the number that was written.
+    return (round(seconds) * 1_000_000 + int(fraction[:6].ljust(6, "0"))) / 1_000_000
 
 
 def _extensions(known: Mapping[str, Any]) -> dict[str, str | int | bool]:

@@ -18,6 +18,7 @@ from fleetprompt.engine.definition.importers._expression import (
     Untranslatable,
     chain,
     pieces_of,
+    quoted,
     translate,
 )
 from fleetprompt.engine.definition.importers._flow import Node
@@ -379,6 +380,20 @@ class Scope:
                 found[plain] = self.value(item, (*pointer, key))
             return found
         return value
+
+    def literal(self, value: Any, pointer: Pointer) -> str:
+        """Any value as an expression, with the placeholders in its texts filled in."""
+        if isinstance(value, str):
+            self.pointer = pointer
+            parts = pieces_of(value, self)
+            return " ~ ".join(quoted(part) if isinstance(part, str) else part.bound for part in parts)
+        if isinstance(value, list):
+            items = cast("list[Any]", value)
+            return f"[{', '.join(self.literal(item, (*pointer, at)) for at, item in enumerate(items))}]"
+        if isinstance(value, dict):
+            pairs = cast("dict[str, Any]", value).items()
+            return f"{{{', '.join(f'{quoted(key)}: {self.literal(item, (*pointer, key))}' for key, item in pairs)}}}"
+        return "none" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
     def reference(self, found: Found) -> Operand | None:
         """What a mapping names: `step.field`, a path, a placeholder; None where it is wrong, which is told then."""

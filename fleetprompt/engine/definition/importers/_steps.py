@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from fleetprompt.engine.core.duration import MAX_DURATION, format_duration, parse_duration
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.expr import ExpressionError, compile_expression
 from fleetprompt.engine.core.rendered import MAX_APPROVERS
 from fleetprompt.engine.definition.agents import MAX_AGENTS, NAME
-from fleetprompt.engine.definition.importers._condition import condition
+from fleetprompt.engine.definition.importers._condition import UNTRANSLATED, condition
 from fleetprompt.engine.definition.importers._draft import WHOLE_TEXT, Draft, Scope, item_name, template
 from fleetprompt.engine.definition.importers._expression import (
     Name,
@@ -21,12 +22,14 @@ from fleetprompt.engine.definition.importers._expression import (
     Unknown,
     Untranslatable,
     pieces_of,
+    quoted,
     translate,
 )
 from fleetprompt.engine.definition.importers._flow import Node
 from fleetprompt.engine.definition.importers._given import NOTHING, Found, Given, as_number, kind_of
 from fleetprompt.engine.definition.importers._name import slug, unique
 from fleetprompt.engine.definition.problems import Pointer, ProblemCode
+from fleetprompt.engine.definition.texts import templates
 
 MAX_MESSAGE: Final = 10_000
 _TOOL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -546,9 +549,24 @@ def loop(step: Making) -> dict[str, Any]:
 
 def _items(step: Making, items: Found) -> Any:
     if isinstance(items.value, list):
-        return step.scope.value(cast("Any", items.value), items.pointer)
+        listed = cast("list[Any]", items.value)
+        values = step.scope.value(listed, items.pointer)
+        return values if not any(templates(values, ())) else _listed(step, listed, items.pointer)
     operand = step.scope.reference(items)
     return operand.text if operand is not None else []
+
+
+def _listed(step: Making, items: list[Any], pointer: Pointer) -> str:
+    """A list with placeholders as an expression: in a list that stands there as it is, none are evaluated."""
+    text = step.scope.literal(items, pointer)
+    try:
+        compile_expression(text)
+    except ExpressionError as error:
+        message = f"this list cannot be one expression: {error}"
+        hint = f"it stands in the result inside of `{UNTRANSLATED}(…)`: make it in a step before the loop"
+        step.draft.report.lost(pointer, message, hint, on="value")
+        return f"{UNTRANSLATED}({quoted(text[:2000])})"
+    return text
 
 
 MAKERS: Final[dict[str, Maker]] = {

@@ -140,13 +140,14 @@ def _arrows(build: Builder) -> None:
         given = node.given
         then = {"condition": "then"}.get(node.kind, "")
         otherwise = {"condition": "else", "approval": "rejected"}.get(node.kind, "")
+        others = [(found, build.named(found)) for found in given.items("else_steps")]
+        both = {target for _, target in others} if node.kind == "approval" else set[Node | None]()
         for found in given.items("next_steps", "next"):
             target = build.named(found)
             if target is not None:
-                build.link(node, then, target, found.pointer)
-        others = given.items("else_steps")
-        for found in others:
-            target = build.named(found)
+                # Which of the two it is has to be said where the other one leads there as well.
+                build.link(node, "approved" if target in both else then, target, found.pointer)
+        for found, target in others:
             if target is not None and otherwise:
                 build.link(node, otherwise, target, found.pointer)
             elif target is not None:
