@@ -21,7 +21,12 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 @app.command("doctor")
 def doctor(ctx: typer.Context, json: Json = False) -> int:
-    """Check that everything is in order here, and say what to do where it is not."""
+    """Check that everything is in order here, and say what to do where it is not.
+
+    Models at addresses of this machine are asked to call a tool, once each, and told which: where such a server passes
+    requests on, this may cost money. No other model is asked; `fleet models --ask` asks all of them. MCP servers are
+    started.
+    """
     front: Front = ctx.obj
     found = _examine(front)
     if json:
@@ -43,13 +48,14 @@ def _examine(front: Front) -> list[Finding]:
     except FleetError as error:
         where = f"{error.where}: " if error.where else ""
         return [*found, Finding("settings", "fail", where + error.message, error.hint)]
+    from fleetprompt.cli.models import announcing
     from fleetprompt.client.equipment import examine, of_problem
 
     found += map(of_problem, project.problems) if project.problems else [_settings(front, project)]
     if project.unread:
         return found
 
-    return found + front.run(diagnose(front.place)) + front.run(examine(front.place))
+    return found + front.run(diagnose(front.place)) + front.run(examine(front.place, announcing(front)))
 
 
 def _python() -> Finding:

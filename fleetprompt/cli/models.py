@@ -9,6 +9,8 @@ import typer
 from fleetprompt.cli.options import Json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from fleetprompt.cli.front import Front
     from fleetprompt.client.equipment import KnownModel
 
@@ -21,7 +23,7 @@ MILLION = 1_000_000
 def models(
     ctx: typer.Context,
     ask: Annotated[
-        bool, typer.Option("--ask", help="Let each of them call a tool once: a request that its provider bills.")
+        bool, typer.Option("--ask", help="Ask each of them to call a tool, once: this may cost money.")
     ] = False,
     json: Json = False,
 ) -> int:
@@ -29,15 +31,34 @@ def models(
 
     Prices are US dollars per million tokens. Exits with 1 where one of them cannot be used.
     """
-    from fleetprompt.client.equipment import models_of
+    from fleetprompt.client.equipment import ASKED, models_of
 
     front: Front = ctx.obj
-    found = front.run(models_of(front.place, ask=ask))
+    found = front.run(models_of(front.place, ask=ASKED if ask else (), asking=announcing(front)))
     if json:
         front.terminal.json([model_object(each) for each in found])
     else:
         _print(front, found)
     return int(any(each.problem for each in found))
+
+
+def announcing(front: Front) -> Callable[[Sequence[KnownModel]], None]:
+    """What tells a person, on standard error, which models are about to be asked."""
+
+    def asking(models: Sequence[KnownModel]) -> None:
+        from fleetprompt.client.wording import count
+
+        named = ", ".join(_at(known) for known in models)
+        said = f"asking {count(len(models), 'model')} to call a tool, once each; this may cost money: {named}"
+        front.terminal.say(said)
+
+    return asking
+
+
+def _at(known: KnownModel) -> str:
+    assert known.target is not None
+    base = known.target.api_base
+    return f"{known.name} ({known.target.model}{f' at {base}' if base else ''})"
 
 
 def _print(front: Front, found: list[KnownModel]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from fleetprompt.client.names import SETTINGS
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.engine.ports.model import ModelTarget
+from fleetprompt.engine.ports.model import Mode, ModelTarget
 from fleetprompt.engine.runtime.agency import Agency
 from fleetprompt.engine.runtime.secrets import Secrets
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fleetprompt.engine.definition.problems import Problem
 
 DEFAULT = "default"
+ASKED: tuple[Mode, ...] = ("live", "local")
+"""Modes in which somebody answers who can be asked."""
 NO_AGENT = Agent(name="")
 """What policies say without one."""
 
@@ -44,6 +46,11 @@ class KnownModel(Struct, frozen=True, kw_only=True):
     remedy: str = ""
     answers: bool | None = None
     """Whether it has just called a tool when it was asked to; None: it was not asked."""
+
+    @property
+    def mode(self) -> str:
+        """As of its target; empty where it cannot be used."""
+        return self.target.mode if self.target is not None else ""
 
 
 class KnownTools(Struct, frozen=True):
@@ -65,27 +72,35 @@ async def agency_of(place: Place, *, servers: bool = True) -> AsyncGenerator[Age
         await agency.close()
 
 
-async def models_of(place: Place, *, ask: bool = False) -> list[KnownModel]:
-    """Every name of a model in the settings, and `default`. `ask`: let each of them call a tool once, which costs what
-    that costs; simulated ones are not asked."""
+async def models_of(
+    place: Place, *, ask: Collection[Mode] = (), asking: Callable[[Sequence[KnownModel]], None] | None = None
+) -> list[KnownModel]:
+    """Every name of a model in the settings, and `default`. `ask`: let each of those in these modes call a tool once,
+    which costs what that costs; `asking` is told which, before. Simulated ones are never asked."""
     names = dict.fromkeys([DEFAULT, *place.agency.models])
     async with agency_of(place, servers=False) as agency:
-        return [replace(await _model(agency, name, ask), configured=name in place.agency.models) for name in names]
+        found = [replace(await _model(agency, name), configured=name in place.agency.models) for name in names]
+        asked = [known for known in found if known.mode in ask and known.mode in ASKED]
+        if asked and asking is not None:
+            asking(asked)
+        return [await _answering(agency, known) if known in asked else known for known in found]
 
 
-async def _model(agency: Agency, name: str, ask: bool) -> KnownModel:
+async def _model(agency: Agency, name: str) -> KnownModel:
     models = agency.models
     fallback = tuple(models.fallbacks(name))
     try:
         target = await models.find(name)
-        if target.mode in ("live", "local"):
+        if target.mode in ASKED:
             models.reveal(target)
     except FleetError as error:
         return KnownModel(name=name, fallback=fallback, problem=error.message, remedy=error.hint)
-    known = KnownModel(name=name, target=target, fallback=fallback)
-    if not ask or target.mode not in ("live", "local"):
-        return known
-    said = await agency.probe(target)
+    return KnownModel(name=name, target=target, fallback=fallback)
+
+
+async def _answering(agency: Agency, known: KnownModel) -> KnownModel:
+    assert known.target is not None
+    said = await agency.probe(known.target)
     return replace(known, answers=not said, problem=said, remedy=_OTHER if said else "")
 
 
@@ -134,13 +149,11 @@ async def accept_server(place: Place, server: str) -> list[str]:
         return await agency.accept_server(server)
 
 
-async def examine(place: Place) -> list[Finding]:
-    """Models, tools, servers, policy and agent files, for `fleet doctor`. Servers for models on this machine are asked,
-    because that costs nothing; MCP servers are started."""
-    models = await models_of(place)
-    local = any(each.target is not None and each.target.mode == "local" for each in models)
-    if local:
-        models = [each if not _is_local(each) else (await _asked(place, each.name)) for each in models]
+async def examine(place: Place, asking: Callable[[Sequence[KnownModel]], None]) -> list[Finding]:
+    """Models, tools, servers, policy and agent files, for `fleet doctor`. Models at addresses of this machine are asked
+    to call a tool, and `asking` is told which, before: one that only passes requests on may bill them. MCP servers are
+    started."""
+    models = await models_of(place, ask=("local",), asking=asking)
     try:
         tools = await tools_of(place)
     except InvalidFile as error:
@@ -179,22 +192,13 @@ def _agents(place: Place) -> list[Finding]:
     return [Finding("agents", "fail", text, "`fleet agents validate` says what is wrong")]
 
 
-def _is_local(known: KnownModel) -> bool:
-    return known.target is not None and known.target.mode == "local"
-
-
-async def _asked(place: Place, name: str) -> KnownModel:
-    async with agency_of(place, servers=False) as agency:
-        return await _model(agency, name, ask=True)
-
-
 def _of_model(known: KnownModel) -> Finding:
     target = known.target
     what = "model"
     if target is None:
         return Finding(what, "fail" if known.configured else "warn", known.problem, known.remedy)
     if known.answers is False:
-        return Finding(what, "warn", f"`{known.name}` is {target.model}, and {known.problem}", known.remedy)
+        return Finding(what, "warn", f"`{known.name}` is {target.model}, asked just now: {known.problem}", known.remedy)
     if target.mode == "simulated":
         text = f"`{known.name}` is simulated: no model is asked"
         if known.configured:
@@ -202,5 +206,5 @@ def _of_model(known: KnownModel) -> Finding:
         return Finding(what, "ok", f"{text}, for there is no key of a provider, and no server on this machine")
     key = target.credential.removeprefix("env:") or "no key"
     priced = "" if target.price is not None else ", of unknown price: refused where money is limited"
-    answers = ", and calls tools" if known.answers else ""
+    answers = "; asked just now: it calls tools" if known.answers else ""
     return Finding(what, "ok", f"`{known.name}` is {target.model} ({target.mode}, {key}){priced}{answers}")

@@ -60,6 +60,21 @@ def test_a_key_that_is_missing_is_told_with_its_name(fleet: Fleet) -> None:
     assert "could not be reached" in found[1]["text"]
 
 
+def test_which_models_are_asked_is_said_before_and_that_it_may_cost_money(fleet: Fleet) -> None:
+    settings(fleet, MODELS)
+    base, told = "http://127.0.0.1:", "this may cost money"
+    assert told not in fleet("models").err
+    for out in (fleet("models", "--ask"), fleet("doctor", "--json")):
+        assert told in out.err
+        assert base in out.err
+        assert "shop (" in out.err
+        assert "typo" not in out.err
+    [found] = [one["text"] for one in fleet("doctor", "--json").json if "asked just now" in one["text"]]
+    assert found.startswith("`shop` is ")
+    for command in ("doctor", "models"):
+        assert "may cost money" in fleet.ok(command, "--help")
+
+
 def test_without_settings_the_simulation_is_told_as_such(fleet: Fleet) -> None:
     assert "SIMULATED" in fleet.ok("models")
     [found] = [one for one in fleet("doctor", "--json").json if one["what"] == "model"]
