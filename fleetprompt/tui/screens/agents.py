@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from fleetprompt.client.agents import sessions_of
 from fleetprompt.client.wording import count
-from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import AGENT_FIELDS
 from fleetprompt.engine.ports import Page
 from fleetprompt.tui.screens.detailed import DetailedScreen
@@ -70,59 +66,19 @@ class AgentsScreen(DetailedScreen["AgentEntry", "AgentSession"]):
 
     # ------------------------------------------------------------ reading
 
-    async def load(self) -> None:
-        """Read the list again."""
-        agents = self.agents
-        if agents is None:
-            return
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            await agents.load()
-            self.error = None
-        except FleetError as error:
-            self.error = error
-        self._took = loop.time() - began
-        self._known.clear()
-        self._renew()
+    @property
+    def listed(self) -> AgentList | None:
+        """The agents."""
+        return self.agents
 
-    def _renew(self) -> None:
-        agents, lines = self.agents, self.lines
-        if agents is None or lines is None:
-            return
-        if agents.filter:
-            lines.empty = (("no agent matches ", "dim"), (inert(agents.filter), ""), (" — esc shows all", "dim"))
-        else:
-            lines.empty = (("there are no agents yet", "strong"), (" — agents/NAME.yaml is one", "dim"))
-        lines.renew()
-        at = agents.find(self._sought) if self._sought else None
-        if at is not None:
-            self._sought = ""
-            lines.go(at)
-        self.bar.redraw()
-        self.show_details()
+    def none_yet(self) -> Sequence[Part]:
+        """How there come to be some."""
+        return ("there are no agents yet", "strong"), (" — agents/NAME.yaml is one", "dim")
 
     async def changed(self, change: Change) -> None:
         """Runs or workflows have changed: read again, but not all the time."""
         if change.runs or change.workflows or change.lost:
             self.load_soon()
-
-    async def filter(self, text: str) -> None:
-        """List the agents that match."""
-        if self.agents is not None:
-            self.agents.filter = text
-            self.agents.arrange()
-            self._renew()
-
-    async def seek(self, text: str) -> None:
-        """Put the cursor on the agent of that name; any other text is a filter."""
-        if self.agents is not None and self.agents.filter:
-            await self.apply_filter("")
-        if " " in text or ":" in text or parse(text, AGENT_FIELDS).problems:
-            await self.apply_filter(text)
-            return
-        self._sought = text
-        await self.load()
 
     def tick(self) -> None:
         """Times go on."""

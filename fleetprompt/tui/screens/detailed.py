@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
@@ -14,9 +15,10 @@ from textual.timer import Timer
 
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import FieldSet
 from fleetprompt.tui.screens.filtered import FilteredScreen
-from fleetprompt.tui.state.lines import Line
+from fleetprompt.tui.state.lines import Line, Part
 from fleetprompt.tui.widgets.filter_bar import FilterBar
 from fleetprompt.tui.widgets.heading import Heading
 from fleetprompt.tui.widgets.lines import Lines
@@ -41,6 +43,23 @@ class Named(Protocol):
     @property
     def name(self) -> str:
         """What people call it."""
+        ...
+
+
+class Listed(Protocol):
+    """The list that such a screen shows: what it holds, under a filter."""
+
+    filter: str
+    """What its lines match."""
+
+    async def load(self) -> None:
+        """Read it. Raises `FleetError`."""
+
+    def arrange(self) -> None:
+        """Take those that match, in order."""
+
+    def find(self, key: str) -> int | None:
+        """Where a line is."""
         ...
 
 
@@ -70,7 +89,7 @@ class DetailedScreen(FilteredScreen[Lines], Generic[E, T]):
         """Key of what the details are of."""
         self._known: dict[str, Sequence[T]] = {}
         """What was read for details, by the key of what they are of."""
-        self._sought = ""
+        self.sought = ""
         """What the cursor goes to as soon as it is there."""
 
     def body(self) -> ComposeResult:
@@ -100,9 +119,14 @@ class DetailedScreen(FilteredScreen[Lines], Generic[E, T]):
     def entry(self) -> E | None:
         """What is at the cursor."""
 
+    @property
     @abstractmethod
-    async def load(self) -> None:
-        """Read the list again."""
+    def listed(self) -> Listed | None:
+        """The list, once it is there."""
+
+    @abstractmethod
+    def none_yet(self) -> Sequence[Part]:
+        """What is said where there are none at all."""
 
     @abstractmethod
     async def look_up(self, entry: E) -> Sequence[T]:
@@ -123,8 +147,63 @@ class DetailedScreen(FilteredScreen[Lines], Generic[E, T]):
         self._due = None
         await self.load()
 
+    async def load(self) -> None:
+        """Read the list again."""
+        listed = self.listed
+        if listed is None:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await listed.load()
+            self.error = None
+        except FleetError as error:
+            self.error = error
+        self._took = loop.time() - began
+        self._known.clear()
+        self.renew()
+
     async def reload(self) -> None:
         """Read everything again."""
+        await self.load()
+
+    def renew(self) -> None:
+        """Show the list as it is now."""
+        listed, lines = self.listed, self.lines
+        if listed is None or lines is None:
+            return
+        matching = ((f"no {self.ONE} matches ", "dim"), (inert(listed.filter), ""), (" — esc shows all", "dim"))
+        lines.empty = matching if listed.filter else tuple(self.none_yet())
+        lines.renew()
+        at = listed.find(self.sought) if self.sought else None
+        if at is not None:
+            self.sought = ""
+            lines.go(at)
+        else:
+            self.unsought(lines)
+        self.bar.redraw()
+        self.show_details()
+
+    def unsought(self, lines: Lines) -> None:
+        """Where the cursor goes when nobody looks for a line: it stays."""
+
+    # ------------------------------------------------------------ filter
+
+    async def filter(self, text: str) -> None:
+        """List those that match."""
+        if self.listed is not None:
+            self.listed.filter = text
+            self.listed.arrange()
+            self.renew()
+
+    async def seek(self, text: str) -> None:
+        """Put the cursor on the one of that name; any other text is a filter."""
+        if self.listed is not None and self.listed.filter:
+            await self.apply_filter("")
+        if " " in text or ":" in text or parse(text, self.FIELDS).problems:
+            await self.apply_filter(text)
+            return
+        self.sought = text
         await self.load()
 
     # ------------------------------------------------------------ details

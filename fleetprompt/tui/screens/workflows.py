@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import WORKFLOW_FIELDS
 from fleetprompt.engine.ports import Page
 from fleetprompt.tui.acting_workflows import ACTIVATE, ARCHIVE, PAUSE, Setting, edit_file, set_status, start
@@ -106,41 +105,21 @@ class WorkflowsScreen(DetailedScreen["Entry", "RunHead"]):
 
     # ------------------------------------------------------------ reading
 
-    async def load(self) -> None:
-        """Read the list again."""
-        workflows = self.workflows
-        if workflows is None:
-            return
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            await workflows.load()
-            self.error = None
-        except FleetError as error:
-            self.error = error
-        self._took = loop.time() - began
-        self._known.clear()
-        self._renew()
+    @property
+    def listed(self) -> WorkflowList | None:
+        """The workflows."""
+        return self.workflows
 
-    def _renew(self) -> None:
-        workflows, lines = self.workflows, self.lines
-        if workflows is None or lines is None:
-            return
-        if workflows.filter:
-            lines.empty = (("no workflow matches ", "dim"), (inert(workflows.filter), ""), (" — esc shows all", "dim"))
-        else:
-            folder = self.app.files.folder if self.app.files is not None else ""
-            where = f" — a YAML file in {inert(str(folder))} is one" if folder else ""
-            lines.empty = (("there are no workflows yet", "strong"), (where, "dim"))
-        lines.renew()
-        at = workflows.find(self._sought) if self._sought else None
-        if at is not None:
-            self._sought = ""
-            lines.go(at)
-        elif self._arriving and not lines.moved_by_hand:
+    def none_yet(self) -> Sequence[Part]:
+        """How there come to be some."""
+        folder = self.app.files.folder if self.app.files is not None else ""
+        where = f" — a YAML file in {inert(str(folder))} is one" if folder else ""
+        return ("there are no workflows yet", "strong"), (where, "dim")
+
+    def unsought(self, lines: Lines) -> None:
+        """At the top, until all files were looked at."""
+        if self._arriving and not lines.moved_by_hand:
             lines.go(0, by_hand=False)
-        self.bar.redraw()
-        self.show_details()
 
     def look_at_files(self, *, anew: bool = False) -> None:
         """Look at the files again, beside everything else."""
@@ -158,12 +137,12 @@ class WorkflowsScreen(DetailedScreen["Entry", "RunHead"]):
             for at in range(0, len(places), PORTION):
                 portion = places[at : at + PORTION]
                 workflows.take(await asyncio.to_thread(lambda p=portion: [files.look(path, anew=anew) for path in p]))
-                self._renew()
+                self.renew()
             workflows.take((), of=places)
         except FleetError as error:
             self.app.say("error", error.message)
         self._looking = False
-        self._renew()
+        self.renew()
         self._arriving = False
 
     async def changed(self, change: Change) -> None:
@@ -202,24 +181,7 @@ class WorkflowsScreen(DetailedScreen["Entry", "RunHead"]):
         """Everything about a workflow."""
         return details(entry, known, self.app.now())
 
-    # ------------------------------------------------------------ filter and order
-
-    async def filter(self, text: str) -> None:
-        """List the workflows that match."""
-        if self.workflows is not None:
-            self.workflows.filter = text
-            self.workflows.arrange()
-            self._renew()
-
-    async def seek(self, text: str) -> None:
-        """Put the cursor on the workflow of that name; any other text is a filter."""
-        if self.workflows is not None and self.workflows.filter:
-            await self.apply_filter("")
-        if " " in text or ":" in text or parse(text, WORKFLOW_FIELDS).problems:
-            await self.apply_filter(text)
-            return
-        self._sought = text
-        self._renew()
+    # ------------------------------------------------------------ order
 
     def do_sort_next(self) -> None:
         if self.workflows is not None:
@@ -243,7 +205,7 @@ class WorkflowsScreen(DetailedScreen["Entry", "RunHead"]):
         workflows.sort = next(each for each in SORTS if each == sort)
         workflows.arrange()
         self.query_one(Heading).sorted_by(workflows.sort, workflows.descending)
-        self._renew()
+        self.renew()
 
     # ------------------------------------------------------------ doing
 
@@ -299,5 +261,5 @@ class WorkflowsScreen(DetailedScreen["Entry", "RunHead"]):
         state = await edit_file(self.app, entry)
         if state is not None and self.workflows is not None:
             self.workflows.take([state])
-            self._sought = state.name
+            self.sought = state.name
         await self.load()
