@@ -54,6 +54,8 @@ def team(fleet: Fleet) -> Fleet:
 def test_agents_are_listed_with_what_they_have_done(team: Fleet) -> None:
     names = [line.split()[1] for line in team.ok("agents").splitlines()[1:]]
     assert names == ["bad", "boss", "loose"], "also before anything was run"
+    before = {line.split()[1]: line for line in team.ok("agents").splitlines()[1:]}
+    assert "2 errors, 1 warning: fleet agents validate" in before["loose"], "as fleet agents validate counts"
     assert team("run", "team.yaml", "-q").code == 1
     assert '✓ fs.list  path="."  by rule' in team.ok("show", "last"), "what it did is below its step"
     shown = team.ok("agents")
@@ -63,7 +65,8 @@ def test_agents_are_listed_with_what_they_have_done(team: Fleet) -> None:
     assert "n/a" in rows["boss"]
     assert "SIMULATED" in rows["boss"]
     assert "\x1b" not in shown
-    assert "1 problem: fleet agents validate" in rows["bad"]
+    assert "1 error: fleet agents validate" in rows["bad"]
+    assert "2 errors, 1 warning: fleet agents validate" in rows["loose"]
     assert rows["clerk"].split()[3:5] == ["1", "0%"]
     assert "in team  Looks things up." in rows["clerk"]
     assert "steps of the type `chat`" in rows["chat"]
@@ -157,6 +160,24 @@ def test_files_are_checked_with_their_tools_and_policies(team: Fleet) -> None:
     assert team("agents", "validate", "agents/none.yaml").code == 2
     (pointer,) = [each["pointer"] for each in team("agents", "validate", "agents/bad.yaml", "--json").json]
     assert pointer == "/temperature"
+
+
+def test_hints_are_about_agent_files(fleet: Fleet) -> None:
+    aliases = "".join(f"{to}: &{to} [{','.join([f'*{of}'] * 10)}]\n" for of, to in zip("abcdef", "bcdefg", strict=True))
+    hints = {
+        "empty": ("", "begin with `name:` and `system:`"),
+        "listed": ("- a\n", "begin with `name:` and `system:`"),
+        "bomb": (f"name: bomb\na: &a [{','.join('x' * 10)}]\n{aliases}", "say less in the agent file"),
+        "deep": (f"name: {'[' * 99}", "nothing of an agent goes so deep"),
+        "flow": ("name: flow\nsteps: []\n", "`steps` belongs to workflow files"),
+        "odd": ("name: odd\nzzz: 1\n", "which keys agent files have"),
+    }
+    (fleet.root / "agents").mkdir()
+    for name, (text, _) in hints.items():
+        fleet.write(f"agents/{name}", text)
+    found = fleet("agents", "validate", "--json").json
+    for name, (_, hint) in hints.items():
+        assert any(f"{name}.yaml" in each["file"] and hint in each["hint"] for each in found), name
 
 
 def test_the_doctor_counts_files_that_cannot_be_used(team: Fleet) -> None:

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.definition.agents import MAX_AGENTS, NAME, AgentFileModel, AgentModel
 from fleetprompt.engine.definition.document import Document
+from fleetprompt.engine.definition.models import WorkflowModel
 from fleetprompt.engine.definition.names import Names, agents_of_agent, names_of_agent
 from fleetprompt.engine.definition.outline import mapping
 from fleetprompt.engine.definition.problems import Pointer, Problem, ProblemCode
 from fleetprompt.engine.definition.roles import roles
 from fleetprompt.engine.definition.shape import problems_from
+from fleetprompt.engine.definition.source import AGENT_FILE
 from fleetprompt.engine.definition.yaml import load_document
 
 FOLDER = "agents"
@@ -41,7 +44,7 @@ class Found(Struct, frozen=True):
 def read_agent(path: Path, shown: str, names: Names | None = None, known: Collection[str] | None = None) -> Found:
     """Read and check an agent file. `names`: what it can name; without them, only its form is looked at. `known`: names
     of the agents that it may name; None: whether there are any is found out elsewhere. Raises `OSError`."""
-    document = load_document(path.read_bytes(), shown)
+    document = load_document(path.read_bytes(), shown, AGENT_FILE)
     problems = list(document.problems)
     model: AgentFileModel | None = None
     sound = False
@@ -49,7 +52,8 @@ def read_agent(path: Path, shown: str, names: Names | None = None, known: Collec
         try:
             model = AgentFileModel.model_validate(document.data)
         except ValidationError as error:
-            problems += problems_from(error, document, candidates=lambda pointer: agent_keys(document.data, pointer))
+            found = problems_from(error, document, candidates=lambda pointer: agent_keys(document.data, pointer))
+            problems += map(_of_agent, found)
         named = mapping(document.data).get("name")
         if isinstance(named, str) and named != path.stem:
             message = f"the agent is called `{named}`, its file {path.name}"
@@ -63,6 +67,18 @@ def read_agent(path: Path, shown: str, names: Names | None = None, known: Collec
             problems += beyond(problems, _unknown(document, known))
     agent = model.compiled(model.name, path.name) if model is not None and sound else None
     return Found(agent, document, tuple(problems))
+
+
+def _of_agent(problem: Problem) -> Problem:
+    """With a hint for whoever writes an agent as if it were a workflow."""
+    key = problem.pointer.removeprefix("/")
+    if problem.code is not ProblemCode.UNKNOWN_KEY or problem.hint != problem.code.remedy or "/" in key:
+        return problem
+    if key in roles(WorkflowModel):
+        hint = f"`{key}` belongs to workflow files; a step of type `agent` there names this agent"
+    else:
+        hint = "remove it, or see which keys agent files have in docs/workflows.md, Agents"
+    return replace(problem, hint=hint)
 
 
 def _errors(problems: Collection[Problem]) -> bool:

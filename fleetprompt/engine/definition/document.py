@@ -44,6 +44,8 @@ class Document:
     def __init__(self, source: Source, root: Node | None, problems: list[Problem]) -> None:
         self.text = source.text
         self.file = source.file
+        self.kind = source.kind
+        """What the file is for."""
         self.problems = ordered(problems)
         self.data: Any = root.plain() if root is not None else None
         """Plain `dict`, `list`, `str`, `int`, `float`, `bool` and `None`; never shared between two places."""

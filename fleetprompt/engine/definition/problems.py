@@ -45,13 +45,9 @@ class ProblemCode(StrEnum):
     NOT_UTF8 = "not-utf8", "The file is not UTF-8 text."
     CONTROL_CHARACTER = "control-character", "The file contains a character that YAML does not allow."
     TOO_LARGE = "too-large", "The file, or what its aliases expand to, is over a limit."
-    TOO_DEEP = (
-        "too-deep",
-        "Lists and mappings are nested deeper than the limit.",
-        "nest less, or move a part into a workflow of its own",
-    )
+    TOO_DEEP = "too-deep", "Lists and mappings are nested deeper than the limit."
     TOO_MANY = "too-many", "There are more problems than are shown.", "mend these first"
-    EMPTY_FILE = "empty-file", "The file has no content.", "begin with `name:` and `steps:`"
+    EMPTY_FILE = "empty-file", "The file has no content."
     MANY_DOCUMENTS = "many-documents", "The file holds more than one YAML document."
     TOML_SYNTAX = "toml-syntax", "The text of the settings is not well-formed TOML."
     # The YAML

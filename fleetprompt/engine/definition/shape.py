@@ -224,7 +224,7 @@ def _problem(finding: _Finding, document: Document) -> Problem:
         message = f"{_subject(finding.pointer, finding.on == 'key')} must be {_any_of(wanted)}{actual}"
         hint = hint or _conversion(finding, document)
     if not finding.pointer and not hint and not isinstance(document.data, dict):
-        hint = ProblemCode.EMPTY_FILE.remedy
+        hint = document.kind.remedy(ProblemCode.EMPTY_FILE)
     return document.problem(finding.pointer, finding.code, message, hint, finding.on, finding.offset, finding.length)
 
 

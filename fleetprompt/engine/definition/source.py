@@ -17,6 +17,43 @@ _SINGLE = re.compile(rf"{_FOLD}|''|.")
 _DOUBLE = re.compile(rf"{_FOLD}|\\(?:x..|u.{{4}}|U.{{8}}|{_BREAKS}[ \t\r\n\x85\u2028\u2029]*|.)|.")
 
 
+class FileKind(Struct, frozen=True):
+    """What a file is for, as far as it says how to mend one that is none."""
+
+    name: str
+    begins: str
+    """The keys that it begins with."""
+    large: str = "make it smaller"
+    deep: str = "nest less"
+
+    def remedy(self, code: ProblemCode) -> str:
+        """The hint of a problem that has no better one."""
+        match code:
+            case ProblemCode.EMPTY_FILE:
+                return f"begin with {self.begins}"
+            case ProblemCode.TOO_LARGE:
+                return self.large
+            case ProblemCode.TOO_DEEP:
+                return self.deep
+            case _:
+                return code.remedy
+
+
+WORKFLOW_FILE = FileKind(
+    "workflow",
+    "`name:` and `steps:`",
+    "move data out of the workflow file",
+    "nest less, or move a part into a workflow of its own",
+)
+AGENT_FILE = FileKind(
+    "agent",
+    "`name:` and `system:`",
+    "say less in the agent file: what an agent is to know besides, its tools can read",
+    "nest less: nothing of an agent goes so deep",
+)
+SIMULATION_FILE = FileKind("simulation", "`rules:`", "say less in the simulation file")
+
+
 class Span(Struct, frozen=True):
     """A stretch of a file; lines and columns counted from 1, the end not included."""
 
@@ -31,11 +68,12 @@ class Span(Struct, frozen=True):
 class Source:
     """The text of a file and what is where in it."""
 
-    __slots__ = ("file", "text")
+    __slots__ = ("file", "kind", "text")
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, kind: FileKind = WORKFLOW_FILE) -> None:
         self.text = text
         self.file = file
+        self.kind = kind
 
     def position(self, index: int) -> tuple[int, int]:
         """Line and column, both counted from 1, of the character at `index`."""
@@ -73,7 +111,7 @@ class Source:
         return Problem(
             code=code,
             message=message,
-            hint=hint or code.remedy,
+            hint=hint or self.kind.remedy(code),
             severity=severity,
             file=self.file,
             line=line,

@@ -17,7 +17,7 @@ from yaml import events
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.definition.document import Document, Node
 from fleetprompt.engine.definition.problems import Problem, ProblemCode, Severity
-from fleetprompt.engine.definition.source import Source
+from fleetprompt.engine.definition.source import WORKFLOW_FILE, FileKind, Source
 from fleetprompt.engine.definition.syntax import explain_syntax
 
 MAX_BYTES: Final = 10_000_000
@@ -48,12 +48,13 @@ _TAG_DIRECTIVE = re.compile("(?<![^\n\r\x85\u2028\u2029])%TAG")
 _COMMENT = re.compile(r"[ \t]+#")
 
 
-def load_document(text: str | bytes, file: str) -> Document:
-    """Read a YAML file. Raises nothing for what is in it: all that is wrong is in `Document.problems`."""
+def load_document(text: str | bytes, file: str, kind: FileKind = WORKFLOW_FILE) -> Document:
+    """Read a YAML file. Raises nothing for what is in it: all that is wrong is in `Document.problems`. `kind` is what
+    hints are about."""
     size = len(text) if isinstance(text, bytes) or len(text) > MAX_BYTES else len(text.encode("utf-8", "replace"))
     if size > MAX_BYTES:
         message = f"the file has more than {MAX_BYTES:,} bytes"
-        return _unreadable(Source("", file), ProblemCode.TOO_LARGE, message, "move data out of the workflow file")
+        return _unreadable(Source("", file, kind), ProblemCode.TOO_LARGE, message)
     if isinstance(text, bytes):
         try:
             text = text.decode("utf-8")
@@ -61,15 +62,15 @@ def load_document(text: str | bytes, file: str) -> Document:
             message = f"byte {error.start:,} (0x{text[error.start]:02x}) is not UTF-8"
             if text.startswith((b"\xff\xfe", b"\xfe\xff")):
                 message = "the file is UTF-16, not UTF-8"
-            source = Source(text.decode("utf-8", "replace"), file)
+            source = Source(text.decode("utf-8", "replace"), file, kind)
             before = len(text[: error.start].decode("utf-8"))
             return _unreadable(source, ProblemCode.NOT_UTF8, message, "save the file as UTF-8", before)
-    source = Source(text.removeprefix("\ufeff"), file)
+    source = Source(text.removeprefix("\ufeff"), file, kind)
     composer = _Composer(source)
     return Document(source, composer.compose(), composer.problems)
 
 
-def _unreadable(source: Source, code: ProblemCode, message: str, hint: str, at: int = 0) -> Document:
+def _unreadable(source: Source, code: ProblemCode, message: str, hint: str = "", at: int = 0) -> Document:
     return Document(source, None, [source.problem(at, at + 1, code, message, hint)])
 
 
@@ -306,9 +307,9 @@ class _Composer:
         self.count += nodes
         if self.count > MAX_NODES:
             message = f"more than {MAX_NODES:,} values, aliases expanded"
-            self.fail(start, end, ProblemCode.TOO_LARGE, message, "move data out of the workflow file")
+            self.fail(start, end, ProblemCode.TOO_LARGE, message)
         if len(self.stack) + levels > MAX_DEPTH:
-            self.fail(start, end, ProblemCode.TOO_DEEP, f"nested more than {MAX_DEPTH} levels deep", "")
+            self.fail(start, end, ProblemCode.TOO_DEEP, f"nested more than {MAX_DEPTH} levels deep")
 
     def add(
         self, start: int, end: int, code: ProblemCode, message: str, hint: str = "", severity: Severity = "error"

@@ -23,6 +23,7 @@ from fleetprompt.engine.definition.parts import Part
 from fleetprompt.engine.definition.problems import InvalidFile, Pointer, Problem, ProblemCode
 from fleetprompt.engine.definition.scalars import DurationField
 from fleetprompt.engine.definition.shape import problems_from
+from fleetprompt.engine.definition.source import SIMULATION_FILE
 from fleetprompt.engine.definition.yaml import load_document
 
 NAMES: Final = ("agent", "asked", "calls", "inputs", "last", "prompt", "results", "step", "turn", "vars", "workflow")
@@ -155,7 +156,7 @@ def _holds(names: list[str] | None, name: str) -> bool:
 
 def load_simulation(path: Path, shown: str) -> Simulation:
     """Read and check a simulation file, which problems call `shown`. Raises `InvalidFile` with every problem."""
-    document = load_document(read_file(path), shown)
+    document = load_document(read_file(path), shown, SIMULATION_FILE)
     problems = list(document.problems)
     if not document.complete:
         raise InvalidFile(problems)
