@@ -42,7 +42,7 @@ class Known(Struct, frozen=True):
         definition = self.definition
         if definition is None:
             return "" if self.name == CHAT else "it is written nowhere any more"
-        return count(definition.errors, "problem") + ": fleet agents validate" if definition.errors else ""
+        return f"{definition.faults}: fleet agents validate" if definition.errors else ""
 
     @property
     def row(self) -> Mapping[str, Any]:

@@ -112,7 +112,7 @@ def validate(
     from fleetprompt.cli.terminal import colored
     from fleetprompt.client.agents import read_agents, read_files
     from fleetprompt.client.definitions import as_json, render
-    from fleetprompt.client.wording import count
+    from fleetprompt.client.wording import count, faults
 
     front: Front = ctx.obj
     names = front.names
@@ -126,11 +126,8 @@ def validate(
         sys.stdout.write(render(problem, colored()) + "\n")
     sys.stdout.flush()
     good = sum(not each.errors for each in checked)
-    warnings = len(problems) - errors
-    parts = [f"{good} of {count(len(checked), 'agent')} valid"]
-    parts += [count(errors, "error")] if errors else []
-    parts += [count(warnings, "warning")] if warnings else []
-    front.terminal.say(", ".join(parts))
+    said = f"{good} of {count(len(checked), 'agent')} valid"
+    front.terminal.say(", ".join(filter(None, (said, faults(errors, len(problems) - errors)))))
     return 2 if errors else 0
 
 
@@ -172,5 +169,5 @@ def _known(front: Front, since: float) -> list[Known]:
         return [Known(*each) for each in front.ask(lambda console: told(console, since))]
     except NotFound:
         # Nothing was run here yet.
-        found = [Known(each.name, "", each, None) for each in read_agents(_folders(front))]
+        found = [Known(each.name, "", each, None) for each in read_agents(_folders(front), front.names)]
     return sorted(found, key=lambda each: each.name)

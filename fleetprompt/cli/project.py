@@ -209,7 +209,7 @@ def validate(
 def _print_problems(front: Front, checked: list[Checked], errors: int) -> None:
     from fleetprompt.cli.terminal import colored, is_terminal
     from fleetprompt.client.definitions import render
-    from fleetprompt.client.wording import count
+    from fleetprompt.client.wording import count, faults
 
     color = colored()
     for one in checked:
@@ -219,7 +219,5 @@ def _print_problems(front: Front, checked: list[Checked], errors: int) -> None:
     warnings = sum(len(one.problems) for one in checked) - errors
     if errors or (is_terminal(sys.stdout) and is_terminal(sys.stderr)):
         good = sum(not one.errors for one in checked)
-        parts = [f"{good} of {count(len(checked), 'file')} valid"]
-        parts += [count(errors, "error")] if errors else []
-        parts += [count(warnings, "warning")] if warnings else []
-        front.terminal.say(", ".join(parts))
+        said = f"{good} of {count(len(checked), 'file')} valid"
+        front.terminal.say(", ".join(filter(None, (said, faults(errors, warnings)))))

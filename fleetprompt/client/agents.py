@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Struct
 
 from fleetprompt.client.files import shown
+from fleetprompt.client.wording import faults
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.query import parse
@@ -48,6 +49,11 @@ class AgentDefinition(Struct, frozen=True, kw_only=True):
     def errors(self) -> int:
         """How many problems keep it from being used."""
         return sum(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def faults(self) -> str:
+        """How much is wrong with it, where that keeps it from being used; empty where it can be."""
+        return faults(self.errors, len(self.problems) - self.errors) if self.errors else ""
 
 
 def row(name: str, definition: AgentDefinition | None, last: str, *, broken: bool) -> Mapping[str, Any]:

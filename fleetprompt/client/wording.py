@@ -136,6 +136,13 @@ def count(number: int, thing: str, things: str = "") -> str:
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
+def faults(errors: int, warnings: int) -> str:
+    """How much is wrong with files, such as `3 errors, 1 warning`; empty where nothing is."""
+    parts = [count(errors, "error")] if errors else []
+    parts += [count(warnings, "warning")] if warnings else []
+    return ", ".join(parts)
+
+
 def size(number: int) -> str:
     """Bytes in a unit that fits."""
     amount = float(number)

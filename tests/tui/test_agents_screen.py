@@ -101,7 +101,7 @@ async def test_agents_are_filtered_and_found_by_a_link(project: RecordedProject)
         assert isinstance(screen, AgentsScreen)
         assert screen.agents is not None
         assert [entry.name for entry in screen.agents.entries] == ["odd"]
-        assert "1 problem" in screen.found()
+        assert "1 broken agent" in screen.found()
         await pressing("slash", *" zzz", "enter")(pilot)
         assert screen.agents.count == 0
         await pressing("escape")(pilot)

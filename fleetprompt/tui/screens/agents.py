@@ -61,7 +61,7 @@ class AgentsScreen(DetailedScreen["AgentEntry", "AgentSession"]):
         if agents is None or not agents.loaded:
             return None
         broken = sum(bool(entry.problem) for entry in agents.entries)
-        said: list[Part] = [(f"{count(broken, 'problem')}  ", "error")] if broken else []
+        said: list[Part] = [(f"{count(broken, 'broken agent')}  ", "error")] if broken else []
         return [*said, (count(agents.count, "agent"), ""), (" · figures of 7 days", "dim")]
 
     # ------------------------------------------------------------ reading

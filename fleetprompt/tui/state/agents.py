@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from fleetprompt.client.agents import row, told
 from fleetprompt.client.protocol import Console
-from fleetprompt.client.wording import ago, count, duration, glyph
+from fleetprompt.client.wording import ago, duration, glyph
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query import parse
@@ -67,7 +67,7 @@ class AgentEntry(Struct, frozen=True, kw_only=True):
         definition = self.definition
         if definition is None:
             return "" if self.name == STEPS else "it is written nowhere any more"
-        return f"{count(definition.errors, 'error')} in its file" if definition.errors else ""
+        return f"{definition.faults} in its file" if definition.errors else ""
 
     @property
     def status(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from fleetprompt.client.definitions import Problem, render
 from fleetprompt.client.forms import input_fields
 from fleetprompt.client.values import cut, preview
-from fleetprompt.client.wording import ago, count, glyph, short, sign
+from fleetprompt.client.wording import ago, count, faults, glyph, short, sign
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.plan import Block, Node, Plan
 from fleetprompt.engine.core.query_scan import quote
@@ -86,11 +86,10 @@ def _problems(entry: Entry) -> Iterator[Line]:
     state = entry.state
     if state is None or not state.problems:
         return
-    errors, warnings = state.errors, len(state.problems) - state.errors
-    counted = [count(errors, "error")] if errors else []
-    counted += [count(warnings, "warning")] if warnings else []
+    errors = state.errors
+    counted = faults(errors, len(state.problems) - errors)
     yield (
-        (f"{sign('✗') if errors else '!'} {', '.join(counted)} ", "error" if errors else "warning"),
+        (f"{sign('✗') if errors else '!'} {counted} ", "error" if errors else "warning"),
         ("in ", "dim"),
         (inert(state.named), "link"),
         ("  until they are mended, what was registered is used" if errors and entry.workflow else "", "dim"),
