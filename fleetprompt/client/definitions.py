@@ -15,6 +15,7 @@ from fleetprompt.engine.definition.problems import (
     InvalidFile,
     InvalidWorkflow,
     Problem,
+    ProblemCode,
     as_json,
     ordered,
     render,
@@ -88,11 +89,43 @@ def check_files(files: Iterable[Path], names: Names | None = None) -> list[Check
     """Every problem of every file; those that several files have in common, such as of an agent's file, once."""
     seen: set[Problem] = set()
     checked: list[Checked] = []
+    paths = HookPaths()
     for file in files:
         one = _check_file(file, names)
+        if not one.errors:
+            one = Checked(one.file, ordered([*one.problems, *paths.look(file)]))
         checked.append(Checked(one.file, tuple(problem for problem in one.problems if problem not in seen)))
         seen |= {*one.problems}
     return checked
+
+
+class HookPaths:
+    """The webhooks of several workflow files: of two that have the same path, no request reaches the second."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        """Path to the file that has it."""
+
+    def look(self, file: Path) -> list[Problem]:
+        """What is to be said about the paths of a file, which has no errors of its own."""
+        from fleetprompt.engine.core.codec import items, mapping
+        from fleetprompt.engine.definition.load import read_file
+        from fleetprompt.engine.definition.yaml import load_document
+
+        text = read_file(file)
+        if b"webhook" not in text:
+            return []
+        document = load_document(text, str(file))
+        found: list[Problem] = []
+        for index, trigger in enumerate(map(mapping, items(mapping(document.data).get("triggers")))):
+            path = trigger.get("path")
+            holder = self._known.setdefault(path, str(file)) if trigger.get("type") == "webhook" else str(file)
+            if holder != str(file):
+                message = f"the webhook of {holder} has this path: of two that are active only the older one is reached"
+                hint = "give each of them a path of its own"
+                place = ("triggers", index, "path")
+                found.append(document.problem(place, ProblemCode.SUSPICIOUS, message, hint, severity="warning"))
+        return found
 
 
 def _check_file(file: Path, names: Names | None) -> Checked:

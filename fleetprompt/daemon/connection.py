@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fleetprompt.daemon.problems import problem
 
 HEAD_SECONDS = 10.0
 """How long the head of a request may take."""
@@ -49,7 +52,7 @@ class Connection(HttpToolsProtocol):
         if self._in_head:
             self._head += len(data)
             if self._head > HEAD_BYTES:
-                self._refuse(b"431 Request Header Fields Too Large")
+                self._refuse(431, f"the head of a request may have {HEAD_BYTES:,} bytes")
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -74,12 +77,16 @@ class Connection(HttpToolsProtocol):
         self._patience = self.loop.call_later(seconds, self._give_up) if seconds is not None else None
 
     def _give_up(self) -> None:
-        self._refuse(b"408 Request Timeout")
+        self._refuse(408, "the request took too long to arrive")
 
-    def _refuse(self, status: bytes) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            self.transport.close()
+    def _refuse(self, status: int, detail: str) -> None:
+        if self.transport.is_closing():
+            return
+        answer = problem(status, detail, "VALIDATION_ERROR", headers={"Connection": "close"})
+        head = [b"%s: %s" % header for header in answer.raw_headers]
+        first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
+        self.transport.write(b"\r\n".join((first, *head, b"", bytes(answer.body))))
+        self.transport.close()
 
 
 def _peer_uid(sock: socket.socket | None) -> int | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.hooks import Hooks
 from fleetprompt.client.reloading import Reloaded, Reloading
 from fleetprompt.client.workflow_files import WorkflowFiles
 from fleetprompt.daemon.access import Access, Authenticate, Rules
@@ -49,7 +50,7 @@ async def daemon(
     """
     require_safe(address, rules, has_tokens=has_tokens)
     closing = asyncio.Event()
-    app = make_app(Service(console_for, Access(rules, authenticate), closing))
+    app = make_app(Service(console_for, Access(rules, authenticate), Hooks(console.engine), closing))
     files = WorkflowFiles(root, folder, console.names)
     reloading = Reloading(console, files, console.engine.trouble)
     found = await reloading.look()

@@ -9,9 +9,11 @@ from fleetprompt.daemon.problems import problem
 
 MOST_BODY = 8 * 1024 * 1024
 """Bytes of a request's body."""
+MOST_HOOK_BODY = 16 * 1024 * 1024
+"""Bytes of the body of a webhook's request, of which its trigger may allow less."""
+_HOOKS = ("/api/webhooks/", "/agents/webhooks/")
 MOST_DRAINED = 64 * 1024 * 1024
 """Bytes of a body that are read and thrown away, so that its sender gets the answer."""
-SAID = f"a body may have {MOST_BODY:,} bytes"
 
 
 class BodyLimit:
@@ -25,13 +27,15 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        most = MOST_HOOK_BODY if str(scope["path"]).startswith(_HOOKS) else MOST_BODY
+        refusal = f"a body may have {most:,} bytes"
         said = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if not said.isdigit() or int(said) > MOST_BODY:
+        if not said.isdigit() or int(said) > most:
             if said.isdigit() and int(said) <= MOST_DRAINED:
                 # Who is still sending when the connection is closed never reads the answer.
                 while (await receive()).get("more_body"):
                     pass
-            answer = problem(413, SAID, "VALIDATION_ERROR", headers={"Connection": "close"})
+            answer = problem(413, refusal, "VALIDATION_ERROR", headers={"Connection": "close"})
             await answer(scope, receive, send)
             return
         seen = 0
@@ -40,9 +44,9 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > MOST_BODY:
+            if seen > most:
                 # FastAPI lets no other exception through while it reads a body.
-                raise HTTPException(413, SAID, {"Connection": "close"})
+                raise HTTPException(413, refusal, {"Connection": "close"})
             return message
 
         await self._app(scope, counted, send)

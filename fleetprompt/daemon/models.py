@@ -348,6 +348,36 @@ class CostRecord(BaseModel):
     simulated_calls: int
 
 
+class WebhookAnswer(BaseModel):
+    """A request that was let in."""
+
+    id: str | None
+    """Id of its signal; None where the trigger's `if` did not want it: nothing was kept."""
+    duplicate: bool = False
+    """Its id was seen before: this is what came of the earlier one."""
+    wanted: bool = True
+    execution_ids: list[str] = []
+    """Executions that it has started."""
+
+
+class WebhookRecord(BaseModel):
+    """A webhook, and how many requests came since the daemon began."""
+
+    path: str
+    url: str
+    workflow_id: str
+    trigger_id: str
+    signed: bool
+    scheme: str | None
+    """How senders sign; None: they show a token."""
+    max_body: int
+    accepted: int
+    duplicates: int
+    filtered: int
+    refused: dict[str, int]
+    """By why."""
+
+
 class Health(BaseModel):
     """Whether the daemon does its work."""
 
@@ -356,6 +386,8 @@ class Health(BaseModel):
     uptime_seconds: float
     live_executions: int
     troubles: int = 0
+    problems: dict[int, int] = {}
+    """Problem documents given out since the process began, by status."""
 
 
 class Ticket(BaseModel):

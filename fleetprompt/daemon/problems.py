@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections import Counter
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +17,15 @@ from starlette.exceptions import HTTPException
 from fleetprompt.client.definitions import InvalidFile, as_json
 from fleetprompt.client.identity import Forbidden
 from fleetprompt.daemon.models import Problem
-from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused, StoreUnavailable, TimedOut
+from fleetprompt.engine.core.errors import (
+    FleetError,
+    InvalidInput,
+    NotFound,
+    RateLimited,
+    Refused,
+    StoreUnavailable,
+    TimedOut,
+)
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[FleetError], int], ...] = (
@@ -23,9 +33,12 @@ _STATUS: tuple[tuple[type[FleetError], int], ...] = (
     (NotFound, 404),
     (Refused, 409),
     (InvalidInput, 422),
+    (RateLimited, 429),
     (TimedOut, 504),
     (StoreUnavailable, 503),
 )
+GIVEN_OUT: Counter[int] = Counter()
+"""Problem documents since this process began, by status: what was refused is counted, and leaves nothing else."""
 _log = logging.getLogger(__name__)
 
 
@@ -62,7 +75,8 @@ def problem(
     errors: list[dict[str, Any]] | None = None,
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """The document as a response."""
+    """The document as a response, which is counted."""
+    GIVEN_OUT[status] += 1
     document = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
@@ -95,7 +109,8 @@ async def _of_fleet(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, InvalidFile):
         found = [as_json(each) for each in error.problems]
         return problem(422, "the definition has problems", error.code, errors=found)
-    headers = {"Retry-After": "1"} if isinstance(error, StoreUnavailable) else None
+    wait = error.retry_after if isinstance(error, RateLimited) else 1.0 if isinstance(error, StoreUnavailable) else None
+    headers = {"Retry-After": str(math.ceil(wait))} if wait is not None else None
     return problem(status_of(error), error.message, error.code, where=error.where, hint=error.hint, headers=headers)
 
 

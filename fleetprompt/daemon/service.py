@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from fastapi import Request
 
+from fleetprompt.client.hooks import Hooks
 from fleetprompt.client.identity import Identity
 from fleetprompt.client.protocol import Console
 from fleetprompt.daemon.access import Access
@@ -19,9 +20,10 @@ ConsoleFor = Callable[[Identity], Console]
 class Service:
     """One daemon, as its routes see it."""
 
-    def __init__(self, console_for: ConsoleFor, access: Access, closing: asyncio.Event) -> None:
+    def __init__(self, console_for: ConsoleFor, access: Access, hooks: Hooks, closing: asyncio.Event) -> None:
         self.console_for = console_for
         self.access = access
+        self.hooks = hooks
         self.closing = closing
         """Set when streams are to end."""
         self.translated = Translated()

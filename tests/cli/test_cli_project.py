@@ -45,6 +45,16 @@ def test_validate_reports_every_problem_of_every_file(fleet: Fleet) -> None:
     assert fleet("validate", ".").out.startswith("bad.yaml")
 
 
+def test_validate_tells_of_webhooks_of_the_same_path(fleet: Fleet) -> None:
+    hook = "name: NAME\ntriggers: [{type: webhook, path: alerts}]\nsteps: [{id: a, type: stop}]\n"
+    for name in ("one", "two"):
+        fleet.write(name, hook.replace("NAME", name))
+    said = fleet("validate", "one.yaml", "two.yaml", "quick.yaml")
+    assert said.code == 0
+    assert said.out.startswith("two.yaml:2:34: suspicious the webhook of one.yaml has this path")
+    assert fleet("validate", "two.yaml") == (0, "", "")
+
+
 def test_validate_is_silent_when_there_is_nothing_to_say(fleet: Fleet) -> None:
     assert fleet("validate", "quick.yaml") == (0, "", "")
     assert fleet("validate", "quick.yaml", "--format", "json").json == []

@@ -340,6 +340,12 @@ BAD = {
         "unknown-key",
         "second approval",
     ),
+    "webhooks of the same path": (
+        "name: flow\ntriggers:\n  - {type: webhook, path: a/b}\n  - {type: webhook, path: a/b}\n"
+        "  - {type: webhook, path: ▸a/b, if: false}\nsteps: [{id: a, type: stop}]\n",
+        "bad-value",
+        "a path of its own",
+    ),
 }
 """A file, in which ▸ marks the place of the problem; its code, and a part of its hint."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from fleetprompt.engine.core.plan import Block, Input, Plan, Trigger
@@ -70,18 +71,23 @@ def test_runs_that_must_not_overlap_hold_a_claim(overlap: str | None, claim: str
     assert one(Routes([active(Trigger("schedule", config))]), signal(TRIGGER_SCHEDULE, "flow/t")).alone == claim
 
 
-def test_a_webhook_reaches_everyone_who_listens_to_its_path() -> None:
+def test_a_webhook_is_the_one_trigger_that_has_its_path() -> None:
     hook = Trigger("webhook", {"path": "alerts/new", "if": "body.level == 'high' and headers['x-from'] == 'a'"})
-    routes = Routes([active(hook, inputs=("level", "n")), active(Trigger("webhook", {"path": "alerts/new"}), name="b")])
+    later = msgspec.structs.replace(active(Trigger("webhook", {"path": "alerts/new"}), name="a"), since=2.0)
+    first = msgspec.structs.replace(active(hook, inputs=("level", "n")), since=1.0)
+    elsewhere = active(Trigger("webhook", {"path": "alerts/new"}), name="c", tenant="other")
+    routes = Routes([later, first, elsewhere])
     data = {"body": {"level": "high", "n": 3, "z": 1}, "headers": {"x-from": "a"}, "query": {"q": "1"}}
-    first, second = routes.route(signal(TRIGGER_WEBHOOK, "alerts/new", data))
-    assert isinstance(first, Start)
-    assert first.inputs == {"level": "high", "n": 3}
-    assert isinstance(second, Start)
-    assert second.workflow == "b"
-    found = [type(each) for each in routes.route(signal(TRIGGER_WEBHOOK, "alerts/new", data | {"headers": {}}))]
-    assert found == [Missed, Start]
-    assert [active.plan.name for active, _, _ in routes.find("webhook", "alerts/new")] == ["flow", "b"]
+    start = one(routes, signal(TRIGGER_WEBHOOK, "alerts/new", data))
+    assert (start.workflow, start.inputs) == ("flow", {"level": "high", "n": 3})
+    assert isinstance(one(routes, signal(TRIGGER_WEBHOOK, "alerts/new", data | {"headers": {}})), Missed)
+    assert one(routes, signal(TRIGGER_WEBHOOK, "alerts/new", data, tenant="other")).workflow == "c"
+    assert {(hook.tenant, hook.workflow) for hook in routes.hooks("alerts/new")} == {
+        ("default", "flow"),
+        ("other", "c"),
+    }
+    assert [(hook.workflow, holder.workflow) for hook, holder in routes.doubled] == [("a", "flow")]
+    assert len(routes.hooks()) == 2
     assert isinstance(one(routes, signal(TRIGGER_WEBHOOK, "other")), Passed)
 
 

@@ -10,6 +10,7 @@ from fleetprompt import __version__
 from fleetprompt.client.identity import local_identity
 from fleetprompt.client.wording import rfc3339
 from fleetprompt.daemon.models import Health, Ticket
+from fleetprompt.daemon.problems import GIVEN_OUT
 from fleetprompt.daemon.routes.executions import Asking
 from fleetprompt.daemon.service import service_of
 
@@ -28,6 +29,7 @@ async def healthz(request: Request) -> Health:
         uptime_seconds=round(time.monotonic() - service.began, 3),
         live_executions=health.live_runs,
         troubles=len(health.troubles),
+        problems=dict(GIVEN_OUT),
     )
 
 

@@ -73,6 +73,27 @@ class Active(Struct, frozen=True):
     digest: str
     plan: Plan
     tenant: str = "default"
+    since: float = 0.0
+    """When it was made active: of two that want the same, the first has it."""
+
+
+class Hook(Struct, frozen=True):
+    """A trigger of type `webhook` of an active workflow: the one that has its path."""
+
+    tenant: str
+    workflow: str
+    id: str
+    trigger: Trigger
+
+    @property
+    def path(self) -> str:
+        """The last part of its URL."""
+        return str(self.trigger.config.get("path"))
+
+    @property
+    def signed(self) -> bool:
+        """Whether its senders sign; others show a token."""
+        return bool(self.trigger.config.get("secret"))
 
 
 class _Entry(Struct, frozen=True):
@@ -91,7 +112,11 @@ class Routes:
         """Those of type `completion`, by tenant, what ends (`workflow` or `agent`) and its name."""
         self._meant: dict[tuple[str, str, str], list[_Entry]] = {}
         """Those that a signal names, by tenant, kind and subject."""
-        for workflow in workflows:
+        self._hooks: dict[str, list[Hook]] = {}
+        """Webhooks by path: of each tenant one."""
+        self.doubled: list[tuple[Hook, Hook]] = []
+        """Webhooks whose path another one has, and that one: nothing reaches them."""
+        for workflow in sorted(workflows, key=lambda each: each.since):
             plan = workflow.plan
             for id_, trigger in zip(trigger_ids(plan.triggers), plan.triggers, strict=True):
                 self._add(_Entry(workflow, id_, trigger))
@@ -106,13 +131,28 @@ class Routes:
                     if trigger.config.get(what):
                         self._ends.setdefault((tenant, what, str(trigger.config[what])), []).append(entry)
             case "webhook":
-                self._meant.setdefault((tenant, "webhook", str(trigger.config.get("path"))), []).append(entry)
+                self._add_hook(entry)
             case "chat":
                 self._meant.setdefault((tenant, "chat", name), []).append(entry)
             case "schedule" | "watch":
                 self._meant.setdefault((tenant, trigger.type, f"{name}/{entry.id}"), []).append(entry)
             case _:
                 pass
+
+    def _add_hook(self, entry: _Entry) -> None:
+        """One path is one trigger: who knows the secret of one must not start another."""
+        hook = Hook(entry.workflow.tenant, entry.workflow.plan.name, entry.id, entry.trigger)
+        holder = next((each for each in self._hooks.get(hook.path, ()) if each.tenant == hook.tenant), None)
+        if holder is None:
+            self._hooks.setdefault(hook.path, []).append(hook)
+            self._meant[hook.tenant, "webhook", hook.path] = [entry]
+        elif (holder.workflow, holder.id) != (hook.workflow, hook.id):
+            self.doubled.append((hook, holder))
+
+    def hooks(self, path: str | None = None) -> list[Hook]:
+        """The webhooks of a path, or all: of every tenant."""
+        found = self._hooks.values() if path is None else (self._hooks.get(path, []),)
+        return [hook for hooks in found for hook in hooks]
 
     def listens(self, workflow: str, status: str, tenant: str = "default") -> bool:
         """Whether the end of a run of this workflow starts another."""

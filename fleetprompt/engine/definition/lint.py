@@ -313,6 +313,23 @@ def alike_triggers(subject: Subject) -> Iterator[Problem]:
         known.setdefault(made, index + 1)
 
 
+def same_path(subject: Subject) -> Iterator[Problem]:
+    """One path is one webhook: of two, no request would reach the second."""
+    known: dict[str, tuple[int, str]] = {}
+    for index, raw in enumerate(sequence(subject.outline.data.get("triggers"))):
+        trigger = mapping(raw)
+        path = trigger.get("path")
+        if trigger.get("type") != "webhook" or not isinstance(path, str):
+            continue
+        first, said = known.setdefault(path, (index, str(trigger)))
+        if first != index and said != str(trigger):
+            message = f"trigger {first + 1} has this path"
+            hint = "give each of them a path of its own, or make one trigger of both"
+            yield subject.document.problem(
+                ("triggers", index, "path"), ProblemCode.BAD_VALUE, message, hint, on="value"
+            )
+
+
 def hindered_catchup(subject: Subject) -> Iterator[Problem]:
     """Times that are made up for all at once, and of which all but the first are skipped."""
     for index, raw in enumerate(sequence(subject.outline.data.get("triggers"))):
@@ -351,6 +368,7 @@ RULES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     idle_guardrails,
     idle_triggers,
     alike_triggers,
+    same_path,
     hindered_catchup,
 )
 """In an order in which later rules can rely on what earlier ones found: `unused` follows `references`."""

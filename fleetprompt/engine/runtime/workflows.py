@@ -41,6 +41,8 @@ class Workflows:
         self.unreadable: set[tuple[str, str]] = set()
         """Active ones whose plan cannot be read, by tenant and name."""
         self.routes = Routes()
+        self._doubled: set[tuple[str, str]] = set()
+        """Webhooks whose path another one has: told of."""
 
     async def program(self, digest: str) -> Program:
         """The ready plan of a digest. Raises `NotFound`."""
@@ -175,10 +177,20 @@ class Workflows:
                 self.unreadable.add((entry.tenant, entry.name))
                 self._engine.trouble(f"workflow {entry.name}", error)
             else:
-                active.append(Active(program.digest, program.plan, entry.tenant))
+                active.append(Active(program.digest, program.plan, entry.tenant, entry.active_since))
         self.active = active
         self.routes = Routes(active)
+        self._tell_doubled()
         self._engine.schedules.look()
+
+    def _tell_doubled(self) -> None:
+        """Say once which webhooks are reached by nobody, because another one has their path."""
+        found = {(hook.tenant, f"{hook.workflow}/{hook.id}"): (hook, holder) for hook, holder in self.routes.doubled}
+        for key in found.keys() - self._doubled:
+            hook, holder = found[key]
+            said = f"its webhook path `{hook.path}` is that of workflow {holder.workflow}: no request reaches it"
+            self._engine.trouble(f"workflow {hook.workflow}", InvalidInput(said, hint="give one of them another path"))
+        self._doubled = set(found)
 
     @property
     def known(self) -> list[Workflow]:

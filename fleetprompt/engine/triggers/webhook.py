@@ -39,11 +39,21 @@ Scheme = Literal["standard", "github", "none"]
 Pairs = Iterable[tuple[str, str]]
 
 Why = Literal[
-    "too_large", "unsigned", "wrong_signature", "stale", "bad_media", "bad_body", "bad_key", "bad_headers", "bad_secret"
+    "unknown",
+    "too_large",
+    "unsigned",
+    "wrong_signature",
+    "stale",
+    "bad_media",
+    "bad_body",
+    "bad_key",
+    "bad_headers",
+    "bad_secret",
 ]
 """Why a request was refused: what refusals are counted by."""
 
 _STATUS: Final[Mapping[Why, int]] = {
+    "unknown": 404,
     "too_large": 413,
     "unsigned": 401,
     "wrong_signature": 401,
@@ -56,7 +66,7 @@ _STATUS: Final[Mapping[Why, int]] = {
 }
 _PREFIX: Final = "whsec_"
 _SIGNED: Final = ("webhook-id", "webhook-timestamp", "webhook-signature", "x-hub-signature-256")
-_DELIVERY: Final = ("webhook-id", "x-github-delivery")
+_DELIVERY: Final = ("webhook-id", "x-github-delivery", "idempotency-key")
 _ID: Final = re.compile(r"[!-\-/-~]{1,256}")
 """Visible ASCII without the full stop, which separates the parts of what is signed."""
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,12}")
