@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from fleetprompt.daemon.access import Authenticate, Rules
     from fleetprompt.daemon.daemon import Daemon
     from fleetprompt.daemon.serving import Address
+    from fleetprompt.engine.telemetry.logs import JsonLines
+    from fleetprompt.engine.telemetry.observing import Observer
 
 app = typer.Typer(rich_markup_mode=None)
 SOCKET = "fleet.sock"
+LogFormat = Literal["text", "json"]
 
 
 @app.command("serve")
@@ -32,10 +35,14 @@ def serve(
         bool, typer.Option("--recover/--no-recover", help="Go on with what was interrupted, or leave it alone.")
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Say what happens in lines of JSON.")] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="json: log what happens to runs on standard error, too.")
+    ] = "text",
 ) -> int:
     """Hold the engine, start what is due, and answer over HTTP until SIGTERM or Ctrl-C."""
     front: Front = ctx.obj
-    return front.run(_serve(front, _address(front, host, port, certificate, key), recover=recover, json=json))
+    address = _address(front, host, port, certificate, key)
+    return front.run(_serve(front, address, recover=recover, json=json, log_format=log_format))
 
 
 def _address(front: Front, host: str, port: int, certificate: str, key: str) -> Address:
@@ -67,16 +74,41 @@ def _rules(front: Front) -> Rules:
     )
 
 
-async def _serve(front: Front, address: Address, *, recover: bool, json: bool) -> int:
+async def _serve(front: Front, address: Address, *, recover: bool, json: bool, log_format: LogFormat) -> int:
+    from contextlib import ExitStack
+
+    from fleetprompt.engine.telemetry.logs import RunLog, json_lines
+
+    with ExitStack() as stack:
+        lines = stack.enter_context(json_lines()) if log_format == "json" else None
+        return await _served(front, address, [RunLog()] if lines is not None else [], lines, recover=recover, json=json)
+
+
+async def _served(
+    front: Front,
+    address: Address,
+    observers: list[Observer],
+    lines: JsonLines | None,
+    *,
+    recover: bool,
+    json: bool,
+) -> int:
     from fleetprompt.cli.engine import leave_at_once_when_told_again, stop_event
     from fleetprompt.client.consoles import EmbeddedConsole
     from fleetprompt.client.guarded import guarded
+    from fleetprompt.client.measuring import measuring
     from fleetprompt.client.opening import open_console
     from fleetprompt.daemon.daemon import daemon
+    from fleetprompt.engine.telemetry.metrics import Metrics
 
     stop = stop_event()
-    console = await open_console(front.place, "engine", what="fleet serve", recover=recover, fires=True)
+    metrics = Metrics()
+    console = await open_console(
+        front.place, "engine", what="fleet serve", recover=recover, fires=True, observers=[metrics, *observers]
+    )
     assert isinstance(console, EmbeddedConsole)
+    if lines is not None:
+        lines.redact = console.engine.secrets.redact
     try:
         async with daemon(
             console,
@@ -88,6 +120,7 @@ async def _serve(front: Front, address: Address, *, recover: bool, json: bool) -
             authenticate=_authenticating(console),
             has_tokens=await _has_tokens(console),
             told=lambda files: _tell_files(front, files, json),
+            measure=measuring(console, metrics),
         ) as served:
             _tell_ready(front, console, served, address, json)
             await stop.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +26,7 @@ from fleetprompt.engine.runtime.wire import Wire
 if TYPE_CHECKING:
     from fleetprompt.client.beside import BesideConsole
     from fleetprompt.engine.runtime.admission import Admission
+    from fleetprompt.engine.telemetry.observing import Observer
 
 Mode = Literal["engine", "prefer", "attach", "process"]
 """`engine`: hold the engine or fail. `prefer`: hold it if nobody does. `attach`: never hold it. `process`: start a
@@ -153,10 +154,16 @@ def make_state(state: Path) -> None:
 
 
 async def open_console(
-    place: Place, mode: Mode, *, what: str = "fleet", recover: bool = False, fires: bool = False
+    place: Place,
+    mode: Mode,
+    *,
+    what: str = "fleet",
+    recover: bool = False,
+    fires: bool = False,
+    observers: Sequence[Observer] = (),
 ) -> EmbeddedConsole | AttachedConsole:
     """A console. `fires`: the engine, where this process holds it, lets schedules and file watches start runs; one that
-    is held for a single run does not.
+    is held for a single run does not. `observers` are told of all that it commits.
 
     Raises `EngineIsRunning` in mode `engine`, `StoreUnavailable` when the store cannot be opened, and in mode `process`
     whatever keeps the engine from being ready."""
@@ -178,7 +185,7 @@ async def open_console(
             if mode == "engine":
                 raise
         else:
-            return await _embed(place, store, lock, what, recover=recover, fires=fires)
+            return await _embed(place, store, lock, what, observers, recover=recover, fires=fires)
     await store.open()
     console = AttachedConsole(store, place.root, place.lock, place.socket)
     console.workflow_folders, console.names = place.agency.workflows, place.names
@@ -200,7 +207,14 @@ async def open_beside(place: Place, *, recover: bool = False) -> BesideConsole:
 
 
 async def _embed(
-    place: Place, store: Store, lock: EngineLock | None, what: str, *, recover: bool, fires: bool
+    place: Place,
+    store: Store,
+    lock: EngineLock | None,
+    what: str,
+    observers: Sequence[Observer] = (),
+    *,
+    recover: bool,
+    fires: bool,
 ) -> EmbeddedConsole:
     limits = Limits(max_runs=place.max_runs, pools=place.pools, threads=place.threads, grace=place.grace)
     secrets = Secrets(place.state / "secrets.toml")
@@ -220,6 +234,7 @@ async def _embed(
         recover=recover,
         fires=fires,
         rules=rules,
+        observers=observers,
     )
     engine.vitals.what = what
     wire = None

@@ -10,7 +10,7 @@ from fleetprompt import __version__
 from fleetprompt.daemon.limits import BodyLimit
 from fleetprompt.daemon.models import Problem
 from fleetprompt.daemon.problems import MEDIA_TYPE, answer_problems
-from fleetprompt.daemon.routes import approvals, executions, insight, service, signals, webhooks, workflows
+from fleetprompt.daemon.routes import approvals, executions, insight, metrics, service, signals, webhooks, workflows
 from fleetprompt.daemon.service import Service
 
 _PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
@@ -29,7 +29,7 @@ def make_app(service_: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service_
-    for routes in (executions, approvals, workflows, signals, webhooks, insight, service):
+    for routes in (executions, approvals, workflows, signals, webhooks, insight, service, metrics):
         app.include_router(routes.router)
     answer_problems(app)
     app.add_middleware(BodyLimit)

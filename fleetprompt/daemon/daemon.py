@@ -15,7 +15,7 @@ from fleetprompt.client.reloading import Reloaded, Reloading
 from fleetprompt.client.workflow_files import WorkflowFiles
 from fleetprompt.daemon.access import Access, Authenticate, Rules
 from fleetprompt.daemon.app import make_app
-from fleetprompt.daemon.service import ConsoleFor, Service
+from fleetprompt.daemon.service import ConsoleFor, Measure, Service
 from fleetprompt.daemon.serving import Address, serving
 from fleetprompt.engine.core.errors import InvalidInput
 
@@ -43,14 +43,16 @@ async def daemon(
     authenticate: Authenticate,
     has_tokens: bool,
     told: Callable[[Reloaded], None],
+    measure: Measure | None = None,
 ) -> AsyncGenerator[Daemon]:
-    """Serve the engine of a console while this lasts. `told` is given what changes of files have brought.
+    """Serve the engine of a console while this lasts. `told` is given what changes of files have brought, `measure`
+    takes the metrics.
 
     Raises `InvalidInput` for an address that others can reach without tokens and TLS, `Refused` for one that is taken.
     """
     require_safe(address, rules, has_tokens=has_tokens)
     closing = asyncio.Event()
-    app = make_app(Service(console_for, Access(rules, authenticate), Hooks(console.engine), closing))
+    app = make_app(Service(console_for, Access(rules, authenticate), Hooks(console.engine), closing, measure))
     files = WorkflowFiles(root, folder, console.names)
     reloading = Reloading(console, files, console.engine.trouble)
     found = await reloading.look()

@@ -13,19 +13,30 @@ from fleetprompt.client.identity import Identity
 from fleetprompt.client.protocol import Console
 from fleetprompt.daemon.access import Access
 from fleetprompt.daemon.streams import Translated
+from fleetprompt.engine.telemetry.exposition import Snapshot
 
 ConsoleFor = Callable[[Identity], Console]
+Measure = Callable[[], Snapshot]
 
 
 class Service:
     """One daemon, as its routes see it."""
 
-    def __init__(self, console_for: ConsoleFor, access: Access, hooks: Hooks, closing: asyncio.Event) -> None:
+    def __init__(
+        self,
+        console_for: ConsoleFor,
+        access: Access,
+        hooks: Hooks,
+        closing: asyncio.Event,
+        measure: Measure | None = None,
+    ) -> None:
         self.console_for = console_for
         self.access = access
         self.hooks = hooks
         self.closing = closing
         """Set when streams are to end."""
+        self.measure = measure
+        """Takes the metrics; None where none are kept."""
         self.translated = Translated()
         self.began = time.monotonic()
 

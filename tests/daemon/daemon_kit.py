@@ -14,11 +14,13 @@ import httpx
 from fleetprompt.client.consoles import EmbeddedConsole
 from fleetprompt.client.guarded import guarded
 from fleetprompt.client.identity import Identity
+from fleetprompt.client.measuring import measuring
 from fleetprompt.client.opening import Place, open_console
 from fleetprompt.client.reloading import Reloaded
 from fleetprompt.daemon.access import Rules
 from fleetprompt.daemon.daemon import daemon
 from fleetprompt.daemon.serving import Address
+from fleetprompt.engine.telemetry.metrics import Metrics
 
 FLOW = """\
 name: hello
@@ -122,7 +124,8 @@ async def served(
         (root / f"workflows/{name}.yaml").write_text(text)
     state = root / ".fleet"
     place = Place(root=root, state=state, database=str(state / "fleet.db"))
-    console = await open_console(place, "engine", what="fleet serve")
+    metrics = Metrics()
+    console = await open_console(place, "engine", what="fleet serve", observers=[metrics])
     assert isinstance(console, EmbeddedConsole)
     told: list[Reloaded] = []
 
@@ -141,6 +144,7 @@ async def served(
                 authenticate=authenticate,
                 has_tokens=bool(tokens),
                 told=told.append,
+                measure=measuring(console, metrics),
             ) as ready,
             httpx.AsyncClient(base_url=ready.url, timeout=60) as http,
         ):

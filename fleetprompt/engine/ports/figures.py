@@ -119,6 +119,17 @@ class Bucket(Struct, frozen=True):
     """What was spent, in nano-USD."""
 
 
+class Outstanding(NamedTuple):
+    """What is open in a whole store, of every tenant."""
+
+    approvals: tuple[tuple[str, str, float], ...]
+    """Approvals that nobody has decided: id, what they are about, and when they were asked for."""
+    doubtful: tuple[str, ...]
+    """Ids of runs that wait because a step of theirs is in doubt."""
+    reserved: tuple[tuple[str, str, int], ...]
+    """Reservations that are held: tenant, id, nano-USD."""
+
+
 MOST_BUCKETS = 1000
 """Parts that a period can be cut into."""
 
@@ -153,4 +164,8 @@ class Figures(Protocol):
     async def activity(self, since: float, until: float, buckets: int, tenant: str = "default") -> list[Bucket]:
         """What happened in a period, in equal parts, the oldest first. Raises `ValueError` for a period that ends
         before it begins, and for less than 1 or more than `MOST_BUCKETS` parts."""
+        ...
+
+    async def outstanding(self) -> Outstanding:
+        """What is open at the moment, for who then keeps count of it by the facts."""
         ...

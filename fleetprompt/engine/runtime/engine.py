@@ -47,6 +47,7 @@ from fleetprompt.engine.runtime.threads import Threads
 from fleetprompt.engine.runtime.timers import Timers
 from fleetprompt.engine.runtime.values import decoded
 from fleetprompt.engine.runtime.workflows import Workflows
+from fleetprompt.engine.telemetry.observing import Observer
 
 log = logging.getLogger("fleetprompt")
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Engine:
         fires: bool = False,
         agency: Agency | None = None,
         rules: Rules | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         """`recover`: take up what was interrupted. `fires`: let schedules and file watches start runs, which is nothing
         for an engine that is there for a single run."""
@@ -113,6 +115,8 @@ class Engine:
         """Runs for which nothing is done any more, and why."""
         self.troubles: list[tuple[float, str, str]] = []
         """The latest (at most 100) things that went wrong in the engine itself: time, where, what."""
+        self.troubled = 0
+        """How many there were since it was opened."""
         self.performer = Performer(self)
         self.slots = Slots(self)
         self.starter = Starter(self)
@@ -124,6 +128,8 @@ class Engine:
         self.threads = Threads(self.limits.threads)
         self._recover = recover
         self.fires = fires
+        self.observers = list(observers)
+        """Told of all that becomes durable."""
         self._groups = {name: frozenset(members) for name, members in (groups or {}).items()}
         self._pools: dict[str, Pool] = {}
         self._waiters: dict[str, list[asyncio.Future[RunHead]]] = {}
@@ -153,6 +159,8 @@ class Engine:
         if 0 < young < YOUNG_OBJECTS:
             gc.set_threshold(YOUNG_OBJECTS, *older)
         await self.store.open()
+        for observer in self.observers:
+            await observer.begin(self.store)
         await self.workflows.refresh()
         if self._recover:
             self.recovered = await self.recovery.take_up()
@@ -256,6 +264,7 @@ class Engine:
         kind = "" if isinstance(error, FleetError) else f"{type(error).__name__}: "
         what = self.secrets.redact(f"{kind}{error}{hint}")
         log.warning("%s: %s", where, what, exc_info=error if not isinstance(error, FleetError) else None)
+        self.troubled += 1
         self.troubles.append((self.now(), where, what))
         del self.troubles[:-100]
         self.feed.mark(troubles=True)
@@ -374,6 +383,8 @@ class Engine:
     def committed(self, driver: Driver, entry: Append, seq: int) -> None:
         """An append is durable: tell whoever listens."""
         self.feed.publish(entry.run, seq, entry.after, entry.facts)
+        if self.observers:
+            self._observed(driver.run, entry)
         if entry.releases:
             self.slots.committed(entry)
         if entry.settles or entry.raises:
@@ -387,6 +398,15 @@ class Engine:
             for future in self._waiters.pop(entry.run, ()):
                 if not future.done():
                     future.set_result(entry.head)
+
+    def _observed(self, run: Run, entry: Append) -> None:
+        for observer in list(self.observers):
+            try:
+                observer.committed(run, entry)
+            except Exception as error:
+                # A mistake of one that only looks on is no reason to hold a run; told once, for it would go on.
+                self.observers.remove(observer)
+                self.trouble(f"{type(observer).__name__}, which is told of nothing any more", error)
 
     async def budget_freed(self, seconds: float) -> None:
         """Until a budget may have room again, or for so long: others may share it."""

@@ -12,11 +12,12 @@ import sqlalchemy as sa
 
 from fleetprompt.engine.core.mode import UNREAL
 from fleetprompt.engine.core.query import Query
-from fleetprompt.engine.ports import Bucket, CostBy, CostRow, Spend, WorkflowStatistics
+from fleetprompt.engine.ports import Bucket, CostBy, CostRow, Outstanding, Spend, WorkflowStatistics
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.days import Day, days
 from fleetprompt.engine.store.dialect import Row, Rows
 from fleetprompt.engine.store.filters import Condition, Filter
+from fleetprompt.engine.store.outstanding import outstanding
 from fleetprompt.engine.store.reading import Reader
 from fleetprompt.engine.store.run_rows import run_view
 from fleetprompt.engine.store.statistics import Statistics
@@ -109,6 +110,10 @@ class SqlFigures:
             Bucket(at=since + n * width, **{name: counts[n] for name, counts in counted.items()})
             for n in range(buckets)
         ]
+
+    async def outstanding(self) -> Outstanding:
+        """What is open at the moment, of every tenant."""
+        return await self._reader.run(outstanding)
 
     def _bill(self, period: list[Condition], query: Query | None, now: float) -> _Bill:
         if query is None or not (query.terms or query.problems):

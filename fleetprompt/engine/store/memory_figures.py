@@ -14,6 +14,7 @@ from fleetprompt.engine.ports import (
     CostBy,
     CostRow,
     LastFailure,
+    Outstanding,
     RecentRun,
     RunHead,
     Spend,
@@ -67,6 +68,18 @@ class MemoryFigures:
             rows = _rows(found, self._day(found))
             return sorted(rows, key=lambda row: row.key, reverse=True)[:limit]
         return sorted(_rows(found, _KEYS[by]), key=projection.most_expensive)[:limit]
+
+    async def outstanding(self) -> Outstanding:
+        pending = [each for each in self._state.approvals.values() if each.status == "pending"]
+        return Outstanding(
+            tuple((each.id, each.about, each.requested_at) for each in pending),
+            tuple(head.id for head in self._state.runs.values() if head.waiting_on == "in_doubt"),
+            tuple(
+                (each.tenant, each.id, each.amounts.cost_nano)
+                for each in self._state.reservations.values()
+                if each.held
+            ),
+        )
 
     async def statistics(self, since: float, tenant: str = "default") -> list[WorkflowStatistics]:
         of_workflow: dict[str, list[RunHead]] = {}
