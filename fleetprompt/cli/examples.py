@@ -15,7 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "serve": (
         "fleet serve",
         "fleet serve --port 0 --json",
-        "fleet serve --log-format json 2> fleet.log",
+        "fleet serve --log-format json",
         "fleet serve --host 0.0.0.0 --tls-cert fleet.pem --tls-key fleet.key",
     ),
     "recover": ("fleet recover", "fleet recover 1a2b3c4d --json"),
