@@ -441,6 +441,11 @@ WARNINGS = {
         "  - {type: schedule, every: 1h, if: false}\nsteps: [{id: a, type: stop}]\n",
         5, 12, "this schedule comes at the same times as that of trigger 2",
     ),
+    "a workflow that starts itself": (
+        "name: flow\ntriggers:\n  - {type: completion, workflow: other}\n  - {type: completion, workflow: flow}\n"
+        "steps: [{id: a, type: stop}]\n",
+        4, 34, "the end of each run starts the next, until 32 have started one another in a row",
+    ),
     "a catch-up that overlaps itself": (
         "name: flow\ntriggers: [{type: schedule, every: 1h, catchup: all}]\nsteps: [{id: a, type: stop}]\n",
         2, 49, "of the times that are made up for only the first starts a run: the others overlap it",

@@ -59,7 +59,7 @@ def test_of_a_schedule_expressions_see_when_it_was_due() -> None:
         "kind": "schedule", "id": "t", "signal": "s1", "type": TRIGGER_SCHEDULE, "data": data
     }  # fmt: skip
     passed = one(Routes([active(trigger)]), signal(TRIGGER_SCHEDULE, "flow/t", data | {"timezone": "Asia/Tokyo"}))
-    assert passed == Passed("flow", "t", "its `if` does not hold")
+    assert passed == Passed("flow", "t", "schedule", "its `if` does not hold")
 
 
 @pytest.mark.parametrize(

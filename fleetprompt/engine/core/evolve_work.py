@@ -7,6 +7,7 @@ from typing import Any
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.facts import StepNoted
 from fleetprompt.engine.core.mode import joined
+from fleetprompt.engine.core.outbox import agent_ended
 from fleetprompt.engine.core.state import Run, Step, Todo, Work
 from fleetprompt.engine.core.transition import count_active, start_performing, stop_waiting, take_up
 
@@ -15,6 +16,8 @@ BEGUN = "session"
 FINISHED = "agent.completed"
 GAVE_UP = "agent.failed"
 HANDED_OVER = "handoff"
+OWN = "/tool/"
+"""Stands in the path of an agent that another one has delegated to."""
 """Kinds of the notes with which an agent's work on a goal ends."""
 RESUMED = "resumed"
 """Kind of the note with which work that was put aside goes on."""
@@ -66,7 +69,16 @@ def noted(run: Run, step: Step, work: Work, fact: StepNoted) -> None:
         if reserve:
             work.spares[fact.key] = value
     if fact.kind == BEGUN:
-        run.agents.setdefault(str(value.get("agent_id", "")))
+        agent = str(value.get("agent_id", ""))
+        run.agents.setdefault(agent)
+        if step.agents is None:
+            step.agents = {}
+        step.agents[fact.key] = agent
+    elif fact.kind in (FINISHED, HANDED_OVER):
+        agent_ended(run, step, fact.key, "completed", fact.at)
+    elif fact.kind == GAVE_UP and OWN in fact.key:
+        # Who has delegated to it goes on. Of one that has the whole task a further attempt may follow.
+        agent_ended(run, step, fact.key, "failed", fact.at)
     elif fact.kind in REQUESTS:
         run.models.setdefault(str(value.get("model", "")))
         run.mode = joined(run.mode, str(value.get("mode") or ""))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.core.facts import RunCreated
 from fleetprompt.engine.core.keys import signal_id
 from fleetprompt.engine.core.names import value_of
-from fleetprompt.engine.core.signal import Signal
+from fleetprompt.engine.core.signal import AGENT_FINISHED, Signal
 from fleetprompt.engine.core.state import Run, Step
 
 
@@ -26,8 +27,34 @@ def send(run: Run, type_: str, key: str, data: Any, subject: str, at: float, cau
             tenant=created.tenant,
             correlation=created.correlation or created.root or created.run,
             causation=created.run,
+            chain=chain_of(created) + 1,
         )
     )
+
+
+def chain_of(created: RunCreated) -> int:
+    """How many runs have started one another by their signals before this one."""
+    found = mapping(created.trigger).get("chain")
+    return found if isinstance(found, int) else 0
+
+
+def agent_ended(run: Run, step: Step, key: str, status: str, at: float) -> None:
+    """An agent is not at work on its goal any more; `key` is its path in the step."""
+    agent = step.agents.pop(key, None) if step.agents else None
+    created = run.created
+    if agent is None or created is None:
+        return
+    data: dict[str, Any] = {
+        "agent": agent,
+        "status": status,
+        "run": created.run,
+        "workflow": created.workflow,
+        "path": step.path,
+        "key": key,
+    }
+    if step.error is not None and status != "completed":
+        data["error"] = {"code": step.error.code, "message": step.error.message, "path": step.error.path}
+    send(run, AGENT_FINISHED, f"{created.run}/{step.path}/{key}", data, created.run, at, causation=str(run.n))
 
 
 def emit(run: Run, step: Step, at: float) -> None:
@@ -48,6 +75,7 @@ def emit(run: Run, step: Step, at: float) -> None:
             key=str(config.get("key") or ""),
             correlation=created.correlation or created.root or created.run,
             causation=created.run,
+            chain=chain_of(created) + 1,
         )
     )
 

@@ -56,6 +56,7 @@ class Missed(Struct, frozen=True):
 
     workflow: str
     trigger: str
+    kind: str
     reason: str
 
 
@@ -64,6 +65,7 @@ class Passed(Struct, frozen=True):
 
     workflow: str
     trigger: str
+    kind: str
     reason: str
 
 
@@ -178,13 +180,15 @@ class Routes:
             meant = self._meant.get((signal.tenant, kind, signal.subject), [])
             if not meant:
                 workflow, _, trigger = signal.subject.partition("/") if kind != "webhook" else ("", "", "")
-                return [Passed(workflow, trigger, "no active workflow has this trigger any more")]
+                return [Passed(workflow, trigger, kind, "no active workflow has this trigger any more")]
             return [_started(signal, each) or _passed(each) for each in _once(meant)]
         found: list[Start | Missed | Passed] = []
         for each in _once(self._heard(signal)):
             start = _started(signal, each)
             if start is not None:
                 found.append(start)
+            elif each.trigger.type == "completion":
+                found.append(_passed(each))
         return found
 
     def _heard(self, signal: Signal) -> list[_Entry]:
@@ -214,12 +218,14 @@ def _statuses(trigger: Trigger) -> list[Any]:
 
 
 def _passed(entry: _Entry) -> Passed:
-    return Passed(entry.workflow.plan.name, entry.id, "its `if` does not hold")
+    return Passed(entry.workflow.plan.name, entry.id, entry.trigger.type, "its `if` does not hold")
 
 
 def told(signal: Signal, kind: str, id_: str) -> dict[str, Any]:
     """What a run is told of what has started it: its `trigger`."""
     found = {"kind": kind, "id": id_, "signal": signal.id, "type": signal.type, "data": signal.data}
+    if signal.chain:
+        found["chain"] = signal.chain
     return found | {"replay_of": signal.replay_of} if signal.replay_of else found
 
 
@@ -254,7 +260,7 @@ def _started(signal: Signal, entry: _Entry) -> Start | Missed | None:
         key = trigger.config.get("key") if trigger.type == "signal" else None
         rendered = str(compile_value(key).render(seen).value) if key else ""
     except ExpressionError as error:
-        return Missed(plan.name, entry.id, str(error))
+        return Missed(plan.name, entry.id, trigger.type, str(error))
     return Start(
         plan.name,
         entry.workflow.digest,

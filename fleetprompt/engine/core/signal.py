@@ -33,6 +33,8 @@ TRIGGER_WATCH = "fleet.trigger.watch"
 TRIGGER_CHAT = "fleet.trigger.chat"
 
 RESERVED = "fleet."
+MAX_CHAIN: Final = 32
+"""How many runs may start one another in a row by their signals: workflows that trigger each other would never end."""
 
 TYPE: Final = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
 """What the type of a signal looks like."""
@@ -70,6 +72,8 @@ class Signal(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The workflow that it is for alone: of a replay, the one that missed it; empty for everyone who listens."""
     unfit: str = ""
     """Why nobody hears it, of one that left a run: its data does not fit what its type carries."""
+    chain: int = 0
+    """Of one that a run sends: how many runs have started one another by their signals before, that one included."""
     extensions: dict[str, str | int | bool] = {}
     """What else its CloudEvents envelope carried: extensions that mean nothing here, `dataschema`, and
     `datacontenttype` where that is not JSON."""

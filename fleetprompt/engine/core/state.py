@@ -195,6 +195,7 @@ class Step:
     """One step instance."""
 
     __slots__ = (
+        "agents",
         "attempt",
         "blob",
         "error",
@@ -256,6 +257,8 @@ class Step:
         self.notes: list[tuple[str, str, Any, int]] | None = None
         """Kind, key, value (or the `Blob` that holds it) and attempt."""
         self.work: Work | None = None
+        self.agents: dict[str, str] | None = None
+        """Agents at work in it: by their paths, their names."""
         self.role = "step"
 
     @property

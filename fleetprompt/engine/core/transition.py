@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fleetprompt.engine.core.facts import StepStatus, WaitingOn
 from fleetprompt.engine.core.graph import open_item, settle
-from fleetprompt.engine.core.outbox import release, unwait
+from fleetprompt.engine.core.outbox import agent_ended, release, unwait
 from fleetprompt.engine.core.state import FINAL, Run, Step, Todo, Wake, Work
 from fleetprompt.engine.core.timers import set_timer
 
+ENDINGS = ("completed", "failed", "timeout")
+"""Statuses of steps that agents in them end with, too; all others have called them off."""
 COMPENSATION = "@compensate"
 """Suffix of the path of a compensation step."""
 
@@ -118,6 +120,8 @@ def end(run: Run, step: Step, status: StepStatus, at: float) -> None:
         step.slot = None
     step.status = status
     step.finished_at = at
+    for key in [*step.agents] if step.agents else ():
+        agent_ended(run, step, key, status if status in ENDINGS else "cancelled", at)
     run.last = step
     if step.role == "compensation":
         run.finish = True

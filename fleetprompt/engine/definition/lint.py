@@ -8,6 +8,7 @@ from itertools import pairwise
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.plan import TRIGGER_MAKES
 from fleetprompt.engine.core.program import COMMON_PORTS
+from fleetprompt.engine.core.signal import MAX_CHAIN
 from fleetprompt.engine.definition.document import Document
 from fleetprompt.engine.definition.order import Unreachable, graph
 from fleetprompt.engine.definition.outline import Outline, Site, mapping, sequence
@@ -330,6 +331,17 @@ def same_path(subject: Subject) -> Iterator[Problem]:
             )
 
 
+def starts_itself(subject: Subject) -> Iterator[Problem]:
+    """A workflow whose every end begins it anew."""
+    data = subject.outline.data
+    for index, raw in enumerate(sequence(data.get("triggers"))):
+        trigger = mapping(raw)
+        if trigger.get("type") == "completion" and trigger.get("workflow") == data.get("name") is not None:
+            message = f"the end of each run starts the next, until {MAX_CHAIN} have started one another in a row"
+            hint = "for what is to happen again and again, use a trigger of type `schedule`"
+            yield _warning(subject, ("triggers", index, "workflow"), message, hint)
+
+
 def hindered_catchup(subject: Subject) -> Iterator[Problem]:
     """Times that are made up for all at once, and of which all but the first are skipped."""
     for index, raw in enumerate(sequence(subject.outline.data.get("triggers"))):
@@ -369,6 +381,7 @@ RULES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     idle_triggers,
     alike_triggers,
     same_path,
+    starts_itself,
     hindered_catchup,
 )
 """In an order in which later rules can rely on what earlier ones found: `unused` follows `references`."""

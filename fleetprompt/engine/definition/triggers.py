@@ -23,7 +23,16 @@ from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.expr import ExpressionError
 from fleetprompt.engine.core.plan import Trigger
 from fleetprompt.engine.core.template import compile_template
-from fleetprompt.engine.definition.fields import TestField, VerbatimText, definition, either, one_or_many, wrong
+from fleetprompt.engine.definition.agents import AgentName
+from fleetprompt.engine.definition.fields import (
+    TestField,
+    VerbatimText,
+    definition,
+    either,
+    needs_one_of,
+    one_or_many,
+    wrong,
+)
 from fleetprompt.engine.definition.parts import Part
 from fleetprompt.engine.definition.problems import ProblemCode
 from fleetprompt.engine.definition.scalars import DurationField, SignalPattern, SizeField, StepId, WorkflowName
@@ -148,16 +157,25 @@ class SignalTrigger(TriggerModel):
 
 
 class CompletionTrigger(TriggerModel):
-    """The end of a run of another workflow."""
+    """The end of a run of another workflow, or of an agent's work."""
 
-    workflow: WorkflowName
+    model_config = needs_one_of("workflow", "agent")
+
+    workflow: WorkflowName | None = None
     """Name of the other workflow."""
+    agent: AgentName | None = None
+    """Name of an agent: each time that it has worked on a goal, in whatever run. Either this or `workflow`."""
     status: Annotated[
         list[Literal["completed", "failed", "cancelled", "timeout"]],
         one_or_many(lambda value: isinstance(value, str)),
         Field(min_length=1),
     ] = ["completed"]  # noqa: RUF012
-    """How it ended: one or a list."""
+    """How it ended: one or a list. Of an agent `completed` also where it has handed the task over."""
+
+    @model_validator(mode="after")
+    def one_subject(self) -> CompletionTrigger:
+        either(self, "workflow", "agent", "a completion is that of either a `workflow` or an `agent`")
+        return self
 
 
 class ChatTrigger(TriggerModel):

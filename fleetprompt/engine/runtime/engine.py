@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Failure, FleetError, StoreUnavailable
 from fleetprompt.engine.core.facts import AnyFact, Blob, RunCancelRequested
 from fleetprompt.engine.core.names import HYDRATE_BYTES
 from fleetprompt.engine.core.run import fold
-from fleetprompt.engine.core.signal import FINISHED, Signal
+from fleetprompt.engine.core.signal import AGENT_FINISHED, FINISHED, Signal
 from fleetprompt.engine.core.signal_rules import Rules
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Append, Clock, RunHead, Store, Stored
@@ -417,8 +418,14 @@ class Engine:
             pass
 
     def outgoing(self, run: Run, signals: list[Signal]) -> list[Signal]:
-        """The signals a run sends, as they are stored."""
-        return [self.bus.admission.leaving(signal) for signal in signals]
+        """The signals a run sends, as they are stored: the ends of agents' work only where they start something."""
+        return [self.bus.admission.leaving(signal) for signal in signals if self._is_heard(signal)]
+
+    def _is_heard(self, signal: Signal) -> bool:
+        if signal.type != AGENT_FINISHED:
+            return True
+        data = mapping(signal.data)
+        return self.workflows.routes.listens_to_agent(str(data["agent"]), str(data["status"]), signal.tenant)
 
     def anyone_listens(self, run: Run, signal: Signal) -> bool:
         """Whether the end of a run matters to a parent or to a trigger."""

@@ -10,10 +10,10 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Failure, FleetError, Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import RunFinished, output_of
-from fleetprompt.engine.core.firing import Firing, run_of
+from fleetprompt.engine.core.firing import Firing, Outcome, run_of
 from fleetprompt.engine.core.keys import signal_id
 from fleetprompt.engine.core.routing import Missed, Passed, Start, told
-from fleetprompt.engine.core.signal import Result, Signal, type_matches
+from fleetprompt.engine.core.signal import MAX_CHAIN, Result, Signal, type_matches
 from fleetprompt.engine.runtime.message import Ask, Message
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 BY_HAND = ("chat", "schedule")
 """Kinds of triggers whose runs belong to whoever sent the signal, where somebody did."""
+
+
+RECORDED = ("schedule", "watch")
+"""Kinds of triggers whose firings are recorded before their signals go out."""
+OUT_OF_CHAIN = f"{MAX_CHAIN} runs have started one another in a row: here the chain ends"
 
 
 class FanOut:
@@ -54,14 +59,23 @@ class FanOut:
         for start in engine.workflows.routes.route(signal):
             if signal.only and start.workflow != signal.only:
                 continue
-            if isinstance(start, Missed):
-                results.append(_refused(signal, start, start.reason))
-            elif isinstance(start, Passed):
-                results.append(Result(signal=signal.id, status="accepted", reason=start.reason))
-            else:
-                results.append(await self._started_by(signal, start))
+            results.append(await self._come_of(signal, start))
         await engine.store.signals.close(signal.id, results)
         return results[0] if results else Result(signal=signal.id, status="accepted")
+
+    async def _come_of(self, signal: Signal, start: Start | Missed | Passed) -> Result:
+        """What comes of a trigger that a signal concerns; where that is no run, it is recorded why."""
+        if isinstance(start, Start) and signal.chain > MAX_CHAIN:
+            start = Missed(start.workflow, start.trigger, start.kind, OUT_OF_CHAIN)
+        if isinstance(start, Start):
+            result = await self._started_by(signal, start)
+            if result.status == "refused":
+                await self._record(signal, start, "failed", result.reason)
+            return result
+        await self._record(signal, start, "failed" if isinstance(start, Missed) else "skipped", start.reason)
+        if isinstance(start, Missed):
+            return _refused(signal, start, start.reason)
+        return Result(signal=signal.id, status="accepted", reason=start.reason)
 
     async def _hear(self, run_id: str, signal: Signal) -> None:
         driver = await self._engine.reach(run_id)
@@ -109,30 +123,35 @@ class FanOut:
         if not publication.duplicate:
             await self._engine.bus.route(known)
         elif known.id != child.id:
-            await self._record_duplicate(signal, start, known)
+            reason = f"its key `{start.key}` has started run {known.subject} before"
+            await self._record(signal, start, "duplicate", reason, run=known.subject)
         _, answers = await signals.results(known.id)
         refused = next((answer for answer in answers if answer.status == "refused"), None)
         if refused is not None:
             return _refused(signal, start, refused.reason)
         return Result(signal=signal.id, status="accepted", run=known.subject)
 
-    async def _record_duplicate(self, signal: Signal, start: Start, known: Signal) -> None:
-        """Tell that a trigger went off whose key had started a run before."""
-        await self._engine.store.firings.add(
-            Firing(
-                workflow=start.workflow,
-                trigger=start.trigger,
-                tenant=signal.tenant,
-                kind=start.kind,
-                scheduled=signal.id,
-                due=signal.at,
-                at=self._engine.now(),
-                outcome="duplicate",
-                reason=f"its key `{start.key}` has started run {known.subject} before",
-                signal=signal.id,
-                run=known.subject,
-            )
+    async def _record(
+        self, signal: Signal, start: Start | Missed | Passed, outcome: Outcome, reason: str, run: str = ""
+    ) -> None:
+        """Record why a trigger that went off has started no run. What comes by the clock, or with files, has a firing
+        already, which tells what came of its signal."""
+        if start.kind in RECORDED or not start.trigger:
+            return
+        firing = Firing(
+            workflow=start.workflow,
+            trigger=start.trigger,
+            tenant=signal.tenant,
+            kind=start.kind,
+            scheduled=signal.id,
+            due=signal.at,
+            at=self._engine.now(),
+            outcome=outcome,
+            reason=reason,
+            signal=signal.id,
+            run=run,
         )
+        await self._engine.store.firings.add(firing)
 
     async def _starts_at_once(self, start: Signal) -> bool:
         """Start a run by a signal that is stored with its facts; one that is refused has to be stored beforehand."""

@@ -15,6 +15,7 @@ from fleetprompt.engine.core.facts import Blob, RunCreated, Slot, Source, Within
 from fleetprompt.engine.core.fork import fork
 from fleetprompt.engine.core.inputs import bind_inputs
 from fleetprompt.engine.core.keys import child_key_root
+from fleetprompt.engine.core.outbox import chain_of
 from fleetprompt.engine.core.program import Program, bind
 from fleetprompt.engine.core.rendered import group
 from fleetprompt.engine.core.signal import Result, Signal
@@ -142,7 +143,8 @@ class Starter:
             workflow=name,
             tenant=above.tenant,
             inputs=inputs,
-            trigger={"kind": "workflow", "run": above.run, "path": step.path},
+            trigger={"kind": "workflow", "run": above.run, "path": step.path}
+            | ({"chain": chain} if (chain := chain_of(above)) else {}),
             root=above.root or above.run,
             key_root=child_key_root(parent.run, step) + (f"/{call}" if call else ""),
             parent=above.run,

@@ -12,7 +12,7 @@ from fleetprompt.engine.definition.importers._draft import Draft
 from fleetprompt.engine.definition.importers._given import Given
 from fleetprompt.engine.definition.importers._name import slug, workflow_name
 from fleetprompt.engine.definition.problems import Pointer, ProblemCode
-from fleetprompt.engine.definition.triggers import CompletionTrigger, ScheduleTrigger
+from fleetprompt.engine.definition.triggers import ScheduleTrigger
 
 _PATH: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _STATUSES: Final = {
@@ -182,12 +182,8 @@ def _completion(draft: Draft, given: Given, place: Pointer) -> None:
     trigger: dict[str, Any] = {"type": "completion"}
     if workflow:
         trigger["workflow"] = workflow_name(workflow)
-    elif agent and "agent" in CompletionTrigger.model_fields:
-        trigger["agent"] = slug(agent, "-", 64, "agent")
     elif agent:
-        hint = "let the workflow in which the agent works start this one: {type: completion, workflow: NAME}"
-        report.lost(place, f"the end of an agent's work (`{agent[:60]}`) starts no workflow here", hint, on="value")
-        return
+        trigger["agent"] = slug(agent, "-", 64, "agent")
     else:
         report.wrong(place, ProblemCode.MISSING_KEY, "the trigger does not name what has to complete")
         return
