@@ -59,6 +59,17 @@ class ProjectNames:
         """A tool, and the arguments of a call of it."""
         return self._tools.call(tool, arguments)
 
+    def function(self, call: str, arguments: Collection[str] | None, folder: Path | None) -> Iterator[Said]:
+        """A function of Python that a file in that folder calls."""
+        if folder is None:
+            return
+        from fleetprompt.engine.outside.functions import call_faults
+
+        for fault in call_faults(folder, call, arguments):
+            at = (fault.argument,) if fault.argument else () if fault.arguments else None
+            code = ProblemCode.BAD_VALUE if fault.arguments else ProblemCode.UNKNOWN_NAME
+            yield Said(fault.message, fault.hint, code, at=at, on="key" if fault.argument else "value")
+
     def workflow(self, name: str, folder: Path | None) -> Said | None:
         """A workflow that is started by a file in that folder: by the file of its name there or among the project's, or
         known to the store."""

@@ -126,6 +126,33 @@ def test_names_are_looked_at_although_something_else_is_wrong(project: Project) 
     ]
 
 
+def test_functions_are_looked_at_without_running_them(project: Project) -> None:
+    project.write("workflows/books.py", "raise RuntimeError\n\ndef close(month, *, dry=False, context): ...\n")
+    assert project.told(
+        """\
+        name: flow
+        steps:
+          - {id: a, type: python, call: "books:close", with: {month: "${{ run.id }}"}}
+          - {id: b, type: python, call: "books:close", with: "${{ steps.a.output }}"}
+          - {id: c, type: python, call: "books:clsoe"}
+          - {id: d, type: python, call: "boks:close"}
+          - {id: e, type: python, call: "books:close"}
+          - {id: f, type: python, call: "books:close", with: {month: 1, dyr: true}}
+          - id: g
+            type: transform
+            output: 1
+            compensate: {type: python, call: "books:opne"}
+        on_failure: compensate
+        """
+    ) == [
+        "flow.yaml:5:33 unknown-name module `books` has no `clsoe` | did you mean `close`?",
+        "flow.yaml:6:33 unknown-name there is no module `boks` | did you mean `books`?",
+        "flow.yaml:7:33 bad-value `books:close` needs `month` | its parameters: month, dry=…",
+        "flow.yaml:8:65 bad-value `books:close` does not take `dyr` | did you mean `dry`?",
+        "flow.yaml:12:38 unknown-name module `books` has no `opne` | it has: close",
+    ]
+
+
 def test_arguments_of_tools_are_looked_at(project: Project) -> None:
     project.write("workflows/money.py", MONEY)
     told = project.told(

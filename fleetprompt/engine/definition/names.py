@@ -6,7 +6,7 @@ Names are read from the data and not from the models, so that one mistake does n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -44,6 +44,11 @@ class Names(Protocol):
         """A tool, and the arguments of a call of it, in which texts may hold expressions; None: not known yet."""
         ...
 
+    def function(self, call: str, arguments: Collection[str] | None, folder: Path | None) -> Iterable[Said]:
+        """A function of Python as `module:function`, called by a file in that folder with arguments of these names;
+        None: not known yet. Nothing of the module is run."""
+        ...
+
     def workflow(self, name: str, folder: Path | None) -> Said | None:
         """A workflow that is started by a file in that folder."""
         ...
@@ -61,11 +66,12 @@ def names_of_step(piece: Piece, document: Document, names: Names, folder: Path |
         if not isinstance(name, str) or not name or "${{" in name:
             continue
         wrong = names.model(name) if kind == "model" else None
-        if kind == "tool":
+        if kind in ("tool", "function"):
             given = piece.raw.get("with", {})
             arguments = mapping(given) if isinstance(given, dict) else None
             place = (*piece.pointer, "with") if given else pointer
-            for said in names.call(name, arguments):
+            called = names.call(name, arguments) if kind == "tool" else names.function(name, arguments, folder)
+            for said in called:
                 yield _placed(document, said, pointer if said.at is None else (*place, *said.at))
         elif kind == "workflow" and name != own:
             wrong = names.workflow(name, folder)

@@ -86,7 +86,7 @@ class ProblemCode(StrEnum):
     BAD_EXPRESSION = "bad-expression", "An expression that cannot be read or uses what the language does not have."
     BAD_SECRET = "bad-secret", "A secret in a field that does not accept secrets."
     BAD_SCHEMA = "bad-schema", "A JSON Schema that is not valid."
-    UNKNOWN_NAME = "unknown-name", "A workflow, agent, tool, model, pool or group that is not defined."
+    UNKNOWN_NAME = "unknown-name", "A workflow, agent, tool, function, model, pool or group that is not defined."
     UNSUPPORTED = "unsupported", "Something of a foreign format that has no counterpart here."
     DIFFERS = "differs", "Something of a foreign format that works otherwise in the result."
     ASSUMED = "assumed", "Something that a foreign file leaves open, and the result does not."

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 MAX_STEPS = 2_000
 """Steps of a workflow file, those inside other steps included."""
 
-Kinds = Literal["agent", "model", "tool", "workflow"]
+Kinds = Literal["agent", "function", "model", "tool", "workflow"]
 """What a field of a step can name."""
 
 
@@ -208,7 +208,8 @@ class StepModel(Part):
     schema_fields: ClassVar[tuple[str, ...]] = ()
     """Own fields (keys) that hold a JSON Schema, or name a file beside the workflow's that does."""
     naming: ClassVar[Mapping[str, Kinds]] = {}
-    """Own fields (keys) that name something outside of the file, and what; the arguments of a tool are in `with`."""
+    """Own fields (keys) that name something outside of the file, and what; the arguments of a tool or function are in
+    `with`."""
     structural: ClassVar[frozenset[str]] = frozenset()
     """Own fields (Python names) that `structure` turns into parts of the node: they are not configuration."""
     ports: ClassVar[tuple[str, ...]] = ()

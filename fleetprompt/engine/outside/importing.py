@@ -134,6 +134,15 @@ def folder(root: str) -> Folder:
     return found
 
 
+def is_of_folder(root: Path, top: str) -> bool:
+    """Whether a top-level name means a module of that folder, before any that is installed."""
+    if (root / f"{top}.py").is_file() or (root / top / "__init__.py").is_file():
+        return True
+    # Any folder could be a namespace package: `workflows/numpy/` with data in it must not hide numpy.
+    folder = root / top
+    return folder.is_dir() and (not _is_installed(top) or (_is_namespace(top) and any(folder.rglob("*.py"))))
+
+
 class _Package:
     """One generation of a folder: the name it is imported under, and the files that were read."""
 
@@ -166,13 +175,7 @@ class _Package:
 
     def owns(self, top: str) -> bool:
         """Whether a top-level name means a module of this folder."""
-        if f"{self.name}.{top}" in sys.modules:
-            return True
-        if (self.root / f"{top}.py").is_file() or (self.root / top / "__init__.py").is_file():
-            return True
-        # Any folder could be a namespace package: `workflows/numpy/` with data in it must not hide numpy.
-        folder = self.root / top
-        return folder.is_dir() and (not _is_installed(top) or (_is_namespace(top) and any(folder.rglob("*.py"))))
+        return f"{self.name}.{top}" in sys.modules or is_of_folder(self.root, top)
 
     def _import(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from fleetprompt.engine.core.plan import Repeat
 from fleetprompt.engine.definition.fields import Templated, Verbatim, wrong
-from fleetprompt.engine.definition.step import StepModel, step
+from fleetprompt.engine.definition.step import Kinds, StepModel, step
 from fleetprompt.engine.outside.importing import Target, Unresolved, folder
 from fleetprompt.engine.outside.result import NotJson, as_json
 from fleetprompt.engine.outside.traceback import describe, tail_of
@@ -108,6 +108,7 @@ class Python(StepModel):
     """
 
     pool_name: ClassVar[str] = "python"
+    naming: ClassVar[Mapping[str, Kinds]] = {"call": "function"}
 
     call: Call
     """The function as `module:function`, such as `billing.reports:monthly`; `module:Class.method` works too."""
