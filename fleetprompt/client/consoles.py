@@ -19,6 +19,7 @@ from fleetprompt.client.chatting import Chatting
 from fleetprompt.client.deciding import why_decided
 from fleetprompt.client.files import WorkflowFile, load_file, shown, source_of
 from fleetprompt.client.identity import Face, Identity
+from fleetprompt.client.keeping import Keeping
 from fleetprompt.client.listening import Listening
 from fleetprompt.client.overhearing import Overhearing
 from fleetprompt.client.protocol import QUEUED, Progress, StartRun, TakenUp, Where
@@ -58,7 +59,7 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-class StoreConsole(Reading, Chatting, Replaying, Remembering, Scheduling, Uploading, Issuing, ABC):
+class StoreConsole(Reading, Chatting, Replaying, Remembering, Scheduling, Uploading, Keeping, Issuing, ABC):
     """What both consoles share: they put signals into the store."""
 
     where: Where = "none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,20 +11,33 @@ from typing import TYPE_CHECKING
 from fleetprompt.client.agents import places
 from fleetprompt.client.files import SUFFIXES, discover_steps, shown
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
-from fleetprompt.engine.definition.importing import Imported, formats, ids_of, import_workflow
+from fleetprompt.engine.definition.importing import (
+    EVERYTHING,
+    Imported,
+    Origin,
+    formats,
+    ids_of,
+    import_workflow,
+    origin_of,
+    recognise,
+)
 
 if TYPE_CHECKING:
     from fleetprompt.engine.definition.names import Names
     from fleetprompt.engine.definition.problems import Problem
 
 __all__ = [
+    "EVERYTHING",
     "Imported",
+    "Origin",
     "check_imported",
     "formats",
     "ids_of",
     "import_workflow",
     "known_agents",
+    "origin_of",
     "read_source",
+    "recognise",
     "target",
     "write",
 ]
@@ -69,33 +82,30 @@ def target(imported: Imported, workflows: Path, *, force: bool = False) -> Path:
 
 
 def write(text: str, path: Path, *, force: bool = False) -> None:
-    """Write a workflow file, over another one only with `force`, and then as a whole or not at all.
+    """Write a file as a whole or not at all, over another one only with `force`. It is on the disk when this returns.
 
     Raises `Refused` where there is one, `InvalidInput` where it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not force:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
-            return
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            # The kernel takes the umask away, as from any file that is made.
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w", encoding="utf-8") as file:
                 file.write(text)
-            Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+                file.flush()
+                os.fsync(file.fileno())
+            if force:
+                if path.exists():
+                    beside.chmod(path.stat().st_mode & 0o777)
+                beside.replace(path)
+            else:
+                # Unlike a renaming, it never replaces what somebody else has put there meanwhile.
+                path.hardlink_to(beside)
+        finally:
+            beside.unlink(missing_ok=True)
     except FileExistsError:
         raise Refused("there is a file already", where=shown(path), hint="--force writes over it") from None
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise InvalidInput(f"the file cannot be written: {reason}", where=shown(path)) from None
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

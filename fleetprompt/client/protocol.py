@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fleetprompt.client.agents import AgentDefinition
     from fleetprompt.client.chatting import Turn
     from fleetprompt.client.files import WorkflowFile
+    from fleetprompt.client.importing import Imported, Origin
     from fleetprompt.client.scheduling import ScheduleState
     from fleetprompt.client.tokens import Issued
     from fleetprompt.engine.core.firing import Firing
@@ -374,6 +375,14 @@ class Console(Protocol):
 
     # workflows
     async def workflows(self) -> list[Workflow]: ...
+    async def workflow(self, name: str) -> Workflow:
+        """The workflow of that name. Raises `NotFound`."""
+        ...
+
+    async def first_seen(self, names: list[str]) -> dict[str, float]:
+        """When each of these workflows was first registered, by name."""
+        ...
+
     async def set_workflow(self, name: str, status: str, *, by: str) -> Result: ...
     async def read_workflow(self, text: str, named: str = "workflow.yaml") -> WorkflowFile:
         """A workflow's text, checked and compiled, to be registered. Raises `InvalidWorkflow` with every problem."""
@@ -381,6 +390,24 @@ class Console(Protocol):
 
     async def register(self, file: WorkflowFile) -> str:
         """Keep a file's plan as the current one of its workflow, which is active if it was not known; its digest."""
+        ...
+
+    async def translated(self, text: bytes) -> Imported | None:
+        """A workflow of another system as a workflow file; None for one that is in our own form. Raises
+        `NotImportable`."""
+        ...
+
+    async def origin(self, digest: str) -> Origin | None:
+        """What the steps and inputs of a plan are called by those who sent it in the form of another system; None for
+        a plan of our own."""
+        ...
+
+    async def keep_workflow(self, file: WorkflowFile, known: Workflow | None = None) -> Workflow:
+        """Keep a workflow that was sent as a file of the project (as a new one, or as the new definition of a known
+        one) and register it. For a tenant that is not the project's own it is only registered.
+
+        Raises `Refused` where there is a file of that name, or where somebody else has changed it.
+        """
         ...
 
     # schedules
@@ -413,6 +440,14 @@ class Console(Protocol):
 
     async def agent(self, name: str) -> AgentDefinition:
         """The agent of that name; of several the one with a file of its own. Raises `NotFound`."""
+        ...
+
+    async def keep_agent(self, name: str, text: str, known: AgentDefinition | None = None) -> AgentDefinition:
+        """Keep the text of an agent as a file of its own: as a new one, or as the new text of a known one.
+
+        Raises `InvalidWorkflow` with every problem, `Refused` where there is such a file, `Forbidden` for a tenant that
+        is not the project's own.
+        """
         ...
 
     async def agent_statistics(self, since: float, own: Collection[tuple[str, str]] = ()) -> list[AgentStatistics]:

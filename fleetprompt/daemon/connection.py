@@ -16,6 +16,8 @@ HEAD_SECONDS = 10.0
 """How long the head of a request may take."""
 BODY_SECONDS = 60.0
 """How long the body of a request may take."""
+WRITE_SECONDS = 60.0
+"""How long somebody may take to read anything of an answer that waits for them."""
 HEAD_BYTES = 64 * 1024
 """How large the head of a request may be."""
 
@@ -25,10 +27,12 @@ class Connection(HttpToolsProtocol):
 
     head_seconds = HEAD_SECONDS
     body_seconds = BODY_SECONDS
+    write_seconds = WRITE_SECONDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._patience: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._head = 0
         """Bytes of a head that is not complete."""
         self._in_head = False
@@ -44,7 +48,24 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
         self._wait(None)
+        self._read()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """What was written is not read."""
+        super().pause_writing()
+        self._read()
+        self._unread = self.loop.call_later(self.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It is read."""
+        self._read()
+        super().resume_writing()
+
+    def _read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def data_received(self, data: bytes) -> None:
         """Some of a request."""

@@ -52,15 +52,16 @@ async def daemon(
     """
     require_safe(address, rules, has_tokens=has_tokens)
     closing = asyncio.Event()
-    app = make_app(Service(console_for, Access(rules, authenticate), Hooks(console.engine), closing, measure))
     files = WorkflowFiles(root, folder, console.names)
     reloading = Reloading(console, files, console.engine.trouble)
     found = await reloading.look()
-    async with serving(app, address, closing) as url, asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group:
+        service = Service(console_for, Access(rules, authenticate), Hooks(console.engine), closing, group, measure)
         watched = tuple(dict.fromkeys((folder, *(root / name for name in FOLDERS))))
         watching = group.create_task(_follow(reloading, watched, closing, told))
         try:
-            yield Daemon(url=url, files=found)
+            async with serving(make_app(service), address, closing) as url:
+                yield Daemon(url=url, files=found)
         finally:
             closing.set()
             watching.cancel()

@@ -7,19 +7,31 @@ events before: whoever was cut off anywhere goes on exactly there (`Last-Event-I
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from fleetprompt.daemon.records import failure, plain, reference
+from fleetprompt.daemon.step_ids import OWN, Ids
 from fleetprompt.engine.core import facts as f
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.ports import Piece, Stored
 
 KINDS = frozenset(
-    {"connected", "status", "step_start", "step_complete", "delta", "tool_call", "tool_result", "error", "complete"}
+    {
+        "connected",
+        "reset",
+        "status",
+        "step_start",
+        "step_complete",
+        "delta",
+        "tool_call",
+        "tool_result",
+        "error",
+        "complete",
+    }
 )
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -54,23 +66,34 @@ def frame(event: str, data: Any, id_: str = "") -> bytes:
     return f"{head}event: {event}\ndata: ".encode() + _encode(data) + b"\n\n"
 
 
-def frames(stored: Stored) -> list[tuple[str, str, bytes]]:
-    """The events of a fact in order: name, id, and as they go over the wire."""
-    told = list(events(stored))
+class Told(NamedTuple):
+    """An event."""
+
+    event: str
+    """Its name."""
+    wire: bytes
+    """As it goes over the wire."""
+
+
+def frames(stored: Stored, ids: Ids = OWN) -> list[Told]:
+    """The events of a fact in order. `ids` are those of the steps of its run."""
+    told = list(_events(stored, ids))
     last = len(told)
-    ids = [str(stored.seq) if k == last else f"{stored.seq}.{k}" for k in range(1, last + 1)]
-    return [(event, id_, frame(event, data, id_)) for (event, data), id_ in zip(told, ids, strict=True)]
+    return [
+        Told(event, frame(event, data, str(stored.seq) if k == last else f"{stored.seq}.{k}"))
+        for k, (event, data) in enumerate(told, start=1)
+    ]
 
 
-def unread(stored: Stored, position: Position) -> list[tuple[str, str, bytes]]:
+def unread(stored: Stored, position: Position, ids: Ids = OWN) -> list[Told]:
     """Those that somebody has not read who was at a position."""
-    found = frames(stored)
+    found = frames(stored, ids)
     return found[position.part :] if stored.seq == position.seq else found
 
 
-def events(stored: Stored) -> Iterator[tuple[str, dict[str, Any]]]:
+def _events(stored: Stored, ids: Ids) -> Iterator[tuple[str, dict[str, Any]]]:
     """What is told of a fact: names and data of events."""
-    fact, run = stored.fact, {"execution_id": stored.run}
+    fact, run, shown = stored.fact, {"execution_id": stored.run}, ids.shown
     match fact:
         case f.RunCreated():
             yield "status", run | {"status": "pending", "step": None, "workflow_id": fact.workflow}
@@ -84,56 +107,58 @@ def events(stored: Stored) -> Iterator[tuple[str, dict[str, Any]]]:
             if fact.error is not None:
                 yield (
                     "error",
-                    run | {"step": fact.error.path or None, "error": fact.error.message, "code": fact.error.code},
+                    run
+                    | {"step": shown(fact.error.path) or None, "error": fact.error.message, "code": fact.error.code},
                 )
-            yield "complete", run | {"status": fact.status, "result": _result(fact), "error": failure(fact.error)}
+            yield "complete", run | {"status": fact.status, "result": _result(fact), "error": failure(fact.error, ids)}
         case f.StepStarted():
-            yield "step_start", run | {"step": fact.path, "attempt": fact.attempt, "role": fact.role}
+            yield "step_start", run | {"step": shown(fact.path), "attempt": fact.attempt, "role": fact.role}
         case f.StepNoted():
-            yield from _noted(fact, run)
+            yield from _noted(fact, run | {"step": shown(fact.path)})
         case f.StepWaiting():
             until = {"until": fact.until} if fact.until is not None else {}
-            yield "status", run | {"status": "waiting", "step": fact.path, "waiting_on": fact.on} | until
+            yield "status", run | {"status": "waiting", "step": shown(fact.path), "waiting_on": fact.on} | until
         case f.StepInDoubt():
             yield (
                 "status",
-                run | {"status": "waiting", "step": fact.path, "waiting_on": "in_doubt", "reason": fact.reason},
+                run | {"status": "waiting", "step": shown(fact.path), "waiting_on": "in_doubt", "reason": fact.reason},
             )
         case f.ApprovalRequested():
             asked = {"approval_id": fact.id, "message": fact.message}
-            yield "status", run | {"status": "waiting", "step": fact.path, "waiting_on": "approval"} | asked
+            yield "status", run | {"status": "waiting", "step": shown(fact.path), "waiting_on": "approval"} | asked
         case f.ApprovalDecided():
             decided = {"approval_id": fact.id, "decision": fact.decision, "by": list(fact.by)}
-            yield "status", run | {"status": "running", "step": fact.path} | decided
+            yield "status", run | {"status": "running", "step": shown(fact.path)} | decided
         case f.StepSucceeded():
-            yield "step_complete", run | {"step": fact.path, "status": "completed", "result": _result(fact)}
+            yield "step_complete", run | {"step": shown(fact.path), "status": "completed", "result": _result(fact)}
         case f.StepResolved():
-            yield "status", run | {"status": "running", "step": fact.path, "answer": fact.answer, "by": fact.by}
+            yield "status", run | {"status": "running", "step": shown(fact.path), "answer": fact.answer, "by": fact.by}
         case f.StepFailed():
-            yield from _failed(fact, run)
+            yield from _failed(fact, run | {"step": shown(fact.path)}, ids)
         case f.StepSkipped():
-            yield "step_complete", run | {"step": fact.path, "status": "skipped", "result": None, "reason": fact.reason}
-        case f.StepCancelled():
             yield (
                 "step_complete",
-                run | {"step": fact.path, "status": "cancelled", "result": None, "reason": fact.reason},
+                run | {"step": shown(fact.path), "status": "skipped", "result": None, "reason": fact.reason},
             )
+        case f.StepCancelled():
+            ended = {"step": shown(fact.path), "status": "cancelled", "result": None}
+            yield "step_complete", run | ended | {"reason": fact.reason}
         case _:
             return
 
 
-def _failed(fact: f.StepFailed, run: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _failed(fact: f.StepFailed, here: dict[str, Any], ids: Ids) -> Iterator[tuple[str, dict[str, Any]]]:
     error = fact.error
     retry = {"retry_at": fact.retry_at} if fact.retry_at is not None else {}
-    yield "error", run | {"step": fact.path, "error": error.message, "code": error.code} | retry
+    yield "error", here | {"error": error.message, "code": error.code} | retry
     if fact.retry_at is None:
         status = "timeout" if error.code == "TIMEOUT" else "failed"
-        yield "step_complete", run | {"step": fact.path, "status": status, "result": None, "error": failure(error)}
+        yield "step_complete", here | {"status": status, "result": None, "error": failure(error, ids)}
 
 
-def _noted(fact: f.StepNoted, run: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _noted(fact: f.StepNoted, step: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     value = mapping(fact.value)
-    here = run | {"step": fact.path, "call": fact.key}
+    here = step | {"call": fact.key}
     match fact.kind:
         case "tool.proposed" if not value.get("problem"):
             yield "tool_call", here | {"tool": str(value.get("tool", "")), "arguments": value.get("arguments")}
@@ -151,12 +176,12 @@ def _result(fact: f.RunFinished | f.StepSucceeded) -> Any:
     return reference(fact.blob) if fact.blob is not None else plain(fact.output)
 
 
-def deltas(run: str, pieces: Iterable[Piece]) -> bytes:
+def deltas(run: str, pieces: Iterable[Piece], ids: Ids = OWN) -> bytes:
     """What models are just saying, without ids: it is not kept, and comes whole with the facts."""
     told = b""
     for piece in pieces:
         if piece.kind == "end":
             continue
-        data = {"execution_id": run, "content": piece.text, "step": piece.path, "key": piece.key}
+        data = {"execution_id": run, "content": piece.text, "step": ids.shown(piece.path), "key": piece.key}
         told += frame("delta", data | ({"kind": piece.kind} if piece.kind != "text" else {}))
     return told

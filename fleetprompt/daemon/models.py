@@ -167,6 +167,7 @@ class WorkflowRecord(BaseModel):
     name: str
     status: WorkflowStatus
     created_at: str | None
+    updated_at: str | None = None
     description: str = ""
     digest: str = ""
     file: str = ""
@@ -177,6 +178,10 @@ class CreatedWorkflow(WorkflowRecord):
     """A workflow that was taken, and what of a foreign form has no counterpart here."""
 
     notes: list[dict[str, Any]] = []
+    """What of a foreign form is not in it, or works otherwise: `unsupported`, `differs`, `assumed`, `suspicious`."""
+    step_ids: dict[str, str] = {}
+    """Ids of steps that had to be called otherwise in the file, by those that were sent. Executions show those that
+    were sent."""
 
 
 class CheckedWorkflow(BaseModel):

@@ -7,6 +7,7 @@ from typing import Any
 
 from fleetprompt.client.wording import NANO, rfc3339
 from fleetprompt.daemon.models import ApprovalRecord, ExecutionHead, ExecutionStep, WorkflowRecord
+from fleetprompt.daemon.step_ids import OWN, Ids
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import Blob
 from fleetprompt.engine.core.mode import is_unreal
@@ -15,9 +16,9 @@ from fleetprompt.engine.core.state import Step
 from fleetprompt.engine.ports import Approval, RunHead, Vote, Workflow
 
 
-def head_fields(head: RunHead) -> dict[str, Any]:
+def head_fields(head: RunHead, ids: Ids = OWN) -> dict[str, Any]:
     """The fields of an execution that need nothing but its row."""
-    failed = {"code": head.error_code, "message": head.error_message, "step_id": head.error_step}
+    failed = {"code": head.error_code, "message": head.error_message, "step_id": ids.shown(head.error_step)}
     return {
         "id": head.id,
         "workflow_id": head.workflow,
@@ -26,7 +27,7 @@ def head_fields(head: RunHead) -> dict[str, Any]:
         "completed_at": rfc3339(head.finished_at),
         "created_at": rfc3339(head.created_at),
         "waiting_on": head.waiting_on,
-        "step": head.step,
+        "step": ids.shown(head.step),
         "error": failed if head.error_code else None,
         "owner": head.owner,
         "project": head.project,
@@ -39,12 +40,12 @@ def head_fields(head: RunHead) -> dict[str, Any]:
     }
 
 
-def execution_head(head: RunHead) -> ExecutionHead:
+def execution_head(head: RunHead, ids: Ids = OWN) -> ExecutionHead:
     """An execution as lists have it."""
-    return ExecutionHead(**head_fields(head))
+    return ExecutionHead(**head_fields(head, ids))
 
 
-def failure(error: Failure | None) -> dict[str, Any] | None:
+def failure(error: Failure | None, ids: Ids = OWN) -> dict[str, Any] | None:
     """An error for machines; None for none."""
     if error is None:
         return None
@@ -52,7 +53,7 @@ def failure(error: Failure | None) -> dict[str, Any] | None:
     if error.hint:
         found["hint"] = error.hint
     if error.path:
-        found["step_id"] = error.path
+        found["step_id"] = ids.shown(error.path)
     if error.data is not None:
         found["data"] = error.data
     return found
@@ -63,15 +64,15 @@ def reference(blob: Blob) -> dict[str, Any]:
     return {"ref": blob.digest, "size": blob.size}
 
 
-def execution_step(step: Step) -> ExecutionStep:
+def execution_step(step: Step, ids: Ids = OWN) -> ExecutionStep:
     """A step of an execution."""
     return ExecutionStep(
-        step_id=step.path,
+        step_id=ids.shown(step.path),
         status=step.status,
         started_at=rfc3339(step.started_at),
         completed_at=rfc3339(step.finished_at),
         result=reference(step.blob) if step.blob is not None else plain(step.output),
-        error=failure(step.error),
+        error=failure(step.error, ids),
     )
 
 
@@ -80,12 +81,12 @@ def plain(value: Any) -> Any:
     return reference(value) if isinstance(value, Blob) else value
 
 
-def approval_record(approval: Approval, votes: Sequence[Vote] = ()) -> ApprovalRecord:
+def approval_record(approval: Approval, votes: Sequence[Vote] = (), ids: Ids = OWN) -> ApprovalRecord:
     """A question to people, with the answers that it has so far."""
     return ApprovalRecord(
         id=approval.id,
         execution_id=approval.run,
-        step_id=approval.path,
+        step_id=ids.shown(approval.path),
         message=approval.message,
         approvers=list(approval.approvers),
         requested_at=rfc3339(approval.requested_at),
@@ -102,13 +103,14 @@ def approval_record(approval: Approval, votes: Sequence[Vote] = ()) -> ApprovalR
     )
 
 
-def workflow_fields(workflow: Workflow, plan: Plan) -> dict[str, Any]:
+def workflow_fields(workflow: Workflow, plan: Plan, first_seen: float) -> dict[str, Any]:
     """The fields of a workflow."""
     return {
         "id": workflow.name,
         "name": workflow.name,
         "status": workflow.status,
-        "created_at": rfc3339(workflow.updated_at),
+        "created_at": rfc3339(first_seen),
+        "updated_at": rfc3339(workflow.updated_at),
         "description": plan.description,
         "digest": workflow.plan,
         "file": workflow.file,
@@ -116,9 +118,9 @@ def workflow_fields(workflow: Workflow, plan: Plan) -> dict[str, Any]:
     }
 
 
-def workflow_record(workflow: Workflow, plan: Plan) -> WorkflowRecord:
+def workflow_record(workflow: Workflow, plan: Plan, first_seen: float) -> WorkflowRecord:
     """A workflow."""
-    return WorkflowRecord(**workflow_fields(workflow, plan))
+    return WorkflowRecord(**workflow_fields(workflow, plan, first_seen))
 
 
 def _declared(declared: Any) -> Mapping[str, Any]:

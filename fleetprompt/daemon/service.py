@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from fastapi import Request
 
@@ -12,8 +13,11 @@ from fleetprompt.client.hooks import Hooks
 from fleetprompt.client.identity import Identity
 from fleetprompt.client.protocol import Console
 from fleetprompt.daemon.access import Access
-from fleetprompt.daemon.streams import Translated
+from fleetprompt.daemon.broadcast import Broadcast
+from fleetprompt.daemon.caller import Caller, Origins
 from fleetprompt.engine.telemetry.exposition import Snapshot
+
+__all__ = ["Caller", "ConsoleFor", "Service", "caller", "service_of"]
 
 ConsoleFor = Callable[[Identity], Console]
 Measure = Callable[[], Snapshot]
@@ -28,6 +32,7 @@ class Service:
         access: Access,
         hooks: Hooks,
         closing: asyncio.Event,
+        tasks: asyncio.TaskGroup,
         measure: Measure | None = None,
     ) -> None:
         self.console_for = console_for
@@ -37,21 +42,32 @@ class Service:
         """Set when streams are to end."""
         self.measure = measure
         """Takes the metrics; None where none are kept."""
-        self.translated = Translated()
+        self.origins = Origins()
         self.began = time.monotonic()
+        self._tasks = tasks
+        self._broadcasts: dict[str, tuple[Broadcast, asyncio.Task[None]]] = {}
 
+    def caller(self, identity: Identity) -> Caller:
+        """Somebody, with a console for them."""
+        return Caller(identity, self.console_for(identity), self.origins)
 
-class Caller:
-    """Who asks, and the console through which they do."""
-
-    def __init__(self, identity: Identity, console: Console) -> None:
-        self.identity = identity
-        self.console = console
-
-    @property
-    def name(self) -> str:
-        """Recorded as `by` with what they do."""
-        return self.identity.name
+    @contextmanager
+    def following(self, tenant: str) -> Generator[Broadcast]:
+        """What happens in the fleet of a tenant, read for all who follow it as long as somebody does."""
+        found = self._broadcasts.get(tenant)
+        if found is None or found[0].ended:
+            cast = Broadcast(self.caller(Identity(name="stream", tenant=tenant, role="viewer", via="http")))
+            found = self._broadcasts[tenant] = cast, self._tasks.create_task(cast.run())
+        cast, task = found
+        cast.listeners += 1
+        try:
+            yield cast
+        finally:
+            cast.listeners -= 1
+            if not cast.listeners:
+                task.cancel()
+                if self._broadcasts.get(tenant) is found:
+                    del self._broadcasts[tenant]
 
 
 def service_of(request: Request) -> Service:
@@ -64,4 +80,4 @@ async def caller(request: Request) -> Caller:
     service = service_of(request)
     service.access.check_page(request)
     identity = await service.access.identity(request)
-    return Caller(identity, service.console_for(identity))
+    return service.caller(identity)

@@ -1,22 +1,26 @@
 """Server-sent events: what happened, from wherever the listener was, and then what happens.
 
-A listener that reads slowly holds up nobody: the engine's feed sends it to the journal. Facts are translated once for
-all who listen.
+A listener that reads slowly holds up nobody: what it has not read is in the journal. The fleet is read once for all who
+follow it (`broadcast`); one execution is read for each who does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 
 from fastapi import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from fleetprompt.client.protocol import Console
-from fleetprompt.daemon.events import BEGINNING, Position, deltas, frame, frames, unread
-from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.client.matching import RunFilter
+from fleetprompt.daemon.broadcast import Batch, Broadcast
+from fleetprompt.daemon.caller import Caller
+from fleetprompt.daemon.events import Position, deltas, frame, frames, unread
+from fleetprompt.daemon.pump import Pump
+from fleetprompt.daemon.service import Service
+from fleetprompt.daemon.step_ids import OWN, Ids
 from fleetprompt.engine.core.facts import RunFinished
 from fleetprompt.engine.ports import Stored
 
@@ -25,54 +29,33 @@ DELTA_SECONDS = 0.05
 """Words of models are told at most so often."""
 RETRY_MS = 2_000
 """When a browser that was cut off comes back."""
-KEPT = 4_096
-"""Facts whose events are kept for other listeners."""
 
 
-class Translated:
-    """The events of the facts that were told last, for all listeners of one store."""
-
-    def __init__(self) -> None:
-        self._told: OrderedDict[int, list[tuple[str, str, bytes]]] = OrderedDict()
-
-    def of(self, stored: Stored) -> list[tuple[str, str, bytes]]:
-        """Those of a fact."""
-        found = self._told.get(stored.seq)
-        if found is None:
-            found = self._told[stored.seq] = frames(stored)
-            if len(self._told) > KEPT:
-                self._told.popitem(last=False)
-        return found
-
-
-class EventStream(Response):
-    """A response that goes on until the execution is over, the listener leaves, or the daemon ends."""
+class EventStream(Response, ABC):
+    """A response that goes on until there is nothing more to tell, the listener leaves, or the daemon ends."""
 
     media_type = "text/event-stream"
 
     def __init__(
         self,
-        console: Console,
-        translated: Translated,
-        closing: asyncio.Event,
+        service: Service,
+        asking: Caller,
         *,
-        run: str = "",
-        position: Position = BEGINNING,
+        position: Position,
         wanted: frozenset[str] = frozenset(),
-        matching: str = "",
+        reset: bool = False,
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> None:
-        """Of one execution, `run`, or of all. `wanted`: names of events, all where it is empty. `matching`: a filter
-        of executions. It ends when `closing` is set."""
+        """From behind a position. `wanted`: names of events, all where it is empty. `reset`: the listener was somewhere
+        where nothing is, and is told so."""
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._console = console
-        self._translated = translated
-        self._closing = closing
-        self._run = run
+        self._service = service
+        self._console = asking.console
+        self._tenant = asking.identity.tenant
         self._position = position
         self._wanted = wanted
-        self._matching = matching
+        self._reset = reset
         self._heartbeat = heartbeat
         self._sending = asyncio.Lock()
 
@@ -80,25 +63,33 @@ class EventStream(Response):
         """Send the events (ASGI)."""
         start: Message = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         await send(start)
-        hello = f"retry: {RETRY_MS}\n\n".encode() + frame("connected", {"execution_id": self._run or None})
+        hello = f"retry: {RETRY_MS}\n\n".encode() + frame("connected", {"execution_id": self._about or None})
+        if self._reset:
+            hello += frame("reset", {"execution_id": self._about or None})
         await self._send(send, hello)
         with suppress(*_LEFT):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._until_left(receive))
                 group.create_task(self._until_closed())
                 group.create_task(self._beat(send))
-                if self._run and self._wants("delta"):
-                    group.create_task(self._speak(send))
-                await self._tell(send)
+                await self._tell(send, group)
                 raise _Over
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    _about = ""
+    """The execution that it is about; empty for all."""
+
+    @abstractmethod
+    async def _tell(self, send: Send, group: asyncio.TaskGroup) -> None:
+        """Send what is to be told, until there is nothing more."""
 
     def _wants(self, event: str) -> bool:
         return not self._wanted or event in self._wanted
 
     async def _send(self, send: Send, data: bytes) -> None:
-        async with self._sending:
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+        if data:
+            async with self._sending:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _until_left(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -106,7 +97,7 @@ class EventStream(Response):
         raise _Over
 
     async def _until_closed(self) -> None:
-        await self._closing.wait()
+        await self._service.closing.wait()
         raise _Over
 
     async def _beat(self, send: Send) -> None:
@@ -114,35 +105,78 @@ class EventStream(Response):
             await asyncio.sleep(self._heartbeat)
             await self._send(send, frame("heartbeat", {}))
 
+    def _wire(self, stored: Stored, ids: Ids) -> bytes:
+        told = unread(stored, self._position, ids) if stored.seq == self._position.seq else frames(stored, ids)
+        return b"".join(each.wire for each in told if self._wants(each.event))
+
+
+class ExecutionStream(EventStream):
+    """What happens in one execution, with what models are just saying."""
+
+    def __init__(self, service: Service, asking: Caller, run: str, ids: Ids, **given: object) -> None:
+        super().__init__(service, asking, **given)  # pyright: ignore[reportArgumentType]
+        self._about = run
+        self._ids = ids
+
+    async def _tell(self, send: Send, group: asyncio.TaskGroup) -> None:
+        if self._wants("delta"):
+            group.create_task(self._speak(send))
+        pump = Pump(self._console.watch(self._about, self._position.after))
+        group.create_task(pump.run())
+        while facts := await pump.take():
+            await self._send(send, b"".join(self._wire(stored, self._ids) for stored in facts))
+            if any(isinstance(stored.fact, RunFinished) for stored in facts):
+                return
+
     async def _speak(self, send: Send) -> None:
-        async with aclosing(self._console.pieces(self._run, DELTA_SECONDS)) as pieces:
+        async with aclosing(self._console.pieces(self._about, DELTA_SECONDS)) as pieces:
             async for some in pieces:
-                if said := deltas(self._run, some):
-                    await self._send(send, said)
+                await self._send(send, deltas(self._about, some, self._ids))
 
-    async def _tell(self, send: Send) -> None:
-        async with aclosing(self._facts()) as facts:
-            async for some in facts:
-                told = b"".join(self._of(stored) for stored in some)
-                if told:
-                    await self._send(send, told)
-                if self._run and any(isinstance(stored.fact, RunFinished) for stored in some):
-                    return
 
-    def _of(self, stored: Stored) -> bytes:
-        found = unread(stored, self._position) if stored.seq == self._position.seq else self._translated.of(stored)
-        return b"".join(data for event, _, data in found if self._wants(event))
+class FleetStream(EventStream):
+    """What happens in all executions, or in those that match a filter."""
 
-    async def _facts(self) -> AsyncGenerator[Sequence[Stored]]:
-        async for entry in self._console.watch(self._run, self._position.after):
-            if isinstance(entry, Stored) and (not self._matching or await self._matches(entry.run)):
-                yield (entry,)
+    def __init__(self, service: Service, asking: Caller, filter_: RunFilter | None, **given: object) -> None:
+        super().__init__(service, asking, **given)  # pyright: ignore[reportArgumentType]
+        self._filter = filter_
 
-    async def _matches(self, run: str) -> bool:
+    async def _tell(self, send: Send, group: asyncio.TaskGroup) -> None:
+        seq = self._position.after
+        with self._service.following(self._tenant) as cast:
+            await cast.ready.wait()
+            while not cast.ended:
+                if seq < cast.floor:
+                    seq = await self._catch_up(cast, seq, send, group)
+                for batch in await cast.after(seq) if seq >= cast.floor else ():
+                    await self._send(send, await self._told(cast, batch, seq))
+                    seq = batch.last
+
+    async def _told(self, cast: Broadcast, batch: Batch, seq: int) -> bytes:
+        if batch.first <= self._position.seq <= batch.last:
+            return await self._chosen(cast, batch.facts, seq)
+        runs = await batch.fitting(self._filter, cast.runs)
+        return batch.wire(self._wanted, self._filter.text if self._filter is not None else "", runs, seq)
+
+    async def _catch_up(self, cast: Broadcast, seq: int, send: Send, group: asyncio.TaskGroup) -> int:
+        """Read the journal until the broadcast can be followed; how far that was."""
+        pump = Pump(self._console.watch("", seq))
+        reading = group.create_task(pump.run())
         try:
-            return any(fits for _, fits in await self._console.matching([run], self._matching))
-        except FleetError:
-            return False
+            while seq < cast.floor and (facts := await pump.take()):
+                await self._send(send, await self._chosen(cast, facts, seq))
+                seq = facts[-1].seq
+        finally:
+            reading.cancel()
+        return seq
+
+    async def _chosen(self, cast: Broadcast, facts: Sequence[Stored], after: int) -> bytes:
+        """The events of those facts behind a position that are wanted."""
+        runs = frozenset(stored.run for stored in facts)
+        fit = await cast.runs.fitting(runs, self._filter) if self._filter is not None else runs
+        left = [stored for stored in facts if stored.run in fit and stored.seq > after]
+        ids = await cast.runs.ids(left)
+        return b"".join(self._wire(stored, ids.get(stored.run, OWN)) for stored in left)
 
 
 class _Over(Exception):

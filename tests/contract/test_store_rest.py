@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from store_kit import NOW, ask, created, entry, fact, finish, put, signal, start, take, vote
 
 from fleetprompt.engine.core.facts import Blob, RunForked, Source, StepNoted
@@ -23,6 +25,20 @@ async def test_a_plan_is_kept_once_with_its_text(store: Store) -> None:
     assert await store.catalog.source(digest) == "name: audit"
     assert await store.catalog.plan("unknown") is None
     assert await store.catalog.source("unknown") is None
+
+
+async def test_when_a_workflow_was_first_seen(store: Store) -> None:
+    before = time.time()
+    for tenant, description in (("default", "first"), ("default", "second"), ("b", "second")):
+        plan = replace(PLAN, description=description)
+        await store.catalog.put(plan, source="", tenant=tenant)
+    seen = await store.catalog.first_seen(["audit", "unknown"])
+    assert seen.keys() == {"audit"}
+    assert before - 1 <= seen["audit"] <= time.time()
+    await store.catalog.put(replace(PLAN, description="third"), source="")
+    assert await store.catalog.first_seen(["audit"]) == seen
+    assert (await store.catalog.first_seen(["audit"], "b"))["audit"] > seen["audit"]
+    assert await store.catalog.first_seen([]) == {}
 
 
 async def test_workflows_by_name(store: Store) -> None:

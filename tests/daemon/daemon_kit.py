@@ -15,6 +15,7 @@ from fleetprompt.client.consoles import EmbeddedConsole
 from fleetprompt.client.guarded import guarded
 from fleetprompt.client.identity import Identity
 from fleetprompt.client.measuring import measuring
+from fleetprompt.client.names import AgencySettings
 from fleetprompt.client.opening import Place, open_console
 from fleetprompt.client.reloading import Reloaded
 from fleetprompt.daemon.access import Rules
@@ -123,7 +124,8 @@ async def served(
     for name, text in ({"hello": FLOW, "quick": QUICK} | files).items():
         (root / f"workflows/{name}.yaml").write_text(text)
     state = root / ".fleet"
-    place = Place(root=root, state=state, database=str(state / "fleet.db"))
+    agency = AgencySettings(workflows=(root / "workflows",))
+    place = Place(root=root, state=state, database=str(state / "fleet.db"), agency=agency)
     metrics = Metrics()
     console = await open_console(place, "engine", what="fleet serve", observers=[metrics])
     assert isinstance(console, EmbeddedConsole)

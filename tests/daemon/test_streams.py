@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
-from daemon_kit import served
+import pytest
+from daemon_kit import Event, served
 
+from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.daemon import broadcast
+from fleetprompt.daemon.connection import Connection
 from fleetprompt.engine.core.facts import StepSucceeded
+from fleetprompt.engine.ports import RunHead
 
 
 async def test_a_stream_tells_what_happened_and_what_happens_then_ends(tmp_path: Path) -> None:
@@ -134,3 +141,93 @@ async def test_a_stream_ends_when_the_daemon_does(tmp_path: Path) -> None:
         rest = [line async for line in lines]
     assert rest, "it was ended in order"
     assert "event: complete" not in rest
+
+
+async def test_filters_do_not_ask_the_store_for_each_fact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    ask = EmbeddedConsole.matching
+
+    async def counted(self: EmbeddedConsole, runs: Sequence[str], filter_: str) -> list[tuple[RunHead, bool]]:
+        asked.extend(runs)
+        return await ask(self, runs, filter_)
+
+    monkeypatch.setattr(EmbeddedConsole, "matching", counted)
+    async with served(tmp_path) as daemon, AsyncExitStack() as stack:
+        async with asyncio.TaskGroup() as group:
+            filters = ("wf:quick", "wf:quick by:ana", "wf:hello")
+            opened = [daemon.listening("/api/stream", filter=text, events="complete") for text in filters for _ in "12"]
+            listeners = [await stack.enter_async_context(each) for each in opened]
+            for events in listeners:
+                await anext(events)
+            begun = [await daemon.execute("quick") for _ in range(10)]
+            told = [group.create_task(_take(events, 10)) for events in listeners[:4]]
+        for task in told:
+            assert {event.data["execution_id"] for event in task.result()} == {*begun}
+        facts = len(await daemon.console.store.journal.since(0))
+        assert len(asked) <= 2 * len(begun) < facts, "for each run, and not for each fact, filter or listener"
+
+
+async def _take(events: AsyncIterator[Event], many: int) -> list[Event]:
+    return [await anext(events) for _ in range(many)]
+
+
+@pytest.mark.parametrize("filter_", ["status:completed", "dur:<1h", "since:today", "-status:failed wf:q*"])
+async def test_filters_on_what_changes_hold_for_the_run_as_it_is(tmp_path: Path, filter_: str) -> None:
+    async with served(tmp_path) as daemon, daemon.listening("/api/stream", filter=filter_, events="complete") as events:
+        await anext(events)
+        begun = await daemon.execute("quick")
+        assert (await anext(events)).data["execution_id"] == begun
+
+
+async def test_who_does_not_read_holds_up_nobody_and_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcast, "KEPT_FACTS", 50)
+    large = "name: large\nsteps: [{id: one, type: transform, output: \"${{ 'x' * 60000 }}\"}]\n"
+    async with served(tmp_path, large=large) as daemon:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]), limit=1024)
+        writer.write(b"GET /api/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"event: connected")
+        async with daemon.listening("/api/stream", events="complete") as events:
+            await anext(events)
+            begun = [await daemon.execute("large") for _ in range(150)]
+            told = [(await anext(events)).data["execution_id"] for _ in begun]
+        assert told == begun, "others are told all of it meanwhile"
+        seen = await _ids(reader, len(begun))
+        assert seen == sorted({*seen}), "and when it reads on, nothing is missing and nothing comes twice"
+        writer.close()
+        monkeypatch.setattr(Connection, "write_seconds", 0.05)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]), limit=1024)
+        writer.write(b"GET /api/stream HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 1\r\n\r\n")
+        async with asyncio.timeout(60):
+            await reader.readuntil(b"event: connected")
+            while daemon.console.engine.feed.readers:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        writer.close()
+
+
+async def _ids(reader: asyncio.StreamReader, completed: int) -> list[int]:
+    """The ids of whole facts that a raw stream tells, until so many executions are complete."""
+    seen, done, buffer = list[int](), 0, b""
+    async with asyncio.timeout(60):
+        while done < completed:
+            buffer += await reader.read(65536)
+            *events, buffer = buffer.split(b"\n\n")
+            for event in events:
+                found = re.search(rb"id: (\d+)\nevent: (\w+)", event)
+                if found:
+                    seen.append(int(found[1]))
+                    done += found[2] == b"complete"
+    return seen
+
+
+async def test_who_was_where_nothing_is_begins_anew(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        done = await daemon.finished()
+        told = await daemon.events(f"/api/executions/{done}/stream", "999999")
+        assert [event.name for event in told[:2]] == ["connected", "reset"]
+        assert told[-1].name == "complete"
+        async with daemon.listening("/api/stream", "999999", events="complete,reset") as events:
+            assert [(await anext(events)).name for _ in "12"] == ["connected", "reset"]
+            begun = await daemon.execute("quick")
+            assert (await anext(events)).data["execution_id"] == begun

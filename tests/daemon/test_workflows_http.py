@@ -69,11 +69,141 @@ async def test_what_is_sent_reads_no_file_outside_the_folder_of_workflows(tmp_pa
         assert (await daemon.http.get("/api/workflows/spy")).status_code == 404
 
 
-async def test_what_is_kept_in_a_file_is_changed_there(tmp_path: Path) -> None:
+async def test_what_is_sent_is_a_file_of_the_project(tmp_path: Path) -> None:
     async with served(tmp_path) as daemon:
-        for method, path in (("POST", "/api/workflows"), ("PUT", "/api/workflows/quick")):
-            answer = await daemon.http.request(method, path, content=QUICK, headers=TEXT)
-            assert (answer.status_code, answer.json()["where"]) == (409, "workflows/quick.yaml")
+        made = await daemon.http.post("/api/workflows", json=SENT)
+        assert (made.status_code, made.json()["file"]) == (201, "workflows/sent.yaml")
+        file = tmp_path / "workflows/sent.yaml"
+        assert file.read_text().startswith("name: sent\nsteps:\n"), "as somebody would write it"
+        created = made.json()["created_at"]
+        again = await daemon.http.post("/api/workflows", json=SENT)
+        assert (again.status_code, again.json()["created_at"]) == (200, created)
+        other = SENT | {"description": "another one"}
+        refused = await daemon.http.post("/api/workflows", json=other)
+        assert (refused.status_code, refused.json()["where"]) == (409, "workflows/sent.yaml")
+        changed = await daemon.http.put("/api/workflows/sent", json=other)
+        assert (changed.status_code, changed.json()["created_at"]) == (200, created)
+        assert "another one" in file.read_text()
+        assert [each.name for each in file.parent.iterdir() if each.name.startswith(".")] == []
+
+
+async def test_what_somebody_else_has_written_is_not_written_over(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        file = tmp_path / "workflows/quick.yaml"
+        file.write_text("name: quick\nsteps: [{id: one, type: transfrom}]\n")
+        changed = QUICK.replace("output: 1", "output: 2")
+        answer = await daemon.http.put("/api/workflows/quick", content=changed, headers=TEXT)
+        assert (answer.status_code, "transfrom" in file.read_text()) == (409, True)
+        (tmp_path / "workflows/sent.yaml").write_text("name: other\nsteps: [{id: one, type: transfrom}]\n")
+        answer = await daemon.http.post("/api/workflows", json=SENT)
+        assert (answer.status_code, (await daemon.http.get("/api/workflows/sent")).status_code) == (409, 404)
+
+
+GRAPH = {
+    "name": "Support Triage",
+    "description": "Answer what is urgent.",
+    "steps": [
+        {"step_id": "start", "step_type": "trigger", "parameters": {"kind": "chat"}, "next_steps": ["Is-Urgent"]},
+        {
+            "step_id": "Is-Urgent",
+            "step_type": "condition",
+            "parameters": {"condition": "{{input.priority}} == 'high'"},
+            "next_steps": ["Ask-Human"],
+            "else_steps": ["keep all"],
+            "position": {"x": 1, "y": 2},
+        },
+        {
+            "step_id": "Ask-Human",
+            "step_type": "human_approval",
+            "parameters": {"message": "Answer {current_message}?", "approvers": ["ana"], "timeout_hours": 2},
+        },
+        {"step_id": "keep all", "step_type": "data_transform", "parameters": {"expression": "{{input}}"}},
+    ],
+}
+
+
+async def test_a_graph_of_another_system_is_created_and_run_in_its_own_words(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        checked = (await daemon.http.post("/api/workflows/validate", json=GRAPH)).json()
+        made = await daemon.http.post("/api/workflows", json=GRAPH)
+        assert made.status_code == 201, made.text
+        found = made.json()
+        assert (found["id"], found["name"], found["status"]) == ("support-triage", "support-triage", "active")
+        assert any("position" in note["message"] for note in found["notes"]), "what has no counterpart is told"
+        assert (checked["valid"], checked["notes"]) == (True, found["notes"])
+        assert found["step_ids"] == {"Is-Urgent": "is_urgent", "Ask-Human": "ask_human", "keep all": "keep_all"}
+        assert (tmp_path / "workflows/support-triage.yaml").exists()
+
+        urgent = await daemon.execute(
+            "support-triage",
+            trigger={"kind": "chat", "current_message": "help"},
+            context={"priority": "high", "nobody": "reads this"},
+        )
+        asked = await daemon.pending(urgent)
+        assert (asked["step_id"], asked["message"]) == ("Ask-Human", "Answer help?")
+        await daemon.http.post(f"/api/approvals/{asked['id']}", json={"decision": "approved"})
+        steps = (await daemon.until(urgent, "completed"))["steps"]
+        assert {step["step_id"]: step["status"] for step in steps} == {
+            "Is-Urgent": "completed", "Ask-Human": "completed", "keep all": "skipped",
+        }  # fmt: skip
+        events = await daemon.events(f"/api/executions/{urgent}/stream", events="step_complete")
+        assert {event.data["step"] for event in events[1:]} == {"Is-Urgent", "Ask-Human", "keep all"}
+
+        trigger = {"kind": "chat", "current_message": "hi", "channel": "web"}
+        calm = await daemon.execute("support-triage", trigger=trigger, context={"a": 1, "b": 1}, input={"b": 2})
+        whole = (await daemon.until(calm, "completed"))["result"]
+        assert whole == trigger | {"a": 1, "b": 2}, "`input` is all three"
+
+
+async def test_what_cannot_be_imported_is_told_at_its_place(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        steps = [{"step_id": "a", "step_type": "delay", "parameters": {"seconds": 1}, "next_steps": ["nowhere"]}]
+        answer = await daemon.http.post("/api/workflows", json={"name": "bad", "steps": steps})
+        assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_ERROR")
+        assert answer.json()["errors"][0]["pointer"] == "/steps/0/next_steps/0"
+        assert not (tmp_path / "workflows/bad.yaml").exists()
+
+
+async def test_the_other_forms_are_understood(tmp_path: Path) -> None:
+    needs = {
+        "name": "needs",
+        "steps": [
+            {"name": "Look up", "step_type": "data_input", "config": {"total": 3}},
+            {
+                "name": "Double",
+                "step_type": "data_processing",
+                "dependencies": ["look_up"],
+                "input_mapping": {"n": "look_up.total"},
+                "config": {"expression": "n * 2"},
+            },
+        ],
+    }
+    listed = {
+        "name": "listed",
+        "trigger": {"type": "manual"},
+        "guardrails": {"request_limit": 5, "timeout_seconds": 60},
+        "steps": [
+            {
+                "id": "check",
+                "type": "condition",
+                "condition": {
+                    "field": "$.input.n",
+                    "operator": "gt",
+                    "value": 1,
+                    "then_step": "gate",
+                    "else_step": "gate",
+                },
+            },
+            {"id": "gate", "type": "human", "prompt": "Go on?"},
+        ],
+    }
+    async with served(tmp_path) as daemon:
+        for form in (needs, listed):
+            made = await daemon.http.post("/api/workflows", json=form)
+            assert made.status_code == 201, made.text
+        done = await daemon.until(await daemon.execute("needs"), "completed")
+        assert done["result"] == 6
+        assert (await daemon.pending(await daemon.execute("listed", input={"n": 2})))["step_id"] == "gate"
 
 
 async def test_changed_files_are_taken_and_broken_ones_keep_the_last_good_version(

@@ -11,6 +11,7 @@ from fleetprompt.daemon.models import Answer, ApprovalRecord, Decision
 from fleetprompt.daemon.records import approval_record
 from fleetprompt.daemon.routes.executions import Asking, Cursor, ExecutionId, Limit, answered, term
 from fleetprompt.daemon.service import Caller
+from fleetprompt.daemon.step_ids import OWN
 from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.ports import Page
 
@@ -34,14 +35,18 @@ async def approvals(
     )
     whole = await asking.console.approvals_of([each.id for each in found])
     votes = {approval.id: votes for approval, votes in whole}
-    return page(request, [approval_record(each, votes.get(each.id, ())) for each in found], following)
+    heads = await asking.console.matching([*dict.fromkeys(each.run for each in found)], "")
+    ids = {head.id: await asking.ids(head.plan) for head, _ in heads}
+    rows = [approval_record(each, votes.get(each.id, ()), ids.get(each.run, OWN)) for each in found]
+    return page(request, rows, following)
 
 
 @router.get("/api/approvals/{approval_id}", response_model=ApprovalRecord)
 async def approval(request: Request, asking: Asking, approval_id: ApprovalId) -> Response:
     """One approval: exactly what is shown and will be executed."""
     found, votes = await asking.console.approval(approval_id)
-    return read(request, approval_record(found, votes))
+    head = await asking.console.run(found.run)
+    return read(request, approval_record(found, votes, await asking.ids(head.plan)))
 
 
 @router.post("/api/approvals/{approval_id}")

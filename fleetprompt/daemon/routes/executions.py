@@ -8,6 +8,8 @@ import msgspec
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from fleetprompt.client.identity import checked_name
+from fleetprompt.client.importing import EVERYTHING, Origin
+from fleetprompt.client.matching import RunFilter
 from fleetprompt.client.protocol import Console, StartRun
 from fleetprompt.client.wording import rfc3339
 from fleetprompt.daemon.access import USER, project
@@ -27,7 +29,7 @@ from fleetprompt.daemon.models import (
 from fleetprompt.daemon.problems import HttpProblem
 from fleetprompt.daemon.records import execution_head, execution_step, head_fields, plain
 from fleetprompt.daemon.service import Caller, caller, service_of
-from fleetprompt.daemon.streams import EventStream
+from fleetprompt.daemon.streams import ExecutionStream, FleetStream
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.plan import Plan
@@ -54,14 +56,13 @@ async def execute(
     """Execute a workflow: it is durable when this is answered."""
     asking = on_behalf(request, asking, body.user_id)
     console = asking.console
-    workflow = next((each for each in await console.workflows() if each.name == workflow_id), None)
-    if workflow is None:
-        raise NotFound(f"there is no workflow `{workflow_id}`", hint="GET /api/workflows lists them")
+    workflow = await console.workflow(workflow_id)
     trigger = body.trigger.model_dump(exclude_none=True)
+    origin = await asking.origin(workflow.plan)
     run = await console.start(
         StartRun(
             workflow=workflow_id,
-            inputs=inputs_of(await console.plan(workflow.plan), body, trigger),
+            inputs=inputs_of(await console.plan(workflow.plan), body, trigger, origin),
             project=project(request),
             session=body.session_id,
             key=f"http/{asking.name}/{workflow_id}/{idempotency_key}" if idempotency_key else "",
@@ -84,13 +85,23 @@ def on_behalf(request: Request, asking: Caller, user: str) -> Caller:
     if not user or asking.identity.credential or USER in request.headers:
         return asking
     identity = msgspec.structs.replace(asking.identity, name=checked_name(user, "user_id"))
-    return Caller(identity, service_of(request).console_for(identity))
+    return service_of(request).caller(identity)
 
 
-def inputs_of(plan: Plan, body: Execute, trigger: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of a run: of the trigger's fields and the context what the workflow declares, and all of `input`."""
-    around = {name: value for name, value in {**trigger, **body.context}.items() if name in plan.inputs}
-    return around | body.input
+def inputs_of(plan: Plan, body: Execute, trigger: dict[str, Any], origin: Origin | None) -> dict[str, Any]:
+    """The inputs of a run: of the trigger's fields and the context what the workflow declares, and all of `input`.
+
+    For a workflow of another system (`origin`), where nothing is declared, `input` is the three taken together.
+    """
+    around = {**trigger, **body.context}
+    if origin is None:
+        return {name: value for name, value in around.items() if name in plan.inputs} | body.input
+    whole = around | body.input
+    given = {origin.inputs.get(name, name): value for name, value in whole.items() if name != EVERYTHING}
+    if EVERYTHING in origin.inputs:
+        given[origin.inputs[EVERYTHING]] = whole
+    # What no expression reads is none of its inputs.
+    return {name: value for name, value in given.items() if name in plan.inputs}
 
 
 @router.get("/api/executions", response_model=list[ExecutionHead])
@@ -110,7 +121,7 @@ async def executions(
         if value:
             terms.append(term(field, value))
     heads, following = await asking.console.runs(" ".join(terms), Page(limit=limit, cursor=cursor))
-    return page(request, [execution_head(head) for head in heads], following)
+    return page(request, [execution_head(head, await asking.ids(head.plan)) for head in heads], following)
 
 
 def term(field: str, value: str) -> str:
@@ -134,10 +145,11 @@ async def execution(request: Request, asking: Asking, execution_id: ExecutionId)
     """One execution with its steps."""
     console = asking.console
     head = await console.run(execution_id)
-    run = await console.state(execution_id)
-    steps = [execution_step(step) for step in run.steps.values()]
+    run = await console.state(head.id)
+    ids = await asking.ids(head.plan)
+    steps = [execution_step(step, ids) for step in run.steps.values()]
     result = plain(run.output_blob if run.output_blob is not None else run.output)
-    return read(request, Execution(**head_fields(head), steps=steps, result=result))
+    return read(request, Execution(**head_fields(head, ids), steps=steps, result=result))
 
 
 @router.get(
@@ -155,12 +167,22 @@ async def stream(
     """What happens in an execution, from its beginning or from after `Last-Event-ID`, and then live."""
     console = asking.console
     head = await console.run(execution_id)
-    position = Position.read(last_event_id) if last_event_id else Position()
+    service = service_of(request)
+    position, reset = await _position(asking, last_event_id, Position())
     if head.finished_at is not None and await _is_told(console, head.id, head.n, position):
         return Response(status_code=204)
-    service = service_of(request)
-    wanted = wanted_events(events)
-    return EventStream(console, service.translated, service.closing, run=head.id, position=position, wanted=wanted)
+    wanted, ids = wanted_events(events), await asking.ids(head.plan)
+    return ExecutionStream(service, asking, head.id, ids, position=position, wanted=wanted, reset=reset)
+
+
+async def _position(asking: Caller, last: str, otherwise: Position) -> tuple[Position, bool]:
+    """Where a stream goes on, and whether the listener was where nothing is: in a store that was put back since. Raises
+    `InvalidInput`."""
+    if not last:
+        return otherwise, False
+    position = Position.read(last)
+    reset = position.after > await asking.console.position()
+    return (otherwise if reset else position), reset
 
 
 async def _is_told(console: Console, run: str, n: int, position: Position) -> bool:
@@ -191,13 +213,11 @@ async def fleet_stream(
     last_event_id: Annotated[str, Header(alias="Last-Event-ID", max_length=40)] = "",
 ) -> Response:
     """What happens in all executions, from now or from after `Last-Event-ID`. It has no deltas."""
-    console = asking.console
-    if filter:
-        await console.matching([], filter)
-    position = Position.read(last_event_id) if last_event_id else Position(seq=await console.position() + 1)
+    chosen = RunFilter(filter) if filter else None
     wanted = wanted_events(events)
     service = service_of(request)
-    return EventStream(console, service.translated, service.closing, position=position, wanted=wanted, matching=filter)
+    position, reset = await _position(asking, last_event_id, Position(seq=await asking.console.position() + 1))
+    return FleetStream(service, asking, chosen, position=position, wanted=wanted, reset=reset)
 
 
 # ---------------------------------------------------------------- control
@@ -231,16 +251,23 @@ async def resume(asking: Asking, execution_id: ExecutionId) -> Answer:
 @router.post("/api/executions/{execution_id}/retry", status_code=202)
 async def retry(asking: Asking, execution_id: ExecutionId, body: RetryBody | None = None) -> Answer:
     """Do a finished execution again, from what went wrong or from a step: a new execution."""
-    return await _command(
-        asking, types.RETRY, execution_id, {"from": body.from_step} if body and body.from_step else {}
-    )
+    from_ = await step_path(asking, execution_id, body.from_step) if body and body.from_step else ""
+    return await _command(asking, types.RETRY, execution_id, {"from": from_} if from_ else {})
 
 
 @router.post("/api/executions/{execution_id}/resolve", status_code=202)
 async def resolve(asking: Asking, execution_id: ExecutionId, body: Resolution) -> Answer:
     """Say what is known of a step of which nobody knows whether it happened."""
-    data = {"path": body.step_id, "answer": body.answer, "output": body.output, "comment": body.comment}
+    path = await step_path(asking, execution_id, body.step_id)
+    data = {"path": path, "answer": body.answer, "output": body.output, "comment": body.comment}
     return await _command(asking, types.RESOLVE, execution_id, data)
+
+
+async def step_path(asking: Caller, execution: str, step_id: str) -> str:
+    """The path of the step that somebody means. Raises `NotFound`."""
+    head = await asking.console.run(execution)
+    ids = await asking.ids(head.plan)
+    return ids.meant(step_id, (await asking.console.state(head.id)).steps)
 
 
 async def _command(asking: Caller, type_: str, run: str, data: dict[str, Any]) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -20,7 +21,7 @@ from fleetprompt.daemon.models import (
     MemoryRecord,
     Remembered,
 )
-from fleetprompt.daemon.routes.executions import Asking, ExecutionId, Limit, answered
+from fleetprompt.daemon.routes.executions import Asking, ExecutionId, Limit, answered, step_path
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.ports.figures import CostBy
 from fleetprompt.engine.ports.memory import Memory
@@ -59,14 +60,16 @@ async def logs(
 ) -> Response:
     """What the steps of an execution have logged."""
     head = await asking.console.run(execution_id)
-    lines, position = await asking.console.logs(head.id, path=step_id or None, after=after, limit=limit)
+    path = await step_path(asking, head.id, step_id) if step_id else None
+    lines, position = await asking.console.logs(head.id, path=path, after=after, limit=limit)
+    ids = await asking.ids(head.plan)
     rows = [
-        LogRecord(at=rfc3339(line.at), level=line.level, text=line.text, data=line.data, step_id=line.path)
+        LogRecord(at=rfc3339(line.at), level=line.level, text=line.text, data=line.data, step_id=ids.shown(line.path))
         for line in lines
     ]
     headers = {}
     if len(rows) >= limit:
-        step = f"&step_id={step_id}" if step_id else ""
+        step = f"&{urlencode({'step_id': step_id})}" if step_id else ""
         headers["Link"] = f'<{request.url.path}?after={position}&limit={limit}{step}>; rel="next"'
     return read(request, rows, **headers)
 

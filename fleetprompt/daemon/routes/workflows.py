@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import json
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from fleetprompt.client.definitions import InvalidFile, as_json
+from fleetprompt.client.files import WorkflowFile
+from fleetprompt.client.keeping import as_yaml
 from fleetprompt.daemon.answers import page, read, tag_of
+from fleetprompt.daemon.bodies import content_type, sent_text
 from fleetprompt.daemon.models import Answer, CheckedWorkflow, CreatedWorkflow, WorkflowRecord
 from fleetprompt.daemon.problems import HttpProblem
 from fleetprompt.daemon.records import workflow_fields, workflow_record
@@ -17,7 +21,6 @@ from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.ports import Workflow
 
 router = APIRouter(tags=["workflows"])
-YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 MOST_TEXT = 1024 * 1024
 """Bytes of a definition."""
 _DEFINITION: dict[str, Any] = {
@@ -33,27 +36,35 @@ _DEFINITION: dict[str, Any] = {
 }
 
 
-@router.post("/api/workflows", status_code=201, openapi_extra=_DEFINITION)
-async def create(request: Request, asking: Asking) -> CreatedWorkflow:
-    """Create a workflow, or give one a new definition: YAML, or JSON."""
-    text, notes = await _definition(request)
-    file = await asking.console.read_workflow(text)
-    known = await _find(asking, file.plan.name)
-    if known is not None and known.file:
-        raise _kept_in(known)
-    await asking.console.register(file)
-    return CreatedWorkflow(**await _fields(asking, file.plan.name), notes=notes)
+@router.post(
+    "/api/workflows",
+    status_code=201,
+    openapi_extra=_DEFINITION,
+    responses={200: {"model": CreatedWorkflow, "description": "There is this very workflow already."}},
+)
+async def create(request: Request, response: Response, asking: Asking) -> CreatedWorkflow:
+    """Create a workflow: from YAML, or JSON in our own form or that of another system."""
+    sent = await _definition(request, asking)
+    known = await _find(asking, sent.file.plan.name)
+    if known is None:
+        await asking.console.keep_workflow(sent.file)
+    elif known.plan == sent.file.digest:
+        response.status_code = 200
+    else:
+        hint = f"PUT /api/workflows/{known.name} gives it a new definition"
+        raise Refused(f"there is a workflow `{known.name}` already", where=known.file, hint=hint)
+    return CreatedWorkflow(**await _fields(asking, sent.file.plan.name), notes=sent.notes, step_ids=sent.ids)
 
 
 @router.post("/api/workflows/validate", openapi_extra=_DEFINITION)
 async def validate(request: Request, asking: Asking) -> CheckedWorkflow:
     """Everything that is wrong with a definition, at its place; nothing is kept."""
-    text, notes = await _definition(request)
     try:
-        file = await asking.console.read_workflow(text)
+        sent = await _definition(request, asking)
     except InvalidFile as error:
-        return CheckedWorkflow(valid=False, problems=[as_json(each) for each in error.problems], notes=notes)
-    return CheckedWorkflow(valid=True, name=file.plan.name, digest=file.digest, yaml=file.text, notes=notes)
+        return CheckedWorkflow(valid=False, problems=[as_json(each) for each in error.problems])
+    file = sent.file
+    return CheckedWorkflow(valid=True, name=file.plan.name, digest=file.digest, yaml=file.text, notes=sent.notes)
 
 
 @router.get("/api/workflows", response_model=list[WorkflowRecord])
@@ -68,7 +79,8 @@ async def workflows(
     found = sorted(await asking.console.workflows(), key=lambda workflow: workflow.name)
     left = [each for each in found if each.name > cursor and (not status or each.status == status)]
     shown = left[:limit]
-    rows = [workflow_record(each, await asking.console.plan(each.plan)) for each in shown]
+    seen = await asking.console.first_seen([each.name for each in shown])
+    rows = [workflow_record(each, await asking.console.plan(each.plan), _first(seen, each)) for each in shown]
     return page(request, rows, shown[-1].name if len(left) > limit else "")
 
 
@@ -80,11 +92,11 @@ async def workflow(
     form: Annotated[Literal["record", "yaml"], Query(description="`yaml`: the definition itself.")] = "record",
 ) -> Response:
     """One workflow, or its definition."""
-    found = await _known(asking, workflow_id)
+    found = await asking.console.workflow(workflow_id)
     if form == "yaml":
         text = await asking.console.source(found.plan)
         return Response(text, media_type="application/yaml", headers={"ETag": tag_of(text.encode())})
-    return read(request, workflow_record(found, await asking.console.plan(found.plan)))
+    return read(request, await _record(asking, found))
 
 
 @router.put("/api/workflows/{workflow_id}", openapi_extra=_DEFINITION)
@@ -95,20 +107,17 @@ async def update(
     if_match: Annotated[str, Header(alias="If-Match", max_length=200)] = "",
 ) -> CreatedWorkflow:
     """Give a workflow a new definition. With `If-Match` only if it is still what was read (412 where it is not)."""
-    known = await _known(asking, workflow_id)
-    if known.file:
-        raise _kept_in(known)
+    known = await asking.console.workflow(workflow_id)
     if if_match and if_match != "*":
-        record = workflow_record(known, await asking.console.plan(known.plan))
         text = await asking.console.source(known.plan)
-        if if_match not in (tag_of(record), tag_of(text.encode())):
+        if if_match not in (tag_of(await _record(asking, known)), tag_of(text.encode())):
             raise HttpProblem(412, "the workflow has changed since it was read", hint="read it again")
-    text, notes = await _definition(request)
-    file = await asking.console.read_workflow(text)
-    if file.plan.name != workflow_id:
-        raise HttpProblem(422, f"the definition is named `{file.plan.name}`, not `{workflow_id}`")
-    await asking.console.register(file)
-    return CreatedWorkflow(**await _fields(asking, workflow_id), notes=notes)
+    sent = await _definition(request, asking)
+    if sent.file.plan.name != workflow_id:
+        raise HttpProblem(422, f"the definition is named `{sent.file.plan.name}`, not `{workflow_id}`")
+    if sent.file.digest != known.plan:
+        await asking.console.keep_workflow(sent.file, known)
+    return CreatedWorkflow(**await _fields(asking, workflow_id), notes=sent.notes, step_ids=sent.ids)
 
 
 @router.post("/api/workflows/{workflow_id}/activate", status_code=202)
@@ -130,44 +139,50 @@ async def archive(asking: Asking, workflow_id: WorkflowId) -> Answer:
 
 
 async def _set(asking: Caller, name: str, status: str) -> Answer:
-    await _known(asking, name)
+    await asking.console.workflow(name)
     return answered(await asking.console.set_workflow(name, status, by=asking.name))
 
 
 async def _find(asking: Caller, name: str) -> Workflow | None:
-    return next((each for each in await asking.console.workflows() if each.name == name), None)
+    try:
+        return await asking.console.workflow(name)
+    except NotFound:
+        return None
 
 
-async def _known(asking: Caller, name: str) -> Workflow:
-    found = await _find(asking, name)
-    if found is None:
-        raise NotFound(f"there is no workflow `{name}`", hint="GET /api/workflows lists them")
-    return found
+def _first(seen: dict[str, float], workflow: Workflow) -> float:
+    return seen.get(workflow.name, workflow.updated_at)
 
 
 async def _fields(asking: Caller, name: str) -> dict[str, Any]:
-    found = await _known(asking, name)
-    return workflow_fields(found, await asking.console.plan(found.plan))
+    found = await asking.console.workflow(name)
+    seen = await asking.console.first_seen([name])
+    return workflow_fields(found, await asking.console.plan(found.plan), _first(seen, found))
 
 
-def _kept_in(workflow: Workflow) -> Refused:
-    return Refused(
-        f"workflow `{workflow.name}` is kept in a file", where=workflow.file, hint="change the file: it is read again"
-    )
+async def _record(asking: Caller, workflow: Workflow) -> WorkflowRecord:
+    return WorkflowRecord(**await _fields(asking, workflow.name))
 
 
-async def _definition(request: Request) -> tuple[str, list[dict[str, Any]]]:
-    """The YAML of what was sent, and what of it has no counterpart. Raises `HttpProblem`, `InvalidInput`."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = await request.body()
-    if len(body) > MOST_TEXT:
-        raise HttpProblem(413, f"a definition may have {MOST_TEXT:,} bytes")
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise HttpProblem(400, "the definition is not UTF-8") from None
-    if kind in YAML:
-        return text, []
-    if kind != "application/json":
-        raise HttpProblem(415, "send application/yaml or application/json")
-    return text, []
+class Sent(NamedTuple):
+    """A definition as it was sent."""
+
+    file: WorkflowFile
+    notes: list[dict[str, Any]]
+    """What of a foreign form has no counterpart."""
+    ids: dict[str, str]
+    """Ids of steps that are called otherwise here, by those that were sent."""
+
+
+async def _definition(request: Request, asking: Caller) -> Sent:
+    """What was sent. Raises `HttpProblem`, `InvalidInput`, `NotImportable` and `InvalidWorkflow` with all problems."""
+    text = await sent_text(request, MOST_TEXT)
+    imported = await asking.console.translated(text.encode())
+    if imported is not None:
+        file = await asking.console.read_workflow(imported.text, f"{imported.name}.yaml")
+        return Sent(file, [as_json(each) for each in imported.losses], imported.ids)
+    file = await asking.console.read_workflow(text)
+    if content_type(request) == "application/json":
+        # What is wrong was told at its place in what was sent; what is kept is for people.
+        file = await asking.console.read_workflow(as_yaml(json.loads(text)))
+    return Sent(file, [], {})

@@ -44,7 +44,14 @@ class Found(Struct, frozen=True):
 def read_agent(path: Path, shown: str, names: Names | None = None, known: Collection[str] | None = None) -> Found:
     """Read and check an agent file. `names`: what it can name; without them, only its form is looked at. `known`: names
     of the agents that it may name; None: whether there are any is found out elsewhere. Raises `OSError`."""
-    document = load_document(path.read_bytes(), shown, AGENT_FILE)
+    return check_agent(path.read_bytes(), path, shown, names, known)
+
+
+def check_agent(
+    text: bytes | str, path: Path, shown: str, names: Names | None = None, known: Collection[str] | None = None
+) -> Found:
+    """Check the text of an agent file that lies, or is to lie, at a path."""
+    document = load_document(text, shown, AGENT_FILE)
     problems = list(document.problems)
     model: AgentFileModel | None = None
     sound = False

@@ -15,7 +15,7 @@ from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.definition.document import Document
 from fleetprompt.engine.definition.importers._build import Importer, Workflow
-from fleetprompt.engine.definition.importers._draft import Draft, Learned
+from fleetprompt.engine.definition.importers._draft import EVERYTHING, Draft, Learned
 from fleetprompt.engine.definition.importers._expression import Unknown, Untranslatable
 from fleetprompt.engine.definition.importers._given import Given, NotImportable, Report, TooManyProblems
 from fleetprompt.engine.definition.importers._ways import TooEntangled
@@ -27,10 +27,23 @@ from fleetprompt.engine.definition.problems import Problem, ProblemCode
 from fleetprompt.engine.definition.yaml import load_document
 from fleetprompt.engine.registry import IMPORTERS
 
-__all__ = ["Imported", "NotImportable", "formats", "ids_of", "import_workflow", "load_imported", "recognise"]
+__all__ = [
+    "EVERYTHING",
+    "Imported",
+    "NotImportable",
+    "Origin",
+    "formats",
+    "ids_of",
+    "import_workflow",
+    "load_imported",
+    "origin_of",
+    "recognise",
+]
 
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_FROM = "# Imported from "
 _IDS = "# Ids of the source: "
+_INPUTS = "# Inputs of the source: "
 _SCHEMA = "# yaml-language-server: $schema=../.fleet/workflow.schema.json\n"
 MAX_COMMENTS = 20
 """Losses that the result itself names."""
@@ -50,6 +63,17 @@ class Imported(Struct, frozen=True):
     `differs` works otherwise, `assumed` was left open by the source."""
     ids: dict[str, str] = {}
     """Ids of the source's steps to theirs here, where they differ."""
+    inputs: dict[str, str] = {}
+    """What the source's inputs are called here, where that differs; `*` is the one that holds all that is given."""
+
+
+class Origin(Struct, frozen=True):
+    """What an imported file says about its source: the words of those who use it."""
+
+    ids: dict[str, str] = {}
+    """Ids of steps in the source, by those in the file; where they differ."""
+    inputs: dict[str, str] = {}
+    """Inputs in the file, by what the source calls them; where they differ. `*`: the one that holds all."""
 
 
 def formats() -> dict[str, str]:
@@ -98,8 +122,9 @@ def import_workflow(source: Any, format: str | None = None, *, file: str = "", a
     losses = (*(problem for problem in document.problems if problem.severity == "warning"), *draft.report.all_losses())
     if not isinstance(source, str | bytes):
         losses = tuple(map(_unplaced, losses))
-    text = _written(workflow, draft, losses, ids, chosen, file)
-    return Imported(text, workflow.name, chosen, losses, ids)
+    inputs = {theirs: ours for theirs, ours in draft.inputs_at.items() if theirs != ours}
+    text = _written(workflow, draft, losses, {_IDS: ids, _INPUTS: inputs}, chosen, file)
+    return Imported(text, workflow.name, chosen, losses, ids, inputs)
 
 
 def load_imported(
@@ -114,13 +139,28 @@ def load_imported(
 
 def ids_of(text: str) -> dict[str, str]:
     """The ids that steps had in the source of an imported file, by those in the file; empty where none was renamed."""
-    for line in text.splitlines()[: MAX_COMMENTS + 10]:
-        if line.startswith(_IDS):
+    origin = origin_of(text)
+    return origin.ids if origin is not None else {}
+
+
+def origin_of(text: str) -> Origin | None:
+    """What an imported file says about its source; None for a file that was written here."""
+    lines = text.splitlines()[: MAX_COMMENTS + 10]
+    if not any(line.startswith(_FROM) for line in lines):
+        return None
+    ids = {ours: theirs for theirs, ours in _names(lines, _IDS).items()}
+    return Origin(ids, _names(lines, _INPUTS))
+
+
+def _names(lines: list[str], head: str) -> dict[str, str]:
+    """What a comment with this beginning says of names."""
+    for line in lines:
+        if line.startswith(head):
             try:
-                found: Any = json.loads(line.removeprefix(_IDS))
+                found: Any = json.loads(line.removeprefix(head))
             except ValueError:
                 return {}
-            return {str(ours): str(theirs) for theirs, ours in mapping(found).items()}
+            return {str(theirs): str(ours) for theirs, ours in mapping(found).items()}
     return {}
 
 
@@ -207,7 +247,12 @@ def _unplaced(problem: Problem) -> Problem:
 
 
 def _written(
-    workflow: Workflow, draft: Draft, losses: tuple[Problem, ...], ids: dict[str, str], format: str, file: str
+    workflow: Workflow,
+    draft: Draft,
+    losses: tuple[Problem, ...],
+    renamed: dict[str, dict[str, str]],
+    format: str,
+    file: str,
 ) -> str:
     head = {
         "description": workflow.description,
@@ -219,14 +264,15 @@ def _written(
     }
     given = {key: value for key, value in head.items() if value}
     whole: dict[str, Any] = {"name": workflow.name, **given, "steps": workflow.steps}
-    return "".join((_SCHEMA, *_comments(losses, ids, format, file))) + dump(whole)
+    return "".join((_SCHEMA, *_comments(losses, renamed, format, file))) + dump(whole)
 
 
-def _comments(losses: tuple[Problem, ...], ids: dict[str, str], format: str, file: str) -> Iterable[str]:
+def _comments(losses: tuple[Problem, ...], renamed: dict[str, dict[str, str]], format: str, file: str) -> Iterable[str]:
     name = inert(Path(file).name)
-    yield f"# Imported from {name or 'data'} ({format} form).\n"
-    if ids:
-        yield f"{_IDS}{json.dumps(ids)}\n"
+    yield f"{_FROM}{name or 'data'} ({format} form).\n"
+    for head, names in renamed.items():
+        if names:
+            yield f"{head}{json.dumps(names)}\n"
     if losses:
         yield "# Not as it was there:\n"
     for loss in losses[:MAX_COMMENTS]:

@@ -52,6 +52,10 @@ class Catalog(Protocol):
 
     async def workflows(self, tenant: str = "default") -> list[Workflow]: ...
 
+    async def first_seen(self, names: Sequence[str], tenant: str = "default") -> dict[str, float]:
+        """When the first plan of each of these workflows was kept, by name (epoch seconds)."""
+        ...
+
     async def every(self) -> list[Workflow]:
         """Those of every tenant, by tenant and name: for the engine, which is nobody's."""
         ...

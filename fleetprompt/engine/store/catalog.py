@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
@@ -69,6 +70,12 @@ class SqlCatalog:
         """Every workflow of a tenant, by name."""
         of = sa.select(workflows).where(workflows.c.tenant == tenant).order_by(workflows.c.name)
         return [_workflow(row) for row in await self._reader.rows(of)]
+
+    async def first_seen(self, names: Sequence[str], tenant: str = "default") -> dict[str, float]:
+        """When the first plan of each of these workflows was kept."""
+        mine = sa.and_(plans.c.tenant == tenant, plans.c.name.in_(list(names)))
+        of = sa.select(plans.c.name, sa.func.min(plans.c.created_at)).where(mine).group_by(plans.c.name)
+        return {row[0]: row[1] for row in await self._reader.rows(of)}
 
     async def every(self) -> list[Workflow]:
         """Every workflow of every tenant, by tenant and name."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -25,6 +27,7 @@ class MemoryCatalog:
     async def put(self, plan: Plan, *, source: str, tenant: str = "default") -> str:
         """Keep a plan and its YAML; of two texts with the same plan the first is kept."""
         digest = plan_digest(plan)
+        self._state.first_seen.setdefault((tenant, plan.name), time.time())
         self._state.plans.setdefault(digest, (encode_plan(plan), source))
         return digest
 
@@ -35,6 +38,10 @@ class MemoryCatalog:
     async def source(self, digest: str) -> str | None:
         found = self._state.plans.get(digest)
         return found[1] if found else None
+
+    async def first_seen(self, names: Sequence[str], tenant: str = "default") -> dict[str, float]:
+        seen = self._state.first_seen
+        return {name: seen[tenant, name] for name in names if (tenant, name) in seen}
 
     async def set_workflow(self, workflow: Workflow) -> None:
         self._state.workflows[(workflow.tenant, workflow.name)] = workflow

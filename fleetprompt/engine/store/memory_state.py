@@ -65,6 +65,8 @@ class State:
         """By the positions of the memories."""
         self.plans: dict[str, tuple[bytes, str]] = {}
         self.workflows: dict[tuple[str, str], Workflow] = {}
+        self.first_seen: dict[tuple[str, str], float] = {}
+        """When the first plan of a workflow was kept, by tenant and name."""
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.blob_refs: dict[tuple[str, str, str], None] = {}
         """(tenant, digest, run); an empty run pins the blob."""

@@ -30,6 +30,8 @@ MAX_INPUTS: Final = 500
 INPUT = r"[A-Za-z][A-Za-z0-9_]{0,63}"
 CHAT_INPUTS: Final = {"current_message": "string", "history": "array"}
 """What a chat gives, by the names that the HTTP contract has for it."""
+EVERYTHING: Final = "*"
+"""What stands in `Draft.inputs_at` for all that a run is given, taken together."""
 _PLAIN: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _INPUT_ROOTS: Final = ("input", "inputs", "context", "trigger")
 _ENVELOPES: Final = ("output", "payload", "body", "data", "input")
@@ -109,6 +111,13 @@ class Draft:
             self.inputs[ours] = {**({"type": type_} if type_ else {}), "required": False}
         return self.inputs_at[name]
 
+    def everything(self) -> str:
+        """Declare an input that holds all that a run is given, which is read as a whole; what it is called here."""
+        if EVERYTHING not in self.inputs_at:
+            ours = self.inputs_at[EVERYTHING] = unique("input", "_", 64, self.inputs)
+            self.inputs[ours] = {"type": "object", "default": {}}
+        return self.inputs_at[EVERYTHING]
+
     def scope(self, node: Node | None, pointer: Pointer, local: Mapping[str, Operand] | None = None) -> Scope:
         """What names mean to a step."""
         return Scope(self, node, pointer, local or {})
@@ -187,7 +196,7 @@ class Scope:
 
     def _input(self, path: Path) -> Operand:
         if not path:
-            return Operand("inputs")
+            return Operand(f"inputs.{self.draft.everything()}")
         if not isinstance(path[0], Name):
             raise Untranslatable("inputs have names")
         return chain(f"inputs.{self.draft.input(path[0], self.pointer)}", path[1:])

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from fleetprompt.engine.core.duration import MAX_DURATION, format_duration
 from fleetprompt.engine.core.signal import MAX_PATTERN, PATTERN
-from fleetprompt.engine.definition.importers._draft import Draft
+from fleetprompt.engine.definition.importers._draft import EVERYTHING, Draft
 from fleetprompt.engine.definition.importers._given import Given
 from fleetprompt.engine.definition.importers._name import slug, workflow_name
 from fleetprompt.engine.definition.problems import Pointer, ProblemCode
@@ -57,6 +57,8 @@ def fill_in(draft: Draft) -> None:
             if trigger["type"] == "chat":
                 known = {"current_message": "message", "history": "history", "session_id": "session"}
                 inputs[ours] = f"${{{{ data.{known[theirs]} }}}}" if theirs in known else ""
+            elif trigger["type"] == "webhook" and theirs == EVERYTHING:
+                inputs[ours] = "${{ body }}"
             elif trigger["type"] == "webhook" and re.fullmatch(r"[A-Za-z]\w*", theirs, re.ASCII):
                 inputs[ours] = (
                     "${{ body }}" if theirs in ("body", "payload") else f"${{{{ body.{theirs} | default(none) }}}}"
