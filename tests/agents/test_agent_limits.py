@@ -69,6 +69,35 @@ async def test_a_delegate_does_not_wait_for_what_whoever_waits_for_it_holds(
             assert (budget.reserved.requests, budget.reserved.tool_calls) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("own", "made", "ends", "refused"),
+    [
+        ("requests: 2", 2, "failed", 1),
+        ("tool_calls: 1", 3, "completed", 1),
+        # It is told to give what it has, and so is whoever asked it, which keeps a request for that.
+        ("requests: 3, on_limit: wrap_up", 3, "completed", 0),
+    ],
+)
+async def test_a_delegate_spends_what_whoever_asked_it_has_left(
+    tmp_path: Path, own: str, made: int, ends: str, refused: int
+) -> None:
+    script = [
+        {"when": '"content": "do it"', **calls(LIST, without_tools={"text": "b has this"})},
+        calls(DELEGATE, without_tools={"text": "what I have"}),
+        {"text": "what I have"},
+    ]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, FLOW.format(own=f", guardrails: {{{own}}}", limits="requests: 50"))
+            assert (await over(engine))[0] == ends
+            told = [note.value["error"]["code"] for note in await notes(engine, "tool.failed")]
+            assert [code for code in told if code == "BUDGET_EXCEEDED"] == ["BUDGET_EXCEEDED"] * refused
+            budgets = {each.scope: each for each in await engine.store.budgets.of_run("r1")}
+            assert budgets["step/r1/say/a"].spent.requests == made
+            assert budgets["step/r1/say/a"].reserved.requests == 0
+    assert len(stub.requests()) == made
+
+
 async def test_who_hands_a_task_over_keeps_nothing_back(tmp_path: Path) -> None:
     script = [{"when": "I am b.", "text": "done"}, calls(("handoff_b", {"reason": "yours"}))]
     with start_stub(tmp_path, script) as stub:

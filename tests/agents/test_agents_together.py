@@ -89,6 +89,43 @@ async def test_a_task_is_handed_over_with_all_that_was_said(tmp_path: Path) -> N
     assert "it is about money" in messages[1]["content"]
 
 
+async def test_who_must_not_hand_a_task_over_is_told_so_and_ends_it(tmp_path: Path) -> None:
+    """At the last hand-over that a step allows; as a delegate, whose part of the task is not the whole; and a second
+    time in the same answer."""
+    text = """
+name: team
+agents:
+  a: {system: "I am a.", handoffs: [b, c], delegates: [c]}
+  b: {system: "I am b.", handoffs: [a]}
+  c: {system: "I am c.", handoffs: [a]}
+steps:
+  - {id: handle, type: agent, agent: a, prompt: go, max_handoffs: 1}
+"""
+    script = [
+        {"calls": [call("delegate_c", task="a part")]},
+        {"calls": [call("handoff_a", reason="not mine")]},
+        {"text": "my part"},
+        {"calls": [call("handoff_b", reason="yours"), call("handoff_c", reason="yours, too")]},
+        {"calls": [call("handoff_a", reason="no, yours")]},
+        {"text": "then it is mine"},
+    ]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, text)
+            assert await over(engine) == ("completed", "then it is mine")
+            failed = {note.key: note.value["error"]["message"] for note in await notes(engine, "tool.failed")}
+            moved = [note.key for note in await notes(engine, "state") if note.value["to"] == "handed_over"]
+    assert {key: next(word for word in WHY if word in said) for key, said in failed.items()} == {
+        "a/tool/0.0/c/tool/0.0": "a part of a task",
+        "a/tool/1.1": "b has the task already",
+        "b#1/tool/0.0": "handed over 1 times",
+    }
+    assert moved == ["a"]
+
+
+WHY = ("a part of a task", "b has the task already", "handed over 1 times")
+
+
 CHILD = """
 name: inner
 agents: {worker: {max_tokens: 100, tools: [fs.list]}}

@@ -89,9 +89,12 @@ class Calls:
         own: Sequence[Allowance] = (),
         *,
         by_author: bool = False,
+        kept: str = "",
     ) -> None:
         """`delegate` has another agent do a part of the task, below the key of a call. `own`: limits of the agent
-        itself, within those of its step. `by_author`: see `Judge`."""
+        itself and of those for whom it works, within those of its step. `by_author`: see `Judge`. `kept`: why it may
+        not hand its task over."""
+        self._kept = kept
         self._own = tuple(own)
         self._ctx = ctx
         self._agent = agent
@@ -559,6 +562,12 @@ class Calls:
         return self._back(call, _workflow(call, entry), type_, content, CHILD)
 
     async def _hand_over(self, call: Call, entry: Entry) -> None:
+        kept = self._kept
+        if not kept and self._transcript.handed_over is not None:
+            kept = f"{self._transcript.handed_over.get('to')} has the task already"
+        if kept:
+            await self._fail(call, Failure("AGENT_ERROR", kept, retryable=False), 0.0)
+            return
         reason = str(mapping(call.arguments).get("reason", ""))
         value: dict[str, Any] = {"to": entry.target, "reason": reason, "call": call.key, "at": self._ctx.now()}
         value[DECISION] = handed(self._agent.handoffs, entry.target, reason)

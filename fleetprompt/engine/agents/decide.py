@@ -112,6 +112,8 @@ class Situation(Struct, frozen=True, kw_only=True):
     """Tools that wait for others."""
     reads: Collection[str] = ()
     """Tools that only read, for `batch: run_reads`."""
+    kept: str = ""
+    """Why it has to end its task itself; empty where it may hand it over."""
     finishes: bool = False
     """It may answer once more, without tools, when it has had all its turns."""
 
@@ -184,10 +186,11 @@ def _stuck(transcript: Transcript, turn: Turn, why: str, at: Situation) -> Actio
         return Say(text, "stuck", decided=circling(why, "tell", "the first time"))
     settings = at.agent.stuck
     rule = f"on_stuck: {settings.on_stuck}"
-    if settings.on_stuck == "handoff" and settings.handoff:
+    if settings.on_stuck == "handoff" and settings.handoff and not at.kept:
         return HandOver(None, settings.handoff, f"it went in circles: {why}", circling(why, "handoff", rule))
     failure = Failure("AGENT_ERROR", f"the agent goes in circles: {why}", retryable=False, data={"stuck": why})
-    if settings.on_stuck == "fail":
+    if settings.on_stuck in ("fail", "handoff"):
+        rule += f", but {at.kept}" if at.kept and settings.on_stuck == "handoff" else ""
         return GiveUp(failure, decided=circling(why, "fail", rule))
     key = f"{transcript.path}/stuck/{turn.number}"
     decision = at.decisions.get(key)

@@ -7,7 +7,7 @@ have answered.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -100,6 +100,13 @@ class Task(Struct, frozen=True, kw_only=True):
     goal_type: str = ""
 
 
+class Limit(NamedTuple):
+    """What an agent's file allows it, and with it all whom it gives a part of its task."""
+
+    allowance: Allowance
+    on_limit: str
+
+
 async def work(ctx: WorkContext, task: Task) -> Outcome:
     """Do a task, or go on with it."""
     record = read(await ctx.notes())
@@ -130,9 +137,6 @@ class Team:
                 assert outcome is not None
                 return outcome
             number += 1
-            if number > self.task.max_handoffs:
-                message = f"the task was handed over more than {self.task.max_handoffs} times"
-                return Failed(Failure("AGENT_ERROR", message, hint="raise `max_handoffs`", retryable=False))
             request = handed_over(worker.agent.name, path, handed, self.ctx.now())
             name, reason = str(handed.get("to")), str(handed.get("reason", ""))
             goal = f"{self.task.goal}\n\n{worker.agent.name} hands this over to you: {reason}"
@@ -166,8 +170,10 @@ class Worker:
         depth: int,
         again: bool = False,
         request: NoteValue | None = None,
+        within: Sequence[Limit] = (),
     ) -> None:
-        """`request`: the message by which another agent has asked for it, to be recorded as it is taken up."""
+        """`request`: the message by which another agent has asked for it, to be recorded as it is taken up. `within`:
+        the limits of those for whom it does a part of a task."""
         self._team = team
         self._ctx = team.ctx
         self._task = task
@@ -179,7 +185,8 @@ class Worker:
         self._path = path
         self._check: Check = checker(task.schema)
         self._toolbox = Toolbox(())
-        self._own = self._limits()
+        self._within = (*within, *self._limits())
+        self._own = tuple(each.allowance for each in self._within)
         self._spare = self._spared()
         self._requests = Requests(team.ctx, (*team.ctx.allowances, *self._own), self._spare, self._noted)
         self._calls = self._caller()
@@ -227,6 +234,7 @@ class Worker:
             check=self._check,
             waiting_tools=self._toolbox.waiting,
             reads=self._toolbox.reads,
+            kept=self._kept(),
             finishes="wrap_up" in (self.agent.limits.on_limit, self._ctx.on_limit(self._step)),
         )
 
@@ -243,15 +251,27 @@ class Worker:
 
     def _caller(self) -> Calls:
         record = self._team.record
-        return Calls(self._ctx, self.agent, self._toolbox, record, self._transcript, self._delegate, self._own)
+        own, kept = self._own, self._kept()
+        return Calls(self._ctx, self.agent, self._toolbox, record, self._transcript, self._delegate, own, kept=kept)
 
-    def _limits(self) -> tuple[Allowance, ...]:
+    def _kept(self) -> str:
+        """Why it has to end the task itself; empty where it may hand it over."""
+        if self._depth:
+            return "this is a part of a task, and only whoever has the whole of it can hand it over: give your result"
+        times = self._path.rpartition("#")[2] if "#" in self._path else "0"
+        if int(times) < self._task.max_handoffs:
+            return ""
+        return (
+            f"the task has been handed over {times} times, which is the most (`max_handoffs`): give the result yourself"
+        )
+
+    def _limits(self) -> tuple[Limit, ...]:
         """What the agent's own file allows it, within what its step may spend."""
         limits = self.agent.limits
         caps = Caps(limits.requests, limits.tokens, limits.tool_calls, limits.cost_nano)
         if caps == Caps():
             return ()
-        return (Allowance(f"{self._step}/{self._path}", caps),)
+        return (Limit(Allowance(f"{self._step}/{self._path}", caps), limits.on_limit),)
 
     @property
     def _step(self) -> str:
@@ -259,8 +279,8 @@ class Worker:
         return f"step/{self._ctx.effect.run}/{self._ctx.effect.path}"
 
     def _on_limit(self, scope: str) -> str:
-        own = any(each.scope == scope for each in self._own)
-        return self.agent.limits.on_limit if own else self._ctx.on_limit(scope)
+        own = next((each for each in self._within if each.allowance.scope == scope), None)
+        return own.on_limit if own is not None else self._ctx.on_limit(scope)
 
     def _spared(self) -> Spare | None:
         """What it keeps for its last request, where it has to finish with what it has at any limit."""
@@ -503,9 +523,11 @@ class Worker:
         said = Said("task_delegation", self.agent.name, goal)
         request = requested(said, name, call.key, sent=call.at or self._ctx.now())
         task = Task(agent=name, goal=goal, max_iterations=self._task.max_iterations)
-        worker = Worker(self._team, path, name, goal, task, depth=self._depth + 1, request=request)
+        depth, within = self._depth + 1, self._within
+        worker = Worker(self._team, path, name, goal, task, depth=depth, request=request, within=within)
         outcome = await worker.run()
         if outcome is None:
+            # It was begun by an engine that let it do so.
             return _refused(f"{name} handed a part of a task over, which only whoever has the whole of it can do")
         return outcome
 

@@ -39,7 +39,10 @@ def tool_told(tool: Any, server: str) -> Told:
     whole = cast("dict[str, Any]", tool.model_dump(mode="json", exclude={"icons", "meta"}, exclude_none=True))
     name = str(tool.name)
     if not TOOL_NAME.match(name):
-        raise InvalidInput(f"the MCP server `{server}` has a tool with the name `{inert(name)[:80]}`, which is not one")
+        raise InvalidInput(
+            f"the MCP server `{server}` has a tool with the name `{inert(name)[:80]}`, so none of its tools is offered",
+            hint="names are letters, digits, `_`, `-` and `.`, and no longer than 64: ask whoever makes the server",
+        )
     schema = cast("dict[str, Any]", tool.input_schema)
     if len(msgspec.json.encode(schema)) > SCHEMA_BYTES or schema.get("type") != "object":
         raise InvalidInput(f"the arguments of `{server}.{name}` are described by no usable JSON Schema")
