@@ -44,7 +44,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "token": ("token", "List, make or revoke tokens for those who come over the network."),
         "grants": ("grants", "List what was allowed for every run of a workflow; take it back."),
         "signal": ("signals", "Publish a signal."),
-        "signals": ("signals", "List signals; show or replay one."),
+        "signals": ("signals", "List signals; show or replay some, list what came to nothing."),
     },
     "Upkeep": {
         "serve": ("serve", "Hold the engine, start what is due, and answer over HTTP."),

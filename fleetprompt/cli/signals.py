@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetprompt.cli import dead_letters
 from fleetprompt.cli.commands import ListGroup
 from fleetprompt.cli.completion import complete_signal, complete_signals_term
 from fleetprompt.cli.options import FILTERED, Json, Limit
@@ -22,9 +23,11 @@ app = typer.Typer(rich_markup_mode=None)
 signals = typer.Typer(
     cls=ListGroup,
     rich_markup_mode=None,
-    help="List signals, the newest first: fleet signals [FILTER]... [--limit N] [--json]. Or show or replay one.",
+    help="List signals, the newest first: fleet signals [FILTER]... [--limit N] [--json]. Or show one, replay some, "
+    "list what came to nothing.",
     subcommand_metavar="[FILTER]... | COMMAND ID",
 )
+signals.registered_commands += dead_letters.commands.registered_commands
 app.add_typer(signals, name="signals")
 
 SignalId = Annotated[str, typer.Argument(metavar="ID", help="Id of a signal.", autocompletion=complete_signal)]
@@ -57,10 +60,10 @@ async def _publish(front: Front, type_: str, data: Any, key: str, subject: str, 
     async with front.opened() as console:
         stored, duplicate = await console.publish(sent)
         routed, results = await console.outcome(stored.id)
-    return _tell(front, Published(stored, duplicate, routed, tuple(results)), json)
+    return tell(front, Published(stored, duplicate, routed, tuple(results)), json)
 
 
-def _tell(front: Front, published: Published, json: bool) -> int:
+def tell(front: Front, published: Published, json: bool) -> int:
     """Say what became of a signal that was published."""
     found, routed, results = published.signal, published.routed, published.results
     if json:
@@ -192,16 +195,6 @@ def show(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
         )
     _print_results(front, routed, results)
     return 0
-
-
-@signals.command("replay")
-def replay(ctx: typer.Context, signal_id: SignalId, json: Json = False) -> int:
-    """Publish a copy of a signal as a new one.
-
-    It says what it is a replay of, and so do the runs that it starts; a key is not copied, for then it would not count.
-    """
-    front: Front = ctx.obj
-    return _tell(front, front.ask(lambda console: console.replay(signal_id, by=front.me)), json)
 
 
 def signal_object(found: Signal, routed: bool, results: Sequence[Result]) -> dict[str, Any]:

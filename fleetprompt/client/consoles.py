@@ -20,11 +20,13 @@ from fleetprompt.client.deciding import why_decided
 from fleetprompt.client.files import WorkflowFile, load_file, shown, source_of
 from fleetprompt.client.identity import Face, Identity
 from fleetprompt.client.keeping import Keeping
+from fleetprompt.client.letters import Letters
 from fleetprompt.client.listening import Listening
 from fleetprompt.client.overhearing import Overhearing
 from fleetprompt.client.protocol import QUEUED, Progress, StartRun, TakenUp, Where
 from fleetprompt.client.reading import Reading
 from fleetprompt.client.remembering import Remembering
+from fleetprompt.client.replay_range import RangeReplaying
 from fleetprompt.client.replaying import Replaying
 from fleetprompt.client.scheduling import Scheduling
 from fleetprompt.client.starting import given_inputs, refused_inputs
@@ -59,7 +61,9 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-class StoreConsole(Reading, Chatting, Replaying, Remembering, Scheduling, Uploading, Keeping, Issuing, ABC):
+class StoreConsole(
+    Reading, Chatting, Replaying, RangeReplaying, Letters, Remembering, Scheduling, Uploading, Keeping, Issuing, ABC
+):
     """What both consoles share: they put signals into the store."""
 
     where: Where = "none"

@@ -42,6 +42,7 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(("signals", "signal_ids", "signals_of", "signal", "outcome", "answers", "lineage"), _LOOK),
     **dict.fromkeys(("workflows", "workflow", "first_seen", "origin"), _LOOK),
     **dict.fromkeys(("agents", "agent", "agent_statistics", "agent_sessions", "conversation"), _LOOK),
+    **dict.fromkeys(("foresee_replay", "dead_letters", "dead_letter_ids", "dead_letter", "letters_of"), _LOOK),
     **dict.fromkeys(("schedules", "firings"), _LOOK),
     **dict.fromkeys(("costs", "spend", "statistics", "activity", "holds", "health"), _LOOK),
     # what changes something
@@ -50,6 +51,9 @@ RULES: Final[dict[str, Rule]] = {
     "chat": Rule("operate", "talk to agents", by=True),
     "publish": Rule("operate", "publish signals"),
     "replay": Rule("operate", "publish signals", by=True),
+    "replay_range": Rule("operate", "publish signals", by=True),
+    "replay_letter": Rule("operate", "publish signals", by=True),
+    "dismiss_letters": Rule("operate", "dismiss dead letters", by=True),
     "read_workflow": Rule("operate", "register workflows"),
     "register": Rule("operate", "register workflows"),
     "translated": Rule("operate", "register workflows"),

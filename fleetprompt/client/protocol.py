@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fleetprompt.client.importing import Imported, Origin
     from fleetprompt.client.scheduling import ScheduleState
     from fleetprompt.client.tokens import Issued
+    from fleetprompt.engine.core.dead_letter import DeadLetter
     from fleetprompt.engine.core.firing import Firing
     from fleetprompt.engine.core.plan import Plan
     from fleetprompt.engine.core.state import Run
@@ -113,6 +114,44 @@ class Published(Struct, frozen=True):
     """Its key was seen before: this is the earlier one."""
     routed: bool
     results: tuple[Result, ...]
+
+
+class ReplayRange(Struct, frozen=True, kw_only=True):
+    """A wish to say many signals again."""
+
+    filter: str
+    """Which: in the filter language of signals. The engine's own are left out, and so are replays."""
+    limit: int = 1000
+    """More than so many are refused, and nothing is said; at most 10,000."""
+    only: str = ""
+    """For this workflow alone; empty: for everyone who listens today."""
+    deliver: bool = False
+    """Subscriptions hear of what the runs that are started do, as they did the first time."""
+    key: str = ""
+    """Names the replay: within it every signal is said again once, however often it is asked for. Empty: it is named
+    by its filter and options, so the same command says nothing twice."""
+
+
+class Foreseen(Struct, frozen=True, kw_only=True):
+    """What would come of a replay."""
+
+    signals: int
+    types: dict[str, int] = {}
+    """How many there are of each type, the most frequent first."""
+    own: int = 0
+    """Of those that match, how many are the engine's own and are left out."""
+    copies: int = 0
+    """And how many are replays themselves."""
+    before: int = 0
+    """How many of `signals` this replay has said before: they are not said again."""
+    starts: dict[str, int] = {}
+    """Runs that would be started, by workflow."""
+    problems: tuple[tuple[str, str, int], ...] = ()
+    """Workflow, why it could not be started, and how often."""
+    wakes: int = 0
+    """Steps that wait for a signal of one of these types now."""
+    silent: int = 0
+    """Signals that would start nothing."""
 
 
 class Console(Protocol):
@@ -361,8 +400,47 @@ class Console(Protocol):
         """Whether a signal is routed and what came of it; waits for that a moment where there is an engine."""
         ...
 
-    async def replay(self, id_: str, *, by: str) -> Published:
-        """Publish a copy of a signal, whose cause is the old one. Raises `InvalidInput` for the engine's own types."""
+    async def replay(self, id_: str, *, by: str, only: str = "", key: str = "", deliver: bool = False) -> Published:
+        """Publish a copy of a signal, whose cause is the old one. `only`: for this workflow alone, or this trigger of
+        it, `<workflow>/<trigger>`. `key`: of two with the same one the first counts. `deliver`: subscriptions hear of
+        what the runs that it starts do. Raises `InvalidInput` for the engine's own types."""
+        ...
+
+    async def foresee_replay(self, wanted: ReplayRange) -> Foreseen:
+        """What would come of a replay of many signals now. Raises `InvalidInput` for a bad filter, and for too many."""
+        ...
+
+    def replay_range(self, wanted: ReplayRange, *, by: str) -> AsyncGenerator[Published]:
+        """Say many signals again, one after another, the oldest first: each as it is done. Raises `InvalidInput` as
+        `foresee_replay` does. Whoever stops listening stops it; the same replay goes on where it was."""
+        ...
+
+    # dead letters: see `engine/core/dead_letter.py`
+    async def dead_letters(self, filter_: str, page: Page) -> tuple[list[DeadLetter], str]:
+        """What did not get where it was to go (`DEAD_LETTER_FIELDS`: `status:dead wf:deploy`), the newest first, and
+        the next cursor."""
+        ...
+
+    async def dead_letter_ids(self, filter_: str) -> list[str]:
+        """The ids of all matching letters, the newest first."""
+        ...
+
+    async def dead_letter(self, id_: str) -> DeadLetter:
+        """The letter of that id. Raises `NotFound`."""
+        ...
+
+    async def letters_of(self, signals: Sequence[str]) -> list[DeadLetter]:
+        """The letters about these signals, the oldest first, whatever became of them."""
+        ...
+
+    async def replay_letter(self, id_: str, *, by: str) -> Result:
+        """Try again what a letter is about, and nothing else that its signal has done: start that workflow, or deliver
+        to that subscription. The letter is `replayed` when that has succeeded; where it fails again, the answer is a
+        refusal and the letter has one attempt more. Raises `Refused` for one that is not dead any more."""
+        ...
+
+    async def dismiss_letters(self, ids: Sequence[str], *, by: str) -> Result:
+        """Let letters be, as far as they are dead; `data` of the answer says how many were `dismissed`."""
         ...
 
     async def answers(self, ids: Sequence[str]) -> dict[str, tuple[bool, list[Result]]]:

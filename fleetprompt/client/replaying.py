@@ -62,9 +62,9 @@ class Replaying(ABC):
                 return routed, results
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def replay(self, id_: str, *, by: str) -> Published:
-        """Publish a copy of a signal as a new one, whose cause is the old one. A key is not copied, for then it would
-        not count."""
+    async def replay(self, id_: str, *, by: str, only: str = "", key: str = "", deliver: bool = False) -> Published:
+        """Publish a copy of a signal as a new one, whose cause is the old one. The old key is not copied, for then it
+        would not count."""
         old, _, _ = await self.signal(id_)
         copy = Signal(
             id=str(uuid_utils.uuid7()),
@@ -78,6 +78,9 @@ class Replaying(ABC):
             causation=old.id,
             by=by,
             replay_of=old.id,
+            key=key,
+            only=only,
+            muted=not deliver,
             extensions=old.extensions,
         )
         stored, duplicate = await self.admitted(copy, "replay")

@@ -10,7 +10,17 @@ from fleetprompt import __version__
 from fleetprompt.daemon.limits import BodyLimit
 from fleetprompt.daemon.models import Problem
 from fleetprompt.daemon.problems import MEDIA_TYPE, answer_problems
-from fleetprompt.daemon.routes import approvals, executions, insight, metrics, service, signals, webhooks, workflows
+from fleetprompt.daemon.routes import (
+    approvals,
+    executions,
+    insight,
+    metrics,
+    replays,
+    service,
+    signals,
+    webhooks,
+    workflows,
+)
 from fleetprompt.daemon.service import Service
 
 _PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
@@ -29,7 +39,7 @@ def make_app(service_: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service_
-    for routes in (executions, approvals, workflows, signals, webhooks, insight, service, metrics):
+    for routes in (executions, approvals, workflows, replays, signals, webhooks, insight, service, metrics):
         app.include_router(routes.router)
     answer_problems(app)
     app.add_middleware(BodyLimit)

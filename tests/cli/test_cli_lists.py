@@ -214,6 +214,63 @@ steps: [{id: a, type: transform, output: "${{ inputs.what }}"}]
     assert "is not JSON" in fleet("signal", "a.b", "--data", "{").err
 
 
+def test_what_a_signal_could_not_start_is_listed_tried_again_and_dismissed(fleet: Fleet) -> None:
+    flow = """
+name: strict
+triggers: [{id: t, type: signal, match: "deploy.*", inputs: {n: "${{ data.n }}"}}]
+inputs: {n: {type: integer, default: 0}}
+steps: [{id: a, type: transform, output: "${{ inputs.n }}"}]
+"""
+    fleet.write("strict", flow)
+    fleet.ok("run", "strict.yaml", "-q")
+    assert "there are no dead letters" in fleet("signals", "dead").err
+    for n in ('"x"', "1"):
+        fleet.ok("signal", "deploy.done", "--data", f'{{"n": {n}}}')
+    fleet.ok("recover", "-q")
+    [letter] = fleet("signals", "dead", "wf:strict", "--json").json
+    assert (letter["target"], letter["trigger"], letter["status"], letter["attempts"]) == ("strict", "t", "dead", 1)
+    assert letter["id"] in fleet.ok("signals", "dead")
+    queued = fleet("signals", "replay", letter["id"], "--json").json
+    assert (queued["result"]["status"], queued["status"]) == ("accepted", "dead")
+    fleet.write("strict", flow.replace("integer", "string").replace("default: 0", "default: '0'"))
+    fleet.ok("run", "strict.yaml", "-q")
+    # The engine has carried out what was recorded before it learned of the new file.
+    assert [each["attempts"] for each in fleet("signals", "dead", "--json").json] == [2]
+    fleet.ok("signals", "replay", letter["id"])
+    fleet.ok("recover", "-q")
+    assert fleet("signals", "dead", "--json").json == []
+    [letter] = fleet("signals", "dead", "--all", "--json").json
+    assert letter["status"] == "replayed"
+    refused = fleet("signals", "replay", letter["id"])
+    assert (refused.code, "was replayed" in refused.err) == (2, True)
+    assert fleet("signals", "dismiss", "status:dead", "--json").json["dismissed"] == 0
+
+
+def test_a_range_of_signals_is_foreseen_and_said_again_once(fleet: Fleet) -> None:
+    fleet.write(
+        "hears",
+        "name: hears\ntriggers: [{type: signal, match: 'deploy.*'}]\nsteps: [{id: a, type: transform, output: 1}]\n",
+    )
+    fleet.ok("run", "hears.yaml", "-q")
+    for _ in range(3):
+        fleet.ok("signal", "deploy.done")
+    fleet.ok("recover", "-q")
+    again = ["signals", "replay", "--since", "1h", "--type", "deploy.*"]
+    foreseen = fleet(*again, "--dry-run", "--json").json
+    assert (foreseen["signals"], foreseen["starts"], foreseen["before"]) == (3, {"hears": 3}, 0)
+    assert "would start hears: 3 runs" in fleet(*again, "--dry-run").err
+    asked = fleet(*again)
+    assert (asked.code, "--yes does so without asking" in asked.err) == (2, True)
+    assert len(fleet(*again, "--yes", "--json").json) == 3
+    assert fleet(*again, "--yes", "--json").json == []
+    assert len(fleet(*again, "--yes", "--key", "more", "--json").json) == 3
+    fleet.ok("recover", "-q")
+    assert len(fleet.runs("trigger:signal")) == 9
+    assert "not both" in fleet("signals", "replay", "x", "--since", "1h").err
+    assert "which signals?" in fleet("signals", "replay").err
+    assert "more than 2 signals match" in fleet(*again, "--limit", "2", "--yes").err
+
+
 def test_times_are_local_and_in_utc_on_request(lived_in: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 

@@ -110,6 +110,7 @@ async def test_roles_differ() -> None:
     may = {role: {name for name in METHODS if RULES[name].needs in PERMISSIONS[role]} for role in ROLES}
     changing = {"start", "command", "chat", "publish", "replay", "register", "set_workflow", "remember", "forget"}
     changing |= {"read_workflow", "translated", "keep_workflow", "keep_agent", "fire", "set_schedule"}
+    changing |= {"replay_range", "replay_letter", "dismiss_letters"}
     assert may["operator"] - may["viewer"] == changing
     assert may["approver"] - may["viewer"] == {"vote", "escalate", "edited"}
     assert may["admin"] == set(METHODS)

@@ -19,6 +19,7 @@ from fleetprompt.engine.core.query_fields import (
     AGENT_FIELDS,
     APPROVAL_FIELDS,
     APPROVAL_STATUS,
+    DEAD_LETTER_FIELDS,
     FIRING_FIELDS,
     RUN_FIELDS,
     SCHEDULE_FIELDS,
@@ -30,7 +31,16 @@ from fleetprompt.engine.core.query_fields import (
 from fleetprompt.engine.core.query_values import Amount, Moment, Text
 from fleetprompt.engine.ports import Approval
 
-_SETS = (RUN_FIELDS, APPROVAL_FIELDS, SIGNAL_FIELDS, WORKFLOW_FIELDS, AGENT_FIELDS, FIRING_FIELDS, SCHEDULE_FIELDS)
+_SETS = (
+    RUN_FIELDS,
+    APPROVAL_FIELDS,
+    SIGNAL_FIELDS,
+    DEAD_LETTER_FIELDS,
+    WORKFLOW_FIELDS,
+    AGENT_FIELDS,
+    FIRING_FIELDS,
+    SCHEDULE_FIELDS,
+)
 FIELD_SETS = {s.name: s for s in _SETS}
 PAGE = (Path(__file__).parents[2] / "docs" / "filters.md").read_text()
 
@@ -260,7 +270,7 @@ def test_the_page_has_every_field_and_value(fields: FieldSet) -> None:
 
 EXAMPLES = [
     (name, line)
-    for name, block in re.findall(r"```filter (\w+)\n(.*?)```", PAGE, re.DOTALL)
+    for name, block in re.findall(r"```filter ([\w ]+)\n(.*?)```", PAGE, re.DOTALL)
     for line in block.splitlines()
 ]
 

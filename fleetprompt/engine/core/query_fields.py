@@ -80,6 +80,8 @@ APPROVAL_STATUS = ("pending", "approved", "rejected", "failed", "withdrawn")
 SIGNAL_STATUS = ("pending", "accepted", "refused")
 SCHEDULE_STATUS = ("active", "paused", "off")
 FIRING_OUTCOME = ("fired", "skipped", "missed", "duplicate", "failed")
+DEAD_LETTER_STATUS = ("dead", "replayed", "dismissed")
+DEAD_LETTER_KIND = ("workflow", "subscription")
 WORKFLOW_STATUS = ("draft", "active", "paused", "archived")
 
 _PERIODS = ("15m", "1h", "24h", "7d", "today")
@@ -185,8 +187,41 @@ SIGNAL_FIELDS = FieldSet(
         Field(name="key", kind="text", column="key", doc="idempotency key"),
         Field(name="status", kind="enum", column="status", doc="what became of it", values=SIGNAL_STATUS),
         Field(name="correlation", kind="text", column="correlation", doc="correlation id"),
+        Field(
+            name="dead",
+            kind="text",
+            column="dead",
+            doc="a workflow or subscription that it did not get to, and still has to",
+            many=True,
+            examples=("*",),
+        ),
+        Field(name="at", kind="time", column="created_at", doc="when it was sent", examples=_DAYS),
         _age("received"),
         _since("received"),
+    ),
+)
+
+DEAD_LETTER_FIELDS = FieldSet(
+    name="dead letters",
+    search=("id", "type", "target", "reason"),
+    fields=(
+        Field(name="status", kind="enum", column="status", doc="whether it is dead still", values=DEAD_LETTER_STATUS),
+        Field(name="kind", kind="enum", column="kind", doc="what it was to get to", values=DEAD_LETTER_KIND),
+        Field(
+            name="target",
+            kind="text",
+            column="target",
+            doc="name of that workflow or subscription",
+            aliases=("wf", "workflow", "subscription"),
+        ),
+        Field(name="trigger", kind="text", column="trigger", doc="id of the trigger that it was for"),
+        Field(name="type", kind="text", column="type", doc="type of the signal"),
+        Field(name="source", kind="text", column="source", doc="where the signal came from"),
+        Field(name="signal", kind="text", column="signal", doc="id of the signal"),
+        Field(name="code", kind="text", column="code", doc="code of the error", aliases=("error",)),
+        Field(name="attempts", kind="number", column="attempts", doc="how often it was tried"),
+        _age("tried"),
+        _since("tried"),
     ),
 )
 

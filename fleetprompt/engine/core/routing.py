@@ -67,6 +67,8 @@ class Passed(Struct, frozen=True):
     trigger: str
     kind: str
     reason: str
+    gone: bool = False
+    """There is no such trigger: what it was to start is missing."""
 
 
 class Active(Struct, frozen=True):
@@ -180,7 +182,7 @@ class Routes:
             meant = self._meant.get((signal.tenant, kind, signal.subject), [])
             if not meant:
                 workflow, _, trigger = signal.subject.partition("/") if kind != "webhook" else ("", "", "")
-                return [Passed(workflow, trigger, kind, "no active workflow has this trigger any more")]
+                return [Passed(workflow, trigger, kind, "no active workflow has this trigger any more", gone=True)]
             return [_started(signal, each) or _passed(each) for each in _once(meant)]
         found: list[Start | Missed | Passed] = []
         for each in _once(self._heard(signal)):

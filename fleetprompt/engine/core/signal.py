@@ -31,10 +31,14 @@ TRIGGER_SCHEDULE = "fleet.trigger.schedule"
 TRIGGER_WEBHOOK = "fleet.trigger.webhook"
 TRIGGER_WATCH = "fleet.trigger.watch"
 TRIGGER_CHAT = "fleet.trigger.chat"
+DISMISS = "fleet.letter.dismiss"
+REDELIVER = "fleet.delivery.retry"
 
 RESERVED = "fleet."
 MAX_CHAIN: Final = 32
 """How many runs may start one another in a row by their signals: workflows that trigger each other would never end."""
+OF_TRIGGERS = frozenset({TRIGGER_SCHEDULE, TRIGGER_WEBHOOK, TRIGGER_WATCH, TRIGGER_CHAT})
+"""Types of the signals that triggers publish, and nobody else."""
 
 TYPE: Final = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
 """What the type of a signal looks like."""
@@ -69,7 +73,10 @@ class Signal(Struct, frozen=True, omit_defaults=True, kw_only=True):
     replay_of: str = ""
     """Id of the signal that it says again; empty for one that says something new."""
     only: str = ""
-    """The workflow that it is for alone: of a replay, the one that missed it; empty for everyone who listens."""
+    """The workflow, or its trigger as `<workflow>/<trigger>`, that it is for alone: of a replay, the one that missed
+    it; empty for everyone who listens."""
+    muted: bool = False
+    """What it leads to is delivered to no subscription: of a replay that was not asked to."""
     unfit: str = ""
     """Why nobody hears it, of one that left a run: its data does not fit what its type carries."""
     chain: int = 0
@@ -77,6 +84,11 @@ class Signal(Struct, frozen=True, omit_defaults=True, kw_only=True):
     extensions: dict[str, str | int | bool] = {}
     """What else its CloudEvents envelope carried: extensions that mean nothing here, `dataschema`, and
     `datacontenttype` where that is not JSON."""
+
+
+def replayable(type_: str) -> bool:
+    """Whether signals of this type can be said again: all from outside, and those that triggers of ours have sent."""
+    return not type_.startswith(RESERVED) or type_ in OF_TRIGGERS
 
 
 class Result(Struct, frozen=True, omit_defaults=True):

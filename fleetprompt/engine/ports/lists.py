@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from fleetprompt.engine.core.dead_letter import DeadLetter
 from fleetprompt.engine.core.facts import Blob, WaitingOn
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.signal import Result, Signal
@@ -126,8 +127,16 @@ class Signals(Protocol):
         """Signals nobody has routed yet, oldest first."""
         ...
 
-    async def close(self, signal: str, results: Iterable[Result] = ()) -> None:
-        """Mark a signal routed, with results that belong to no run's append."""
+    async def close(
+        self,
+        signal: str,
+        results: Iterable[Result] = (),
+        *,
+        dead: Iterable[DeadLetter] = (),
+        revived: Sequence[str] = (),
+    ) -> None:
+        """Mark a signal routed, with results that belong to no run's append; with the letters about what it came to
+        nothing at, and the ids of those that it has made good."""
         ...
 
     async def get(self, signal: str) -> Signal | None: ...

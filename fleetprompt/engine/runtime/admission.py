@@ -18,12 +18,11 @@ import msgspec
 from fleetprompt.engine.core.codec import canonical
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, RateLimited
 from fleetprompt.engine.core.signal import (
+    AGENT_FINISHED,
+    FINISHED,
     MAX_TYPE,
+    OF_TRIGGERS,
     RESERVED,
-    TRIGGER_CHAT,
-    TRIGGER_SCHEDULE,
-    TRIGGER_WATCH,
-    TRIGGER_WEBHOOK,
     TYPE,
     Signal,
 )
@@ -36,8 +35,6 @@ MAX_REQUEST_BYTES: Final = 17 * 1024 * 1024
 """Those of webhooks are as large as their hooks allow."""
 MAX_TEXT: Final = 2048
 """Characters of a key, a subject, a source and so on."""
-OF_TRIGGERS: Final = frozenset({TRIGGER_SCHEDULE, TRIGGER_WEBHOOK, TRIGGER_WATCH, TRIGGER_CHAT})
-"""Types of the signals that triggers publish, and nobody else."""
 OWN_SOURCES: Final = ("run/", "trigger/", "webhook/", "schedule/", "watch/", "replay/")
 """How the sources begin that the engine itself signs with."""
 Origin = Literal["outside", "trigger", "replay"]
@@ -131,13 +128,15 @@ def authenticate(signal: Signal, origin: Origin = "outside") -> None:
 
     Raises `InvalidInput`.
     """
-    if signal.type.startswith(RESERVED) and (origin == "outside" or not _of_trigger(signal)):
+    # The end of a run is said again only to one that could not hear it: not to the run that waits for it.
+    again = origin == "replay" and signal.only and signal.type in (FINISHED, AGENT_FINISHED)
+    if signal.type.startswith(RESERVED) and not again and (origin == "outside" or not _of_trigger(signal)):
         raise InvalidInput(f"signals of type {RESERVED}* are the engine's own", where="type")
     if origin == "outside":
         if signal.source.startswith(OWN_SOURCES):
             own = f"{signal.source.partition('/')[0]}/…"
             raise InvalidInput(f"{own} is how the engine signs its own signals", where="source")
-        if signal.replay_of or signal.only or signal.unfit:
+        if signal.replay_of or signal.only or signal.muted or signal.unfit:
             raise InvalidInput("only a replay says what it is a replay of", where="replay_of")
 
 

@@ -10,6 +10,7 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
+from fleetprompt.engine.core.dead_letter import dead_letter, mourned
 from fleetprompt.engine.core.errors import FleetError, RateLimited, StoreUnavailable
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.signal_rules import Rules
@@ -194,4 +195,8 @@ class Bus:
             if not isinstance(error, FleetError):
                 self._engine.trouble(f"routing of signal {signal.id}", error)
             reason = error.message if isinstance(error, FleetError) else f"{type(error).__name__}: {error}"
-            await self._engine.store.signals.close(signal.id, (Result(signal.id, "refused", reason=reason),))
+            code = error.code if isinstance(error, FleetError) else "INTERNAL"
+            refused = Result(signal.id, "refused", reason=reason)
+            nowhere = dead_letter(signal, "workflow", "", code=code, reason=reason, at=self._engine.now())
+            dead = (nowhere,) if mourned(signal) else ()
+            await self._engine.store.signals.close(signal.id, (refused,), dead=dead)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.codec import mapping
-from fleetprompt.engine.core.errors import Failure, FleetError, Refused, StoreUnavailable
+from fleetprompt.engine.core.dead_letter import DeadLetter, dead_letter, letter_id
+from fleetprompt.engine.core.errors import Code, Failure, FleetError, Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import RunFinished, output_of
 from fleetprompt.engine.core.firing import Firing, Outcome, run_of
 from fleetprompt.engine.core.keys import signal_id
-from fleetprompt.engine.core.routing import Missed, Passed, Start, told
+from fleetprompt.engine.core.plan import trigger_ids
+from fleetprompt.engine.core.routing import KINDS, Missed, Passed, Start, told
 from fleetprompt.engine.core.signal import MAX_CHAIN, Result, Signal, type_matches
 from fleetprompt.engine.runtime.message import Ask, Message
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
     from fleetprompt.engine.runtime.handling import Handler
 
+CODES: tuple[Code, ...] = get_args(Code)
 BY_HAND = ("chat", "schedule")
 """Kinds of triggers whose runs belong to whoever sent the signal, where somebody did."""
 
@@ -27,6 +30,8 @@ BY_HAND = ("chat", "schedule")
 RECORDED = ("schedule", "watch")
 """Kinds of triggers whose firings are recorded before their signals go out."""
 OUT_OF_CHAIN = f"{MAX_CHAIN} runs have started one another in a row: here the chain ends"
+MUTED = "muted"
+"""Label of runs that were started by a replay of which no subscription is to hear, and of all that they start."""
 
 
 class FanOut:
@@ -39,12 +44,12 @@ class FanOut:
     async def carry(self, signal: Signal) -> Result:
         """Bring it everywhere, and close it."""
         engine = self._engine
-        results: list[Result] = []
         fresh = signal.id in engine.bus.fresh
         if signal.unfit:
-            results.append(Result(signal=signal.id, status="refused", reason=signal.unfit))
-            await engine.store.signals.close(signal.id, results)
-            return results[0]
+            unfit = Result(signal=signal.id, status="refused", reason=signal.unfit)
+            nowhere = dead_letter(signal, "workflow", "", code="VALIDATION_ERROR", reason=signal.unfit, at=engine.now())
+            await engine.store.signals.close(signal.id, (unfit,), dead=(nowhere,))
+            return unfit
         _, earlier = (True, []) if fresh else await engine.store.signals.results(signal.id)
         answered = {result.run for result in earlier}
         if signal.only:
@@ -56,26 +61,65 @@ class FanOut:
                 if run_id not in answered and type_matches(wait.ref, signal.type):
                     answered.add(run_id)
                     await self._hear(run_id, signal)
-        for start in engine.workflows.routes.route(signal):
-            if signal.only and start.workflow != signal.only:
-                continue
-            results.append(await self._come_of(signal, start))
-        await engine.store.signals.close(signal.id, results)
-        return results[0] if results else Result(signal=signal.id, status="accepted")
+        came = Came(signal)
+        for start in self._meant(signal):
+            await self._come_of(signal, start, came)
+        await engine.store.signals.close(signal.id, came.results, dead=came.letters, revived=came.revived)
+        return came.results[0] if came.results else Result(signal=signal.id, status="accepted")
 
-    async def _come_of(self, signal: Signal, start: Start | Missed | Passed) -> Result:
+    def _meant(self, signal: Signal) -> list[Start | Missed | Passed]:
+        """What it starts, and what it should: where it is for one place alone, only what has to do with that."""
+        engine = self._engine
+        found = engine.workflows.routes.route(signal)
+        if not signal.only:
+            return found
+        workflow, _, trigger = signal.only.partition("/")
+        own = [start for start in found if start.workflow == workflow]
+        known = [
+            trigger_ids(active.plan.triggers)
+            for active in engine.workflows.active
+            if active.plan.name == workflow and active.tenant == signal.tenant
+        ]
+        if trigger and any(trigger in ids for ids in known):
+            # Where the trigger is written otherwise by now, whichever of the workflow hears the signal takes it.
+            own = [start for start in own if start.trigger == trigger]
+        if own or known:
+            return own
+        return [
+            Passed(
+                workflow, trigger, KINDS.get(signal.type, "signal"), f"workflow `{workflow}` is not active", gone=True
+            )
+        ]
+
+    async def _start(self, signal: Signal, start: Start, came: Came) -> None:
+        """Start a run. Whatever is wrong with it, the others are started."""
+        engine = self._engine
+        try:
+            refusal, run = await self._started_by(signal, start)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            where = f"trigger {start.trigger} of {start.workflow} on signal {signal.id}"
+            refusal, run = Result(signal.id, "refused", reason=engine.trouble(where, error)), ""
+        if refusal is None:
+            came.started(start, run)
+            return
+        came.dead(start, code_of(refusal), refusal.reason, engine.now())
+        await self._record(signal, start, "failed", refusal.reason)
+
+    async def _come_of(self, signal: Signal, start: Start | Missed | Passed, came: Came) -> None:
         """What comes of a trigger that a signal concerns; where that is no run, it is recorded why."""
+        now = self._engine.now()
         if isinstance(start, Start) and signal.chain > MAX_CHAIN:
             start = Missed(start.workflow, start.trigger, start.kind, OUT_OF_CHAIN)
         if isinstance(start, Start):
-            result = await self._started_by(signal, start)
-            if result.status == "refused":
-                await self._record(signal, start, "failed", result.reason)
-            return result
-        await self._record(signal, start, "failed" if isinstance(start, Missed) else "skipped", start.reason)
-        if isinstance(start, Missed):
-            return _refused(signal, start, start.reason)
-        return Result(signal=signal.id, status="accepted", reason=start.reason)
+            await self._start(signal, start, came)
+        elif isinstance(start, Missed):
+            came.dead(start, "VALIDATION_ERROR", start.reason, now)
+            await self._record(signal, start, "failed", start.reason)
+        else:
+            came.passed(start, now)
+            await self._record(signal, start, "skipped", start.reason)
 
     async def _hear(self, run_id: str, signal: Signal) -> None:
         driver = await self._engine.reach(run_id)
@@ -87,7 +131,8 @@ class FanOut:
             driver.deliver(hear)
             await _heard(answer)
 
-    async def _started_by(self, signal: Signal, start: Start) -> Result:
+    async def _started_by(self, signal: Signal, start: Start) -> tuple[Result | None, str]:
+        """Why the run could not be started, or which it is."""
         run_id = run_of(signal.id, start.workflow, start.trigger)
         data: dict[str, Any] = {
             "run": run_id,
@@ -102,6 +147,8 @@ class FanOut:
             data["alone"] = start.alone
         if signal.replay_of:
             data["labels"] = {"replay_of": signal.replay_of}
+        if signal.muted:
+            data["labels"] = {**data.get("labels", {}), MUTED: "yes"}
         child = Signal(
             id=signal_id("start", signal.id, start.workflow, start.trigger),
             type=types.START,
@@ -116,7 +163,7 @@ class FanOut:
             by=signal.by if start.kind in BY_HAND else "",
         )
         if signal.id in self._engine.bus.fresh and not child.key and await self._starts_at_once(child):
-            return Result(signal=signal.id, status="accepted", run=run_id)
+            return None, run_id
         signals = self._engine.store.signals
         publication = await signals.publish(child)
         known = publication.signal
@@ -126,10 +173,7 @@ class FanOut:
             reason = f"its key `{start.key}` has started run {known.subject} before"
             await self._record(signal, start, "duplicate", reason, run=known.subject)
         _, answers = await signals.results(known.id)
-        refused = next((answer for answer in answers if answer.status == "refused"), None)
-        if refused is not None:
-            return _refused(signal, start, refused.reason)
-        return Result(signal=signal.id, status="accepted", run=known.subject)
+        return next((answer for answer in answers if answer.status == "refused"), None), known.subject
 
     async def _record(
         self, signal: Signal, start: Start | Missed | Passed, outcome: Outcome, reason: str, run: str = ""
@@ -187,9 +231,51 @@ class FanOut:
         )
 
 
-def _refused(signal: Signal, start: Start | Missed, reason: str) -> Result:
-    text = f"trigger {start.trigger} of {start.workflow}: {reason}"
-    return Result(signal=signal.id, status="refused", run=start.workflow, reason=text)
+class Came:
+    """What came of a signal, as it is closed with."""
+
+    def __init__(self, signal: Signal) -> None:
+        self._signal = signal
+        self.results: list[Result] = []
+        self.letters: list[DeadLetter] = []
+        self.revived: list[str] = []
+        """Letters of what had failed before and is done now."""
+
+    def started(self, start: Start, run: str) -> None:
+        """It started a run."""
+        signal = self._signal
+        self.results.append(Result(signal=signal.id, status="accepted", run=run))
+        if signal.replay_of:
+            tenant = signal.tenant
+            self.revived.append(letter_id(signal.replay_of, "workflow", start.workflow, start.trigger, tenant))
+            trigger = signal.only.partition("/")[2]
+            if trigger not in ("", start.trigger):
+                self.revived.append(letter_id(signal.replay_of, "workflow", start.workflow, trigger, tenant))
+
+    def passed(self, start: Passed, at: float) -> None:
+        """It was to start nothing after all, or there is nothing left that it was to start."""
+        self.results.append(Result(signal=self._signal.id, status="accepted", reason=start.reason))
+        if start.gone:
+            self._bury(start, "VALIDATION_ERROR", start.reason, at)
+
+    def dead(self, start: Start | Missed, code: Code, reason: str, at: float) -> None:
+        """It should have started a run, and cannot."""
+        text = f"trigger {start.trigger} of {start.workflow}: {reason}"
+        self.results.append(Result(signal=self._signal.id, status="refused", run=start.workflow, reason=text))
+        self._bury(start, code, reason, at)
+
+    def _bury(self, start: Start | Missed | Passed, code: Code, reason: str, at: float) -> None:
+        letter = dead_letter(self._signal, "workflow", start.workflow, start.trigger, code=code, reason=reason, at=at)
+        self.letters.append(letter)
+
+
+def code_of(refusal: Result) -> Code:
+    """The code of the error that a refusal tells of."""
+    told = mapping(refusal.data).get("code")
+    for code in CODES:
+        if code == told:
+            return code
+    return "INTERNAL"
 
 
 async def tell_parent(engine: Engine, data: dict[str, Any], ask: Ask, after: float | None = None) -> None:

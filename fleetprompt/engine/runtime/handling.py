@@ -10,7 +10,7 @@ import msgspec
 
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import FleetError, Refused, StoreUnavailable
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.runtime import memory
@@ -45,6 +45,8 @@ class Handler:
                 return await self._settle(signal, received, self._engine.schedules.fire)
             case types.SET_SCHEDULE:
                 return await self._settle(signal, received, self._engine.schedules.set)
+            case types.DISMISS:
+                return await self._settle(signal, received, self._dismiss)
             case types.REVOKE:
                 return await self._settle(signal, received, self._revoke)
             case types.REMEMBER:
@@ -75,7 +77,7 @@ class Handler:
                 )
             if received:
                 raise
-            result = Result(signal=signal.id, status="refused", reason=error.message)
+            result = Result(signal=signal.id, status="refused", reason=error.message, data={"code": error.code})
             await self._engine.store.signals.close(signal.id, (result,))
             return result
 
@@ -102,6 +104,11 @@ class Handler:
         grant, grants = str(mapping(signal.data).get("grant")), self._engine.store.grants
         if not await grants.revoke(grant, by=signal.by, at=self._engine.now(), tenant=signal.tenant):
             raise Refused(f"there is no grant {grant} that holds", hint="`fleet grants` lists them")
+
+    async def _dismiss(self, signal: Signal) -> dict[str, int]:
+        ids = [str(id_) for id_ in items(mapping(signal.data).get("letters"))]
+        letters = self._engine.store.dead_letters
+        return {"dismissed": await letters.dismiss(ids, by=signal.by, at=self._engine.now(), tenant=signal.tenant)}
 
     async def _settle(self, signal: Signal, received: bool, carry_out: Callable[[Signal], Awaitable[Any]]) -> Result:
         """Carry out a command that is about no run, and answer it."""

@@ -30,6 +30,7 @@ from fleetprompt.engine.ports import (
 from fleetprompt.engine.store import budget_book, lines, memory_tables, projection
 from fleetprompt.engine.store.budget_book import Book
 from fleetprompt.engine.store.memory_agents import MemoryAgentSessions
+from fleetprompt.engine.store.memory_dead_letters import MemoryDeadLetters
 from fleetprompt.engine.store.memory_figures import MemoryFigures
 from fleetprompt.engine.store.memory_firings import MemoryFirings
 from fleetprompt.engine.store.memory_logs import MemoryLogs
@@ -80,6 +81,7 @@ class MemoryStore:
         self.budgets = MemoryBudgets(state)
         self.grants = MemoryGrants(state)
         self.firings = MemoryFirings(state, zone)
+        self.dead_letters = MemoryDeadLetters(state, zone)
         self.memories = MemoryMemories(state)
         self.tokens = MemoryTokens(state)
         self.agents = MemoryAgentSessions(state, zone)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 from typing import TypeVar
 
+from fleetprompt.engine.core.dead_letter import DeadLetter
 from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.facts import WaitingOn
 from fleetprompt.engine.core.query import Query
@@ -139,10 +140,19 @@ class MemorySignals:
         found = [self._state.signals[id_] for id_ in self._state.unrouted]
         return sorted(found, key=lambda signal: signal.sequence)[:limit]
 
-    async def close(self, signal: str, results: Iterable[Result] = ()) -> None:
+    async def close(
+        self,
+        signal: str,
+        results: Iterable[Result] = (),
+        *,
+        dead: Iterable[DeadLetter] = (),
+        revived: Sequence[str] = (),
+    ) -> None:
         """Raises `NotFound` for a signal that is not in the store."""
         if signal not in self._state.signals:
             raise NotFound(f"there is no signal {signal}")
+        memory_tables.bury(self._state, dead)
+        memory_tables.revive(self._state, revived, self._state.signals[signal].tenant)
         for result in results:
             memory_tables.insert_result(self._state, result)
         self._state.unrouted.pop(signal, None)
@@ -184,7 +194,9 @@ class MemorySignals:
 
     def _row(self, signal: Signal) -> Row:
         results = self._state.results.get(signal.id, {}).values()
-        return projection.signal_row(signal, results, routed=signal.id not in self._state.unrouted)
+        letters = (each for each in self._state.dead_letters.values() if each.tenant == signal.tenant)
+        dead = [each.target for each in letters if each.signal == signal.id and each.status == "dead"]
+        return projection.signal_row(signal, results, dead, routed=signal.id not in self._state.unrouted)
 
     async def lineage(self, signal: str, tenant: str = "default") -> Lineage | None:
         found = self._state.signals.get(signal)

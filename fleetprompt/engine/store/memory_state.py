@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from fleetprompt.engine.core.dead_letter import DeadLetter
 from fleetprompt.engine.core.firing import Firing, Standing
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Approval, Budget, Holder, LogLine, RunHead, Vote, Wait, Workflow
@@ -57,6 +58,9 @@ class State:
         self.firings: dict[int, Firing] = {}
         self.firing_keys: dict[tuple[str, str, str, str], int] = {}
         """Workflow, trigger, time and tenant to the position."""
+        self.letter_seq = 0
+        self.dead_letters: dict[tuple[str, str], DeadLetter] = {}
+        """By tenant and id."""
         self.tokens: dict[str, tuple[Token, str]] = {}
         """By id: the token, and the digest of what is shown."""
         self.memory_seq = 0
@@ -104,6 +108,7 @@ class State:
             "grants": len(self.grants),
             "schedules": len(self.schedules),
             "firings": len(self.firings),
+            "dead_letters": len(self.dead_letters),
             "memories": len(self.memories),
             "tokens": len(self.tokens),
             "plans": len(self.plans),

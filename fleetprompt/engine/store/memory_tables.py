@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import msgspec
 
+from fleetprompt.engine.core.dead_letter import DeadLetter
 from fleetprompt.engine.core.errors import Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested
 from fleetprompt.engine.core.signal import Result, Signal
@@ -86,6 +89,26 @@ def insert_result(state: State, result: Result) -> None:
         state.votes = {key: kept for key, kept in state.votes.items() if kept[1] != result.signal}
 
 
+def bury(state: State, letters: Iterable[DeadLetter]) -> None:
+    """Write letters; of one that is known the new attempt."""
+    for letter in letters:
+        known = state.dead_letters.get((letter.tenant, letter.id))
+        if known is None:
+            state.letter_seq += 1
+            stored = msgspec.structs.replace(letter, seq=state.letter_seq)
+        else:
+            stored = msgspec.structs.replace(letter, seq=known.seq, attempts=known.attempts + letter.attempts)
+        state.dead_letters[(letter.tenant, letter.id)] = stored
+
+
+def revive(state: State, letters: Sequence[str], tenant: str) -> None:
+    """Say of letters that what they are about was done at last."""
+    for id_ in letters:
+        known = state.dead_letters.get((tenant, id_))
+        if known is not None and known.status == "dead":
+            state.dead_letters[(tenant, id_)] = msgspec.structs.replace(known, status="replayed")
+
+
 def insert_vote(state: State, signal: Signal, ballot: projection.Ballot) -> None:
     """Count a vote that a signal brings. Raises `Refused`."""
     vote = ballot.vote
@@ -145,6 +168,9 @@ def prune(state: State, before: float, logs_before: float | None, tenant: str) -
     memory_memories.prune(state, before, tenant)
     _prune_days(state, before, tenant)
     _prune_firings(state, before, tenant)
+    state.dead_letters = {
+        key: letter for key, letter in state.dead_letters.items() if key[0] != tenant or letter.at >= before
+    }
     _prune_signals(state, gone, before, tenant)
     if logs_before is not None:
         for run, kept in state.logs.items():

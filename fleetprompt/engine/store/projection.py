@@ -5,7 +5,7 @@ Pure, and shared by every store, so that a list shows the same whatever is under
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -98,7 +98,9 @@ def approval_row(approval: Approval) -> Mapping[str, Any]:
     }
 
 
-def signal_row(signal: Signal, results: Iterable[Result], *, routed: bool) -> Mapping[str, Any]:
+def signal_row(
+    signal: Signal, results: Iterable[Result], dead: Sequence[str] = (), *, routed: bool
+) -> Mapping[str, Any]:
     """A signal as the filter language sees it (`SIGNAL_FIELDS`): accepted if anything accepted it, or if it was routed
     and nothing refused it."""
     results = list(results)
@@ -114,6 +116,7 @@ def signal_row(signal: Signal, results: Iterable[Result], *, routed: bool) -> Ma
         "key": signal.key,
         "status": status,
         "correlation": signal.correlation,
+        "dead": tuple(dead),
         "created_at": signal.at,
     }
 

@@ -26,6 +26,7 @@ from fleetprompt.engine.store.tables import (
     claims,
     costs,
     counters,
+    dead_letters,
     firings,
     journal,
     logs,
@@ -62,6 +63,7 @@ class Pruning:
             self._runs,
             *days,
             self._firings,
+            self._letters,
             self._signals,
             self._memories,
             *([self._logs] if logs_before is not None else []),
@@ -180,6 +182,19 @@ class Pruning:
         if found:
             self._after = found[-1]
             self._delete(session.connection, firings, firings.c.seq.in_(found))
+        return len(found) == ROWS
+
+    def _letters(self, session: Session) -> bool:
+        """Those that failed last before that time, also those that nobody has looked after."""
+        old = (
+            sa.select(dead_letters.c.seq)
+            .where(dead_letters.c.tenant == self._tenant, dead_letters.c.at < self._before)
+            .order_by(dead_letters.c.seq)
+            .limit(ROWS)
+        )
+        found = [*session.connection.execute(old).scalars()]
+        if found:
+            self._delete(session.connection, dead_letters, dead_letters.c.seq.in_(found))
         return len(found) == ROWS
 
     def _signals(self, session: Session) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from fleetprompt.engine.core.dead_letter import DeadLetter
 from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
@@ -17,6 +18,7 @@ from fleetprompt.engine.core.signal import VOTE, Result, Signal
 from fleetprompt.engine.ports import Lineage, Page, Publication, RunHead
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.approvals import insert_vote
+from fleetprompt.engine.store.dead_letters import bury, revive
 from fleetprompt.engine.store.extras import Extras, signal_row
 from fleetprompt.engine.store.filters import Condition, Expression, View
 from fleetprompt.engine.store.lineage import STARTING, trace
@@ -24,7 +26,7 @@ from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.reading import Question, Reader
 from fleetprompt.engine.store.run_rows import read_head
 from fleetprompt.engine.store.statements import Session, Statements
-from fleetprompt.engine.store.tables import CAUSED, CORRELATED, KEYED, results, runs, signals
+from fleetprompt.engine.store.tables import CAUSED, CORRELATED, KEYED, dead_letters, results, runs, signals
 from fleetprompt.engine.store.writer import Writer
 
 _decode = msgspec.json.Decoder(Signal).decode
@@ -75,16 +77,32 @@ class SqlSignals:
         """Signals nobody has routed yet, oldest first."""
         return [_read(*row) for row in await self._reader.ask(self._unrouted, limit)]
 
-    async def close(self, signal: str, results: Iterable[Result] = ()) -> None:
-        """Mark a signal routed, with results that belong to no run. Raises `NotFound`."""
-        given = list(results)
-        await self._writer.work(lambda session: self._close(session, signal, given))
+    async def close(
+        self,
+        signal: str,
+        results: Iterable[Result] = (),
+        *,
+        dead: Iterable[DeadLetter] = (),
+        revived: Sequence[str] = (),
+    ) -> None:
+        """Mark a signal routed, with results that belong to no run, and what is dead of it. Raises `NotFound`."""
+        given, letters = list(results), list(dead)
+        await self._writer.work(lambda session: self._close(session, signal, given, letters, revived))
 
-    def _close(self, session: Session, signal: str, given: builtins.list[Result]) -> None:
+    def _close(
+        self,
+        session: Session,
+        signal: str,
+        given: builtins.list[Result],
+        dead: builtins.list[DeadLetter],
+        revived: Sequence[str],
+    ) -> None:
         rows = self._statements.signal_rows.fetch(session, [(signal,)])
         if not rows:
             raise NotFound(f"there is no signal {signal}")
         tenant = rows[0][1]
+        bury(session.connection, dead)
+        revive(session.connection, revived, tenant)
         extras = Extras()
         for result in given:
             extras.add_result(result, tenant)
@@ -228,6 +246,11 @@ def _any_run(test: Callable[[Expression], Condition]) -> Condition:
     )
 
 
+def _any_dead(test: Callable[[Expression], Condition]) -> Condition:
+    of_it = (dead_letters.c.signal == signals.c.id, dead_letters.c.tenant == signals.c.tenant)
+    return sa.exists().where(*of_it, dead_letters.c.status == "dead", test(dead_letters.c.target))
+
+
 _VIEW = View(
     columns={
         **{name: signals.c[name] for name in ("id", "type", "source", "key", "correlation")},
@@ -239,6 +262,6 @@ _VIEW = View(
             else_="pending",
         ),
     },
-    lists={"run": _any_run},
+    lists={"run": _any_run, "dead": _any_dead},
     search=SIGNAL_FIELDS.search,
 )

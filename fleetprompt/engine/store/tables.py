@@ -491,6 +491,33 @@ firings = sa.Table(
 )
 """What became of each time of a schedule; that of one time is known once, by its local minute."""
 
+dead_letters = sa.Table(
+    "dead_letters",
+    metadata,
+    sa.Column("seq", _Big, primary_key=True),
+    _text("id"),
+    _text("tenant"),
+    _text("kind"),
+    _text("target"),
+    _text("trigger"),
+    _text("signal"),
+    _text("type"),
+    _text("source"),
+    _text("code"),
+    _text("reason"),
+    _time("at"),
+    _number("attempts"),
+    _text("status"),
+    sa.Column("settled_at", sa.Double),
+    _text("by"),
+    sa.Index("dead_letters_id", "id", "tenant", unique=True),
+    sa.Index("dead_letters_list", "tenant", "status", "seq"),
+    sa.Index("dead_letters_signal", "tenant", "signal"),
+    # The number of a letter that was pruned is not given again.
+    sqlite_autoincrement=True,
+)
+"""What did not get where it was to go: one of a signal and a place."""
+
 blobs = sa.Table(
     "blobs",
     metadata,
