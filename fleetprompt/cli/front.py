@@ -132,7 +132,9 @@ class Front:
         from fleetprompt.client.names import ProjectNames
 
         path = self.project.database.removeprefix("sqlite:///")
-        return ProjectNames(self.project.root, self.agency, None if "://" in path else Path(path), self.project.aliases)
+        project = self.project
+        store = None if "://" in path else Path(path)
+        return ProjectNames(project.root, self.agency, store, project.aliases, project.settings.groups)
 
     def require_store(self) -> None:
         """Refuse to make a project where somebody only looks. Raises `NotFound`."""

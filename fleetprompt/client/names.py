@@ -5,7 +5,7 @@ Nothing is started, and nothing that is not needed is imported: a file that name
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,17 +25,25 @@ if TYPE_CHECKING:
 
 __all__ = ["AgencySettings", "ProjectNames"]
 SETTINGS = "fleet.toml"
+LISTED = 8
+"""Groups that are told where none of them is close."""
 
 
 class ProjectNames:
     """Models, tools and workflows of a project."""
 
     def __init__(
-        self, root: Path, settings: AgencySettings, store: Path | None = None, aliases: Collection[str] = ()
+        self,
+        root: Path,
+        settings: AgencySettings,
+        store: Path | None = None,
+        aliases: Collection[str] = (),
+        groups: Collection[str] = (),
     ) -> None:
         """`store` is the SQLite file that knows workflows as well, where there is one; `aliases` are names of models
-        that cannot be used, which is told elsewhere."""
+        that cannot be used, which is told elsewhere; `groups` are those of operators."""
         self._aliases = aliases
+        self._groups = groups
         self._root = root
         self._settings = settings
         self._store = store
@@ -86,6 +94,19 @@ class ProjectNames:
         stems = {path.stem for place in places if place.is_dir() for path in place.iterdir() if path.suffix in SUFFIXES}
         hint = did_you_mean(name, sorted({*known, *stems})) or f"write {places[-1].name}/{name}.yaml"
         return Said(f"there is no workflow `{name}`", hint)
+
+    def approver(self, who: str) -> Said | None:
+        """An entry in a list of those who may decide. Where a project has no groups at all, nothing is said of them."""
+        kind, colon, name = who.partition(":")
+        known = [f"group:{group}" for group in sorted(self._groups)]
+        if colon and kind == "role":
+            meant = f"did you mean `group:{name}`?" if name in self._groups else ""
+            return Said("nobody approves by role", meant or f"write group:NAME, or user:NAME{_listed(known)}")
+        if kind != "group" or not colon or not known or who in known:
+            return None
+        near = did_you_mean(name, sorted(self._groups)).replace("`", "`group:", 1)
+        hint = near or f"add it under [groups] in {SETTINGS}{_listed(known)}"
+        return Said(f"there is no group `{name}`: nobody in it could decide", hint)
 
     def policy(self, rules: Mapping[str, Any], named: str) -> Iterator[Said]:
         """The rules of an agent."""
@@ -198,6 +219,10 @@ class ProjectNames:
         embedding = mapping(tools.get("memory")).get("embedding")
         if isinstance(embedding, str) and (said := self.model(embedding)) is not None:
             yield file.at(("tools", "memory", "embedding"), said.code, said.message, said.hint)
+
+
+def _listed(known: Sequence[str]) -> str:
+    return f"; there are: {', '.join(known[:LISTED])}{', …' if len(known) > LISTED else ''}" if known else ""
 
 
 def _allowed(table: Any) -> list[str]:

@@ -79,7 +79,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
     def names(self) -> ProjectNames:
         """What it has by name now, for files that name it."""
-        return ProjectNames(self.root, self.agency, self.file, self.aliases)
+        return ProjectNames(self.root, self.agency, self.file, self.aliases, self.groups)
 
     @property
     def lock(self) -> Path | None:

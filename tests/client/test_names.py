@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -49,8 +51,8 @@ class Project:
     def write(self, name: str, text: str) -> None:
         (self.root / name).write_text(dedent(text))
 
-    def names(self, **settings: Any) -> ProjectNames:
-        return ProjectNames(self.root, AgencySettings(workflows=(self.workflows,), **settings))
+    def names(self, groups: Collection[str] = (), **settings: Any) -> ProjectNames:
+        return ProjectNames(self.root, AgencySettings(workflows=(self.workflows,), **settings), groups=groups)
 
     def told(self, text: str, **settings: Any) -> list[str]:
         """What is told of a workflow file."""
@@ -151,6 +153,37 @@ def test_functions_are_looked_at_without_running_them(project: Project) -> None:
         "flow.yaml:8:65 bad-value `books:close` does not take `dyr` | did you mean `dry`?",
         "flow.yaml:12:38 unknown-name module `books` has no `opne` | it has: close",
     ]
+
+
+ASKS = """\
+name: flow
+agents:
+  sre: {system: Hi., approval: {approvers: [group:lead], timeout: 1h, escalate: {to: [role:oncall]}}}
+steps:
+  - {id: a, type: approval, message: ok?, approvers: [user:ana, group:oncal, "group:${{ run.id }}"]}
+  - {id: b, type: approval, message: ok?, approvers: group:marketing, timeout: 1h, on_timeout: escalate,
+     escalate: {to: group:lead}}
+  - {id: c, type: transform, output: 1, approval: {message: ok?, approvers: [group:oncall, role:boss]}}
+  - {id: d, type: tool, tool: fs.list, with: {path: .}, ask: {approvers: [group:onkall]}}
+  - {id: e, type: agent, agent: sre, prompt: hi}
+"""
+
+
+def test_groups_of_approvers_are_looked_at(project: Project) -> None:
+    there = "there are: group:leads, group:oncall"
+    none = "nobody in it could decide"
+    assert [re.sub(r":\d+ unknown-name", "", told) for told in project.told(ASKS, groups=("oncall", "leads"))] == [
+        f"flow.yaml:3 there is no group `lead`: {none} | did you mean `group:leads`?",
+        "flow.yaml:3 nobody approves by role | did you mean `group:oncall`?",
+        f"flow.yaml:5 there is no group `oncal`: {none} | did you mean `group:oncall`?",
+        f"flow.yaml:6 there is no group `marketing`: {none} | add it under [groups] in fleet.toml; {there}",
+        f"flow.yaml:7 there is no group `lead`: {none} | did you mean `group:leads`?",
+        f"flow.yaml:8 nobody approves by role | write group:NAME, or user:NAME; {there}",
+        f"flow.yaml:9 there is no group `onkall`: {none} | did you mean `group:oncall`?",
+    ]
+    assert [told.partition(" ")[2] for told in project.told(ASKS)] == [
+        "unknown-name nobody approves by role | write group:NAME, or user:NAME"
+    ] * 2, "where a project says nothing of groups, nothing is known of them"
 
 
 def test_arguments_of_tools_are_looked_at(project: Project) -> None:

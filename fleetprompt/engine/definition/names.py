@@ -53,6 +53,10 @@ class Names(Protocol):
         """A workflow that is started by a file in that folder."""
         ...
 
+    def approver(self, who: str) -> Said | None:
+        """An entry in a list of those who may decide."""
+        ...
+
     def policy(self, rules: Mapping[str, Any], named: str) -> Iterable[Said]:
         """The rules of an agent of that name; places are below the rules."""
         ...
@@ -77,6 +81,10 @@ def names_of_step(piece: Piece, document: Document, names: Names, folder: Path |
             wrong = names.workflow(name, folder)
         if wrong is not None:
             yield _placed(document, wrong, pointer)
+    asks = [(piece.raw, piece.pointer)] if piece.type is not None and "approvers" in piece.type.model_fields else []
+    asks += [(mapping(piece.raw.get(key)), (*piece.pointer, key)) for key in ("approval", "ask")]
+    for asking, base in asks:
+        yield from _approvers(asking, base, document, names)
 
 
 def names_of_agent(
@@ -98,9 +106,20 @@ def names_of_agent(
             name, pointer = mapping(function).get("workflow"), (*pointer, "workflow")
         if isinstance(name, str) and name != own and (said := names.workflow(name, folder)):
             yield _placed(document, said, pointer)
+    yield from _approvers(mapping(body.get("approval")), (*base, "approval"), document, names)
     if policy := mapping(body.get("policy")):
         for said in names.policy(policy, named):
             yield _placed(document, said, (*base, "policy", *(said.at or ())))
+
+
+def _approvers(asking: Mapping[str, Any], base: Pointer, document: Document, names: Names) -> Iterator[Problem]:
+    """What is wrong with those who are named in a question to people."""
+    escalate = mapping(asking.get("escalate"))
+    for given, place in ((asking.get("approvers"), ("approvers",)), (escalate.get("to"), ("escalate", "to"))):
+        several = [(who, (*base, *place, index)) for index, who in enumerate(sequence(given))]
+        for who, pointer in several or [(given, (*base, *place))]:
+            if isinstance(who, str) and "${{" not in who and (said := names.approver(who)):
+                yield _placed(document, said, pointer)
 
 
 def agents_of_agent(raw: Any, base: Pointer = ()) -> Iterator[tuple[str, Pointer]]:
