@@ -340,6 +340,11 @@ BAD = {
         "unknown-key",
         "second approval",
     ),
+    "a watch of the whole machine": (
+        "name: flow\ntriggers: [{type: watch, paths: [in/*, ▸/etc/*]}]\nsteps: [{id: a, type: stop}]\n",
+        "bad-value",
+        "below the project's folder",
+    ),
     "webhooks of the same path": (
         "name: flow\ntriggers:\n  - {type: webhook, path: a/b}\n  - {type: webhook, path: a/b}\n"
         "  - {type: webhook, path: ▸a/b, if: false}\nsteps: [{id: a, type: stop}]\n",
@@ -449,10 +454,6 @@ WARNINGS = {
     "a catch-up that overlaps itself": (
         "name: flow\ntriggers: [{type: schedule, every: 1h, catchup: all}]\nsteps: [{id: a, type: stop}]\n",
         2, 49, "of the times that are made up for only the first starts a run: the others overlap it",
-    ),
-    "a trigger that nothing listens to": (
-        "name: flow\ntriggers: [{type: manual}, {type: watch, paths: a}]\nsteps: [{id: a, type: stop}]\n",
-        2, 35, "a trigger of type `watch` starts nothing in this version",
     ),
     "an unused variable": (
         "name: flow\nvars: {n: 0}\nsteps:\n  - {id: a, type: transform, output: 1, set: {n: result}}\n",

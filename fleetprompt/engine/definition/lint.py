@@ -15,7 +15,6 @@ from fleetprompt.engine.definition.outline import Outline, Site, mapping, sequen
 from fleetprompt.engine.definition.problems import Problem, ProblemCode
 from fleetprompt.engine.definition.references import References
 from fleetprompt.engine.definition.step import MAX_STEPS, StepModel, own_fields
-from fleetprompt.engine.definition.triggers import HEARD, TRIGGERS
 
 MAX_NESTING = 20
 """How deep steps may stand inside other steps."""
@@ -289,16 +288,6 @@ def _spends(type_: type[StepModel]) -> bool:
     return type_.resumes or type_.kind in ("choose", "parallel", "loop")
 
 
-def idle_triggers(subject: Subject) -> Iterator[Problem]:
-    """A trigger that nothing listens to starts nothing, and nobody would notice."""
-    for index, trigger in enumerate(sequence(subject.outline.data.get("triggers"))):
-        kind = mapping(trigger).get("type")
-        if isinstance(kind, str) and kind in TRIGGERS and kind not in HEARD:
-            message = f"a trigger of type `{kind}` starts nothing in this version"
-            hint = f"{', '.join(f'`{name}`' for name in HEARD)} do; `fleet signal` can be called from elsewhere"
-            yield _warning(subject, ("triggers", index, "type"), message, hint)
-
-
 def alike_triggers(subject: Subject) -> Iterator[Problem]:
     """Two schedules that differ by what they are not known by: a change of one makes both of them others."""
     known: dict[str, int] = {}
@@ -378,7 +367,6 @@ RULES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     compensation,
     safe_reconcile,
     idle_guardrails,
-    idle_triggers,
     alike_triggers,
     same_path,
     starts_itself,

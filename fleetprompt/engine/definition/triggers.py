@@ -42,9 +42,6 @@ MAX_BODY = 16 * 1024 * 1024
 """Bytes of the body of a webhook."""
 _MISSING = ProblemCode.MISSING_KEY
 
-HEARD = ("manual", "schedule", "webhook", "signal", "completion", "chat")
-"""Triggers that the engine listens to; the others can be written, and start nothing yet."""
-
 
 class TriggerModel(Part):
     """What every trigger may carry."""
@@ -182,15 +179,24 @@ class ChatTrigger(TriggerModel):
     """A message of a conversation; `data` holds `message`, `history` and `session`."""
 
 
+def _watched(text: str) -> str:
+    if text.startswith("/"):
+        hint = "write it relative to the workflow's file: it has to lead below the project's folder"
+        raise wrong("a watch is of files of the project", hint)
+    if text.endswith(("/", "/..", "/.")) or text in ("..", ".") or "\0" in text:
+        raise wrong("this names no file", "such as inbox/*.csv")
+    return text
+
+
 class WatchTrigger(TriggerModel):
-    """A change of files."""
+    """A change of files: each of them starts a run. `data` holds `path`, `name`, `event`, `size`, `modified`."""
 
     paths: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=1000)]],
+        list[Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_watched)]],
         one_or_many(lambda value: isinstance(value, str)),
         Field(min_length=1, max_length=100),
     ]
-    """Files or glob patterns, relative to the workflow file; one or a list."""
+    """Files or glob patterns, relative to the workflow file; `**` is any number of folders. One or a list."""
     events: Annotated[
         list[Literal["created", "modified", "deleted"]],
         one_or_many(lambda value: isinstance(value, str)),
@@ -198,7 +204,9 @@ class WatchTrigger(TriggerModel):
     ] = ["created", "modified"]  # noqa: RUF012
     """Which changes count."""
     settle: DurationField = 1.0
-    """How long it must be quiet before a run starts."""
+    """How long a file must be left alone before a run starts."""
+    catchup: Literal["none", "latest", "all"] = "all"
+    """Which changes are made up for that nobody was there for."""
 
 
 TRIGGERS: dict[str, type[TriggerModel]] = {

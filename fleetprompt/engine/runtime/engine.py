@@ -47,6 +47,7 @@ from fleetprompt.engine.runtime.starter import Starter
 from fleetprompt.engine.runtime.threads import Threads
 from fleetprompt.engine.runtime.timers import Timers
 from fleetprompt.engine.runtime.values import decoded
+from fleetprompt.engine.runtime.watches import Watches
 from fleetprompt.engine.runtime.workflows import Workflows
 from fleetprompt.engine.telemetry.observing import Observer
 
@@ -124,6 +125,7 @@ class Engine:
         self.bus = Bus(self, rules or Rules())
         self.workflows = Workflows(self)
         self.schedules = Schedules(self)
+        self.watches = Watches(self)
         self.recovery = Recovery(self)
         self.timers = Timers(self.now, self.recovery.wake)
         self.threads = Threads(self.limits.threads)
@@ -174,6 +176,7 @@ class Engine:
         if self.fires:
             # After the signals that were left: a schedule may have been paused while no engine was there.
             self.spawn(self.schedules.live())
+            self.spawn(self.watches.live())
 
     async def close(self) -> None:
         """Finish or park: safe work is called off and done again later, other work gets its grace; nothing is lost."""
@@ -183,6 +186,8 @@ class Engine:
         self.timers.close()
         for handle in self._handles:
             handle.cancel()
+        if self.fires:
+            await self.watches.close()
         await self._let_finish()
         for driver in list(self.live.values()):
             driver.stop()

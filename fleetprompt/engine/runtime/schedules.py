@@ -207,9 +207,9 @@ class Schedules:
         that are not active now stay, and so do those that people have paused."""
         engine = self._engine
         active = {(each.tenant, each.plan.name) for each in engine.workflows.active}
-        broken = {key for key, _ in self._broken}
+        broken, watches = {key for key, _ in self._broken}, engine.watches.keys
         for key, standing in standings.items():
-            if key not in kept and key[:2] in active and key not in broken and not standing.paused:
+            if key not in kept and key[:2] in active and key not in broken | watches and not standing.paused:
                 await engine.store.firings.forget(standing.workflow, standing.trigger, standing.tenant)
 
     def _tell_broken(self, key: Key, schedule: Schedule, error: FleetError) -> None:

@@ -182,6 +182,7 @@ class Workflows:
         self.routes = Routes(active)
         self._tell_doubled()
         self._engine.schedules.look()
+        self._engine.watches.look()
 
     def _tell_doubled(self) -> None:
         """Say once which webhooks are reached by nobody, because another one has their path."""

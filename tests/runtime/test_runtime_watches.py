@@ -1,0 +1,171 @@
+"""File watches in an engine on real files: each change starts one run, whatever is started again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetprompt.engine.core.firing import Firing
+from fleetprompt.engine.core.query import parse
+from fleetprompt.engine.core.query_fields import FIRING_FIELDS
+from fleetprompt.engine.definition.load import load_text
+from fleetprompt.engine.ports import Page
+from fleetprompt.engine.registry import STEPS
+from fleetprompt.engine.runtime.engine import Engine
+from fleetprompt.engine.store.database import SqlStore
+
+FLOW = """
+name: take
+triggers: [{type: watch, id: drop, paths: "../in/*.csv", settle: 50ms, OPTIONS}]
+inputs: {path: string, event: string}
+steps: [{id: a, type: transform, output: "${{ inputs.event }} ${{ inputs.path }}"}]
+"""
+
+
+@asynccontextmanager
+async def watching(root: Path, options: str = "events: [created, modified, deleted]") -> AsyncGenerator[Engine]:
+    STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
+    text = FLOW.replace("OPTIONS", options)
+    for folder in ("workflows", "in"):
+        (root / folder).mkdir(exist_ok=True)
+    file = root / "workflows/take.yaml"
+    file.write_text(text)
+    async with Engine(SqlStore(root / "fleet.db"), directory=root, fires=True) as engine:
+        await engine.workflows.register(load_text(text, "take.yaml", file.parent).plan, source=text, file=str(file))
+        yield engine
+
+
+async def firings(engine: Engine) -> list[Firing]:
+    found, _ = await engine.store.firings.list(parse("", FIRING_FIELDS), Page(limit=500), now=engine.now())
+    return found[::-1]
+
+
+async def until(test: Callable[[], Awaitable[Any]]) -> Any:
+    async with asyncio.timeout(60):
+        while not (found := await test()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return found
+
+
+async def said(engine: Engine, count: int) -> list[str]:
+    """What the runs that were started have said, in the order of their firings."""
+
+    async def there() -> list[Firing]:
+        found = await firings(engine)
+        return found if len(found) >= count else []
+
+    outputs: list[str] = []
+    for firing in await until(there):
+        if firing.outcome == "fired":
+            await until(lambda run=firing.run: engine.store.runs.get(run))
+            await engine.wait(firing.run)
+            state = await engine.load(firing.run)
+            outputs.append(str(state.output) if state is not None else "")
+    return outputs
+
+
+async def begun(engine: Engine) -> None:
+    """Until files have been looked at."""
+    await until(lambda: engine.store.firings.standing("take", "drop"))
+
+
+async def test_changes_start_runs_and_what_is_there_does_not(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/old.csv").write_text("old")
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+        (tmp_path / "in/a.csv").write_text("1")
+        (tmp_path / "in/other.txt").write_text("1")
+        assert await said(engine, 1) == ["created in/a.csv"]
+        (tmp_path / "in/a.csv").write_text("22")
+        assert await said(engine, 2) == ["created in/a.csv", "modified in/a.csv"]
+        (tmp_path / "in/a.csv").unlink()
+        assert (await said(engine, 3))[-1] == "deleted in/a.csv"
+
+
+async def test_an_engine_that_begins_again_makes_up_for_what_it_missed_and_repeats_nothing(tmp_path: Path) -> None:
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+        (tmp_path / "in/a.csv").write_text("1")
+        await said(engine, 1)
+    (tmp_path / "elsewhere.csv").write_text("written long before it was moved there")
+    (tmp_path / "elsewhere.csv").rename(tmp_path / "in/b.csv")
+    for _ in range(3):
+        async with watching(tmp_path) as engine:
+            assert await said(engine, 2) == ["created in/a.csv", "modified in/b.csv"]
+            (tmp_path / "in/a.csv").chmod(0o600)
+    async with watching(tmp_path) as engine:
+        (tmp_path / "in/c.csv").write_text("1")
+        assert [firing.scheduled[:8] for firing in await until_three(engine)] == ["in/a.csv", "in/b.csv", "in/c.csv"]
+
+
+async def until_three(engine: Engine) -> list[Firing]:
+    await said(engine, 3)
+    return await firings(engine)
+
+
+async def test_an_engine_that_dies_before_it_has_said_up_to_when_repeats_nothing(tmp_path: Path) -> None:
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+        (tmp_path / "in/a.csv").write_text("1")
+        await said(engine, 1)
+
+        async def gone() -> None:
+            pass
+
+        engine.watches.close = gone  # type: ignore[method-assign]
+    async with watching(tmp_path) as engine:
+        (tmp_path / "in/b.csv").write_text("1")
+        assert len(await said(engine, 2)) == 2
+        assert [firing.outcome for firing in await firings(engine)] == ["fired", "fired"]
+
+
+async def test_what_is_missed_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fleetprompt.engine.core import watching as core
+
+    monkeypatch.setattr(core, "GRACE", -1e9)
+    async with watching(tmp_path, "catchup: none") as engine:
+        await begun(engine)
+    (tmp_path / "in/a.csv").write_text("1")
+    async with watching(tmp_path, "catchup: none") as engine:
+        await until(lambda: firings(engine))
+        [firing] = await firings(engine)
+        assert (firing.outcome, firing.kind, firing.run) == ("missed", "watch", "")
+        assert "catchup: none" in firing.reason
+        assert not await engine.store.runs.unfinished(now=engine.now())
+
+
+async def test_a_name_that_nobody_can_be_told_of_is_recorded(tmp_path: Path) -> None:
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+        Path(str(tmp_path / "in/\udcff.csv")).write_text("x")
+        await until(lambda: firings(engine))
+        [firing] = await firings(engine)
+        assert (firing.outcome, firing.reason) == (
+            "failed", "the name of in/\\xff.csv is no UTF-8: no run can be told of it"
+        )  # fmt: skip
+
+
+async def test_a_watch_that_leads_out_of_the_project_is_told_of_and_the_others_go_on(tmp_path: Path) -> None:
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+        text = FLOW.replace("OPTIONS", "").replace("name: take", "name: far").replace("../in", "../../in")
+        await engine.workflows.register(load_text(text, "far.yaml").plan, source=text, file="workflows/far.yaml")
+        (tmp_path / "in/a.csv").write_text("1")
+        assert await said(engine, 1) == ["created in/a.csv"]
+        assert any(where == "watch far/drop" and "leads out" in what for _, where, what in engine.troubles)
+
+
+async def test_an_engine_that_is_there_for_one_run_watches_nothing(tmp_path: Path) -> None:
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+    (tmp_path / "in/a.csv").write_text("1")
+    async with Engine(SqlStore(tmp_path / "fleet.db"), directory=tmp_path) as engine:
+        await asyncio.sleep(0)
+    async with watching(tmp_path) as engine:
+        assert len(await said(engine, 1)) == 1
