@@ -82,6 +82,18 @@ class Serve(Struct, frozen=True, kw_only=True):
     """Pages that may call it from a browser, such as `https://ops.example.com`."""
 
 
+class Telemetry(Struct, frozen=True, kw_only=True):
+    """What `fleet serve` tells of itself."""
+
+    otlp_endpoint: Text = ""
+    """Base URL of an OTLP/HTTP receiver, such as `http://127.0.0.1:4318`. Environment: OTEL_EXPORTER_OTLP_ENDPOINT."""
+    otlp_headers: dict[str, Text] = {}
+    """Sent with it; `env:NAME` is the value of a variable."""
+    service: Text = "fleetprompt"
+    stuck_after: Amount = 1800.0
+    """Seconds that work may be under way without any fact before its run counts as stuck."""
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """What a project says about itself."""
 
@@ -111,6 +123,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Rules about calls of tools, besides those of `policy.toml`."""
     serve: Serve = Serve()
     """The daemon."""
+    telemetry: Telemetry = Telemetry()
+    """What it tells of itself."""
     signals: dict[str, SignalRule] = {}
     """What is checked and changed as signals come in, by pattern of their types: `[signals."deploy.*"]`."""
     log_retention_days: Amount = 14.0

@@ -12,12 +12,11 @@ if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
     from fleetprompt.client.consoles import EmbeddedConsole
     from fleetprompt.client.identity import Identity
+    from fleetprompt.client.observing import Observed
     from fleetprompt.client.reloading import Reloaded
     from fleetprompt.daemon.access import Authenticate, Rules
     from fleetprompt.daemon.daemon import Daemon
     from fleetprompt.daemon.serving import Address
-    from fleetprompt.engine.telemetry.logs import JsonLines
-    from fleetprompt.engine.telemetry.observing import Observer
 
 app = typer.Typer(rich_markup_mode=None)
 SOCKET = "fleet.sock"
@@ -75,24 +74,15 @@ def _rules(front: Front) -> Rules:
 
 
 async def _serve(front: Front, address: Address, *, recover: bool, json: bool, log_format: LogFormat) -> int:
-    from contextlib import ExitStack
+    from fleetprompt.client.observing import observed, target_of
 
-    from fleetprompt.engine.telemetry.logs import RunLog, json_lines
+    settings = front.project.settings.telemetry
+    target = target_of(settings.otlp_endpoint, settings.otlp_headers, settings.service)
+    async with observed(front.project.state, logs=log_format == "json", target=target) as told:
+        return await _served(front, address, told, recover=recover, json=json)
 
-    with ExitStack() as stack:
-        lines = stack.enter_context(json_lines()) if log_format == "json" else None
-        return await _served(front, address, [RunLog()] if lines is not None else [], lines, recover=recover, json=json)
 
-
-async def _served(
-    front: Front,
-    address: Address,
-    observers: list[Observer],
-    lines: JsonLines | None,
-    *,
-    recover: bool,
-    json: bool,
-) -> int:
+async def _served(front: Front, address: Address, told: Observed, *, recover: bool, json: bool) -> int:
     from fleetprompt.cli.engine import leave_at_once_when_told_again, stop_event
     from fleetprompt.client.consoles import EmbeddedConsole
     from fleetprompt.client.guarded import guarded
@@ -104,11 +94,10 @@ async def _served(
     stop = stop_event()
     metrics = Metrics()
     console = await open_console(
-        front.place, "engine", what="fleet serve", recover=recover, fires=True, observers=[metrics, *observers]
+        front.place, "engine", what="fleet serve", recover=recover, fires=True, observers=[metrics, *told.observers]
     )
     assert isinstance(console, EmbeddedConsole)
-    if lines is not None:
-        lines.redact = console.engine.secrets.redact
+    told.redact_by(console.engine.secrets.redact)
     try:
         async with daemon(
             console,
@@ -120,7 +109,7 @@ async def _served(
             authenticate=_authenticating(console),
             has_tokens=await _has_tokens(console),
             told=lambda files: _tell_files(front, files, json),
-            measure=measuring(console, metrics),
+            measure=measuring(console, metrics, front.project.settings.telemetry.stuck_after),
         ) as served:
             _tell_ready(front, console, served, address, json)
             await stop.wait()

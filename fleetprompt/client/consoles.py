@@ -142,6 +142,7 @@ class StoreConsole(
                 text, named = await self._text(known)
                 raise refused_inputs(plan, problems, text, named)
         signal = self._signal(types.START, "", data, request.by, request.key)
+        signal = msgspec.structs.replace(signal, traceparent=request.traceparent)
         if request.trigger:
             data["trigger"] = {**request.trigger, "signal": signal.id, "by": request.by}
         result = await self._send(signal)

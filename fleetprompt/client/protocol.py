@@ -84,6 +84,8 @@ class StartRun(Struct, frozen=True, kw_only=True):
     by: str = ""
     trigger: dict[str, Any] = {}
     """What caused it, `kind` first, where that is not a person who starts it by hand."""
+    traceparent: str = ""
+    """Where in a trace it is asked for (W3C): the run is part of that trace."""
 
 
 class Progress(Struct, frozen=True):

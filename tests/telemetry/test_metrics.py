@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from agent_kit import StubModels, command, over, start, vote, waits
 from store_kit import ask, created, entry, put
@@ -141,6 +141,8 @@ def test_a_histogram_counts_each_value_in_one_range() -> None:
 
 class Broken:
     """Looks on, and makes a mistake."""
+
+    traces: ClassVar[bool] = False
 
     async def begin(self, store: Store) -> None:
         """Nothing to prepare."""

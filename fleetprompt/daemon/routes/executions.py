@@ -36,6 +36,8 @@ from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result
 from fleetprompt.engine.ports import Page
 
+MOST_TRACE = 512
+"""Characters of a `traceparent`: what is longer is none."""
 router = APIRouter(tags=["executions"])
 
 Asking = Annotated[Caller, Depends(caller)]
@@ -68,6 +70,7 @@ async def execute(
             key=f"http/{asking.name}/{workflow_id}/{idempotency_key}" if idempotency_key else "",
             by=asking.name,
             trigger=trigger,
+            traceparent=request.headers.get("traceparent", "")[:MOST_TRACE],
         )
     )
     try:

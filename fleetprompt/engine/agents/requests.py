@@ -22,6 +22,7 @@ from fleetprompt.engine.agents.transcript import PROBED, Turn
 from fleetprompt.engine.core import evolve_work as kinds
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Code, FleetError
+from fleetprompt.engine.core.tracing import inside, parse
 from fleetprompt.engine.llm import prices
 from fleetprompt.engine.ports.budget import Allowance, Amounts, BudgetRefused, Reserve
 from fleetprompt.engine.ports.model import Delta, Message, ModelAnswer, ModelFailed, ModelRequest, ModelTarget
@@ -95,7 +96,9 @@ class Requests:
         provider = await loaded(ctx, ctx.models.provider(target), key)
         if target.discovered and wanted.request.tools:
             await self._try_out(target, key)
-        request = replace(wanted.request, target=target, key=f"{self._id(key)}#{number}")
+        request = replace(
+            wanted.request, target=target, key=f"{self._id(key)}#{number}", traceparent=self._spot(key, number)
+        )
         request = await self._begun(request, wanted, name, turn, key)
         ctx.show(key, Delta("reset"))
         answer = await provider.answer(request, ctx.credential(target), lambda delta: ctx.show(key, delta))
@@ -128,6 +131,10 @@ class Requests:
     async def _noted(self, kind: str, key: str, value: Any) -> Mapping[str, Any]:
         """The value as it was recorded."""
         return mapping((await self._note((kind, key, value)))[-1][2])
+
+    def _spot(self, key: str, number: int) -> str:
+        step = parse(self._ctx.effect.traceparent)
+        return inside(step, key, number).traceparent if step is not None else ""
 
     def _id(self, key: str) -> str:
         effect = self._ctx.effect

@@ -117,6 +117,10 @@ class RunCreated(Fact, frozen=True, tag="RunCreated"):
     last_run: Any = None
     blob: Blob | None = None
     """Where `inputs` are kept when they are large."""
+    traceparent: str = ""
+    """The caller's place in a trace (W3C) that the run goes on with; empty: it is a trace of its own."""
+    links: tuple[str, ...] = ()
+    """Places in other traces that it follows from: of its parent, of the signal that started it, of its original."""
 
 
 class RunStarted(Fact, frozen=True, tag="RunStarted"):

@@ -35,6 +35,7 @@ from fleetprompt.engine.core.facts import (
 )
 from fleetprompt.engine.core.graph import handled, met
 from fleetprompt.engine.core.state import Run, Scope, Step
+from fleetprompt.engine.core.tracing import of_run
 
 _MARKS = re.compile(r"[.\[#@]")
 """What follows the path of a step in the paths of what is inside it."""
@@ -70,6 +71,8 @@ def fork(
         retry_of=created.run,
         key_root=created.key_root or created.root or created.run,
         owner=by or created.owner,
+        traceparent="",
+        links=(of_run(created).traceparent,),
         deadline=at + deadline if deadline is not None else None,
         trigger={"kind": "retry", "run": created.run, "from": start or None},
     )

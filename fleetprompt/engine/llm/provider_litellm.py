@@ -42,6 +42,7 @@ from fleetprompt.engine.ports.model import (
 T = TypeVar("T")
 
 CALL_HEADER: Final = "x-fleetprompt-call"
+TRACE_HEADER: Final = "traceparent"
 CONNECT: Final = 15.0
 """Seconds to get a connection: one that is not there after them was never sent anything."""
 MOST_IMAGE: Final = 64 * 1024 * 1024
@@ -338,9 +339,10 @@ def _answered(request: ModelRequest, received: _Received) -> ModelAnswer:
     )
 
 
-def _common(target: ModelTarget, credential: str, key: str = "") -> dict[str, Any]:
+def _common(target: ModelTarget, credential: str, key: str = "", traceparent: str = "") -> dict[str, Any]:
     """What every kind of request is given."""
     headers = dict(target.headers) | ({CALL_HEADER: key} if key else {})
+    headers |= {TRACE_HEADER: traceparent} if traceparent else {}
     given: dict[str, Any] = {
         "model": target.model,
         "timeout": httpx.Timeout(target.timeout, connect=min(CONNECT, target.timeout)),
@@ -359,7 +361,7 @@ def _common(target: ModelTarget, credential: str, key: str = "") -> dict[str, An
 def _asked(litellm: Any, request: ModelRequest, credential: str) -> dict[str, Any]:
     target = request.target
     provider = target.model.partition("/")[0]
-    given = _common(target, credential, request.key) | {
+    given = _common(target, credential, request.key, request.traceparent) | {
         "messages": messages_out(request.messages),
         "stream": True,
         "stream_options": {"include_usage": True},

@@ -110,6 +110,8 @@ class ModelRequest(Struct, frozen=True, kw_only=True):
     """Whether it may, must or must not call tools."""
     key: str = ""
     """Positional key of the call with the attempt at it, sent as `x-fleetprompt-call`."""
+    traceparent: str = ""
+    """Where in a trace the request is made, sent as the header of that name; empty where nothing is traced."""
     about: Mapping[str, Any] = {}
     """For scripts and recordings only, not sent: `workflow`, `step`, `agent`, `turn` (from 0), `inputs`, `vars`, and
     `results`, a list of `{tool, arguments, result}` as tools returned them; without it, `messages` are read."""

@@ -62,6 +62,8 @@ class Effect(Struct, frozen=True, kw_only=True):
     """Folder of the project: relative paths start here."""
     code: str = ""
     """Folder of the workflow file: its code is looked for here; empty when it came from no file."""
+    traceparent: str = ""
+    """Where in a trace it is (W3C), to be told to whoever is called; empty where nothing is traced."""
 
 
 class Context(Protocol):

@@ -46,6 +46,7 @@ from fleetprompt.engine.runtime.slots import Slots
 from fleetprompt.engine.runtime.starter import Starter
 from fleetprompt.engine.runtime.threads import Threads
 from fleetprompt.engine.runtime.timers import Timers
+from fleetprompt.engine.runtime.traced import traced
 from fleetprompt.engine.runtime.values import decoded
 from fleetprompt.engine.runtime.watches import Watches
 from fleetprompt.engine.runtime.workflows import Workflows
@@ -133,6 +134,8 @@ class Engine:
         self.fires = fires
         self.observers = list(observers)
         """Told of all that becomes durable."""
+        self.tracing = any(observer.traces for observer in self.observers)
+        """Others are told where in a trace they are called from."""
         self._groups = {name: frozenset(members) for name, members in (groups or {}).items()}
         self._pools: dict[str, Pool] = {}
         self._waiters: dict[str, list[asyncio.Future[RunHead]]] = {}
@@ -424,7 +427,10 @@ class Engine:
 
     def outgoing(self, run: Run, signals: list[Signal]) -> list[Signal]:
         """The signals a run sends, as they are stored: the ends of agents' work only where they start something."""
-        return [self.bus.admission.leaving(signal) for signal in signals if self._is_heard(signal)]
+        leaving = [signal for signal in signals if self._is_heard(signal)]
+        if self.tracing:
+            leaving = [traced(run, signal) for signal in leaving]
+        return [self.bus.admission.leaving(signal) for signal in leaving]
 
     def _is_heard(self, signal: Signal) -> bool:
         if signal.type != AGENT_FINISHED:

@@ -143,6 +143,8 @@ class FanOut:
         }
         if start.session:
             data["session"] = start.session
+        if signal.traceparent:
+            data["links"] = [signal.traceparent]
         if start.alone:
             data["alone"] = start.alone
         if signal.replay_of:

@@ -16,6 +16,7 @@ from fleetprompt.engine.core.names import seen
 from fleetprompt.engine.core.outcome import failed, reconciled, succeeded, unknown
 from fleetprompt.engine.core.rendered import loaded, render_config
 from fleetprompt.engine.core.state import Run, Step
+from fleetprompt.engine.core.tracing import of_step
 from fleetprompt.engine.ports import Done, Effect, Failed, Outcome, Unknown
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.check import CheckContext
@@ -179,6 +180,7 @@ def effect_of(
         workflow=created.workflow,
         directory=engine.directory,
         code=code_folder(created.source.file, engine.directory),
+        traceparent=of_step(created, step).traceparent if engine.tracing else "",
     )
 
 

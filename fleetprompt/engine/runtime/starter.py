@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.core import tracing
+from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.evolve_work import started_by
@@ -105,6 +106,8 @@ class Starter:
             children=children,
             deadline=at + plan.deadline if plan.deadline is not None else None,
             last_run=await engine.workflows.last_run(plan.name, signal.tenant) if plan.uses_last_run else None,
+            traceparent=signal.traceparent if tracing.parse(signal.traceparent) is not None else "",
+            links=tuple(str(link) for link in items(data.get("links")) if tracing.parse(str(link)) is not None),
         )
         return self._with_slots(created, program, str(data.get("alone") or "")), program
 
@@ -160,6 +163,7 @@ class Starter:
             children=children,
             deadline=min(deadlines) if deadlines else None,
             within=_within(engine, parent.run, step, config if call else {}),
+            links=(tracing.of_step(above, step).traceparent,),
             last_run=await engine.workflows.last_run(name, above.tenant) if program.plan.uses_last_run else None,
         )
         # Once more, when nothing is left to wait for: a cancel that overtook this start found no run to cancel.

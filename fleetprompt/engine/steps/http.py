@@ -76,6 +76,8 @@ Method: TypeAlias = Annotated[
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
 ]
 HeaderName: TypeAlias = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=200)]
+TRACE = "traceparent"
+"""The header that says where in a trace a request comes from (W3C Trace Context)."""
 Headers: TypeAlias = Annotated[dict[HeaderName, OptionalWord], AfterValidator(_headers)]
 Status: TypeAlias = Annotated[str, PlainValidator(_status), Schema({"type": ["integer", "string"]})]
 
@@ -220,6 +222,8 @@ def _request(wanted: Http, ctx: Context) -> Request:
             headers[name] = revealed(ctx, value, pointer("headers", name))
             if headers[name] != value:
                 secret.add(name)
+    if ctx.effect.traceparent and not any(name.lower() == TRACE for name in headers):
+        headers[TRACE] = ctx.effect.traceparent
     authorization, derived = "", ()
     if wanted.auth is not None and wanted.auth.bearer is not None:
         authorization = f"Bearer {revealed(ctx, wanted.auth.bearer, '/auth/bearer').strip()}"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import Any, ClassVar, Final, TextIO
 
 import msgspec
 
@@ -62,6 +62,8 @@ class JsonLines(logging.Formatter):
 
 class RunLog:
     """Logs what happens to runs: those who look for a run in their logs find it there."""
+
+    traces: ClassVar[bool] = False
 
     async def begin(self, store: Store) -> None:
         """See `Observer`: nothing is needed."""

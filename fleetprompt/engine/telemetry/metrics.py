@@ -7,7 +7,7 @@ and kept by facts from there: after a restart it is right at once.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.evolve_work import started_by
@@ -41,6 +41,8 @@ _TOOL_OUTCOMES: Final = {
 
 class Metrics:
     """Counts what an engine commits."""
+
+    traces: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.executions = Counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from fleetprompt.engine.core.facts import AnyFact, RunForked
 from fleetprompt.engine.core.state import Run
@@ -12,6 +12,9 @@ from fleetprompt.engine.ports import Append, Store
 
 class Observer(Protocol):
     """Is told of every append once it is durable. It must be quick, and can change nothing."""
+
+    traces: ClassVar[bool]
+    """Whether it tells of traces: then those who are called are told where in one they are."""
 
     async def begin(self, store: Store) -> None:
         """The store is open, and nothing has been committed yet. Raises `StoreUnavailable`."""
