@@ -454,6 +454,18 @@ def spared() -> Play:
     return play
 
 
+def traced() -> Play:
+    """A run in the trace of its caller, done again in a trace of its own that is linked to it."""
+    caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    play = Play(plan(act("a")), run="r0", traceparent=caller)
+    play.fail("a")
+    facts = fork(play.run, play.facts, new="r1", at=play.now + 100, by="bo")
+    assert isinstance(facts, list)
+    again = Play(play.program.plan, facts=[msgspec.structs.replace(facts[0], traceparent=caller), *facts[1:]])
+    again.ok("a")
+    return again
+
+
 def changed() -> Play:
     """A call that is approved as somebody has changed it, a program that is left running, limits that are raised, and
     an agent that is ended while it asks more than one thing."""
@@ -582,6 +594,7 @@ JOURNALS: dict[str, Callable[[], Play]] = {
         changed,
         waiting,
         tracked,
+        traced,
     )
 }
 
