@@ -6,6 +6,7 @@ Files are of the project's own tenant. What another tenant sends is kept in the 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -87,7 +88,7 @@ class Keeping:
             raise Refused(f"there is a file for a workflow `{name}` already", where=shown(taken), hint=hint)
         return folder / f"{name}.yaml"
 
-    async def keep_agent(self, name: str, text: str, known: AgentDefinition | None = None) -> AgentDefinition:
+    async def keep_agent(self, text: str, known: AgentDefinition | None = None) -> AgentDefinition:
         """Keep an agent that was sent as a file of its own, or as the new text of its file.
 
         Raises `InvalidWorkflow` with every problem, `Refused` where its file is there already, `Forbidden` for a tenant
@@ -95,11 +96,19 @@ class Keeping:
         """
         if self.tenant != DEFAULT_TENANT:
             raise Forbidden("agents are files of the project, which is of another tenant")
-        folder = self._root / "agents"
-        path = Path(known.file) if known is not None else folder / f"{name}.yaml"
-        names = self._names()
-        kept = await asyncio.to_thread(_checked_agent, text, path, self._agent_folders(), names)
-        await asyncio.to_thread(_write, text, path, over=known is not None)
+        return await asyncio.to_thread(self._keep_agent, text, known)
+
+    def _keep_agent(self, text: str, known: AgentDefinition | None) -> AgentDefinition:
+        from fleetprompt.engine.definition.yaml import load_document
+
+        path = Path(known.file) if known is not None else self._root / "agents" / f"{_agent_name(text)}.yaml"
+        folders, names = self._agent_folders(), self._names()
+        kept = _checked_agent(text, path, folders, names)
+        if text.lstrip().startswith("{"):
+            # What is wrong was told at its place in what was sent; what is kept is for people.
+            text = as_yaml(load_document(text, "").data)
+            kept = _checked_agent(text, path, folders, names)
+        _write(text, path, over=known is not None)
         return kept
 
     def _agent_folders(self) -> list[Path]:
@@ -137,6 +146,16 @@ def _translated(text: bytes, root: Path, folders: tuple[Path, ...]) -> Imported 
         return None
     agents = known_agents(root, folders[0]) if folders else ()
     return import_workflow(text, file="", agents=agents)
+
+
+def _agent_name(text: str) -> str:
+    """What an agent's text calls it; anything else than a name where that is none, which is told when it is checked."""
+    from fleetprompt.engine.definition.agents import NAME
+    from fleetprompt.engine.definition.outline import mapping
+    from fleetprompt.engine.definition.yaml import load_document
+
+    name = mapping(load_document(text, "").data).get("name")
+    return name if isinstance(name, str) and re.match(NAME, name) else "agent"
 
 
 def _checked_agent(text: str, path: Path, folders: list[Path], names: Names | None) -> AgentDefinition:

@@ -522,7 +522,7 @@ class Console(Protocol):
         """The agent of that name; of several the one with a file of its own. Raises `NotFound`."""
         ...
 
-    async def keep_agent(self, name: str, text: str, known: AgentDefinition | None = None) -> AgentDefinition:
+    async def keep_agent(self, text: str, known: AgentDefinition | None = None) -> AgentDefinition:
         """Keep the text of an agent as a file of its own: as a new one, or as the new text of a known one.
 
         Raises `InvalidWorkflow` with every problem, `Refused` where there is such a file, `Forbidden` for a tenant that

@@ -11,6 +11,7 @@ from fleetprompt.daemon.limits import BodyLimit
 from fleetprompt.daemon.models import Problem
 from fleetprompt.daemon.problems import MEDIA_TYPE, answer_problems
 from fleetprompt.daemon.routes import (
+    agents,
     approvals,
     executions,
     insight,
@@ -39,7 +40,7 @@ def make_app(service_: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service_
-    for routes in (executions, approvals, workflows, replays, signals, webhooks, insight, service, metrics):
+    for routes in (executions, approvals, workflows, agents, replays, signals, webhooks, insight, service, metrics):
         app.include_router(routes.router)
     answer_problems(app)
     app.add_middleware(BodyLimit)

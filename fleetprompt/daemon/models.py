@@ -306,6 +306,13 @@ class AgentRecord(BaseModel):
     figures: AgentFigures | None = None
 
 
+class WrittenAgent(AgentRecord):
+    """An agent that was written, and what is to be said about it."""
+
+    notes: list[dict[str, Any]] = []
+    """Warnings."""
+
+
 class MemoryBody(Body):
     """Something to be remembered."""
 

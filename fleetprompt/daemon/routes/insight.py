@@ -1,4 +1,4 @@
-"""What is known of the fleet: facts and logs of executions, agents, memories, cost."""
+"""What is known of the fleet: facts and logs of executions, memories, cost."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from urllib.parse import urlencode
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from fleetprompt.client.agents import AgentDefinition, told
 from fleetprompt.client.wording import NANO, rfc3339
 from fleetprompt.daemon.answers import page, read
 from fleetprompt.daemon.models import (
-    AgentFigures,
-    AgentRecord,
     CostRecord,
     FactRecord,
     LogRecord,
@@ -22,7 +19,6 @@ from fleetprompt.daemon.models import (
     Remembered,
 )
 from fleetprompt.daemon.routes.executions import Asking, ExecutionId, Limit, answered, step_path
-from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.ports.figures import CostBy
 from fleetprompt.engine.ports.memory import Memory
 
@@ -72,43 +68,6 @@ async def logs(
         step = f"&{urlencode({'step_id': step_id})}" if step_id else ""
         headers["Link"] = f'<{request.url.path}?after={position}&limit={limit}{step}>; rel="next"'
     return read(request, rows, **headers)
-
-
-@router.get("/api/agents", response_model=list[AgentRecord], tags=["agents"])
-async def agents(request: Request, asking: Asking, since: Since = 0) -> Response:
-    """All agents as they are written now, with what they have done since then."""
-    rows: list[AgentRecord] = []
-    for each in await told(asking.console, since):
-        record = _agent(each.name, each.workflow, each.definition)
-        if (figures := each.figures) is not None:
-            record.figures = AgentFigures(**_figures(figures))
-        rows.append(record)
-    return read(request, rows)
-
-
-@router.get("/api/agents/{name}", response_model=AgentRecord, tags=["agents"])
-async def agent(request: Request, asking: Asking, name: Annotated[str, Path(min_length=1, max_length=200)]) -> Response:
-    """One agent."""
-    found = await asking.console.agent(name)
-    return read(request, _agent(found.name, found.workflow, found))
-
-
-def _agent(name: str, workflow: str, definition: AgentDefinition | None) -> AgentRecord:
-    written: Agent | None = definition.agent if definition is not None else None
-    return AgentRecord(
-        id=f"{workflow}/{name}" if workflow else name,
-        name=name,
-        workflow_id=workflow,
-        description=written.description if written is not None else "",
-        model=(written.model or "default") if written is not None else "",
-        tools=list(written.tools) if written is not None else [],
-        definition=msgspec.to_builtins(written) if written is not None else None,
-        errors=definition.errors if definition is not None else 0,
-    )
-
-
-def _figures(figures: Any) -> dict[str, Any]:
-    return msgspec.to_builtins(figures)
 
 
 @router.get("/api/memory", response_model=list[MemoryRecord], tags=["memory"])
