@@ -107,7 +107,7 @@ async def _served(front: Front, address: Address, told: Observed, *, recover: bo
             _rules(front),
             console_for=lambda identity: guarded(console, identity),
             authenticate=_authenticating(console),
-            has_tokens=await _has_tokens(console),
+            has_tokens=lambda: console.store.tokens.any_counts(console.clock.now()),
             told=lambda files: _tell_files(front, files, json),
             measure=measuring(console, metrics, front.project.settings.telemetry.stuck_after),
         ) as served:
@@ -133,14 +133,6 @@ def _authenticating(console: EmbeddedConsole) -> Authenticate:
             return None
 
     return authenticate
-
-
-async def _has_tokens(console: EmbeddedConsole) -> bool:
-    now = console.clock.now()
-    return any(
-        token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
-        for token in await console.tokens()
-    )
 
 
 def _tell_ready(front: Front, console: EmbeddedConsole, served: Daemon, address: Address, json: bool) -> None:

@@ -35,7 +35,8 @@ from fleetprompt.client.tokens import Issuing
 from fleetprompt.client.uploading import Uploading
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.closest import did_you_mean
-from fleetprompt.engine.core.errors import FleetError, NotFound, Refused
+from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.signal_rules import Rules
 from fleetprompt.engine.ports import Approval, Change, EngineHealth, LogLine, Piece, Store, Stored, Workflow
@@ -148,7 +149,16 @@ class StoreConsole(
         result = await self._send(signal)
         if result.status == "refused":
             raise Refused(result.reason)
+        if request.key and result.signal not in ("", signal.id):
+            await self._require_same(result.signal, data)
         return result.run
+
+    async def _require_same(self, earlier: str, data: dict[str, Any]) -> None:
+        """Refuse a key for which another run was started. Raises `InvalidInput`."""
+        signal, _, _ = await self.signal(earlier)
+        before = mapping(signal.data)
+        if any(before.get(name) != data.get(name) for name in ("workflow", "inputs")):
+            raise InvalidInput("this key was used for another start", where=f"signal {earlier}", hint="use a new key")
 
     async def register(self, file: WorkflowFile) -> str:
         """Keep a file's plan as the current one of its workflow; its digest."""

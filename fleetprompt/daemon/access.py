@@ -28,6 +28,10 @@ Authenticate = Callable[[str], Awaitable[Identity | None]]
 """The identity of a bearer token; None for one that does not count."""
 
 
+HasTokens = Callable[[], Awaitable[bool]]
+"""Whether anybody, of whatever tenant, has a token that counts."""
+
+
 class Rules(Struct, frozen=True, kw_only=True):
     """Who is let in."""
 
@@ -44,9 +48,16 @@ class Rules(Struct, frozen=True, kw_only=True):
 class Access:
     """Tells the identity behind each request."""
 
-    def __init__(self, rules: Rules, authenticate: Authenticate, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        authenticate: Authenticate,
+        has_tokens: HasTokens,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._rules = rules
         self._authenticate = authenticate
+        self._has_tokens = has_tokens
         self._clock = clock
         self._key = secrets.token_bytes(32)
 
@@ -63,21 +74,24 @@ class Access:
             return self._admitted(ticket)
         uid = peer(request)
         if uid is not None:
-            if uid not in (os.getuid(), 0):
-                raise HttpProblem(403, "this socket is for the user who runs the daemon")
-            return self._claimed(request, "admin", _user(uid))
+            return _of_socket(request, uid)
         if self._rules.local_role is None or not _is_local(request):
             raise _unauthorized("a bearer token is needed")
-        return self._claimed(request, self._rules.local_role, self._rules.operator)
-
-    def _claimed(self, request: Request, role: Role, name: str) -> Identity:
         headers = request.headers
         user, tenant = headers.get(USER, ""), headers.get(ORGANIZATION, "")
+        if user or tenant:
+            await self.require_claims()
         if user:
             checked_name(user, f"name in {USER}")
         if tenant:
             checked_name(tenant, f"name in {ORGANIZATION}")
-        return Identity(name=user or name, tenant=tenant or DEFAULT_TENANT, role=role, via="http")
+        name = user or self._rules.operator
+        return Identity(name=name, tenant=tenant or DEFAULT_TENANT, role=self._rules.local_role, via="http")
+
+    async def require_claims(self) -> None:
+        """Refuse that somebody only says who they are, where others have to show it. Raises `HttpProblem`."""
+        if await self._has_tokens():
+            raise _unauthorized("there are tokens: who asks, and for whom, is told by one, and not by what is claimed")
 
     # ------------------------------------------------------------ browsers
 
@@ -137,6 +151,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _of_socket(request: Request, uid: int) -> Identity:
+    if uid not in (os.getuid(), 0):
+        raise HttpProblem(403, "this socket is for the user who runs the daemon")
+    # The kernel has said who it is. Nothing may get into a tenant that was not meant.
+    if request.headers.get(ORGANIZATION, DEFAULT_TENANT) != DEFAULT_TENANT:
+        raise HttpProblem(403, "this socket is of the project's own tenant", hint="show a token of the other one")
+    return Identity(name=_user(uid), tenant=DEFAULT_TENANT, role="admin", via="http")
 
 
 def _bearer(request: Request) -> str | None:

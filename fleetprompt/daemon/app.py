@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from fleetprompt import __version__
+from fleetprompt.daemon.idempotency import LONGEST_KEY, OTHERS, Idempotency
 from fleetprompt.daemon.limits import BodyLimit
 from fleetprompt.daemon.models import Problem
 from fleetprompt.daemon.problems import MEDIA_TYPE, answer_problems
@@ -26,6 +27,14 @@ from fleetprompt.daemon.service import Service
 
 _PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
 
+_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+    "description": "A second request with it has the effect and the answer of the first.",
+}
+
 
 def make_app(service_: Service) -> FastAPI:
     """The API of a daemon."""
@@ -43,5 +52,18 @@ def make_app(service_: Service) -> FastAPI:
     for routes in (executions, approvals, workflows, agents, replays, signals, webhooks, insight, service, metrics):
         app.include_router(routes.router)
     answer_problems(app)
+    app.add_middleware(Idempotency, access=service_.access)
     app.add_middleware(BodyLimit)
+    described = app.openapi
+
+    def with_keys() -> dict[str, Any]:
+        document = described()
+        for path, item in document["paths"].items():
+            operation = item.get("post")
+            if operation is not None and not path.startswith(OTHERS):
+                given = [each for each in operation.get("parameters", []) if each["name"] != _KEY["name"]]
+                operation["parameters"] = [*given, _KEY]
+        return document
+
+    app.openapi = with_keys  # type: ignore[method-assign]
     return app

@@ -13,7 +13,7 @@ from fleetprompt.client.consoles import EmbeddedConsole
 from fleetprompt.client.hooks import Hooks
 from fleetprompt.client.reloading import Reloaded, Reloading
 from fleetprompt.client.workflow_files import WorkflowFiles
-from fleetprompt.daemon.access import Access, Authenticate, Rules
+from fleetprompt.daemon.access import Access, Authenticate, HasTokens, Rules
 from fleetprompt.daemon.app import make_app
 from fleetprompt.daemon.service import ConsoleFor, Measure, Service
 from fleetprompt.daemon.serving import Address, serving
@@ -41,7 +41,7 @@ async def daemon(
     *,
     console_for: ConsoleFor,
     authenticate: Authenticate,
-    has_tokens: bool,
+    has_tokens: HasTokens,
     told: Callable[[Reloaded], None],
     measure: Measure | None = None,
 ) -> AsyncGenerator[Daemon]:
@@ -50,13 +50,15 @@ async def daemon(
 
     Raises `InvalidInput` for an address that others can reach without tokens and TLS, `Refused` for one that is taken.
     """
-    require_safe(address, rules, has_tokens=has_tokens)
+    require_safe(address, rules, has_tokens=await has_tokens())
     closing = asyncio.Event()
     files = WorkflowFiles(root, folder, console.names)
     reloading = Reloading(console, files, console.engine.trouble)
     found = await reloading.look()
     async with asyncio.TaskGroup() as group:
-        service = Service(console_for, Access(rules, authenticate), Hooks(console.engine), closing, group, measure)
+        service = Service(
+            console_for, Access(rules, authenticate, has_tokens), Hooks(console.engine), closing, group, measure
+        )
         watched = tuple(dict.fromkeys((folder, *(root / name for name in FOLDERS))))
         watching = group.create_task(_follow(reloading, watched, closing, told))
         try:

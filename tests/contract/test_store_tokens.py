@@ -58,3 +58,13 @@ async def test_when_it_was_used_last(store: Store) -> None:
     await store.tokens.used("aaa", NOW + 3)
     await store.tokens.used("nope", NOW + 4)
     assert [each.last_used_at for each in await store.tokens.list()] == [NOW + 3]
+
+
+async def test_whether_any_counts(store: Store) -> None:
+    assert not await store.tokens.any_counts(NOW)
+    await store.tokens.add(token("aaa", tenant="b", expires_at=NOW + 5), "1")
+    assert [await store.tokens.any_counts(at) for at in (NOW, NOW + 5)] == [True, False]
+    await store.tokens.add(token("bbb"), "2")
+    assert await store.tokens.any_counts(NOW + 5)
+    await store.tokens.revoke("bbb", by="ana", at=NOW + 6)
+    assert not await store.tokens.any_counts(NOW + 5)

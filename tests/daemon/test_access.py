@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from pathlib import Path
 
 import httpx
@@ -84,6 +86,32 @@ async def test_the_socket_is_for_its_owner(tmp_path: Path) -> None:
         assert (await daemon.http.get("/api/workflows")).status_code == 401
 
 
+async def test_the_kernel_says_who_is_at_the_socket(tmp_path: Path) -> None:
+    async with served(tmp_path, Rules(operator="ana", local_role=None)) as daemon:
+        transport = httpx.AsyncHTTPTransport(uds=str(tmp_path / ".fleet/fleet.sock"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://fleet") as http:
+            claims = {"X-elevAIte-UserId": "ben"}
+            answer = await http.post("/api/workflows/quick/execute", json={"user_id": "cleo"}, headers=claims)
+            found = await daemon.console.run(answer.json()["execution_id"])
+            assert found.owner == pwd.getpwuid(os.getuid()).pw_name
+            foreign = await http.get("/api/workflows", headers={"X-elevAIte-OrganizationId": "b"})
+            assert foreign.status_code == 403
+
+
+async def test_what_is_claimed_counts_only_where_there_are_no_tokens(tmp_path: Path) -> None:
+    execute = "/api/workflows/quick/execute"
+    claims = {"X-elevAIte-UserId": "ben", "X-elevAIte-OrganizationId": "b"}
+    async with served(tmp_path, tokens=TOKENS) as daemon:
+        for name, value in claims.items():
+            assert (await daemon.http.post(execute, json={}, headers={name: value})).status_code == 401
+        assert (await daemon.http.post(execute, json={"user_id": "ben"})).status_code == 401
+        assert (await daemon.http.get("/api/executions")).json() == []
+        assert (await daemon.http.post(execute, json={})).status_code == 202, "who is here is still the operator"
+        named = claims | {"Authorization": "Bearer good"}
+        answer = await daemon.http.post(execute, json={"user_id": "ben"}, headers=named)
+        assert (await daemon.console.run(answer.json()["execution_id"])).owner == "robot"
+
+
 async def test_pages_of_other_sites_and_foreign_names_are_refused(tmp_path: Path) -> None:
     async with served(tmp_path, Rules(operator="ana", origins=frozenset({"https://ops.example"}))) as daemon:
         port = daemon.url.rpartition(":")[2]
@@ -116,7 +144,9 @@ async def test_a_browser_reads_streams_with_a_ticket(tmp_path: Path) -> None:
 
 async def test_a_ticket_ends() -> None:
     now = 1_000.0
-    access = Access(Rules(operator="ana"), lambda token: asyncio.sleep(0, None), lambda: now)
+    access = Access(
+        Rules(operator="ana"), lambda token: asyncio.sleep(0, None), lambda: asyncio.sleep(0, True), lambda: now
+    )
     ticket, until = access.ticket(TOKENS["good"])
     assert access._admitted(ticket).name == "robot"
     now = until + 1

@@ -58,7 +58,8 @@ async def test_what_is_wrong_is_told_and_nothing_is_kept(tmp_path: Path, sent: o
 
 
 async def test_agents_are_changed_where_they_are_and_by_whom_they_are(tmp_path: Path) -> None:
-    inside = "name: inside\nagents: {helper: {model: simulated/echo}}\nsteps: [{id: a, type: agent, agent: helper, prompt: x}]\n"
+    inside = "name: inside\nagents: {helper: {model: simulated/echo}}\n"
+    inside += "steps: [{id: a, type: agent, agent: helper, prompt: x}]\n"
     tokens = {
         "looks": Identity(name="looks", role="viewer", via="http"),
         "other": Identity(name="other", role="admin", via="http", tenant="b"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from daemon_kit import served
+
+from fleetprompt.client.identity import Identity
+from fleetprompt.daemon.access import Rules
 
 
 async def test_a_workflow_is_executed_approved_and_read(tmp_path: Path) -> None:
@@ -92,6 +96,76 @@ async def test_the_same_idempotency_key_is_the_same_execution(tmp_path: Path) ->
         ]
         assert first["execution_id"] == second["execution_id"]
         assert len((await daemon.http.get("/api/executions")).json()) == 1
+
+
+async def test_the_same_key_for_something_else_is_refused(tmp_path: Path) -> None:
+    for again in (False, True):
+        async with served(tmp_path) as daemon:
+            path, headers = "/api/workflows/hello/execute", {"Idempotency-Key": "order-8"}
+            first = await daemon.http.post(path, json={"input": {"name": "Ada"}}, headers=headers)
+            assert first.status_code == 202, "also by the next daemon"
+            other = await daemon.http.post(path, json={"input": {"name": "Bob"}}, headers=headers)
+            assert (other.status_code, "Idempotency-Key" in other.text) == (422, True)
+            assert len((await daemon.http.get("/api/executions")).json()) == 1, again
+    async with served(tmp_path) as daemon:
+        other = await daemon.http.post(path, json={"input": {"name": "Bob"}}, headers=headers)
+        assert (other.status_code, other.json()["hint"]) == (422, "use a new key")
+
+
+async def test_every_post_that_is_sent_again_is_answered_as_the_first(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        execution = await daemon.execute("hello")
+        asked = await daemon.pending(execution)
+        memory = {"text": "the cache lies", "scope": "workflow/hello"}
+        for path, body in (
+            (f"/api/executions/{execution}/pause", None),
+            (f"/api/executions/{execution}/resume", None),
+            (f"/api/approvals/{asked['id']}", {"decision": "approved"}),
+            ("/api/signals", {"type": "order.placed", "data": 1}),
+            ("/api/memory", memory),
+            ("/api/workflows", {"name": "sent", "steps": [{"id": "a", "type": "transform", "output": 1}]}),
+            ("/api/tickets", None),
+        ):
+            first, second = [
+                await daemon.http.post(path, json=body, headers={"Idempotency-Key": "k"}) for _ in range(2)
+            ]
+            assert first.is_success, first.text
+            assert (second.status_code, second.content) == (first.status_code, first.content), path
+            assert second.headers["idempotency-replayed"] == "true"
+        wrong = await daemon.http.post("/api/memory", json=memory, headers={"Idempotency-Key": "x" * 201})
+        assert wrong.status_code == 422
+        failed = [
+            await daemon.http.post("/api/memory", json=body, headers={"Idempotency-Key": "f"})
+            for body in ({"text": ""}, memory)
+        ]
+        assert [each.status_code for each in failed] == [422, 201], "what failed is forgotten"
+
+
+async def test_who_sends_it_again_too_early_waits_for_the_first(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon, asyncio.TaskGroup() as group:
+        headers = {"Idempotency-Key": "k"}
+        sent = [
+            group.create_task(daemon.http.post("/api/workflows/quick/execute", json={}, headers=headers))
+            for _ in range(10)
+        ]
+        answers = [await each for each in sent]
+        assert len({answer.json()["execution_id"] for answer in answers}) == 1
+        assert sum("idempotency-replayed" in answer.headers for answer in answers) == 9
+
+
+async def test_keys_are_those_of_who_asks(tmp_path: Path) -> None:
+    tokens = {name: Identity(name=name, role="operator", via="http") for name in ("a", "b")}
+    async with served(tmp_path, Rules(operator="ana", local_role=None), tokens) as daemon:
+        answers = [
+            await daemon.http.post(
+                "/api/workflows/quick/execute",
+                json={},
+                headers={"Idempotency-Key": "k", "Authorization": f"Bearer {name}"},
+            )
+            for name in ("a", "b", "nobody")
+        ]
+        assert [each.status_code for each in answers] == [202, 202, 401]
+        assert answers[0].json()["execution_id"] != answers[1].json()["execution_id"]
 
 
 async def test_lists_come_in_pages_that_lead_on(tmp_path: Path) -> None:

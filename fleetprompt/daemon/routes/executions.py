@@ -12,7 +12,7 @@ from fleetprompt.client.importing import EVERYTHING, Origin
 from fleetprompt.client.matching import RunFilter
 from fleetprompt.client.protocol import Console, StartRun
 from fleetprompt.client.wording import rfc3339
-from fleetprompt.daemon.access import USER, project
+from fleetprompt.daemon.access import USER, peer, project
 from fleetprompt.daemon.answers import page, read
 from fleetprompt.daemon.events import KINDS, Position
 from fleetprompt.daemon.models import (
@@ -56,7 +56,7 @@ async def execute(
     request: Request, asking: Asking, workflow_id: WorkflowId, body: Execute, idempotency_key: IdempotencyKey = ""
 ) -> Started:
     """Execute a workflow: it is durable when this is answered."""
-    asking = on_behalf(request, asking, body.user_id)
+    asking = await on_behalf(request, asking, body.user_id)
     console = asking.console
     workflow = await console.workflow(workflow_id)
     trigger = body.trigger.model_dump(exclude_none=True)
@@ -82,13 +82,14 @@ async def execute(
     return Started(execution_id=run, workflow_id=workflow_id, status=head.status, started_at=began)
 
 
-def on_behalf(request: Request, asking: Caller, user: str) -> Caller:
-    """Who asks where the body says whom they ask for: it counts on this machine only, where no token says it. Raises
-    `InvalidInput`."""
-    if not user or asking.identity.credential or USER in request.headers:
+async def on_behalf(request: Request, asking: Caller, user: str) -> Caller:
+    """Who asks where the body says whom they ask for: it counts on this machine only, and where nobody shows who they
+    are. Raises `InvalidInput`, `HttpProblem`."""
+    if not user or asking.identity.credential or USER in request.headers or peer(request) is not None:
         return asking
-    identity = msgspec.structs.replace(asking.identity, name=checked_name(user, "user_id"))
-    return service_of(request).caller(identity)
+    service = service_of(request)
+    await service.access.require_claims()
+    return service.caller(msgspec.structs.replace(asking.identity, name=checked_name(user, "user_id")))
 
 
 def inputs_of(plan: Plan, body: Execute, trigger: dict[str, Any], origin: Origin | None) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class Tokens(Protocol):
         """All of them, the newest first, also those that are worth nothing any more."""
         ...
 
+    async def any_counts(self, now: float) -> bool:
+        """Whether there is a token, of whatever tenant, that is worth something now."""
+        ...
+
     async def revoke(self, id: str, *, by: str, at: float, tenant: str = "default") -> bool:
         """Make it worth nothing; False where the tenant has none of that id that is not revoked yet."""
         ...

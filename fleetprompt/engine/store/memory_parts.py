@@ -166,6 +166,11 @@ class MemoryTokens:
         found = [token for token, _ in self._state.tokens.values() if token.tenant == tenant]
         return sorted(found, key=lambda token: (-token.created_at, token.id))
 
+    async def any_counts(self, now: float) -> bool:
+        """Whether there is one that is worth something now."""
+        every = [token for token, _ in self._state.tokens.values() if token.revoked_at is None]
+        return any(token.expires_at is None or token.expires_at > now for token in every)
+
     async def revoke(self, id: str, *, by: str, at: float, tenant: str = "default") -> bool:
         """False where there is none that is not revoked."""
         token, digest = self._state.tokens.get(id, (None, ""))

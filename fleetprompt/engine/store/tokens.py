@@ -47,6 +47,12 @@ class SqlTokens:
         of = sa.select(tokens).where(tokens.c.tenant == tenant)
         return [_token(row) for row in await self._reader.rows(of.order_by(tokens.c.created_at.desc(), tokens.c.id))]
 
+    async def any_counts(self, now: float) -> bool:
+        """Whether there is one that is worth something now."""
+        lasts = sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now)
+        of = sa.select(tokens.c.id).where(tokens.c.revoked_at.is_(None), lasts).limit(1)
+        return bool(await self._reader.rows(of))
+
     async def revoke(self, id: str, *, by: str, at: float, tenant: str = "default") -> bool:
         """Make it worth nothing; False where there is none that is not."""
         mine = sa.and_(tokens.c.id == id, tokens.c.tenant == tenant, tokens.c.revoked_at.is_(None))
