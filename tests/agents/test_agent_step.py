@@ -41,6 +41,16 @@ async def test_an_agent_calls_a_tool_and_gives_a_result(tmp_path: Path) -> None:
     assert "the pool is empty" in second["messages"][3]["content"]
 
 
+async def test_a_call_that_cannot_be_made_is_on_the_record_under_its_tools_name(tmp_path: Path) -> None:
+    script = [{"calls": [{"name": "fs_read", "arguments": {"path": 7}}]}, {"text": "no"}]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, READS)
+            assert await over(engine) == ("completed", "no")
+            noted = [*await notes(engine, "tool.proposed"), *await notes(engine, "tool.failed")]
+            assert [note.value["tool"] for note in noted] == ["fs.read"] * 2
+
+
 async def test_a_write_is_asked_about_and_done_once_it_is_approved(tmp_path: Path) -> None:
     script = [
         {"calls": [{"name": "fs_write", "arguments": {"path": "b.txt", "content": "fixed\n"}}]},

@@ -212,6 +212,15 @@ def test_addresses_that_are(entry: str, address: str) -> None:
     assert not Hosts([entry], ["10.20.0.0/16"]).refusal(read_host(entry), ip_address(address))
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "[::ffff:a9fe:a9fe]"])
+async def test_nobody_is_told_to_allow_what_is_never_reached(tmp_path: Path, host: str) -> None:
+    said = await refusal(room_for(tmp_path), "http.request", url=f"http://{host}/latest/meta-data/")
+    assert "link-local, a metadata service" in said
+    assert "never reached" in said
+    assert "hosts =" not in said
+
+
+
 async def test_metadata_cannot_be_allowed(tmp_path: Path) -> None:
     room = room_for(tmp_path, "169.254.169.254", networks=["0.0.0.0/0"])
     said = await refusal(room, "http.request", url="http://169.254.169.254/latest/meta-data/")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Coroutine
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +266,82 @@ async def test_tools_of_an_address(tmp_path: Path) -> None:
         await desk.servers.close()
         process.kill()
         process.wait()
+
+
+class Gateway:
+    """Stands before a server, and answers calls itself."""
+
+    def __init__(self, port: int, status: int) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                if b'"tools/call"' in body or not port:
+                    self._tell(status, b"<html>not let through</html>", {"Content-Type": "text/html"})
+                    return
+                asked = http.client.HTTPConnection("127.0.0.1", port)
+                headers = {key: value for key, value in self.headers.items() if key.lower() != "host"}
+                asked.request("POST", self.path, body, headers | {"Host": f"127.0.0.1:{port}"})
+                answer = asked.getresponse()
+                kept = {key: value for key, value in answer.getheaders() if key.lower() in KEPT}
+                self._tell(answer.status, answer.read(), kept)
+
+            def _tell(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+                self.send_response(status)
+                for key, value in (headers | {"Content-Length": str(len(body))}).items():
+                    self.send_header(key, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                del format, args
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/mcp"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+KEPT = ("content-type", "mcp-session-id", "mcp-protocol-version")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [(502, Unknown, "HTTP 502 Bad Gateway"), (401, Failed, "HTTP 401 Unauthorized: look at `secrets` of [mcp.desk]")],
+)
+async def test_a_call_that_an_address_refuses_was_not_made_and_one_that_a_gateway_loses_may_have_been(
+    tmp_path: Path, status: int, kind: type[Any], said: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, SERVER, "http", str(tmp_path), str(port)])  # noqa: ASYNC220
+    gateway = Gateway(port, status)
+    desk = Desk(tmp_path, command=None, url=gateway.url)
+    try:
+        await _answers(port)
+        outcome = await desk.call("add", a=2, b=3)
+        assert isinstance(outcome, kind)
+        assert said in str(outcome)
+    finally:
+        await desk.servers.close()
+        gateway.close()
+        process.kill()
+        process.wait()
+
+
+async def test_an_address_that_lets_nobody_in_says_so(tmp_path: Path) -> None:
+    gateway = Gateway(0, 403)
+    desk = Desk(tmp_path, command=None, url=gateway.url)
+    try:
+        with pytest.raises(FleetError) as caught:
+            await desk.tools()
+        assert "does not start: HTTP 403 Forbidden: look at `secrets` of [mcp.desk]" in caught.value.message
+    finally:
+        await desk.servers.close()
+        gateway.close()
 
 
 async def _answers(port: int) -> None:

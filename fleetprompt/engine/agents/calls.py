@@ -119,12 +119,15 @@ class Calls:
         await self._noted(*notes)
 
     async def _proposal(self, asked: ToolCall) -> dict[str, Any]:
+        name = asked.name
         try:
-            return await self.judge.proposal(self._toolbox.named(asked.name), arguments_of(asked))
+            entry = self._toolbox.named(name)
+            name = entry.name
+            return await self.judge.proposal(entry, arguments_of(asked))
         except FleetError as error:
             hint = f" ({error.hint})" if error.hint else ""
             problem = {"problem": f"{error.message}{hint}", "code": error.code}
-            return {"tool": asked.name, "arguments": asked.arguments[:2000]} | problem
+            return {"tool": name, "arguments": asked.arguments[:2000]} | problem
 
     def questions(self, calls: Sequence[Call]) -> list[Question]:
         """What people are asked about these calls."""

@@ -29,6 +29,7 @@ NEVER = tuple(
     )
 )  # fmt: skip
 """Link-local and metadata services of clouds, multicast, and addresses that mean no host. No setting lifts this."""
+NOWHERE = "is link-local, a metadata service, or no host at all"
 _NAME = re.compile(r"^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$")
 _NUMBER = re.compile(r"^(?:\d+|0x[0-9a-f]*)$")
 
@@ -99,6 +100,8 @@ class Hosts:
             if entry.is_for(host, port, scheme):
                 return entry
         shown = f"[{host}]" if ":" in host else host
+        if _is_never(host):
+            raise Unusable(f"`{shown}` {NOWHERE}", "such addresses are never reached, whatever the operator allows")
         named = shown if port == DEFAULT_PORTS[scheme] else f"{shown}:{port}"
         raise Unusable(
             f"`{named}` is not an allowed host",
@@ -117,9 +120,9 @@ class Hosts:
     def refusal(self, entry: Host, address: Address) -> str:
         """Why an address must not be reached; empty: it may be."""
         plain = embedded(address)
-        if any(plain.version == network.version and plain in network for network in NEVER):
-            return "is link-local, a metadata service, or no host at all"
-        listed = any(plain.version == network.version and plain in network for network in self._networks)
+        if _among(plain, NEVER):
+            return NOWHERE
+        listed = _among(plain, self._networks)
         if plain.is_loopback:
             itself = entry.name == "localhost" or entry.name == str(plain) or entry.name == str(address)
             if entry.port is not None and (itself or listed):
@@ -128,6 +131,18 @@ class Hosts:
         if plain.is_global or listed or entry.name in (str(plain), str(address)):
             return ""
         return "is private, and not in [tools.http] networks"
+
+
+def _among(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
+
+
+def _is_never(host: str) -> bool:
+    """Whether it is an address that is never reached."""
+    try:
+        return _among(embedded(ip_address(host)), NEVER)
+    except ValueError:
+        return False
 
 
 def embedded(address: Address) -> Address:

@@ -27,6 +27,7 @@ from fleetprompt.engine.outside.process import identity
 from fleetprompt.engine.ports.model import ToolSpec
 from fleetprompt.engine.ports.tool import Preview, ToolInfo, ToolRoom
 from fleetprompt.engine.ports.world import Done, Failed, Outcome, Unknown
+from fleetprompt.engine.tools._mcp_http import Refusals
 from fleetprompt.engine.tools._mcp_settings import McpSettings
 from fleetprompt.engine.tools._mcp_told import (
     MOST_PAGES,
@@ -42,7 +43,9 @@ from fleetprompt.engine.tools.declare import refused, summary_of
 from fleetprompt.engine.tools.mcp_pins import Pins, SeenServer, seen_tool
 
 SERVER_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,31}$")
-BUILT_IN = frozenset({"fs", "git", "sql", "http", "shell", "memory", "human", "workflow", "agent"})
+BUILT_IN = frozenset({"fs", "git", "sql", "http", "shell", "memory", "human", "workflow", "agent"}) | {
+    *("delegate", "handoff", "notify", "vars")
+}
 LONGEST_PID = 24
 """Bytes that a pid and the end of its line have at most."""
 LONGEST_BACKOFF = 60.0
@@ -50,6 +53,8 @@ ERRORS_KEPT = 64 * 1024
 SHELL = "/bin/sh"
 TELLS_PID = 'echo "$$" >&2 && exec "$@"'
 """Has a program tell its pid in the first line of its errors: the SDK tells it nobody."""
+NO_REASON = "Server returned an error response"
+"""What the SDK says of every status that it does not know better."""
 KEY = "fleetprompt/idempotency-key"
 
 Spawn = Callable[[Coroutine[Any, Any, None]], Any]
@@ -143,6 +148,7 @@ class McpServer:
         self._errors: IO[str] | None = None
         self._words: int | None = None
         """Where in its errors the program's own words begin, once that is known."""
+        self._refusals = Refusals(name)
 
     async def tools(self) -> list[McpTool]:
         """Its tools, as they were accepted. Raises `Refused` where they are others now."""
@@ -192,6 +198,7 @@ class McpServer:
     async def call(self, tool: str, arguments: Mapping[str, Any], room: ToolRoom) -> Any:
         """The SDK's result. Raises what the SDK raises; a connection that is lost is given up."""
         session = await self._open()
+        before = len(self._refusals.statuses)
         if session.process is not None:
             await room.runs(session.process)
         try:
@@ -203,6 +210,8 @@ class McpServer:
             if not _is_answer(error):
                 self._lose(session)
                 self._failed()
+            elif self._refusals.unsure(before):
+                raise ConnectionError(self._refusals.told()) from error
             raise
         self._failures = 0
         return result
@@ -296,7 +305,9 @@ class McpServer:
         httpx2: Any = await asyncio.to_thread(import_module, "httpx2")
         headers = {header: self._secret(secret).strip() for header, secret in self.settings.secrets.items()}
         times = httpx2.Timeout(self.settings.timeout + 5, connect=10.0)
-        return httpx2.AsyncClient(headers=headers, timeout=times, follow_redirects=False)
+        self._refusals = Refusals(self.name)
+        hooks = {"response": [self._refusals.notice]}
+        return httpx2.AsyncClient(headers=headers, timeout=times, follow_redirects=False, event_hooks=hooks)
 
     def _program(self, stdio: Any) -> Any:
         assert self.settings.command is not None
@@ -364,7 +375,10 @@ class McpServer:
         inner: Any = error
         while hasattr(inner, "exceptions"):
             inner = inner.exceptions[0]
-        text = inert(self._scrubbed(str(inner) or type(inner).__name__))[:300]
+        text = str(inner) or type(inner).__name__
+        if text.rstrip(".") == NO_REASON:
+            text = self._refusals.told() or text
+        text = inert(self._scrubbed(text)).rstrip(".")[:300]
         return f"{text}. {self._last_words()}".rstrip()
 
     def _last_words(self) -> str:
