@@ -220,7 +220,6 @@ async def test_nobody_is_told_to_allow_what_is_never_reached(tmp_path: Path, hos
     assert "hosts =" not in said
 
 
-
 async def test_metadata_cannot_be_allowed(tmp_path: Path) -> None:
     room = room_for(tmp_path, "169.254.169.254", networks=["0.0.0.0/0"])
     said = await refusal(room, "http.request", url="http://169.254.169.254/latest/meta-data/")
