@@ -120,6 +120,21 @@ async def test_a_store_that_is_moved_away_and_back_goes_on(tmp_path: Path) -> No
     await console.close()
 
 
+@pytest.mark.parametrize("fault", ["deleted", "replaced", "cut off"])
+async def test_a_store_that_is_lost_before_anything_was_written_to_it_is_told_as_later(used: Place, fault: str) -> None:
+    store = open_store(used)
+    await store.open()
+    lose(used, fault)
+    with pytest.raises(StoreLost, match="while it was open"):
+        await store.catalog.put(Plan(name="other", root=Block("", ())), source="")
+    await store.close()
+    if fault == "replaced":
+        store = open_store(used)
+        await store.open()
+        assert await store.catalog.workflows() == []
+        await store.close()
+
+
 async def looked_again(console: EmbeddedConsole | AttachedConsole) -> None:
     """Until the store was looked at twice more."""
     looks = 0

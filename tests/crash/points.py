@@ -24,6 +24,7 @@ from fleetprompt.client.files import load_files
 from fleetprompt.client.opening import open_console
 from fleetprompt.client.protocol import StartRun
 from fleetprompt.engine.store import writer_sqlite
+from fleetprompt.engine.store.remains import OpenFiles
 from tests.crash.answers import ME, Operator
 from tests.crash.project import Project
 from tests.crash.verdict import Kill, judge, look
@@ -61,8 +62,8 @@ def mortal(nth: int, when: When) -> None:
         return result
 
     class Session(writer_sqlite.SqliteSession):
-        def __init__(self, path: str, patience: float) -> None:
-            super().__init__(path, patience)
+        def __init__(self, path: str, patience: float, known: OpenFiles) -> None:
+            super().__init__(path, patience, known)
             self.raw = Connection(self.raw, commit)  # pyright: ignore[reportAttributeAccessIssue]
 
     writer_sqlite.SqliteSession = Session

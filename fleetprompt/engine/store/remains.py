@@ -58,24 +58,29 @@ def _size(path: Path) -> int | None:
 class OpenFiles:
     """The file and the log of a store that is open, as their paths led to them first."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, since: OpenFiles | None = None) -> None:
+        """`since`: as the file was known before the connection was made. A log can be another one by then: who closes
+        a store last deletes it."""
         self._path = path
         self._log = _beside(path, "-wal")
         self._identities: dict[Path, tuple[int, int]] = {}
+        if since is not None:
+            self._identities |= {known: which for known, which in since._identities.items() if known == path}
 
     def require(self) -> None:
         """Raise `StoreLost` where they are others by now, gone or empty. Only once SQLite has opened both."""
-        self._require_file()
+        self.require_file()
         self._require_same(self._log, self._called_log)
 
     def require_there(self) -> None:
         """The same before a commit, but for a log that was replaced: to ask Linux (6.13 and later) when a file was
         written makes the next write record its time anew, which costs each commit a tenth more."""
-        self._require_file()
+        self.require_file()
         if not os.access(self._log, os.F_OK):
             raise self._gone(self._called_log)
 
-    def _require_file(self) -> None:
+    def require_file(self) -> None:
+        """The same of the file alone, before SQLite has opened it: it would make do with whatever is there."""
         if not self._require_same(self._path, "the store").st_size:
             raise self._lost("the store", "is empty: it was cut off while it was open")
 

@@ -24,14 +24,16 @@ SLICE = 512 * 1024
 class SqliteSession:
     """The writer's connection: raw for what is hot, SQLAlchemy for the rest."""
 
-    def __init__(self, path: str, patience: float) -> None:
+    def __init__(self, path: str, patience: float, known: OpenFiles) -> None:
+        """Raises `StoreLost` where the file is not the one that is `known`."""
+        known.require_file()
         self._log = Path(path + "-wal")
         self._roomy = False
         """The log needs no more room, or there is none to be had."""
         # Several short waits, so that a lock that is given back is not missed for long.
         self.raw = sqlite.connect(sqlite.there(path), min(patience, sqlite.PATIENCE), uri=True)
         self._sync = True
-        self.files = OpenFiles(Path(path))
+        self.files = OpenFiles(Path(path), known)
         engine = sa.create_engine(
             "sqlite://", creator=lambda: self.raw, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
         )

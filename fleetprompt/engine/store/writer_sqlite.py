@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from fleetprompt.engine.ports import Append
 from fleetprompt.engine.store import dialect as sqlite
 from fleetprompt.engine.store.batch import Applier, Pending
 from fleetprompt.engine.store.dialect import SqliteDialect
+from fleetprompt.engine.store.remains import OpenFiles
 from fleetprompt.engine.store.session_sqlite import SqliteSession
 from fleetprompt.engine.store.statements import Session, Statements
 from fleetprompt.engine.store.transaction import (
@@ -85,11 +87,15 @@ class SqliteWriter:
         """The loop that is told what became of a job, also while the writer closes."""
         self._thread: threading.Thread | None = None
         self._session: SqliteSession | None = None
+        self._files = OpenFiles(Path(path))
+        """The file, as it was when it was opened by whoever reads it: the first job may come much later."""
 
     # ------------------------------------------------ in the loop
 
     def open(self) -> None:
-        """Start the thread; the running loop is told what becomes of each job."""
+        """Start the thread; the running loop is told what becomes of each job. Raises `StoreLost`, `StoreUnavailable`
+        where there is no file by now."""
+        self._files.require_file()
         self._loop = self._home = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="fleet-writer", daemon=True)
         self._thread.start()
@@ -265,7 +271,7 @@ class SqliteWriter:
 
     def _opened(self) -> SqliteSession:
         if self._session is None:
-            self._session = SqliteSession(self.path, self.patience)
+            self._session = SqliteSession(self.path, self.patience, self._files)
         return self._session
 
     def _slice(self, job: ChoreJob) -> None:
