@@ -40,7 +40,8 @@ def chat(
     ] = "",
     json: Json = False,
 ) -> int:
-    """Talk to an agent: each message is a run, which knows what was said before.
+    """Talk to an agent, or to a workflow that has a `chat` trigger: each message is a run, which knows what was said
+    before.
 
     Without a message it is asked for one after the other; where standard input is no terminal, all of it is one
     message. What the agent asks is asked in place, as `fleet run` does. Ctrl-C stops an answer.
@@ -65,11 +66,24 @@ async def _talk(front: Front, agent: str, session: str, text: str | None, json: 
     talk = Talk(front, console, agent, session)
     try:
         with talk.interrupts():
-            await console.agent(agent)
+            await known(console, agent)
             return await (talk.once(text, json) if text is not None else talk.converse())
     finally:
         with hurry([talk.run] if talk.run else []):
             await console.close()
+
+
+async def known(console: Console, name: str) -> str:
+    """What an agent, or a workflow that takes messages, is for. Raises `NotFound`."""
+    from fleetprompt.engine.core.errors import NotFound
+
+    try:
+        definition = await console.agent(name)
+    except NotFound:
+        if not await console.listens(name):
+            raise
+        return (await console.plan((await console.workflow(name)).plan)).description
+    return definition.agent.description if definition.agent is not None else ""
 
 
 class Talk:
@@ -117,8 +131,7 @@ class Talk:
 
         terminal = self._front.terminal
         before = await self._console.conversation(self._session)
-        definition = await self._console.agent(self._agent)
-        about = definition.agent.description if definition.agent is not None else ""
+        about = await known(self._console, self._agent)
         terminal.say(plain(self._agent, "bold").append("  ").append_text(plain(about)))
         terminal.say(Text(f"  conversation {self._session}; {HELP}", style="dim"))
         if before:

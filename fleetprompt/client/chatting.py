@@ -18,10 +18,11 @@ from msgspec import Struct
 
 from fleetprompt.client.agents import AgentDefinition, Agents
 from fleetprompt.client.files import SUFFIXES, WorkflowFile, discover_steps, load_files, source_of
+from fleetprompt.client.saying import KIND, Message, Saying, message_of
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.agent import CHAT
 from fleetprompt.engine.core.codec import mapping
-from fleetprompt.engine.core.errors import Failure, InvalidInput, Refused
+from fleetprompt.engine.core.errors import Failure, InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.facts import RunCreated, RunFinished, RunStatus
 from fleetprompt.engine.core.plan import Plan, plan_digest
 from fleetprompt.engine.core.query import parse
@@ -74,7 +75,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         return self.answer if isinstance(self.answer, str) else msgspec.json.encode(self.answer).decode()
 
 
-class Chatting(Agents, ABC):
+class Chatting(Agents, Saying, ABC):
     """The part of a console that talks to agents."""
 
     @abstractmethod
@@ -89,12 +90,12 @@ class Chatting(Agents, ABC):
     async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored]: ...
 
     async def chat(self, agent: str, message: str, session: str, *, by: str) -> str:
-        """Say something to an agent; the id of the run in which it answers."""
+        """Say something to an agent, or to a workflow that takes messages; the id of the run that answers."""
         if not message.strip():
             raise InvalidInput("the message is empty", hint="say something")
         if len(message) > MESSAGE:
             raise InvalidInput(f"the message is too long: {len(message):,} of {MESSAGE:,} characters")
-        definition = await self.agent(agent)
+        definition = await self._known_agent(agent)
         before = await self.conversation(session)
         if before and before[-1].ended_at is None:
             raise Refused(
@@ -102,6 +103,8 @@ class Chatting(Agents, ABC):
                 where=f"run {before[-1].run}",
                 hint="wait for it, or `fleet cancel` it",
             )
+        if definition is None:
+            return await self.say(agent, Message(text=message, session=session), by=by)
         inside = await self._written(definition) if definition.workflow else {}
         file = await asyncio.to_thread(chat_file, definition, self._root, inside, self.names() if self.names else None)
         for child in file.plan.children:
@@ -123,6 +126,15 @@ class Chatting(Agents, ABC):
             raise Refused(result.reason)
         return result.run
 
+    async def _known_agent(self, name: str) -> AgentDefinition | None:
+        """The agent of a name; None where a workflow is called so that takes messages. Raises `NotFound`."""
+        try:
+            return await self.agent(name)
+        except NotFound:
+            if await self.listens(name):
+                return None
+            raise
+
     async def conversation(self, session: str) -> list[Turn]:
         """What was said in a conversation, the oldest first: the newest 500 messages. One that was tried again is told
         with what came of it then."""
@@ -131,7 +143,11 @@ class Chatting(Agents, ABC):
             raise InvalidInput(f"`{session[:80]}` is no name for a conversation", hint=hint)
         query = parse(f'session:"{session}"', RUN_FIELDS).require()
         heads, _ = await self.store.runs.list(query, Page(limit=MOST_TURNS), now=self.clock.now(), tenant=self.tenant)
-        said = [head for head in reversed(heads) if head.session == session and head.workflow.startswith(CHAT)]
+        said = [
+            head
+            for head in reversed(heads)
+            if head.session == session and (head.workflow.startswith(CHAT) or head.trigger == KIND)
+        ]
         turns: dict[str, Turn] = {}
         firsts: dict[str, str] = {}
         for head in said:
@@ -146,7 +162,7 @@ class Chatting(Agents, ABC):
         for fact in facts:
             if isinstance(fact, RunCreated):
                 inputs = mapping(await self.value(fact) if fact.blob is not None else fact.inputs)
-                message = inputs.get("message", "")
+                message = inputs.get("message", "") if head.workflow.startswith(CHAT) else message_of(fact)
         answer, error = None, None
         if head.finished_at is not None:
             for stored in await self.facts(head.id, after=head.n - 1):
@@ -156,7 +172,7 @@ class Chatting(Agents, ABC):
         return Turn(
             run=head.id,
             agent=head.workflow.removeprefix(CHAT),
-            message=str(message),
+            message=str(message or ""),
             answer=answer,
             status=head.status,
             error=error,

@@ -28,6 +28,7 @@ from fleetprompt.client.reading import Reading
 from fleetprompt.client.remembering import Remembering
 from fleetprompt.client.replay_range import RangeReplaying
 from fleetprompt.client.replaying import Replaying
+from fleetprompt.client.saying import Saying
 from fleetprompt.client.scheduling import Scheduling
 from fleetprompt.client.starting import given_inputs, refused_inputs
 from fleetprompt.client.talking import Talk
@@ -63,7 +64,18 @@ def new_id() -> str:
 
 
 class StoreConsole(
-    Reading, Chatting, Replaying, RangeReplaying, Letters, Remembering, Scheduling, Uploading, Keeping, Issuing, ABC
+    Reading,
+    Chatting,
+    Replaying,
+    RangeReplaying,
+    Letters,
+    Remembering,
+    Scheduling,
+    Uploading,
+    Keeping,
+    Issuing,
+    Saying,
+    ABC,
 ):
     """What both consoles share: they put signals into the store."""
 

@@ -49,6 +49,8 @@ RULES: Final[dict[str, Rule]] = {
     "start": Rule("operate", "start runs"),
     "command": Rule("operate", "control runs", by=True),
     "chat": Rule("operate", "talk to agents", by=True),
+    "say": Rule("operate", "talk to workflows", by=True),
+    "listens": _LOOK,
     "publish": Rule("operate", "publish signals"),
     "replay": Rule("operate", "publish signals", by=True),
     "replay_range": Rule("operate", "publish signals", by=True),

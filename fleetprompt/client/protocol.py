@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fleetprompt.client.chatting import Turn
     from fleetprompt.client.files import WorkflowFile
     from fleetprompt.client.importing import Imported, Origin
+    from fleetprompt.client.saying import Message
     from fleetprompt.client.scheduling import ScheduleState
     from fleetprompt.client.tokens import Issued
     from fleetprompt.engine.core.dead_letter import DeadLetter
@@ -548,6 +549,19 @@ class Console(Protocol):
 
         Raises `NotFound` for an unknown agent, `InvalidInput` for one that cannot be used and for an empty message,
         `Refused` while a message of the conversation is not answered yet.
+        """
+        ...
+
+    async def listens(self, workflow: str) -> bool:
+        """Whether a workflow takes messages: it has a `chat` trigger."""
+        ...
+
+    async def say(self, workflow: str, message: Message, *, by: str) -> str:
+        """Say something to a workflow that takes messages; the id of the run that answers, in the session of the
+        conversation.
+
+        Raises `NotFound` for one that takes none, `InvalidInput` for an empty message, `Refused` where its trigger's
+        `if` does not hold, or its inputs are not those that the workflow declares.
         """
         ...
 

@@ -92,3 +92,30 @@ def test_people_talk_decide_and_stop_answers_on_a_terminal(office: Fleet) -> Non
     terminal.expect("fleet chat clerk --session talk goes on", mark)
     assert terminal.wait() == 0
     assert [run["status"] for run in json.loads(office.ok("runs", "--json"))] == ["cancelled", "completed", "completed"]
+
+
+DESK = """
+name: desk
+description: Sends messages on.
+triggers: [{type: chat, if: "data.message != 'spam'"}]
+inputs: {message: string, history: {type: array, default: []}, tone: {type: string, default: kind}}
+steps:
+  - {id: a, type: transform, output: "${{ inputs.history | length }} before, ${{ inputs.tone }}: ${{ inputs.message }}"}
+"""
+
+
+def test_a_workflow_that_takes_messages_is_talked_to_like_an_agent(office: Fleet) -> None:
+    (office.root / "workflows").mkdir()
+    office.write("workflows/desk", DESK)
+    first = office("chat", "desk", "hello", "--session", "d1")
+    assert (first.code, first.out) == (0, "0 before, kind: hello\n")
+    second = office("chat", "desk", "and", "now", "--session", "d1", "--json").json
+    assert (second["answer"], second["session"], second["status"]) == ("2 before, kind: and now", "d1", "completed")
+    assert [run["workflow"] for run in office.runs("trigger:chat session:d1")] == ["desk", "desk"]
+    unwanted = office("chat", "desk", "spam")
+    assert (unwanted.code, "its `if` does not hold" in unwanted.err) == (2, True)
+    office("workflows", "pause", "desk")
+    paused = office("chat", "desk", "hello")
+    assert (paused.code, "workflow `desk` is paused" in paused.err) == (2, True)
+    office.write("workflows/deaf", DESK.replace("name: desk", "name: deaf").replace("type: chat", "type: manual"))
+    assert "there is no agent" in office("chat", "deaf", "hello").err

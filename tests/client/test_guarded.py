@@ -108,7 +108,18 @@ async def test_what_a_role_may(name: str, role: Role) -> None:
 async def test_roles_differ() -> None:
     """The table says of every method what it is, so this says which are which."""
     may = {role: {name for name in METHODS if RULES[name].needs in PERMISSIONS[role]} for role in ROLES}
-    changing = {"start", "command", "chat", "publish", "replay", "register", "set_workflow", "remember", "forget"}
+    changing = {
+        "start",
+        "command",
+        "chat",
+        "say",
+        "publish",
+        "replay",
+        "register",
+        "set_workflow",
+        "remember",
+        "forget",
+    }
     changing |= {"read_workflow", "translated", "keep_workflow", "keep_agent", "fire", "set_schedule"}
     changing |= {"replay_range", "replay_letter", "dismiss_letters"}
     assert may["operator"] - may["viewer"] == changing

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from daemon_kit import served
 
@@ -254,3 +256,50 @@ async def test_what_is_wrong_is_a_problem_document(
         assert (told["status"], told["code"]) == (status, "VALIDATION_ERROR")
         assert "Traceback" not in answer.text
         assert (await daemon.http.get("/api/executions")).json() == [], "nothing was stored"
+
+
+DESK = """\
+name: desk
+triggers:
+  - {type: chat, if: "data.message != 'spam'", inputs: {said: "${{ data.message }}", log: "${{ data.history }}"}}
+inputs: {said: string, log: {type: array}, tone: {type: string, default: kind}, who: {type: string, default: nobody}}
+steps:
+  - id: a
+    type: transform
+    output: {said: "${{ inputs.said }}", log: "${{ inputs.log }}", tone: "${{ inputs.tone }}", who: "${{ inputs.who }}"}
+"""
+
+
+async def test_messages_are_turns_of_a_conversation(tmp_path: Path) -> None:
+    async with served(tmp_path, desk=DESK) as daemon:
+
+        async def say(text: str, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+            trigger = {"kind": "chat", "current_message": text, **body.pop("trigger", {})}
+            sent = {"trigger": trigger, "session_id": "s1", **body}
+            return await daemon.http.post("/api/workflows/desk/execute", json=sent, headers=headers)
+
+        async def result(answer: httpx.Response) -> dict[str, Any]:
+            assert answer.status_code == 202, answer.text
+            return (await daemon.until(answer.json()["execution_id"], "completed"))["result"]
+
+        first = await result(await say("hello", context={"who": "ben"}, input={"tone": "curt"}))
+        assert first == {"said": "hello", "log": [], "tone": "curt", "who": "ben"}
+        second = await result(await say("and now"))
+        said = {"role": "user", "content": "hello"}
+        assert second["log"][0] == said
+        assert [each["role"] for each in second["log"]] == ["user", "assistant"]
+        own = [{"role": "user", "content": "mine"}]
+        third = await say(
+            "third", headers={"Idempotency-Key": "k", "X-elevAIte-ProjectId": "p"}, trigger={"history": own}
+        )
+        assert (await result(third))["log"] == own
+        again = await say("third", headers={"Idempotency-Key": "k"})
+        assert again.json()["execution_id"] == third.json()["execution_id"]
+        found = (await daemon.http.get("/api/executions", params={"session_id": "s1"})).json()
+        assert [each["trigger"] for each in found] == ["chat"] * 3
+        assert (found[0]["owner"], found[0]["project"]) == ("ana", "p")
+        unwanted = await say("spam")
+        assert (unwanted.status_code, "`if`" in unwanted.json()["detail"]) == (409, True)
+        assert (await say(" ")).status_code == 422
+        turns = await daemon.console.conversation("s1")
+        assert [turn.message for turn in turns] == ["hello", "and now", "third"]

@@ -11,6 +11,7 @@ from fleetprompt.client.identity import checked_name
 from fleetprompt.client.importing import EVERYTHING, Origin
 from fleetprompt.client.matching import RunFilter
 from fleetprompt.client.protocol import Console, StartRun
+from fleetprompt.client.saying import Message, takes_messages
 from fleetprompt.client.wording import rfc3339
 from fleetprompt.daemon.access import USER, peer, project
 from fleetprompt.daemon.answers import page, read
@@ -61,18 +62,30 @@ async def execute(
     workflow = await console.workflow(workflow_id)
     trigger = body.trigger.model_dump(exclude_none=True)
     origin = await asking.origin(workflow.plan)
-    run = await console.start(
-        StartRun(
+    plan = await console.plan(workflow.plan)
+    key = f"http/{asking.name}/{workflow_id}/{idempotency_key}" if idempotency_key else ""
+    if body.trigger.kind == "chat" and body.trigger.current_message and origin is None and takes_messages(plan):
+        message = Message(
+            text=body.trigger.current_message,
+            session=body.session_id,
+            history=trigger.get("history"),
+            fields={**trigger, **body.context, **body.input},
+            project=project(request),
+            key=key,
+        )
+        run = await console.say(workflow_id, message, by=asking.name)
+    else:
+        wish = StartRun(
             workflow=workflow_id,
-            inputs=inputs_of(await console.plan(workflow.plan), body, trigger, origin),
+            inputs=inputs_of(plan, body, trigger, origin),
             project=project(request),
             session=body.session_id,
-            key=f"http/{asking.name}/{workflow_id}/{idempotency_key}" if idempotency_key else "",
+            key=key,
             by=asking.name,
             trigger=trigger,
             traceparent=request.headers.get("traceparent", "")[:MOST_TRACE],
         )
-    )
+        run = await console.start(wish)
     try:
         head = await console.run(run)
     except NotFound:

@@ -47,6 +47,7 @@ class Start(Struct, frozen=True):
     key: str = ""
     session: str = ""
     """The conversation that the run belongs to."""
+    project: str = ""
     alone: str = ""
     """Name of the claim that a run has to hold which must not overlap others of its trigger."""
 
@@ -253,11 +254,11 @@ def _started(signal: Signal, entry: _Entry) -> Start | Missed | None:
         if test is not None and not compile_condition(test).evaluate(seen):
             return None
         wanted = trigger.config.get("inputs")
+        given = mapping(seen["body"])
+        # A message can bring inputs by their names besides.
+        inputs = {name: given[name] for name in plan.inputs if name in given and (not wanted or trigger.type == "chat")}
         if wanted:
-            inputs = mapping(compile_value(wanted).render(seen).value)
-        else:
-            given = mapping(seen["body"])
-            inputs = {name: given[name] for name in plan.inputs if name in given}
+            inputs |= mapping(compile_value(wanted).render(seen).value)
         # A webhook's key is that of its signal.
         key = trigger.config.get("key") if trigger.type == "signal" else None
         rendered = str(compile_value(key).render(seen).value) if key else ""
@@ -271,5 +272,6 @@ def _started(signal: Signal, entry: _Entry) -> Start | Missed | None:
         inputs,
         rendered,
         session=str(mapping(signal.data).get("session") or "") if trigger.type == "chat" else "",
+        project=str(mapping(signal.data).get("project") or "") if trigger.type == "chat" else "",
         alone=alone(plan.name, entry.id, trigger),
     )

@@ -145,6 +145,8 @@ class FanOut:
             data["session"] = start.session
         if signal.traceparent:
             data["links"] = [signal.traceparent]
+        if start.project:
+            data["project"] = start.project
         if start.alone:
             data["alone"] = start.alone
         if signal.replay_of:
