@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from fleetprompt.cli.render import failure_lines, head_line, plain, tree_lines
 from fleetprompt.cli.tree import Tree, fitted
+from fleetprompt.cli.wrapping_up import WrappedUp, all_wrapped_up, wrapped_up_object
 from fleetprompt.client.values import block
 from fleetprompt.client.wording import NANO, rfc3339, short
 from fleetprompt.engine.core.errors import Failure
@@ -93,6 +95,7 @@ def run_object(tree: Tree, output: Any = None, held: str = "") -> dict[str, Any]
         "duration": round(seconds, 6) if (seconds := tree.seconds(now)) is not None else None,
         "steps": [step_object(step, now) for step in run.steps.values()],
         "usage": usage_object(run),
+        "wrapped_up": [wrapped_up_object(each) for each in all_wrapped_up([tree])],
         "mode": run.mode or None,
     }
 
@@ -112,10 +115,21 @@ def result_lines(tree: Tree, output: Any = None) -> list[Text]:
     lines: list[Text] = []
     if run.error is not None:
         lines += [Text(), *failure_lines(run.error)]
+    if found := wrapped_up_lines(all_wrapped_up([tree])):
+        lines += [Text(), *found]
     shown = run.output if run.output_blob is None else output if output is not None else run.output_blob
     if run.ended and shown is not None:
         lines += [Text(), Text("output", style="dim"), *(Text(f"  {line}") for line in block(shown, OUTPUT_LINES))]
     return lines
+
+
+def wrapped_up_lines(found: Iterable[WrappedUp]) -> list[Text]:
+    """Which agents finished with what they had, because of which limits."""
+    lines = [
+        Text("  ").append_text(plain(each.path, "bold")).append_text(plain(f"  {each.agent}: {each.reason}"))
+        for each in found
+    ]
+    return [Text("wrapped up at a limit (on_limit: wrap_up)", style="yellow"), *lines] if lines else []
 
 
 def next_lines(tree: Tree, *, embedded: bool, shown: bool = False) -> list[Text]:

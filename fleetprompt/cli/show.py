@@ -93,7 +93,7 @@ async def _lines(
 ) -> list[Text]:
     from rich.text import Text
 
-    from fleetprompt.cli.outcome import next_lines
+    from fleetprompt.cli.outcome import next_lines, wrapped_up_lines
     from fleetprompt.cli.render import failure_lines, head_line, named_value
 
     run, created = tree.run, tree.created
@@ -109,6 +109,8 @@ async def _lines(
         lines += [Text(), *_approval_lines(front, approvals, now)]
     if run.error is not None:
         lines += [Text(), *failure_lines(run.error)]
+    if found := wrapped_up_lines(tree.wrapped_up):
+        lines += [Text(), *found]
     output = await _value(console, run.output, run.output_blob, full)
     if run.ended and output is not None:
         lines += [Text(), *named_value("output", output, full=full)]

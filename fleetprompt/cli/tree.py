@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from fleetprompt.cli.wrapping_up import WrappedUp, wrapped_up
 from fleetprompt.client.reasons import run_seconds, run_status, scope_status, step_reason
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -69,6 +70,8 @@ class Tree:
         """The mode that it will be in once its agents are answered, as far as that is known."""
         self.children: dict[str, Tree] = {}
         """Child runs that are followed too, by id."""
+        self.wrapped_up: list[WrappedUp] = []
+        """Agents that were asked to finish at a limit, in order."""
         self._known = 0
         self._scopes: dict[tuple[str, int], list[Scope]] = {}
         self._failures: dict[tuple[str, int], list[Scope]] = {}
@@ -92,6 +95,8 @@ class Tree:
             step = run.steps.get(fact.path)
             if step is not None:
                 (self._asking if isinstance(fact, ApprovalRequested) else self._doubtful)[fact.path] = step
+        elif (found := wrapped_up(fact, self.id)) is not None:
+            self.wrapped_up.append(found)
         if len(run.steps) != self._known:
             self._find_scopes()
 
@@ -114,6 +119,11 @@ class Tree:
     def _doing(self, path: str) -> str:
         """What is done in a step before a model is asked; empty where nothing is."""
         return next((text for (where, _), text in self._before.items() if where == path), "")
+
+    def _limits(self, step: Step) -> str:
+        """At which limits agents were asked to finish, in this attempt at a step; empty where they were not."""
+        found = [each.words for each in self.wrapped_up if (each.path, each.attempt) == (step.path, step.attempt)]
+        return ", ".join(dict.fromkeys(found))
 
     def _find_scopes(self) -> None:
         run = self.run
@@ -236,7 +246,7 @@ class Tree:
             name=name or node.id,
             path=step.path,
             kind=node.type,
-            detail=", ".join(filter(None, (step_reason(step, now), self._doing(step.path)))),
+            detail=", ".join(filter(None, (step_reason(step, now), self._doing(step.path), self._limits(step)))),
             seconds=max(0.0, ended - step.started_at) if step.started_at is not None else None,
             active=step.path in self.run.pending,
             settled=step.settled,

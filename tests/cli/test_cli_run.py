@@ -22,7 +22,7 @@ def test_a_run_completes_and_says_what_came_out(fleet: Fleet) -> None:
 
 def test_json_is_one_object_with_the_same_keys_whatever_happens(fleet: Fleet) -> None:
     keys = {"id", "workflow", "status", "waiting_on", "output", "error", "created_at", "started_at", "finished_at"}
-    keys |= {"duration", "steps", "usage", "mode"}
+    keys |= {"duration", "steps", "usage", "mode", "wrapped_up"}
     good = fleet("run", "quick.yaml", "--json")
     bad = fleet("run", "failing.yaml", "--json")
     waits = fleet("run", "gated.yaml", "--json", "--no-wait", "--quiet")

@@ -90,3 +90,46 @@ def test_every_other_mode_is_labelled_as_what_it_is(mode: str, label: str) -> No
     other = news(tree, StepStarted(at=3, path="b", input={}))
     assert other is not None
     assert other.plain.endswith("started")
+
+
+WRAPS = """
+name: wraps
+agents:
+  sre: {tools: [fs.list], model: simulated/script}
+  own: {tools: [fs.list], model: simulated/script, guardrails: {tool_calls: 1, on_limit: wrap_up}}
+steps:
+  - {id: a, type: agent, agent: sre, prompt: Why?, guardrails: {requests: 2, on_limit: wrap_up}}
+  - {id: b, type: agent, agent: own, prompt: Why?}
+  - {id: c, type: agent, agent: sre, prompt: Why?, max_iterations: 1, guardrails: {on_limit: wrap_up}}
+  - {id: d, type: agent, agent: sre, prompt: Why?, max_iterations: 9}
+"""
+MORE = """
+rules:
+  - {turn: 0, call: {tool: fs.list, with: {path: .}}}
+  - {turn: 1, agent: own, call: {tool: fs.list, with: {path: workflows}}}
+  - {say: what I have}
+"""
+
+
+def test_which_limit_has_told_an_agent_to_finish_is_said_of_the_run(fleet: Fleet) -> None:
+    (fleet.root / "simulations").mkdir()
+    (fleet.root / "simulations" / "wraps.yaml").write_text(MORE)
+    fleet.write("wraps", WRAPS)
+    said = fleet("run", "wraps.yaml", "--json").json
+    assert [(each["step"], each["agent"], each["limit"]) for each in said["wrapped_up"]] == [
+        ("a", "sre", "requests"),
+        ("b", "own", "tool_calls"),
+        ("c", "sre", "max_iterations"),
+    ]
+    assert (said["status"], said["output"]) == ("completed", "what I have")
+    assert said["wrapped_up"][0]["reason"].startswith("the limit of step a is reached")
+    assert fleet("show", "last", "--json").json["wrapped_up"] == said["wrapped_up"]
+    told = fleet.ok("run", "wraps.yaml")
+    shown = fleet.ok("show", "last")
+    for text in (told, shown):
+        assert "wrapped up at a limit (on_limit: wrap_up)" in text
+        assert "a  sre: the limit of step a is reached: 1 used and 1 reserved of 2 requests" in text
+        assert "c  sre: max_iterations: 1" in text
+    assert "wrapped up at the limit of step a on requests" in shown
+    assert "wrapped up at the limit of agent own in step b on tool calls" in shown
+    assert "wrapped up at its limit: max_iterations: 1" in shown
