@@ -118,7 +118,7 @@ class HookPaths:
         document = load_document(text, str(file))
         found: list[Problem] = []
         for index, trigger in enumerate(map(mapping, items(mapping(document.data).get("triggers")))):
-            path = trigger.get("path")
+            path = str(trigger.get("path"))
             holder = self._known.setdefault(path, str(file)) if trigger.get("type") == "webhook" else str(file)
             if holder != str(file):
                 message = f"the webhook of {holder} has this path: of two that are active only the older one is reached"

@@ -289,11 +289,11 @@ async def test_messages_are_turns_of_a_conversation(tmp_path: Path) -> None:
         assert second["log"][0] == said
         assert [each["role"] for each in second["log"]] == ["user", "assistant"]
         own = [{"role": "user", "content": "mine"}]
-        third = await say(
-            "third", headers={"Idempotency-Key": "k", "X-elevAIte-ProjectId": "p"}, trigger={"history": own}
-        )
+        labelled = {"Idempotency-Key": "k", "X-elevAIte-ProjectId": "p"}
+        third = await say("third", headers=labelled, trigger={"history": own})
         assert (await result(third))["log"] == own
-        again = await say("third", headers={"Idempotency-Key": "k"})
+        again = await say("third", headers=labelled, trigger={"history": own})
+        assert again.status_code == 202, again.text
         assert again.json()["execution_id"] == third.json()["execution_id"]
         found = (await daemon.http.get("/api/executions", params={"session_id": "s1"})).json()
         assert [each["trigger"] for each in found] == ["chat"] * 3
