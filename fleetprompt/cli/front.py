@@ -132,9 +132,9 @@ class Front:
         from fleetprompt.client.names import ProjectNames
 
         path = self.project.database.removeprefix("sqlite:///")
-        project = self.project
+        project, whose = self.project, self.identity.tenant
         store = None if "://" in path else Path(path)
-        return ProjectNames(project.root, self.agency, store, project.aliases, project.settings.groups)
+        return ProjectNames(project.root, self.agency, store, project.aliases, project.settings.groups, whose)
 
     def require_store(self) -> None:
         """Refuse to make a project where somebody only looks. Raises `NotFound`."""

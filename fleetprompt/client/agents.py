@@ -115,21 +115,23 @@ class Agents:
     _root = Path()
     workflow_folders: tuple[Path, ...] = ()
     """The project's folders of workflow files, beside which agents are looked for."""
-    names: Callable[[], Names] | None = None
-    """What the project has by name now, that files can name."""
+    names: Callable[[str], Names] | None = None
+    """What the project has by name now for a tenant, that files can name."""
 
     async def agents(self) -> list[AgentDefinition]:
         """All agents: those with a file of their own, then those that are written in workflows that are not archived;
         by name."""
         known = [each for each in await self.store.catalog.workflows(self.tenant) if each.status != "archived"]
         own = await asyncio.to_thread(
-            read_agents, places(self._root, known, self.workflow_folders), self.names() if self.names else None
+            read_agents,
+            places(self._root, known, self.workflow_folders),
+            self.names(self.tenant) if self.names else None,
         )
         found = own + [each for workflow in known for each in await self._inside(workflow)]
         return sorted(found, key=lambda each: (each.name, each.workflow, each.file))
 
     async def _inside(self, workflow: Workflow) -> list[AgentDefinition]:
-        plan = await self.store.catalog.plan(workflow.plan)
+        plan = await self.store.catalog.plan(workflow.plan, self.tenant)
         file = str(self._root / workflow.file) if workflow.file else ""
         return [
             AgentDefinition(name=agent.name, agent=agent, file=file, workflow=workflow.name)

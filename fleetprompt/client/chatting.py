@@ -106,7 +106,9 @@ class Chatting(Agents, Saying, ABC):
         if definition is None:
             return await self.say(agent, Message(text=message, session=session), by=by)
         inside = await self._written(definition) if definition.workflow else {}
-        file = await asyncio.to_thread(chat_file, definition, self._root, inside, self.names() if self.names else None)
+        file = await asyncio.to_thread(
+            chat_file, definition, self._root, inside, self.names(self.tenant) if self.names else None
+        )
         for child in file.plan.children:
             await self._know(child, Path(file.file).parent)
         digest = await self.store.catalog.put(file.plan, source=file.text, tenant=self.tenant)
@@ -190,7 +192,7 @@ class Chatting(Agents, Saying, ABC):
         from fleetprompt.engine.definition.yaml import load_document
 
         workflow = await self.store.catalog.workflow(definition.workflow, self.tenant)
-        text = await self.store.catalog.source(workflow.plan) if workflow is not None else None
+        text = await self.store.catalog.source(workflow.plan, self.tenant) if workflow is not None else None
         return mapping(mapping(load_document(text or "", definition.workflow).data).get("agents"))
 
     async def _know(self, workflow: str, beside: Path) -> None:

@@ -40,7 +40,18 @@ from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.signal_rules import Rules
-from fleetprompt.engine.ports import Approval, Change, EngineHealth, LogLine, Piece, Store, Stored, Workflow
+from fleetprompt.engine.ports import (
+    Approval,
+    Change,
+    Corrupt,
+    EngineHealth,
+    LogLine,
+    Piece,
+    Store,
+    Stored,
+    Trouble,
+    Workflow,
+)
 from fleetprompt.engine.ports.tool import EditedCall
 from fleetprompt.engine.runtime.admission import Admission, Origin
 from fleetprompt.engine.runtime.clock import SystemClock
@@ -56,6 +67,9 @@ ANSWER_SECONDS = 10.0
 POLL_SECONDS = 0.1
 ENDED = "recorded, but the engine ended before it answered; the next one carries it out (fleet recover)"
 SILENT = "recorded, but the engine does not answer; it carries it out when it can (fleet doctor)"
+
+
+TOLD_ELSEWHERE = "what it is, the operator of the machine is told (fleet doctor)"
 
 
 def new_id() -> str:
@@ -101,6 +115,9 @@ class StoreConsole(
         """Another console on the same engine and store, for this identity; it cannot close either."""
         other = copy(self)
         other._lent = True
+        if not identity.acts_for_others:
+            # What the engine found when it opened is of every tenant.
+            other.taken_up = TakenUp()
         return other.become(identity)
 
     def _signal(self, type_: str, subject: str, data: dict[str, Any], by: str, key: str = "") -> Signal:
@@ -115,6 +132,13 @@ class StoreConsole(
             key=key,
             by=by,
         )
+
+    def _shown(self, health: EngineHealth) -> EngineHealth:
+        """An engine as this identity may see it: what went wrong, and what is waited for, tells of others, too."""
+        if self.identity is None or self.identity.acts_for_others:
+            return health
+        troubles = tuple(Trouble(each.at, "engine", TOLD_ELSEWHERE) for each in health.troubles)
+        return msgspec.structs.replace(health, troubles=troubles, groups=())
 
     @abstractmethod
     async def _send(self, signal: Signal) -> Result:
@@ -187,7 +211,9 @@ class StoreConsole(
 
     async def command(self, type_: str, run: str, *, by: str, data: dict[str, Any] | None = None) -> Result:
         """Send a command about a run and wait for the answer."""
-        return await self._send(self._signal(type_, run, {"run": run, **(data or {})}, by))
+        # Which run it is about, and which becomes of it, is not for the data to say.
+        said = {name: value for name, value in (data or {}).items() if name not in ("run", "new")}
+        return await self._send(self._signal(type_, run, {"run": run, **said}, by))
 
     async def vote(
         self,
@@ -309,24 +335,24 @@ class EmbeddedConsole(StoreConsole):
 
     async def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
         """Facts and log lines as they come."""
-        async for entry in self.engine.feed.watch(self.store.journal, after, run):
+        async for entry in self.engine.feed.watch(self.store.journal, after, run, self.tenant):
             yield entry if isinstance(entry, Stored) else Progress(*entry)
 
     def changes(self, seconds: float = 0.05) -> AsyncGenerator[Change]:
         """What changes, as the engine notes it in passing."""
-        return self.engine.feed.changes(self.store.journal, seconds)
+        return self.engine.feed.changes(self.store.journal, seconds, self.tenant)
 
     def pieces(self, run: str, seconds: float = 0.05) -> AsyncGenerator[Sequence[Piece]]:
         """What models are just saying in a run."""
-        return self.engine.pieces.watch(run, seconds)
+        return self.engine.pieces.watch(run, seconds, self.tenant)
 
     async def holds(self) -> Mapping[str, str]:
         """Runs that the engine does nothing for any more, and why."""
-        return self.engine.holds
+        return self.engine.holds_of(self.tenant)
 
     async def health(self) -> EngineHealth:
         """How the engine is."""
-        return await self.engine.vitals.health()
+        return self._shown(await self.engine.vitals.health(self.tenant))
 
 
 class AttachedConsole(StoreConsole):
@@ -407,7 +433,7 @@ class AttachedConsole(StoreConsole):
         while True:
             # Before its results are looked for: what an engine does last is seen when it is gone.
             holder = self._holder
-            routed, results = await self.store.signals.results(signal.id)
+            routed, results = await self.store.signals.results(signal.id, self.tenant)
             if results:
                 return results[0]
             if routed:
@@ -463,29 +489,38 @@ class AttachedConsole(StoreConsole):
         seq, n, logged, token = after, 0, 0, 0
         told = False
         if self.socket is not None:
-            async for entry in _from_socket(self.socket, run, after):
+            async for entry in _from_socket(self.socket, run, after, self.tenant):
                 if isinstance(entry, Stored):
                     seq = entry.seq
                 told = told or isinstance(entry, Progress)
                 yield entry
         if told:
             # The engine is gone, which has told the lines so far: none is told twice.
-            _, logged = await logs.read(run, tail=True, limit=1)
+            _, logged = await logs.read(run, tail=True, limit=1, tenant=self.tenant)
         while True:
-            while entries := await (journal.facts(run, after=n) if run else journal.since(seq)):
+            # Up to there the facts of others are not looked through once more.
+            upto = 0 if run else await journal.position()
+            while entries := await self._entries(run, n, seq):
                 for entry in entries:
                     n = entry.n
                     if entry.seq > seq:
                         seq = entry.seq
                         if isinstance(entry, Stored):
                             yield entry
+            seq = max(seq, upto)
             while run:
-                lines, logged = await logs.read(run, after=logged)
+                lines, logged = await logs.read(run, after=logged, tenant=self.tenant)
                 for line in lines:
                     yield Progress(run, line)
                 if not lines:
                     break
             token = await self._change_after(token)
+
+    async def _entries(self, run: str, n: int, seq: int) -> list[Stored | Corrupt]:
+        """What follows in the journal."""
+        if run:
+            return await self.store.journal.facts(run, after=n, tenant=self.tenant)
+        return await self.store.journal.since(seq, tenant=self.tenant)
 
     def changes(self, seconds: float = 0.05) -> AsyncGenerator[Change]:
         """What changes, told by the engine's socket, or seen in the store where there is none."""
@@ -503,14 +538,14 @@ class AttachedConsole(StoreConsole):
 
     async def holds(self) -> Mapping[str, str]:
         """Runs that the engine does nothing for any more, and why; nothing is known of one that does not answer."""
-        found = await ask_holds(self.socket) if self.socket is not None else None
+        found = await ask_holds(self.socket, self.tenant) if self.socket is not None else None
         return found or {}
 
     async def health(self) -> EngineHealth:
         """How the engine is, or what can be seen from outside of one that does not answer."""
-        found = await ask_health(self.socket) if self.socket is not None else None
+        found = await ask_health(self.socket, self.tenant) if self.socket is not None else None
         if found is not None:
-            return found
+            return self._shown(found)
         holder = self._holder
         store = await store_health(self.store)
         if holder is None:
@@ -531,7 +566,7 @@ class _Line(msgspec.Struct):
     log: LogLine | None = None
 
 
-async def _from_socket(path: Path, run: str, after: int) -> AsyncIterator[Stored | Progress]:
+async def _from_socket(path: Path, run: str, after: int, tenant: str) -> AsyncIterator[Stored | Progress]:
     """The live feed of the engine behind a socket; ends when it hangs up."""
     try:
         reader, writer = await asyncio.open_unix_connection(path, limit=64 * 1024 * 1024)
@@ -539,7 +574,7 @@ async def _from_socket(path: Path, run: str, after: int) -> AsyncIterator[Stored
         return
     decoder = msgspec.json.Decoder(_Line)
     try:
-        writer.write(msgspec.json.encode({"op": "watch", "after": after, "run": run}) + b"\n")
+        writer.write(msgspec.json.encode({"op": "watch", "after": after, "run": run, "tenant": tenant}) + b"\n")
         await writer.drain()
         while line := await reader.readline():
             entry = decoder.decode(line)

@@ -86,8 +86,11 @@ COMMANDS: Final[dict[str, Rule]] = {
 }
 """What `command` can send, and who may send it."""
 STANDING_GRANT: Final = Rule("administer", "grant calls for every run of a workflow")
-OWN_SOURCES: Final = ("cli/", "console/", "http/", "ssh/", "run/", "trigger/", "webhook/")
-"""How the sources of our own signals begin: nobody from outside can call theirs so."""
+OWN_SOURCES: Final = (
+    *("cli/", "console/", "http/", "ssh/"),
+    *("run/", "trigger/", "webhook/", "schedule/", "watch/", "replay/"),
+)
+"""How the sources of our own signals begin, of faces and of the engine: nobody from outside can call theirs so."""
 
 
 class Guarded:

@@ -173,7 +173,7 @@ class Hooks:
         signals, loop = self._engine.store.signals, asyncio.get_running_loop()
         deadline = loop.time() + ROUTED_SECONDS
         while True:
-            routed, results = await signals.results(signal.id)
+            routed, results = await signals.results(signal.id, signal.tenant)
             if routed or loop.time() > deadline:
                 return tuple(each.run for each in results if each.status == "accepted" and each.run)
             await asyncio.sleep(0.02)

@@ -115,7 +115,7 @@ class Keeping:
         return places(self._root, inside=self.workflow_folders)
 
     def _names(self) -> Names | None:
-        return self.names() if self.names else None
+        return self.names(self.tenant) if self.names else None
 
 
 def _write(text: str, path: Path, *, over: bool) -> None:

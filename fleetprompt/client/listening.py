@@ -33,6 +33,7 @@ class Situation(Protocol):
     """What a listener has to know of the console it listens for."""
 
     store: Store
+    tenant: str
     socket: Path | None
     closed: bool
     listening: set[Talk]
@@ -90,7 +91,9 @@ class Listening:
             return
         try:
             # The kernel accepts for an engine that is stopped or hangs, which then never answers.
-            async with self._talk.ask(socket, {"op": "changes", "seconds": seconds}, LONGEST_LINE) as reader:
+            async with self._talk.ask(
+                socket, {"op": "changes", "seconds": seconds, "tenant": self._situation.tenant}, LONGEST_LINE
+            ) as reader:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     line = await reader.readline()
                 if not line:
@@ -145,7 +148,10 @@ class Listening:
             return False
         before = self._seq
         if not self._lost:
+            # Up to there the facts of others are not looked through once more.
+            upto = await self._store.journal.position()
             await self._gather(gathered)
+            self._seq = max(self._seq, upto)
         if self._lost or self._seq == before:
             # Where no fact was added, runs may have been pruned.
             gathered.mark(lost=True)
@@ -158,7 +164,7 @@ class Listening:
 
     async def _gather(self, gathered: Listener) -> None:
         for _ in range(MOST_READS):
-            entries = await self._store.journal.since(self._seq)
+            entries = await self._store.journal.since(self._seq, tenant=self._situation.tenant)
             for entry in entries:
                 gathered.note(entry.run, entry.seq, (entry.fact,) if isinstance(entry, Stored) else ())
                 self._seq = entry.seq

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec.structs import replace
 
 from fleetprompt.client.files import SUFFIXES, shown
+from fleetprompt.client.identity import DEFAULT_TENANT
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import FleetError
@@ -39,9 +40,11 @@ class ProjectNames:
         store: Path | None = None,
         aliases: Collection[str] = (),
         groups: Collection[str] = (),
+        tenant: str = DEFAULT_TENANT,
     ) -> None:
-        """`store` is the SQLite file that knows workflows as well, where there is one; `aliases` are names of models
-        that cannot be used, which is told elsewhere; `groups` are those of operators."""
+        """`store` is the SQLite file that knows workflows of the tenant as well, where there is one; `aliases` are
+        names of models that cannot be used, which is told elsewhere; `groups` are those of operators."""
+        self._tenant = tenant
         self._aliases = aliases
         self._groups = groups
         self._root = root
@@ -141,7 +144,7 @@ class ProjectNames:
     def _stored(self) -> frozenset[str]:
         from fleetprompt.engine.store.names import workflow_names
 
-        return workflow_names(self._store) if self._store is not None else frozenset()
+        return workflow_names(self._store, self._tenant) if self._store is not None else frozenset()
 
     @cached_property
     def _functions(self) -> frozenset[str]:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from fleetprompt.client.changing import Equipment
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.identity import DEFAULT_TENANT
 from fleetprompt.client.names import ProjectNames
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
 from fleetprompt.engine.core.signal_settings import SignalRule
@@ -77,9 +78,9 @@ class Place(Struct, frozen=True, kw_only=True):
         secrets = Secrets(self.state / "secrets.toml")
         return Admission(read_rules(self.signals, self.root), now=now, redact=secrets.redact_value)
 
-    def names(self) -> ProjectNames:
-        """What it has by name now, for files that name it."""
-        return ProjectNames(self.root, self.agency, self.file, self.aliases, self.groups)
+    def names(self, tenant: str = DEFAULT_TENANT) -> ProjectNames:
+        """What it has by name now for a tenant, for files that name it."""
+        return ProjectNames(self.root, self.agency, self.file, self.aliases, self.groups, tenant)
 
     @property
     def lock(self) -> Path | None:

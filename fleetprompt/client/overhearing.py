@@ -48,7 +48,7 @@ class Overhearing:
         socket = self._situation.socket
         if socket is None or not self._situation.driven:
             return
-        request = {"op": "pieces", "run": self._run, "seconds": seconds}
+        request = {"op": "pieces", "run": self._run, "seconds": seconds, "tenant": self._situation.tenant}
         try:
             async with self._talk.ask(socket, request, LONGEST_LINE) as reader:
                 while line := await reader.readline():

@@ -37,7 +37,7 @@ LONGEST = 80
 
 
 class Reading(LogReading, Listing, Figures):
-    """Lists and looks."""
+    """Lists and looks, of one tenant: what is another's is not there."""
 
     def __init__(self, store: Store, clock: Clock, tenant: str = "default") -> None:
         self.store = store
@@ -56,7 +56,7 @@ class Reading(LogReading, Listing, Figures):
 
     async def run(self, run: str) -> RunHead:
         """A run's row."""
-        head = await self.store.runs.get(run)
+        head = await self.store.runs.get(run, self.tenant)
         if head is None:
             raise NotFound(f"there is no run {run}", hint="`fleet runs` lists them")
         return head
@@ -76,7 +76,7 @@ class Reading(LogReading, Listing, Figures):
     async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored]:
         """A run's journal, from n > after to n <= upto. Raises `FleetError` where it is damaged."""
         found: list[Stored] = []
-        for entry in await self.store.journal.facts(run, after=after, upto=upto):
+        for entry in await self.store.journal.facts(run, after=after, upto=upto, tenant=self.tenant):
             if isinstance(entry, Corrupt):
                 raise FleetError(
                     f"the journal of run {run} is damaged at fact {entry.n}: {entry.reason}",
@@ -97,14 +97,14 @@ class Reading(LogReading, Listing, Figures):
 
     async def plan(self, digest: str) -> Plan:
         """A plan by its digest."""
-        plan = await self.store.catalog.plan(digest)
+        plan = await self.store.catalog.plan(digest, self.tenant)
         if plan is None:
             raise NotFound(f"there is no plan {digest[:12]} in the store")
         return plan
 
     async def source(self, digest: str) -> str:
         """The YAML of a plan."""
-        return await self.store.catalog.source(digest) or ""
+        return await self.store.catalog.source(digest, self.tenant) or ""
 
     async def value(self, fact: AnyFact | Approval) -> Any:
         """The large value of a fact or an approval."""
@@ -123,10 +123,11 @@ class Reading(LogReading, Listing, Figures):
     async def approval(self, text: str) -> tuple[Approval, list[Vote]]:
         """The one approval that the text means, with its votes."""
         ids = await self.store.approvals.find(text, self.tenant)
-        found = await self.store.approvals.get(_one(ids, text, "approval", "`fleet approvals` lists them"))
+        id_ = _one(ids, text, "approval", "`fleet approvals` lists them")
+        found = await self.store.approvals.get(id_, self.tenant)
         if found is None:
             raise NotFound(f"there is no approval {text}", hint="`fleet approvals` lists them")
-        return found, await self.store.approvals.votes(found.id)
+        return found, await self.store.approvals.votes(found.id, self.tenant)
 
     async def grants(self) -> list[WorkflowGrant]:
         """What people have granted for every run of a workflow."""
@@ -158,10 +159,10 @@ class Reading(LogReading, Listing, Figures):
 
     async def signal(self, id_: str) -> tuple[Signal, bool, list[Result]]:
         """A signal, whether it is routed, and what came of it."""
-        found = await self.store.signals.get(id_)
+        found = await self.store.signals.get(id_, self.tenant)
         if found is None:
             raise NotFound(f"there is no signal {id_}", hint="`fleet signals` lists them")
-        routed, results = await self.store.signals.results(id_)
+        routed, results = await self.store.signals.results(id_, self.tenant)
         return found, routed, results
 
     async def workflows(self) -> list[Workflow]:

@@ -19,13 +19,14 @@ class Uploading:
 
     _root: Path
     workflow_folders: tuple[Path, ...]
-    names: Callable[[], Names] | None
+    tenant: str
+    names: Callable[[str], Names] | None
 
     async def read_workflow(self, text: str, named: str = "workflow.yaml") -> WorkflowFile:
         """A workflow's text, checked and compiled: what it names is looked for in the project's folder of workflows,
         and nowhere else. Raises `InvalidWorkflow` with every problem, `InvalidInput` for files elsewhere."""
         folder = self.workflow_folders[0] if self.workflow_folders else self._root
-        return await asyncio.to_thread(_read, text, named, folder, self.names() if self.names else None)
+        return await asyncio.to_thread(_read, text, named, folder, self.names(self.tenant) if self.names else None)
 
 
 def _read(text: str, named: str, folder: Path, names: Names | None) -> WorkflowFile:

@@ -52,7 +52,8 @@ async def daemon(
     """
     require_safe(address, rules, has_tokens=await has_tokens())
     closing = asyncio.Event()
-    files = WorkflowFiles(root, folder, console.names)
+    names = console.names
+    files = WorkflowFiles(root, folder, None if names is None else lambda: names(console.tenant))
     reloading = Reloading(console, files, console.engine.trouble)
     found = await reloading.look()
     async with asyncio.TaskGroup() as group:

@@ -141,7 +141,7 @@ async def test_who_does_not_keep_up_begins_anew(monkeypatch: pytest.MonkeyPatch)
         for i in range(1000):
             say(pieces, f"{i:04} ")
         assert await quick.hear() == [("reset", "", ""), ("text", "".join(f"{i:04} " for i in range(980, 1000)))]
-        watchers = pieces._watchers["r1"]
+        watchers = pieces._watchers["default", "r1"]
         assert all(len(watcher._fresh) == 0 for watcher in watchers)
         say(pieces, "x")
         assert await quick.hear() == [("text", "x")]

@@ -91,17 +91,17 @@ class SimJournal(MemoryJournal):
                 return
             loop.call_soon(then, world.late_fault("append") or appended)
 
-    async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> Any:
+    async def facts(self, run: str, **which: Any) -> Any:
         read = super().facts
-        return await self._world.through("journal.facts", lambda: read(run, after=after, upto=upto))
+        return await self._world.through("journal.facts", lambda: read(run, **which))
 
     async def histories(self, runs: Any) -> Any:
         read = super().histories
         return await self._world.through("journal.histories", lambda: read(runs))
 
-    async def since(self, seq: int, limit: int = 1000) -> Any:
+    async def since(self, seq: int, limit: int = 1000, **which: Any) -> Any:
         read = super().since
-        return await self._world.through("journal.since", lambda: read(seq, limit))
+        return await self._world.through("journal.since", lambda: read(seq, limit, **which))
 
 
 def _named(entry: Append) -> str:

@@ -179,16 +179,20 @@ class Journal(Protocol):
         """The same for who waits: the future fails with what `post` would say."""
         ...
 
-    async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored | Corrupt]:
-        """A run's facts in order, from n > after to n <= upto."""
+    async def facts(
+        self, run: str, *, after: int = 0, upto: int | None = None, tenant: str | None = None
+    ) -> list[Stored | Corrupt]:
+        """A run's facts in order, from n > after to n <= upto; none of a run that is not the tenant's (None: whosever
+        it is, for the engine)."""
         ...
 
     async def histories(self, runs: Sequence[str]) -> dict[str, list[AnyFact] | Corrupt]:
         """Whole histories of many runs, for recovery."""
         ...
 
-    async def since(self, seq: int, limit: int = 1000) -> list[Stored | Corrupt]:
-        """Facts of all runs after a position. The feed of readers outside the engine; it never goes back."""
+    async def since(self, seq: int, limit: int = 1000, *, tenant: str | None = None) -> list[Stored | Corrupt]:
+        """Facts of all runs of a tenant (None: of every tenant) after a position. The feed of readers outside the
+        engine; it never goes back."""
         ...
 
     async def position(self) -> int:

@@ -42,7 +42,9 @@ NEWEST_FIRST = Order()
 class Runs(Protocol):
     """The `runs` projection and the wait rows."""
 
-    async def get(self, run: str) -> RunHead | None: ...
+    async def get(self, run: str, tenant: str | None = None) -> RunHead | None:
+        """The run of that id, if it is the tenant's; None: whosever it is, for the engine, which is nobody's."""
+        ...
 
     async def find(self, text: str, tenant: str = "default") -> list[str]:
         """Ids that equal the text, or begin or end with it (at most 10)."""
@@ -139,14 +141,17 @@ class Signals(Protocol):
         nothing at, and the ids of those that it has made good."""
         ...
 
-    async def get(self, signal: str) -> Signal | None: ...
+    async def get(self, signal: str, tenant: str | None = None) -> Signal | None:
+        """The signal of that id, if it is the tenant's; None: whosever it is, for the engine."""
+        ...
 
     async def of_key(self, key: str, tenant: str = "default") -> Signal | None:
         """The signal that has this key."""
         ...
 
-    async def results(self, signal: str) -> tuple[bool, list[Result]]:
-        """Whether it is routed, and what came of it so far."""
+    async def results(self, signal: str, tenant: str | None = None) -> tuple[bool, list[Result]]:
+        """Whether it is routed, and what came of it so far; nothing of one that is not the tenant's (None: whosever it
+        is, for the engine)."""
         ...
 
     async def answers(
@@ -225,13 +230,13 @@ class Vote(Struct, frozen=True, kw_only=True):
 
 
 class Approvals(Protocol):
-    """The approvals projection and the votes."""
+    """The approvals projection and the votes. Without a tenant an id is looked up whosever it is, for the engine."""
 
-    async def get(self, approval: str) -> Approval | None: ...
+    async def get(self, approval: str, tenant: str | None = None) -> Approval | None: ...
 
     async def find(self, text: str, tenant: str = "default") -> list[str]: ...
 
-    async def votes(self, approval: str) -> list[Vote]: ...
+    async def votes(self, approval: str, tenant: str | None = None) -> list[Vote]: ...
 
     async def list(
         self, query: Query, page: Page, *, now: float, tenant: str = "default"

@@ -41,10 +41,12 @@ class Catalog(Protocol):
         """Keep a plan and the YAML it came from; returns its digest. Idempotent."""
         ...
 
-    async def plan(self, digest: str) -> Plan | None: ...
+    async def plan(self, digest: str, tenant: str | None = None) -> Plan | None:
+        """The plan of that digest, if the tenant has it; None: whosever it is, for the engine."""
+        ...
 
-    async def source(self, digest: str) -> str | None:
-        """The YAML text kept with a plan."""
+    async def source(self, digest: str, tenant: str | None = None) -> str | None:
+        """The YAML text that was kept with a plan by the tenant; None: by any."""
         ...
 
     async def set_workflow(self, workflow: Workflow) -> None: ...
@@ -131,7 +133,8 @@ class LogMatches(Struct, frozen=True):
 class Logs(Protocol):
     """Chunked step logs, beside the journal, with a retention of their own.
 
-    `path` names a step; with `within`, also everything inside it."""
+    `path` names a step; with `within`, also everything inside it. Nothing is read of a run that is not the `tenant`'s;
+    without one it is read whosever it is."""
 
     def write(self, run: str, lines: Sequence[LogLine], tenant: str = "default") -> None:
         """Queue lines; they are stored within a second, in order, and before `flush` returns. A step's log is
@@ -141,22 +144,36 @@ class Logs(Protocol):
     async def flush(self) -> None: ...
 
     async def read(
-        self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
+        self,
+        run: str,
+        *,
+        path: str | None = None,
+        after: int = 0,
+        limit: int = 1000,
+        tail: bool = False,
+        tenant: str | None = None,
     ) -> tuple[list[LogLine], int]:
         """Lines of a run (or of one step) and the cursor after the last one."""
         ...
 
     async def chunks(
-        self, run: str, *, path: str | None = None, within: bool = False, after: int = 0, limit: int = 5000
+        self,
+        run: str,
+        *,
+        path: str | None = None,
+        within: bool = False,
+        after: int = 0,
+        limit: int = 5000,
+        tenant: str | None = None,
     ) -> list[LogChunk]:
         """The chunks that begin behind a position, oldest first: what there is, without reading the lines."""
         ...
 
-    async def lines(self, run: str, ids: Sequence[int]) -> list[list[LogLine]]:
+    async def lines(self, run: str, ids: Sequence[int], tenant: str | None = None) -> list[list[LogLine]]:
         """The lines of each of the chunks; none of a chunk that was pruned."""
         ...
 
-    async def levels(self, run: str, ids: Sequence[int]) -> list[bytes]:
+    async def levels(self, run: str, ids: Sequence[int], tenant: str | None = None) -> list[bytes]:
         """The levels of the lines of each of the chunks, as indices into `LEVELS`; none of a chunk that was pruned."""
         ...
 
@@ -171,6 +188,7 @@ class Logs(Protocol):
         after: int | None = None,
         before: int | None = None,
         limit: int = 1000,
+        tenant: str | None = None,
     ) -> LogMatches:
         """Search a portion of the lines, in any letter case: those behind a position, or backwards those before one.
 

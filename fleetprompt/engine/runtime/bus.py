@@ -71,7 +71,7 @@ class Bus:
 
     async def _earlier(self, signal: Signal) -> Signal | None:
         signals = self._engine.store.signals
-        found = await signals.get(signal.id)
+        found = await signals.get(signal.id, signal.tenant)
         if found is None and signal.key:
             found = await signals.of_key(signal.key, signal.tenant)
         return found if found is not None and found.tenant == signal.tenant else None

@@ -17,9 +17,11 @@ MOST_RUNS = 2_000
 class Listener:
     """What has changed since it was taken last."""
 
-    __slots__ = ("_event", "_kinds", "_lost", "_runs", "_seq", "_signals", "_troubles", "_workflows")
+    __slots__ = ("_event", "_kinds", "_lost", "_runs", "_seq", "_signals", "_troubles", "_workflows", "tenant")
 
-    def __init__(self) -> None:
+    def __init__(self, tenant: str | None = None) -> None:
+        self.tenant = tenant
+        """Whose changes it gathers; None: everybody's."""
         self._runs: set[str] = set()
         self._kinds: set[type[AnyFact]] = set()
         self._signals = self._workflows = self._troubles = self._lost = False

@@ -37,7 +37,7 @@ class StepContext:
             data = engine.secrets.redact_value(data)
         line = LogLine(at=engine.now(), level=level, text=text, data=data, path=effect.path, attempt=effect.attempt)
         engine.store.logs.write(effect.run, (line,), effect.tenant)
-        engine.feed.progress(effect.run, line)
+        engine.feed.progress(effect.run, line, effect.tenant)
 
     async def note(self, kind: str, key: str, value: Any) -> None:
         """Record a durable sub-result; returns when it is durable."""

@@ -65,13 +65,16 @@ class Driver:
         "places",
         "run",
         "tasks",
+        "tenant",
         "timer",
         "work",
     )
 
-    def __init__(self, engine: Engine, run: Run, *, fresh: bool = False) -> None:
+    def __init__(self, engine: Engine, run: Run, *, fresh: bool = False, tenant: str = "") -> None:
+        """`tenant` of a run that has no facts yet."""
         self.engine = engine
         self.run = run
+        self.tenant = run.created.tenant if run.created is not None else tenant
         self.fresh = fresh
         """The run is not in the store yet."""
         self.tasks: dict[tuple[str, int, bool], asyncio.Task[None]] = {}
@@ -131,7 +134,7 @@ class Driver:
             self._turn()
         except Exception as error:
             # A mistake of ours: this run must not go on with half a decision, and the others know nothing of it.
-            self.engine.hold(self.run.id, error)
+            self.engine.hold(self.run.id, error, self.tenant)
             self._hold(Refused(f"{BROKEN}: {error}"))
 
     def _turn(self) -> None:
@@ -250,11 +253,11 @@ class Driver:
             self._loading = True
             self.engine.spawn(self.reload(entry, error))
             return
-        self.engine.hold(entry.run, error)
+        self.engine.hold(entry.run, error, self.tenant)
         self._hold(Refused(f"{HELD}: {error}"))
 
     def _damaged(self, damage: FleetError) -> None:
-        self.engine.hold(self.run.id, damage)
+        self.engine.hold(self.run.id, damage, self.tenant)
         self._hold(Refused(f"{HELD}: {damage.message}"))
 
     def _hold(self, reason: FleetError) -> None:
@@ -275,7 +278,7 @@ class Driver:
             self._durable(entry, written)
             return
         try:
-            run = await engine.patient(f"run {run_id}", lambda: engine.load(run_id))
+            run = await engine.patient(f"run {run_id}", lambda: engine.load(run_id, self.tenant))
             taken, self._taken = self._taken, []
             if run is None:
                 for message in taken:

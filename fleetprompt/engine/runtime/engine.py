@@ -116,6 +116,8 @@ class Engine:
         self.recovered = Recovered()
         self.holds: dict[str, str] = {}
         """Runs for which nothing is done any more, and why."""
+        self._held_of: dict[str, str] = {}
+        """Tenants of the runs that are held."""
         self.troubles: list[tuple[float, str, str]] = []
         """The latest (at most 100) things that went wrong in the engine itself: time, where, what."""
         self.troubled = 0
@@ -283,10 +285,20 @@ class Engine:
         hint = "times that are recorded are ahead of the clock until it has caught up, or this process is started again"
         self.trouble("clock", FleetError(f"the clock was set back by {seconds:,.0f} s; timers go on", hint=hint))
 
-    def hold(self, run_id: str, error: BaseException) -> None:
+    def hold(self, run_id: str, error: BaseException, tenant: str = "default") -> None:
         """Record that nothing can be done for a run, and why; the others know nothing of it."""
         self.holds[run_id] = self.trouble(f"run {run_id} is held", error)
-        self.feed.mark(run=run_id)
+        self._held_of[run_id] = tenant
+        self.feed.mark(run=run_id, tenant=tenant)
+
+    def release(self, run_id: str) -> None:
+        """It is tried again what could not be done for a run."""
+        self.holds.pop(run_id, None)
+        self._held_of.pop(run_id, None)
+
+    def holds_of(self, tenant: str) -> dict[str, str]:
+        """Runs of a tenant for which nothing is done any more, and why."""
+        return {run: why for run, why in self.holds.items() if self._held_of.get(run) == tenant}
 
     async def others_wrote(self) -> None:
         """Another process has written to the store: see what is there for this engine."""
@@ -301,12 +313,17 @@ class Engine:
         """All facts of a run. Raises `FleetError` when its journal is damaged."""
         return readable((await self.store.journal.histories([run_id]))[run_id])
 
-    async def load(self, run_id: str) -> Run | None:
-        """A run, folded from its journal; None when there is none."""
-        head = await self.store.runs.get(run_id)
+    async def load(self, run_id: str, tenant: str | None = None) -> Run | None:
+        """A run, folded from its journal; None when there is none, or none of that tenant (None: whosever it is)."""
+        head = await self.store.runs.get(run_id, tenant)
         if head is None:
             return None
         return fold(await self.workflows.program(head.plan), await self.history(run_id))
+
+    async def driver_of(self, run_id: str, tenant: str) -> Driver | None:
+        """The driver of a run of a tenant; None also for a run of another."""
+        driver = await self.driver(run_id)
+        return driver if driver is not None and driver.tenant == tenant else None
 
     async def driver(self, run_id: str) -> Driver | None:
         """The driver of a run, which becomes live if it was parked; None when there is no such run."""
@@ -329,7 +346,8 @@ class Engine:
         except StoreUnavailable:
             raise
         except FleetError as error:
-            self.hold(run_id, error)
+            head = await self.store.runs.get(run_id)
+            self.hold(run_id, error, head.tenant if head is not None else "")
             return None
 
     def park(self, driver: Driver) -> None:
@@ -391,7 +409,7 @@ class Engine:
 
     def committed(self, driver: Driver, entry: Append, seq: int) -> None:
         """An append is durable: tell whoever listens."""
-        self.feed.publish(entry.run, seq, entry.after, entry.facts)
+        self.feed.publish(entry.run, seq, entry.after, entry.facts, entry.tenant)
         if self.observers:
             self._observed(driver.run, entry)
         if entry.releases:
@@ -402,7 +420,7 @@ class Engine:
         if entry.signals:
             self.bus.notice(entry.signals, entry.routed)
         if entry.signals or entry.routed or entry.received is not None:
-            self.feed.mark(signals=True)
+            self.feed.mark(signals=True, tenant=entry.tenant)
         if entry.head.finished_at is not None:
             for future in self._waiters.pop(entry.run, ()):
                 if not future.done():

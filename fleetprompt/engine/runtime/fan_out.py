@@ -221,6 +221,7 @@ class FanOut:
         await tell_parent(
             self._engine,
             data,
+            signal.tenant,
             lambda run, now: command.child_finished(
                 run,
                 now,
@@ -282,9 +283,9 @@ def code_of(refusal: Result) -> Code:
     return "INTERNAL"
 
 
-async def tell_parent(engine: Engine, data: dict[str, Any], ask: Ask, after: float | None = None) -> None:
-    """Tell a run what became of a child of its."""
-    driver = await engine.driver(str(data["parent"]))
+async def tell_parent(engine: Engine, data: dict[str, Any], tenant: str, ask: Ask, after: float | None = None) -> None:
+    """Tell a run of that tenant what became of a child of its."""
+    driver = await engine.driver_of(str(data["parent"]), tenant)
     if driver is None:
         return
     answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -21,16 +21,21 @@ DEPTH = 10_000
 class Reader:
     """One subscription."""
 
-    __slots__ = ("_event", "behind", "entries", "run", "seq")
+    __slots__ = ("_event", "behind", "entries", "run", "seq", "tenant")
 
-    def __init__(self, run: str, seq: int) -> None:
+    def __init__(self, run: str, seq: int, tenant: str | None) -> None:
         self.run = run
+        self.tenant = tenant
         self.seq = seq
         """Position of the last fact that was read."""
         self.entries: deque[Stored | tuple[str, LogLine]] = deque()
         self.behind = False
         """It has not kept up: what it has not read is in the journal only."""
         self._event = asyncio.Event()
+
+    def wants(self, run: str, tenant: str) -> bool:
+        """Whether it is told of a run of that tenant."""
+        return (not self.run or self.run == run) and self.tenant in (None, tenant)
 
     def put(self, entry: Stored | tuple[str, LogLine]) -> None:
         if len(self.entries) >= DEPTH:
@@ -46,7 +51,7 @@ class Reader:
 
 
 class Feed:
-    """Fan-out of what was committed."""
+    """Fan-out of what was committed. Who listens for a tenant hears of nobody else's runs; for none (None), of all."""
 
     def __init__(self) -> None:
         self._readers: set[Reader] = set()
@@ -55,25 +60,26 @@ class Feed:
         self.facts = 0
         """How many facts have become durable."""
 
-    def publish(self, run: str, seq: int, after: int, facts: tuple[AnyFact, ...]) -> None:
+    def publish(self, run: str, seq: int, after: int, facts: tuple[AnyFact, ...], tenant: str = "default") -> None:
         """Facts have become durable."""
         self.facts += len(facts)
         for listener in self._listeners:
-            listener.note(run, seq + len(facts) - 1, facts)
+            if listener.tenant in (None, tenant):
+                listener.note(run, seq + len(facts) - 1, facts)
         for reader in self._readers:
-            if not reader.run or reader.run == run:
+            if reader.wants(run, tenant):
                 for i, fact in enumerate(facts):
                     reader.put(Stored(seq + i, run, after + i + 1, fact))
 
-    def progress(self, run: str, line: LogLine) -> None:
+    def progress(self, run: str, line: LogLine, tenant: str = "default") -> None:
         """Something worth showing happened; nobody keeps it here."""
         for reader in self._readers:
-            if not reader.run or reader.run == run:
+            if reader.wants(run, tenant):
                 reader.put((run, line))
 
-    def subscribe(self, run: str = "", after: int = 0) -> Reader:
+    def subscribe(self, run: str = "", after: int = 0, tenant: str | None = None) -> Reader:
         """Start to listen; end with `unsubscribe`."""
-        reader = Reader(run, after)
+        reader = Reader(run, after, tenant)
         self._readers.add(reader)
         return reader
 
@@ -84,13 +90,16 @@ class Feed:
         self,
         *,
         run: str = "",
+        tenant: str | None = None,
         signals: bool = False,
         workflows: bool = False,
         troubles: bool = False,
         lost: bool = False,
     ) -> None:
-        """Something has changed that no fact tells; see `Change`."""
+        """Something has changed that no fact tells; see `Change`. `tenant`: for whom; None: for everybody."""
         for listener in self._listeners:
+            if tenant is not None and listener.tenant not in (None, tenant):
+                continue
             listener.mark(run=run, signals=signals, workflows=workflows, troubles=troubles, lost=lost)
 
     def close(self) -> None:
@@ -104,10 +113,10 @@ class Feed:
         """How many read the facts or listen to changes."""
         return len(self._readers) + len(self._listeners)
 
-    async def changes(self, journal: Journal, seconds: float) -> AsyncGenerator[Change]:
+    async def changes(self, journal: Journal, seconds: float, tenant: str | None = None) -> AsyncGenerator[Change]:
         """What changes, at most once in so many seconds, until it is closed. The first comes at once, and is `lost`."""
         now = asyncio.get_running_loop().time
-        listener = Listener()
+        listener = Listener(tenant)
         listener.mark(lost=True)
         self._listeners.add(listener)
         try:
@@ -123,10 +132,10 @@ class Feed:
             self._listeners.discard(listener)
 
     async def watch(
-        self, journal: Journal, after: int = 0, run: str = ""
+        self, journal: Journal, after: int = 0, run: str = "", tenant: str | None = None
     ) -> AsyncIterator[Stored | tuple[str, LogLine]]:
         """Everything after a position, first from the journal and then live, without gap or repetition of facts."""
-        reader = self.subscribe(run, after)
+        reader = self.subscribe(run, after, tenant)
         try:
             async for stored in self._catch_up(journal, reader):
                 yield stored
@@ -149,13 +158,13 @@ class Feed:
 
     async def _catch_up(self, journal: Journal, reader: Reader) -> AsyncIterator[Stored]:
         if reader.run:
-            for entry in await journal.facts(reader.run):
+            for entry in await journal.facts(reader.run, tenant=reader.tenant):
                 if isinstance(entry, Stored) and entry.seq > reader.seq:
                     reader.seq = entry.seq
                     yield entry
             return
         while True:
-            entries = await journal.since(reader.seq)
+            entries = await journal.since(reader.seq, tenant=reader.tenant)
             for entry in entries:
                 reader.seq = entry.seq
                 if isinstance(entry, Stored):

@@ -71,6 +71,7 @@ class Handler:
                 await tell_parent(
                     self._engine,
                     data,
+                    signal.tenant,
                     lambda run, now: command.child_refused(
                         run, now, path=str(data.get("path")), child=str(data.get("run")), reason=reason
                     ),
@@ -84,7 +85,7 @@ class Handler:
     async def _command(self, signal: Signal, received: bool) -> Result:
         data = mapping(signal.data)
         run_id = str(data.get("run") or signal.subject)
-        driver = await self._engine.driver(run_id)
+        driver = await self._engine.driver_of(run_id, signal.tenant)
         if driver is None:
             result = Result(signal=signal.id, status="refused", run=run_id, reason=f"there is no run {run_id}")
             if not received:

@@ -44,8 +44,9 @@ class Vitals:
         """Seconds: the longest of these lately."""
         return max(self._late, default=0.0)
 
-    async def health(self) -> EngineHealth:
-        """The engine in figures. Where the store cannot be read, its part says nothing but where it is."""
+    async def health(self, tenant: str = "default") -> EngineHealth:
+        """The engine in figures, with the runs of a tenant that are held. Where the store cannot be read, its
+        part says nothing but where it is."""
         engine = self._engine
         store = await store_health(engine.store)
         drivers = engine.live.values()
@@ -71,7 +72,7 @@ class Vitals:
             readers=engine.feed.readers,
             lag=self.lag,
             troubles=tuple(Trouble(*trouble) for trouble in engine.troubles),
-            holds=dict(engine.holds),
+            holds=engine.holds_of(tenant),
         )
 
 

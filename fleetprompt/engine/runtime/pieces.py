@@ -23,6 +23,8 @@ MOST_MARKS = 1_000
 """Pieces of different kinds or requests that wait for a watcher before it begins anew."""
 Place = tuple[str, str, str, int]
 """Path of the step, key of the request, kind and number of the call."""
+Whose = tuple[str, str]
+"""Tenant and run: who watches for another tenant hears as little as of a run that there is not."""
 Part = Callable[[str], tuple[str, str]]
 """Given a text that goes on, what can be shown of it, and what has to wait for more."""
 EVERYTHING = Piece(path="", key="", kind="reset")
@@ -117,12 +119,12 @@ def _piece(place: Place, text: str) -> Piece:
 
 
 class Pieces:
-    """What is being received, by run."""
+    """What is being received, by tenant and run."""
 
     def __init__(self, part: Part = lambda text: (text, "")) -> None:
         self._part = part
-        self._held: dict[str, dict[Place, Held]] = {}
-        self._watchers: dict[str, set[Watcher]] = {}
+        self._held: dict[Whose, dict[Place, Held]] = {}
+        self._watchers: dict[Whose, set[Watcher]] = {}
         self._closed = False
 
     def close(self) -> None:
@@ -132,55 +134,58 @@ class Pieces:
             for watcher in watchers:
                 watcher.event.set()
 
-    def put(self, run: str, path: str, key: str, delta: Delta) -> None:
+    def put(self, run: str, path: str, key: str, delta: Delta, tenant: str = "default") -> None:
         """A piece has come. `reset`: what came before of that request is void."""
+        whose = (tenant, run)
         if delta.kind == "reset":
-            if self._drop(run, path, key):
-                for watcher in self._watchers.get(run, ()):
+            if self._drop(whose, path, key):
+                for watcher in self._watchers.get(whose, ()):
                     watcher.void(path, key)
             return
         place = (path, key, delta.kind, delta.call)
-        held = self._held.setdefault(run, {})
+        held = self._held.setdefault(whose, {})
         kept = held.get(place)
         if kept is None:
             kept = held[place] = Held()
         for other, each in held.items():
             if each.rest and len(each.rest) < SHORTEST and other[:2] == place[:2] and other != place:
                 # The answer goes on with something else, and no secret is as short as that.
-                self._say(run, other, each, each.rest, "")
-        self._say(run, place, kept, *self._part(kept.rest + delta.text))
+                self._say(whose, other, each, each.rest, "")
+        self._say(whose, place, kept, *self._part(kept.rest + delta.text))
 
-    def _say(self, run: str, place: Place, kept: Held, text: str, rest: str) -> None:
+    def _say(self, whose: Whose, place: Place, kept: Held, text: str, rest: str) -> None:
         kept.rest = rest
         if text or not rest:
             kept.add(text)
-            for watcher in self._watchers.get(run, ()):
+            for watcher in self._watchers.get(whose, ()):
                 watcher.add(place, text)
 
-    def done(self, run: str, path: str, key: str) -> None:
+    def done(self, run: str, path: str, key: str, tenant: str = "default") -> None:
         """It is recorded, or came to nothing: nobody needs the pieces any more, nor what was held back of them."""
-        if self._drop(run, path, key):
-            for watcher in self._watchers.get(run, ()):
+        whose = (tenant, run)
+        if self._drop(whose, path, key):
+            for watcher in self._watchers.get(whose, ()):
                 watcher.end(path, key)
 
-    def _drop(self, run: str, path: str, key: str) -> bool:
+    def _drop(self, whose: Whose, path: str, key: str) -> bool:
         """Forget what is held of a request; whether there was anything."""
-        held = self._held.get(run)
+        held = self._held.get(whose)
         if held is None:
             return False
         places = [place for place in held if place[:2] == (path, key)]
         for place in places:
             del held[place]
         if not held:
-            del self._held[run]
+            del self._held[whose]
         return bool(places)
 
-    async def watch(self, run: str, seconds: float) -> AsyncGenerator[Sequence[Piece]]:
+    async def watch(self, run: str, seconds: float, tenant: str = "default") -> AsyncGenerator[Sequence[Piece]]:
         """What comes, at most once in so many seconds, until it is closed; at first everything that has come so far."""
+        whose = (tenant, run)
         watcher = Watcher()
-        for place, held in self._held.get(run, {}).items():
+        for place, held in self._held.get(whose, {}).items():
             watcher.add(place, held.text)
-        self._watchers.setdefault(run, set()).add(watcher)
+        self._watchers.setdefault(whose, set()).add(watcher)
         now = asyncio.get_running_loop().time
         try:
             while True:
@@ -188,11 +193,11 @@ class Pieces:
                 if self._closed:
                     return
                 due = now() + seconds
-                yield watcher.take(self._held.get(run, {}))
+                yield watcher.take(self._held.get(whose, {}))
                 await asyncio.sleep(max(0.0, due - now()))
         finally:
-            watchers = self._watchers.get(run)
+            watchers = self._watchers.get(whose)
             if watchers is not None:
                 watchers.discard(watcher)
                 if not watchers:
-                    del self._watchers[run]
+                    del self._watchers[whose]

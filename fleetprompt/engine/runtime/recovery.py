@@ -70,7 +70,7 @@ class Recovery:
                     run = fold(await engine.workflows.program(head.plan), readable(found))
                 except Exception as error:
                     corrupt.append(found if isinstance(found, Corrupt) else Corrupt(0, head.id, 0, str(error)))
-                    engine.hold(head.id, error)
+                    engine.hold(head.id, error, head.tenant)
                     continue
                 doubtful += self._go_on(run)
                 taken.append(head.id)
@@ -124,7 +124,7 @@ class Recovery:
         run = self._parked.pop(run_id, None) or await engine.load(run_id)
         if run is None:
             return None
-        engine.holds.pop(run_id, None)
+        engine.release(run_id)
         if run_id not in engine.live:
             if run.pending:
                 self._go_on(run)

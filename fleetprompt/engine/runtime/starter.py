@@ -45,7 +45,7 @@ class Starter:
         """Create the run a `fleet.run.start` asks for. Raises `FleetError` when it cannot be."""
         data = cast("dict[str, Any]", signal.data)
         run_id = str(data.get("run") or signal.id)
-        if await self._exists(run_id, received):
+        if await self._exists(run_id, signal.tenant, received):
             result = Result(signal=signal.id, status="accepted", run=run_id)
             await self._engine.store.signals.close(signal.id, (result,))
             return result
@@ -55,14 +55,18 @@ class Starter:
             created, program = await self._top(signal, data, run_id)
         return await self._begin(signal, received, Run(program), [created])
 
-    async def _exists(self, run_id: str, received: bool) -> bool:
-        if received:
-            return False
-        return run_id in self._engine.live or await self._engine.store.runs.get(run_id) is not None
+    async def _exists(self, run_id: str, tenant: str, received: bool) -> bool:
+        """Whether the run was begun before. Raises `Refused` where that is another tenant's."""
+        driver = self._engine.live.get(run_id)
+        head = await self._engine.store.runs.get(run_id) if driver is None and not received else None
+        known = driver or head
+        if known is not None and known.tenant != tenant:
+            raise Refused("a run cannot have this id")
+        return known is not None and not received
 
     async def _begin(self, signal: Signal, received: bool, run: Run, facts: list[Any]) -> Result:
         engine = self._engine
-        driver = Driver(engine, run, fresh=True)
+        driver = Driver(engine, run, fresh=True, tenant=signal.tenant)
         engine.live[facts[0].run] = driver
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         first = Message(
@@ -113,7 +117,7 @@ class Starter:
 
     async def _child(self, signal: Signal, data: dict[str, Any], run_id: str) -> tuple[RunCreated, Program]:
         engine = self._engine
-        parent = await engine.driver(str(data["parent"]))
+        parent = await engine.driver_of(str(data["parent"]), signal.tenant)
         if parent is None or parent.run.created is None:
             raise NotFound(f"parent run {data['parent']} is gone")
         above = parent.run.created
@@ -213,11 +217,11 @@ class Starter:
         data = cast("dict[str, Any]", signal.data)
         old_id = str(data.get("run") or signal.subject)
         run_id = str(data.get("new") or signal.id)
-        if await self._exists(run_id, received):
+        if await self._exists(run_id, signal.tenant, received):
             result = Result(signal=signal.id, status="accepted", run=run_id)
             await engine.store.signals.close(signal.id, (result,))
             return result
-        old = await engine.load(old_id)
+        old = await engine.load(old_id, signal.tenant)
         if old is None:
             raise NotFound(f"there is no run {old_id}")
         history = await engine.history(old_id)

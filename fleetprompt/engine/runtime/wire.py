@@ -4,8 +4,9 @@
 does nothing for any more, `{"op": "edited", "run": ID, "approval": ID, "values": {…}}` what the call of an approval
 would be with these arguments. `{"op": "watch", "after": SEQ, "run": ID}` turns the connection into the feed,
 `{"op": "changes", "seconds": S}` into changes, at most one in so many seconds, and
-`{"op": "pieces", "run": ID, "seconds": S}` into the answers of models that a run is receiving. Who cannot connect still
-works: engines also look at the store twice a second.
+`{"op": "pieces", "run": ID, "seconds": S}` into the answers of models that a run is receiving; each but the nudge
+and the edited call says for which `tenant`, and hears of nobody else's runs. Who cannot connect still works:
+engines also look at the store twice a second.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class _Request(msgspec.Struct):
     op: str
     after: int = 0
     run: str = ""
+    tenant: str = "default"
     seconds: float = 0.05
     approval: str = ""
     values: dict[str, Any] = {}
@@ -155,8 +157,9 @@ class Wire:
                 writer.write(b'{"ok":true}\n')
                 await writer.drain()
             elif request.op in ("health", "holds"):
-                engine = self._engine
-                answer = await engine.vitals.health() if request.op == "health" else _Holds(engine.holds)
+                engine, whose = self._engine, request.tenant
+                asked = request.op == "health"
+                answer = await engine.vitals.health(whose) if asked else _Holds(engine.holds_of(whose))
                 writer.write(_encode(answer) + b"\n")
                 await writer.drain()
             elif request.op == "edited":
@@ -181,7 +184,8 @@ class Wire:
             return Looked(problem=error.message, hint=error.hint, code=error.code)
 
     async def _send_feed(self, writer: asyncio.StreamWriter, request: _Request) -> None:
-        async for entry in self._engine.feed.watch(self._engine.store.journal, request.after, request.run):
+        feed, journal = self._engine.feed, self._engine.store.journal
+        async for entry in feed.watch(journal, request.after, request.run, request.tenant):
             if isinstance(entry, Stored):
                 writer.write(_encode({"fact": entry}) + b"\n")
             else:
@@ -191,14 +195,15 @@ class Wire:
     async def _send_changes(self, writer: asyncio.StreamWriter, request: _Request) -> None:
         # Whoever reads slowly keeps this waiting, and is told more at once.
         seconds = min(max(request.seconds, SHORTEST), LONGEST)
-        async with aclosing(self._engine.feed.changes(self._engine.store.journal, seconds)) as changes:
+        changed = self._engine.feed.changes(self._engine.store.journal, seconds, request.tenant)
+        async with aclosing(changed) as changes:
             async for change in changes:
                 writer.write(_encode(change) + b"\n")
                 await writer.drain()
 
     async def _send_pieces(self, writer: asyncio.StreamWriter, request: _Request) -> None:
         seconds = min(max(request.seconds, SHORTEST), LONGEST)
-        async with aclosing(self._engine.pieces.watch(request.run, seconds)) as pieces:
+        async with aclosing(self._engine.pieces.watch(request.run, seconds, request.tenant)) as pieces:
             async for some in pieces:
                 writer.write(_encode(some) + b"\n")
                 await writer.drain()
@@ -228,14 +233,16 @@ async def nudge(path: Path, patience: float = NUDGE_SECONDS) -> bool:
     return bool(await _ask(path, "nudge", patience))
 
 
-async def ask_health(path: Path) -> EngineHealth | None:
-    """How the engine behind a socket is; None when nobody listens or answers in time."""
-    return _understood(await _ask(path, "health", HEALTH_SECONDS), EngineHealth)
+async def ask_health(path: Path, tenant: str = "default") -> EngineHealth | None:
+    """How the engine behind a socket is, with the runs of a tenant that are held; None when nobody listens or answers
+    in time."""
+    return _understood(await _ask(path, "health", HEALTH_SECONDS, {"tenant": tenant}), EngineHealth)
 
 
-async def ask_holds(path: Path) -> dict[str, str] | None:
-    """What the engine behind a socket does nothing for, and why; None when nobody listens or answers in time."""
-    found = _understood(await _ask(path, "holds", HEALTH_SECONDS), _Holds)
+async def ask_holds(path: Path, tenant: str = "default") -> dict[str, str] | None:
+    """What the engine behind a socket does nothing for of a tenant, and why; None when nobody listens or answers
+    in time."""
+    found = _understood(await _ask(path, "holds", HEALTH_SECONDS, {"tenant": tenant}), _Holds)
     return found.holds if found is not None else None
 
 

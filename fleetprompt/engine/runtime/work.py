@@ -144,7 +144,7 @@ class WorkContext(StepContext):
         values = [(kind, key, redact(value)) for kind, key, value in notes]
         for kind, key, _ in values:
             if kind in (ANSWERED, FAILED):
-                self._engine.pieces.done(self.effect.run, path, key)
+                self._engine.pieces.done(self.effect.run, path, key, self.effect.tenant)
 
         def make(run: Run, step: Step, at: float) -> list[AnyFact]:
             return [
@@ -322,7 +322,7 @@ class WorkContext(StepContext):
 
     def show(self, call: str, delta: Delta) -> None:
         """See `ports.work.WorkContext.show`."""
-        self._engine.pieces.put(self.effect.run, self.effect.path, call, delta)
+        self._engine.pieces.put(self.effect.run, self.effect.path, call, delta, self.effect.tenant)
 
     def now(self) -> float:
         """Seconds since the epoch."""

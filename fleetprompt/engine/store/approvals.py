@@ -21,7 +21,7 @@ from fleetprompt.engine.store.dialect import Row
 from fleetprompt.engine.store.filters import View, json_list
 from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.projection import ApprovalFact, Ballot
-from fleetprompt.engine.store.reading import Reader, find_ids
+from fleetprompt.engine.store.reading import Reader, find_ids, of_tenant
 from fleetprompt.engine.store.tables import approvals, votes
 
 _json = msgspec.json.Encoder().encode
@@ -110,19 +110,21 @@ class SqlApprovals:
         view = View(columns=columns, lists=lists, search=APPROVAL_FIELDS.search)
         self._listing = Listing(reader, view, (approvals.c.requested_at, approvals.c.id), zone)
 
-    async def get(self, approval: str) -> Approval | None:
-        """The approval of that id."""
-        rows = await self._reader.rows(sa.select(approvals).where(approvals.c.id == approval))
+    async def get(self, approval: str, tenant: str | None = None) -> Approval | None:
+        """The approval of that id, if it is the tenant's."""
+        given = sa.select(approvals).where(approvals.c.id == approval, *of_tenant(approvals, tenant))
+        rows = await self._reader.rows(given)
         return _approval(rows[0]) if rows else None
 
     async def find(self, text: str, tenant: str = "default") -> builtins.list[str]:
         """Ids that equal, begin or end with a text: the equal one first, then newest first; at most ten."""
         return await self._reader.run(lambda connection: find_ids(connection, approvals, text, tenant))
 
-    async def votes(self, approval: str) -> builtins.list[Vote]:
+    async def votes(self, approval: str, tenant: str | None = None) -> builtins.list[Vote]:
         """The votes of all levels, oldest first."""
         order = (votes.c.level, votes.c.at, votes.c.by)
-        rows = await self._reader.rows(sa.select(votes.c.data).where(votes.c.approval == approval).order_by(*order))
+        given = sa.select(votes.c.data).where(votes.c.approval == approval, *of_tenant(votes, tenant))
+        rows = await self._reader.rows(given.order_by(*order))
         return [_read_vote(row.data) for row in rows]
 
     async def list(

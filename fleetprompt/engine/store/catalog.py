@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from fleetprompt.engine.core.plan import Plan, decode_plan, encode_plan, plan_digest
 from fleetprompt.engine.ports import Workflow
 from fleetprompt.engine.store.dialect import Row
-from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.reading import Reader, of_tenant
 from fleetprompt.engine.store.statements import Bulk, Session
 from fleetprompt.engine.store.tables import plans, workflows
 from fleetprompt.engine.store.writer import Writer
@@ -41,14 +41,16 @@ class SqlCatalog:
         await self._writer.work(put)
         return digest
 
-    async def plan(self, digest: str) -> Plan | None:
-        """The plan of that digest."""
-        rows = await self._reader.rows(sa.select(plans.c.body).where(plans.c.digest == digest).limit(1))
+    async def plan(self, digest: str, tenant: str | None = None) -> Plan | None:
+        """The plan of that digest, if the tenant has it."""
+        given = sa.select(plans.c.body).where(plans.c.digest == digest, *of_tenant(plans, tenant))
+        rows = await self._reader.rows(given.limit(1))
         return decode_plan(rows[0].body) if rows else None
 
-    async def source(self, digest: str) -> str | None:
+    async def source(self, digest: str, tenant: str | None = None) -> str | None:
         """The YAML text kept with a plan."""
-        rows = await self._reader.rows(sa.select(plans.c.source).where(plans.c.digest == digest).limit(1))
+        given = sa.select(plans.c.source).where(plans.c.digest == digest, *of_tenant(plans, tenant))
+        rows = await self._reader.rows(given.limit(1))
         return rows[0].source if rows else None
 
     async def set_workflow(self, workflow: Workflow) -> None:

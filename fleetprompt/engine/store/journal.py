@@ -13,7 +13,7 @@ from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.ports import Append, Appended, Corrupt, Stored
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Rows
-from fleetprompt.engine.store.reading import Question, Reader
+from fleetprompt.engine.store.reading import Question, Reader, of_tenant
 from fleetprompt.engine.store.tables import counters, journal
 from fleetprompt.engine.store.writer import Writer, into
 
@@ -33,6 +33,8 @@ class SqlJournal:
             journal.c.n <= sa.bindparam("upto"),
         )
         self._of_run = Question(reader.dialect, of_run.order_by(journal.c.n))
+        mine = of_run.where(journal.c.tenant == sa.bindparam("whose"))
+        self._of_run_of = Question(reader.dialect, mine.order_by(journal.c.n))
 
     @property
     def commits(self) -> int:
@@ -50,9 +52,13 @@ class SqlJournal:
         self.post(entry, into(future))
         return future
 
-    async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored | Corrupt]:
+    async def facts(
+        self, run: str, *, after: int = 0, upto: int | None = None, tenant: str | None = None
+    ) -> list[Stored | Corrupt]:
         """A run's facts in order, from n > after to n <= upto."""
-        rows = await self._reader.ask(self._of_run, run, after, ALL if upto is None else upto)
+        given = (run, after, ALL if upto is None else upto)
+        ask = self._reader.ask
+        rows = await (ask(self._of_run, *given) if tenant is None else ask(self._of_run_of, *given, tenant))
         return [_read(*row) for row in rows]
 
     async def histories(self, runs: Sequence[str]) -> dict[str, list[AnyFact] | Corrupt]:
@@ -79,9 +85,10 @@ class SqlJournal:
         else:
             facts.append(read.fact)
 
-    async def since(self, seq: int, limit: int = 1000) -> list[Stored | Corrupt]:
-        """Facts of all runs after a position; never one below a position that was seen."""
-        rows = await self._reader.rows(_facts().where(journal.c.seq > seq).order_by(journal.c.seq).limit(limit))
+    async def since(self, seq: int, limit: int = 1000, *, tenant: str | None = None) -> list[Stored | Corrupt]:
+        """Facts of all runs of a tenant after a position; never one below a position that was seen."""
+        wanted = _facts().where(journal.c.seq > seq, *of_tenant(journal, tenant))
+        rows = await self._reader.rows(wanted.order_by(journal.c.seq).limit(limit))
         return [_read(*row) for row in rows]
 
     async def position(self) -> int:

@@ -18,7 +18,7 @@ from fleetprompt.engine.store.dialect import Row, Rows
 from fleetprompt.engine.store.lines import INSIDE, STEP_CAP
 from fleetprompt.engine.store.log_chunks import LineQueue, LogChunks
 from fleetprompt.engine.store.log_search import Search, decode, finder, levels
-from fleetprompt.engine.store.reading import Reader
+from fleetprompt.engine.store.reading import Reader, of_tenant
 from fleetprompt.engine.store.tables import logs
 from fleetprompt.engine.store.writer import Writer
 
@@ -95,41 +95,55 @@ class SqlLogs:
             self._start_in(RETRY)
 
     async def read(
-        self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
+        self,
+        run: str,
+        *,
+        path: str | None = None,
+        after: int = 0,
+        limit: int = 1000,
+        tail: bool = False,
+        tenant: str | None = None,
     ) -> tuple[list[LogLine], int]:
         """Lines of a run (or of one step) behind a cursor, the first or (`tail`) the last of them, and the cursor of
         the last one."""
-        chunks = sa.select(logs).where(*_of(run, path), logs.c.until > after)
+        chunks = sa.select(logs).where(*_of(run, tenant, path), logs.c.until > after)
         found = await self._reader.run(lambda connection: _find(connection, chunks, after, limit, tail=tail))
         return [line for _, line in found], found[-1][0] if found else after
 
     async def chunks(
-        self, run: str, *, path: str | None = None, within: bool = False, after: int = 0, limit: int = 5000
+        self,
+        run: str,
+        *,
+        path: str | None = None,
+        within: bool = False,
+        after: int = 0,
+        limit: int = 5000,
+        tenant: str | None = None,
     ) -> list[LogChunk]:
         """See `ports.Logs`. Raises `StoreUnavailable`, as everything here."""
-        chunks = sa.select(*_DIRECTORY).where(*_of(run, path, within=within), logs.c.until > after)
+        chunks = sa.select(*_DIRECTORY).where(*_of(run, tenant, path, within=within), logs.c.until > after)
         rows = await self._reader.rows(chunks.order_by(logs.c.until).limit(limit))
         return [LogChunk(*row) for row in rows]
 
-    async def lines(self, run: str, ids: Sequence[int]) -> list[list[LogLine]]:
+    async def lines(self, run: str, ids: Sequence[int], tenant: str | None = None) -> list[list[LogLine]]:
         """See `ports.Logs`."""
-        rows = await self._contents(run, ids)
+        rows = await self._contents(run, ids, tenant)
         # In a thread: what is decoded in one go is up to the caller, and the loop has other things to do.
         return await asyncio.to_thread(
             lambda: [decode(row.data, row.path, row.attempt, row.first) if row is not None else [] for row in rows]
         )
 
-    async def levels(self, run: str, ids: Sequence[int]) -> list[bytes]:
+    async def levels(self, run: str, ids: Sequence[int], tenant: str | None = None) -> list[bytes]:
         """See `ports.Logs`."""
-        rows = await self._contents(run, ids)
+        rows = await self._contents(run, ids, tenant)
         return await asyncio.to_thread(lambda: [levels(row.data) if row is not None else b"" for row in rows])
 
-    async def _contents(self, run: str, ids: Sequence[int]) -> list[Row | None]:
+    async def _contents(self, run: str, ids: Sequence[int], tenant: str | None) -> list[Row | None]:
         columns = (logs.c.id, logs.c.path, logs.c.attempt, logs.c.first, logs.c.data)
         found: dict[int, Row] = {}
         for at in range(0, len(ids), PORTION):
             chosen = logs.c.id.in_(ids[at : at + PORTION])
-            rows = await self._reader.rows(sa.select(*columns).where(logs.c.run == run, chosen))
+            rows = await self._reader.rows(sa.select(*columns).where(*_of(run, tenant, None), chosen))
             found |= {row.id: row for row in rows}
         return [found.get(id_) for id_ in ids]
 
@@ -144,11 +158,13 @@ class SqlLogs:
         after: int | None = None,
         before: int | None = None,
         limit: int = 1000,
+        tenant: str | None = None,
     ) -> LogMatches:
         """See `ports.Logs`."""
         search = Search(finder(needle, regex=regex), after=after, before=before, limit=limit)
         until = logs.c.until
-        chunks = sa.select(until, logs.c.first, logs.c.last, logs.c.data).where(*_of(run, path, within=within))
+        of_step = _of(run, tenant, path, within=within)
+        chunks = sa.select(until, logs.c.first, logs.c.last, logs.c.data).where(*of_step)
         if search.backwards:
             # A chunk that ends behind the position may begin before it.
             begin = until - logs.c.last + logs.c.first
@@ -160,14 +176,15 @@ class SqlLogs:
         return search.matches(more=len(rows) == PORTION)
 
 
-def _of(run: str, path: str | None, *, within: bool = False) -> list[sa.ColumnElement[bool]]:
+def _of(run: str, tenant: str | None, path: str | None, *, within: bool = False) -> list[sa.ColumnElement[bool]]:
     """What tells the chunks of a run, of a step, or of a step and everything inside it."""
+    of_run = [logs.c.run == run, *of_tenant(logs, tenant)]
     if path is None:
-        return [logs.c.run == run]
+        return of_run
     if not within:
-        return [logs.c.run == run, logs.c.path == path]
+        return [*of_run, logs.c.path == path]
     inside = [sa.func.substr(logs.c.path, 1, len(path) + 1) == path + sign for sign in INSIDE]
-    return [logs.c.run == run, sa.or_(logs.c.path == path, *inside)]
+    return [*of_run, sa.or_(logs.c.path == path, *inside)]
 
 
 def _find(connection: sa.Connection, chunks: Rows, after: int, limit: int, *, tail: bool) -> list[tuple[int, LogLine]]:

@@ -244,9 +244,11 @@ class MemoryJournal:
             raise ClaimRefused(take.slot, projection.sort_holders(holders.values()))
         holders[who] = Holder(run=entry.run, path=take.path, amount=take.slot.amount, at=entry.head.updated_at)
 
-    async def facts(self, run: str, *, after: int = 0, upto: int | None = None) -> list[Stored | Corrupt]:
+    async def facts(
+        self, run: str, *, after: int = 0, upto: int | None = None, tenant: str | None = None
+    ) -> list[Stored | Corrupt]:
         """A run's facts in order, from n > after to n <= upto."""
-        rows = self.state.histories.get(run, [])
+        rows = self.state.histories.get(run, []) if self._is_of(run, tenant) else []
         return [_read(row) for row in rows if row.n > after and (upto is None or row.n <= upto)]
 
     async def histories(self, runs: Sequence[str]) -> dict[str, list[AnyFact] | Corrupt]:
@@ -263,10 +265,13 @@ class MemoryJournal:
                 facts.append(read.fact)
         return found
 
-    async def since(self, seq: int, limit: int = 1000) -> list[Stored | Corrupt]:
-        """Facts of all runs after a position."""
+    async def since(self, seq: int, limit: int = 1000, *, tenant: str | None = None) -> list[Stored | Corrupt]:
+        """Facts of all runs of a tenant after a position."""
         rows = (self.state.journal[at] for at in range(seq + 1, self.state.seq + 1) if at in self.state.journal)
-        return [_read(row) for row in islice(rows, limit)]
+        return [_read(row) for row in islice((row for row in rows if self._is_of(row.run, tenant)), limit)]
+
+    def _is_of(self, run: str, tenant: str | None) -> bool:
+        return tenant is None or ((head := self.state.runs.get(run)) is not None and head.tenant == tenant)
 
     async def position(self) -> int:
         """The highest `seq` ever given."""

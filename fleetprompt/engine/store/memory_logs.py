@@ -21,7 +21,7 @@ class MemoryLogs:
         self._cap = cap
 
     def write(self, run: str, lines: Sequence[LogLine], tenant: str = "default") -> None:
-        del tenant
+        self._state.log_tenants[run] = tenant
         for line in lines:
             self._add(run, fit(line))
 
@@ -44,17 +44,31 @@ class MemoryLogs:
         """Nothing is ever queued here."""
 
     async def read(
-        self, run: str, *, path: str | None = None, after: int = 0, limit: int = 1000, tail: bool = False
+        self,
+        run: str,
+        *,
+        path: str | None = None,
+        after: int = 0,
+        limit: int = 1000,
+        tail: bool = False,
+        tenant: str | None = None,
     ) -> tuple[list[LogLine], int]:
-        found = [(at, line) for at, line in self._of(run, path, within=False) if at > after]
+        found = [(at, line) for at, line in self._of(run, tenant, path, within=False) if at > after]
         found = found[-limit:] if tail else found[:limit]
         return [line for _, line in found], found[-1][0] if found else after
 
     async def chunks(
-        self, run: str, *, path: str | None = None, within: bool = False, after: int = 0, limit: int = 5000
+        self,
+        run: str,
+        *,
+        path: str | None = None,
+        within: bool = False,
+        after: int = 0,
+        limit: int = 5000,
+        tenant: str | None = None,
     ) -> list[LogChunk]:
         """Every line is a chunk of its own, whose id is its position."""
-        kept = [(at, line) for at, line in self._of(run, path, within=within) if at > after]
+        kept = [(at, line) for at, line in self._of(run, tenant, path, within=within) if at > after]
         return [
             LogChunk(at, line.path, line.attempt, line.line, line.line, at, line.at, self._dropped(run, line))
             for at, line in kept[:limit]
@@ -65,12 +79,12 @@ class MemoryLogs:
         tally = self._state.log_tallies[_step(run, line)]
         return tally.dropped if line.line > tally.lines else 0
 
-    async def lines(self, run: str, ids: Sequence[int]) -> list[list[LogLine]]:
-        kept = dict(self._state.logs.get(run, []))
+    async def lines(self, run: str, ids: Sequence[int], tenant: str | None = None) -> list[list[LogLine]]:
+        kept = dict(self._kept(run, tenant))
         return [[kept[id_]] if id_ in kept else [] for id_ in ids]
 
-    async def levels(self, run: str, ids: Sequence[int]) -> list[bytes]:
-        return [bytes(LEVELS.index(line.level) for line in lines) for lines in await self.lines(run, ids)]
+    async def levels(self, run: str, ids: Sequence[int], tenant: str | None = None) -> list[bytes]:
+        return [bytes(LEVELS.index(line.level) for line in lines) for lines in await self.lines(run, ids, tenant)]
 
     async def find(
         self,
@@ -83,9 +97,10 @@ class MemoryLogs:
         after: int | None = None,
         before: int | None = None,
         limit: int = 1000,
+        tenant: str | None = None,
     ) -> LogMatches:
         search = Search(finder(needle, regex=regex), after=after, before=before, limit=limit)
-        kept = self._of(run, path, within=within)
+        kept = self._of(run, tenant, path, within=within)
         full = not all(
             search.take(at, 0, encode([line]))
             for at, line in (reversed(kept) if search.backwards else kept)
@@ -93,13 +108,16 @@ class MemoryLogs:
         )
         return search.matches(more=full)
 
-    def _of(self, run: str, path: str | None, *, within: bool) -> list[tuple[int, LogLine]]:
+    def _of(self, run: str, tenant: str | None, path: str | None, *, within: bool) -> list[tuple[int, LogLine]]:
         inside = tuple(f"{path}{sign}" for sign in INSIDE) if within else ()
         return [
             (at, line)
-            for at, line in self._state.logs.get(run, [])
+            for at, line in self._kept(run, tenant)
             if path is None or line.path == path or line.path.startswith(inside)
         ]
+
+    def _kept(self, run: str, tenant: str | None) -> Sequence[tuple[int, LogLine]]:
+        return self._state.logs.get(run, []) if tenant in (None, self._state.log_tenants.get(run)) else []
 
 
 def _step(run: str, line: LogLine) -> tuple[str, str, int]:

@@ -28,20 +28,24 @@ class MemoryCatalog:
         """Keep a plan and its YAML; of two texts with the same plan the first is kept."""
         digest = plan_digest(plan)
         self._state.first_seen.setdefault((tenant, plan.name), time.time())
-        self._state.plans.setdefault(digest, (encode_plan(plan), source))
+        self._state.plans.setdefault(digest, {}).setdefault(tenant, (encode_plan(plan), source))
         return digest
 
-    async def plan(self, digest: str) -> Plan | None:
-        found = self._state.plans.get(digest)
+    async def plan(self, digest: str, tenant: str | None = None) -> Plan | None:
+        found = self._kept(digest, tenant)
         return decode_plan(found[0]) if found else None
 
-    async def source(self, digest: str) -> str | None:
-        found = self._state.plans.get(digest)
+    async def source(self, digest: str, tenant: str | None = None) -> str | None:
+        found = self._kept(digest, tenant)
         return found[1] if found else None
 
     async def first_seen(self, names: Sequence[str], tenant: str = "default") -> dict[str, float]:
         seen = self._state.first_seen
         return {name: seen[tenant, name] for name in names if (tenant, name) in seen}
+
+    def _kept(self, digest: str, tenant: str | None) -> tuple[bytes, str] | None:
+        kept = self._state.plans.get(digest, {})
+        return next(iter(kept.values()), None) if tenant is None else kept.get(tenant)
 
     async def set_workflow(self, workflow: Workflow) -> None:
         self._state.workflows[(workflow.tenant, workflow.name)] = workflow

@@ -20,6 +20,7 @@ from fleetprompt.engine.store.memory_index import MemoryIndex
 from fleetprompt.engine.store.memory_state import State
 
 T = TypeVar("T")
+M = TypeVar("M", RunHead, Signal, Approval)
 
 
 def select_page(
@@ -43,8 +44,8 @@ def select_page(
 class MemoryRuns(MemoryIndex):
     """The `runs` projection and the wait rows."""
 
-    async def get(self, run: str) -> RunHead | None:
-        return self._state.runs.get(run)
+    async def get(self, run: str, tenant: str | None = None) -> RunHead | None:
+        return _mine(self._state.runs.get(run), tenant)
 
     async def find(self, text: str, tenant: str = "default") -> builtins.list[str]:
         return projection.prefix_or_suffix(text, (head.id for head in self._of(tenant)))
@@ -157,16 +158,16 @@ class MemorySignals:
             memory_tables.insert_result(self._state, result)
         self._state.unrouted.pop(signal, None)
 
-    async def get(self, signal: str) -> Signal | None:
-        return self._state.signals.get(signal)
+    async def get(self, signal: str, tenant: str | None = None) -> Signal | None:
+        return _mine(self._state.signals.get(signal), tenant)
 
     async def of_key(self, key: str, tenant: str = "default") -> Signal | None:
         id_ = self._state.keys.get((tenant, key)) if key else None
         return self._state.signals.get(id_) if id_ is not None else None
 
-    async def results(self, signal: str) -> tuple[bool, builtins.list[Result]]:
-        known = signal in self._state.signals
-        found = self._state.results.get(signal, {})
+    async def results(self, signal: str, tenant: str | None = None) -> tuple[bool, builtins.list[Result]]:
+        known = _mine(self._state.signals.get(signal), tenant) is not None
+        found = self._state.results.get(signal, {}) if known or tenant is None else {}
         return known and signal not in self._state.unrouted, [found[run] for run in sorted(found)]
 
     async def answers(
@@ -199,10 +200,8 @@ class MemorySignals:
         return projection.signal_row(signal, results, dead, routed=signal.id not in self._state.unrouted)
 
     async def lineage(self, signal: str, tenant: str = "default") -> Lineage | None:
-        found = self._state.signals.get(signal)
-        if found is None or found.tenant != tenant:
-            return None
-        return await trace(_Relations(self._state, tenant), found)
+        found = _mine(self._state.signals.get(signal), tenant)
+        return await trace(_Relations(self._state, tenant), found) if found is not None else None
 
 
 class _Relations:
@@ -250,14 +249,16 @@ class MemoryApprovals:
         self._state = state
         self._zone = zone
 
-    async def get(self, approval: str) -> Approval | None:
-        return self._state.approvals.get(approval)
+    async def get(self, approval: str, tenant: str | None = None) -> Approval | None:
+        return _mine(self._state.approvals.get(approval), tenant)
 
     async def find(self, text: str, tenant: str = "default") -> builtins.list[str]:
         return projection.prefix_or_suffix(text, (approval.id for approval in self._of(tenant)))
 
-    async def votes(self, approval: str) -> builtins.list[Vote]:
+    async def votes(self, approval: str, tenant: str | None = None) -> builtins.list[Vote]:
         """Oldest first, over all levels."""
+        if await self.get(approval, tenant) is None:
+            return []
         found = [vote for (id_, _, _), (vote, _) in self._state.votes.items() if id_ == approval]
         return sorted(found, key=lambda vote: (vote.level, vote.at, vote.by))
 
@@ -280,6 +281,11 @@ class MemoryApprovals:
 
     def _of(self, tenant: str) -> Iterable[Approval]:
         return (approval for approval in self._state.approvals.values() if approval.tenant == tenant)
+
+
+def _mine(found: M | None, tenant: str | None) -> M | None:
+    """What was found, if it is the tenant's; None: whosever it is."""
+    return found if found is not None and tenant in (None, found.tenant) else None
 
 
 def _created(head: RunHead) -> paging.Position:

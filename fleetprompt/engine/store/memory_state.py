@@ -67,7 +67,8 @@ class State:
         self.memories: dict[Key, Memory] = {}
         self.vectors: dict[int, bytes] = {}
         """By the positions of the memories."""
-        self.plans: dict[str, tuple[bytes, str]] = {}
+        self.plans: dict[str, dict[str, tuple[bytes, str]]] = {}
+        """By digest and tenant."""
         self.workflows: dict[tuple[str, str], Workflow] = {}
         self.first_seen: dict[tuple[str, str], float] = {}
         """When the first plan of a workflow was kept, by tenant and name."""
@@ -76,6 +77,7 @@ class State:
         """(tenant, digest, run); an empty run pins the blob."""
         self.logs: dict[str, list[tuple[int, LogLine]]] = {}
         """By run: position within the run, and the line."""
+        self.log_tenants: dict[str, str] = {}
         self.log_tallies: dict[tuple[str, str, int], Tally] = {}
 
     def copy(self) -> State:
@@ -87,6 +89,7 @@ class State:
         other.claims = {scope: dict(holders) for scope, holders in self.claims.items()}
         other.results = {signal: dict(results) for signal, results in self.results.items()}
         other.agent_sessions = {run: dict(sessions) for run, sessions in self.agent_sessions.items()}
+        other.plans = {digest: dict(kept) for digest, kept in self.plans.items()}
         other.logs = {run: list(kept) for run, kept in self.logs.items()}
         return other
 
@@ -111,7 +114,7 @@ class State:
             "dead_letters": len(self.dead_letters),
             "memories": len(self.memories),
             "tokens": len(self.tokens),
-            "plans": len(self.plans),
+            "plans": sum(len(kept) for kept in self.plans.values()),
             "workflows": len(self.workflows),
             "blobs": len(self.blobs),
             "logs": sum(len(kept) for kept in self.logs.values()),

@@ -203,6 +203,7 @@ def _prune_runs(state: State, gone: set[str], tenant: str) -> None:
         for row in state.histories.pop(run, []):
             del state.journal[row.seq]
         state.logs.pop(run, None)
+        state.log_tenants.pop(run, None)
         state.agent_sessions.pop(run, None)
     state.log_tallies = {step: tally for step, tally in state.log_tallies.items() if step[0] not in gone}
     state.waits = {key: wait for key, wait in state.waits.items() if key[0] not in gone}

@@ -76,6 +76,11 @@ class Reader:
         return await self.run(lambda connection: connection.exec_driver_sql(question.sql, values).all())
 
 
+def of_tenant(table: sa.Table, tenant: str | None) -> list[sa.ColumnElement[bool]]:
+    """What tells the rows of a tenant; nothing where they are wanted whosever they are."""
+    return [table.c.tenant == tenant] if tenant is not None else []
+
+
 def find_ids(connection: sa.Connection, table: sa.Table, text: str, tenant: str) -> list[str]:
     """Ids of a table that equal, begin or end with a text: the equal one first, then newest (largest) first."""
     if not text:

@@ -28,13 +28,16 @@ class SqlRuns(RunIndex):
     def __init__(self, reader: Reader, zone: tzinfo) -> None:
         super().__init__(reader, zone)
         self._listing = Listing(reader, self._view, _NEWEST, zone)
-        self._get = Question(reader.dialect, sa.select(runs).where(runs.c.id == sa.bindparam("id")))
+        given = sa.select(runs).where(runs.c.id == sa.bindparam("id"))
+        self._get = Question(reader.dialect, given)
+        self._get_of = Question(reader.dialect, given.where(runs.c.tenant == sa.bindparam("whose")))
         self._by_signal = Question(reader.dialect, _waits(sa.or_(_EXACT, waits.c.wild)))
         self._by_ref = Question(reader.dialect, _waits(_EXACT))
 
-    async def get(self, run: str) -> RunHead | None:
-        """The run of that id."""
-        rows = await self._reader.ask(self._get, run)
+    async def get(self, run: str, tenant: str | None = None) -> RunHead | None:
+        """The run of that id, if it is the tenant's."""
+        asked = self._reader.ask(self._get, run) if tenant is None else self._reader.ask(self._get_of, run, tenant)
+        rows = await asked
         return read_head(rows[0]) if rows else None
 
     async def find(self, text: str, tenant: str = "default") -> builtins.list[str]:

@@ -43,11 +43,17 @@ class SqlSignals:
         given = signals.c.id == sa.bindparam("given")
         of_signal = results.c.signal == sa.bindparam("given")
         unrouted = sa.select(signals.c.seq, signals.c.data).where(sa.not_(signals.c.routed)).order_by(signals.c.seq)
-        self._get = Question(reader.dialect, sa.select(signals.c.seq, signals.c.data).where(given))
+        whose: sa.BindParameter[str] = sa.bindparam("whose")
+        one = sa.select(signals.c.seq, signals.c.data).where(given)
+        self._get = Question(reader.dialect, one)
+        self._get_of = Question(reader.dialect, one.where(signals.c.tenant == whose))
         of_key = (signals.c.tenant == sa.bindparam("tenant"), signals.c.key == sa.bindparam("key"), KEYED)
         self._of_key = Question(reader.dialect, sa.select(signals.c.seq, signals.c.data).where(*of_key))
-        self._routed = Question(reader.dialect, sa.select(signals.c.routed).where(given))
-        self._results = Question(reader.dialect, sa.select(*_RESULT).where(of_signal).order_by(results.c.run))
+        routed, came = sa.select(signals.c.routed).where(given), sa.select(*_RESULT).where(of_signal)
+        self._routed = Question(reader.dialect, routed)
+        self._results = Question(reader.dialect, came.order_by(results.c.run))
+        self._routed_of = Question(reader.dialect, routed.where(signals.c.tenant == whose))
+        self._results_of = Question(reader.dialect, came.where(results.c.tenant == whose).order_by(results.c.run))
         self._unrouted = Question(reader.dialect, unrouted.limit(sa.bindparam("most")).offset(sa.literal_column("0")))
 
     async def publish(self, signal: Signal) -> Publication:
@@ -109,9 +115,10 @@ class SqlSignals:
         extras.add_routed(signal, tenant)
         extras.write(self._statements, session, alone=True)
 
-    async def get(self, signal: str) -> Signal | None:
-        """The signal of that id."""
-        rows = await self._reader.ask(self._get, signal)
+    async def get(self, signal: str, tenant: str | None = None) -> Signal | None:
+        """The signal of that id, if it is the tenant's."""
+        ask = self._reader.ask
+        rows = await (ask(self._get, signal) if tenant is None else ask(self._get_of, signal, tenant))
         return _read(*rows[0]) if rows else None
 
     async def of_key(self, key: str, tenant: str = "default") -> Signal | None:
@@ -119,11 +126,13 @@ class SqlSignals:
         found = await self._reader.ask(self._of_key, tenant, key)
         return _read(*found[0]) if found else None
 
-    async def results(self, signal: str) -> tuple[bool, builtins.list[Result]]:
+    async def results(self, signal: str, tenant: str | None = None) -> tuple[bool, builtins.list[Result]]:
         """Whether it is routed, and what came of it so far, by run."""
+        routed_by, came_of = (self._routed, self._results) if tenant is None else (self._routed_of, self._results_of)
+        given = (signal,) if tenant is None else (signal, tenant)
         # In this order: what is routed has all its results, and a result may come between the two questions.
-        routed = await self._reader.ask(self._routed, signal)
-        found = await self._reader.ask(self._results, signal)
+        routed = await self._reader.ask(routed_by, *given)
+        found = await self._reader.ask(came_of, *given)
         return bool(routed and routed[0][0]), [_result(*row) for row in found]
 
     async def answers(
@@ -158,10 +167,8 @@ class SqlSignals:
 
     async def lineage(self, signal: str, tenant: str = "default") -> Lineage | None:
         """Where a signal came from and what came of it; None for one that the tenant does not have."""
-        found = await self.get(signal)
-        if found is None or found.tenant != tenant:
-            return None
-        return await trace(_Relations(self._reader, tenant), found)
+        found = await self.get(signal, tenant)
+        return await trace(_Relations(self._reader, tenant), found) if found is not None else None
 
 
 class _Relations:
