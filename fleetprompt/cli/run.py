@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fleetprompt.cli.tree import Tree
     from fleetprompt.cli.watching import Ending, Manner, Watch
     from fleetprompt.client.protocol import Console, StartRun
+    from fleetprompt.engine.ports import RunHead
 
 app = typer.Typer(rich_markup_mode=None)
 MESSAGES = 5
@@ -222,7 +223,23 @@ async def _going_on(console: Console, touched: list[str]) -> list[str]:
         if run not in known:
             known[run] = await console.run(run)
     found |= dict.fromkeys(run for run in touched if known[run].finished_at is not None)
+    for run in tuple(found):
+        # Who waits for it goes on with it, and is what somebody has started.
+        while (above := known[run].parent) and above not in found:
+            if above not in known:
+                known[above] = await console.run(above)
+            if not _goes_on_with(known[above], known[run]):
+                break
+            found[above] = None
+            run = above
     return [run for run in found if not known[run].parent or known[run].parent not in found]
+
+
+def _goes_on_with(above: RunHead, child: RunHead) -> bool:
+    """Whether a run waits for its child, or has done so until that was over."""
+    if above.finished_at is None:
+        return above.waiting_on == "child"
+    return child.finished_at is not None and above.finished_at >= child.finished_at
 
 
 # ---------------------------------------------------------------- waiting, and what is said at the end
@@ -285,7 +302,8 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
         terminal.say(*lines)
     if len(unhappy) > MESSAGES:
         terminal.say(plain(f"  and {count(len(unhappy) - MESSAGES, 'more run')}: fleet runs", "dim"))
-    children = [run for run in following.open if run not in following.roots]
+    # One that could not be started has no facts.
+    children = [run for run in following.open if run not in following.roots and run in following.trees]
     if ending == "over" and children:
         terminal.say(
             plain(f"{count(len(children), 'run')} that it started: `fleet recover` goes on with them", "yellow")

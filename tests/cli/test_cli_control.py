@@ -80,6 +80,25 @@ def test_pause_holds_a_run_until_it_is_resumed(fleet: Fleet) -> None:
     assert fleet.runs()[0]["status"] == "completed"
 
 
+def test_who_waits_for_a_run_that_goes_on_is_waited_for_as_well(fleet: Fleet) -> None:
+    for above, below in (("middle", "gated"), ("outer", "middle")):
+        fleet.write(above, f"name: {above}\nsteps: [{{id: go, type: workflow, workflow: {below}}}]\n")
+    fleet("run", "outer.yaml", "-q", "--no-wait")
+    fleet.ok("approve", "last")
+    said = fleet("recover", "--json")
+    assert (said.code, [run["workflow"] for run in said.json]) == (0, ["outer"])
+    assert {run["status"] for run in fleet.runs()} == {"completed"}
+
+
+def test_runs_that_could_not_be_started_are_not_gone_on_with(fleet: Fleet) -> None:
+    fleet.write("inner", "name: inner\ninputs: {n: integer}\nsteps: [{id: end, type: stop}]\n")
+    child = "{id: go, type: workflow, workflow: inner, with: {n: '${{ inputs.n }}'}, on_error: continue}"
+    fleet.write("outer", f"name: outer\ninputs: {{n: {{type: any, default: x}}}}\nsteps: [{child}]\n")
+    said = fleet("run", "outer.yaml", "--no-wait")
+    assert said.code == 0
+    assert "that it started" not in said.err + said.out
+
+
 def test_an_approval_shows_what_it_is_about_and_takes_values(fleet: Fleet) -> None:
     fleet("run", "gated.yaml", "-q", "--no-wait")
     assert "`tip` must be at least 0" in fleet("approve", "last", "--set", "tip=-1").err
