@@ -91,7 +91,8 @@ def show(ctx: typer.Context, name: AgentName, since: Since = "7d", json: Json = 
     except NotFound:
         sessions = []
     agent = found.definition.agent if found.definition is not None else None
-    means = front.run(means_of(front.place, agent)) if agent is not None else None
+    # What it works with is known where it works.
+    means = front.run(means_of(front.place, agent)) if agent is not None and front.elsewhere is None else None
     if json:
         object_ = agent_object(found, since) | means_object(found, means)
         front.terminal.json(object_ | {"recent": [session_object(each) for each in sessions]})
@@ -150,7 +151,7 @@ def _meant(name: str, known: list[Known]) -> Known:
 def _begin(front: Front, since: str) -> float:
     from fleetprompt.cli.filters import begin
 
-    return begin(since, time.time(), front.place.zone)
+    return begin(since, time.time(), front.terminal.times.tzinfo)
 
 
 def _folders(front: Front) -> list[Path]:

@@ -60,9 +60,8 @@ def chat(
 
 async def _talk(front: Front, agent: str, session: str, text: str | None, json: bool) -> int:
     from fleetprompt.cli.watching import hurry
-    from fleetprompt.client.opening import open_console
 
-    console = front.guarded(await open_console(front.place, "prefer", what="fleet chat"))
+    console = await front.open("prefer", what="fleet chat")
     talk = Talk(front, console, agent, session)
     try:
         with talk.interrupts():

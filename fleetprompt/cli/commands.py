@@ -58,7 +58,16 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 EngineChoice = Literal["embedded", "process", "none"]
 HIDDEN = {"engine": ("engine", "Hold the engine without a face.")}
 """Commands for other programs: not in the help, but with a help of their own."""
-GLOBAL = {"--utc": False, "--db": True, "--chdir": True, "-C": True, "--tenant": True}
+GLOBAL = {
+    "--utc": False,
+    "--db": True,
+    "--chdir": True,
+    "-C": True,
+    "--tenant": True,
+    "--connect": True,
+    "--token-file": True,
+    "--ca-file": True,
+}
 """Options of `fleet` itself that may stand anywhere, and whether they take a value."""
 
 
@@ -134,11 +143,21 @@ def _fleet(
     db: str = typer.Option("", "--db", metavar="URL", help="Another store than the project's."),
     chdir: str = typer.Option("", "--chdir", "-C", metavar="DIR", help="Work as if started there."),
     tenant: str = typer.Option("", "--tenant", metavar="NAME", help="Whose runs and all else it is about."),
+    connect: str = typer.Option(
+        "", "--connect", metavar="URL", help="Ask the daemon there: https://HOST:8377 (or FLEET_CONNECT)."
+    ),
+    token_file: str = typer.Option(
+        "", "--token-file", metavar="FILE", help="The token that it is shown (or FLEET_TOKEN_FILE)."
+    ),
+    ca_file: str = typer.Option(
+        "", "--ca-file", metavar="FILE", help="Authorities to trust besides the system's, PEM (or FLEET_CA_FILE)."
+    ),
     engine: EngineChoice = typer.Option("embedded", "--engine", help="Where the console's engine runs."),
     read_only: bool = typer.Option(False, "--read-only", help="A console that changes nothing."),
     link: str = typer.Option("", "--open", metavar="PLACE", help="Where the console opens: 'runs status:failed'."),
     version: bool = typer.Option(False, "--version", help="Show the version."),
 ) -> int | None:
+    from fleetprompt.cli.connection import connection
     from fleetprompt.cli.front import Front
 
     if version:
@@ -146,7 +165,8 @@ def _fleet(
 
         print(f"fleet {__version__}")
         raise typer.Exit
-    ctx.obj = Front(utc=utc, database=db, directory=chdir, tenant=tenant)
+    there = connection(ctx.invoked_subcommand, connect, token_file, ca_file, database=db)
+    ctx.obj = Front(utc=utc, database=db, directory=chdir, tenant=tenant, connection=there)
     if ctx.invoked_subcommand is not None:
         return None
     if not (sys.stdin.isatty() and sys.stdout.isatty()):

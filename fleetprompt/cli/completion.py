@@ -290,11 +290,14 @@ def _workflow_names(ctx: typer.Context) -> list[str]:
 
 def _asked(ctx: typer.Context, question: Callable[[Any], Coroutine[Any, Any, list[Item]]]) -> list[Item]:
     """What the store answers; nothing when there is none, or anything goes wrong: a shell shows no errors here."""
+    from fleetprompt.cli.connection import connection
     from fleetprompt.cli.front import Front
 
     try:
         root = ctx.find_root().params
-        front = Front(database=root.get("db") or "", directory=root.get("chdir") or "", tenant=root.get("tenant") or "")
+        given = {name: root.get(name) or "" for name in ("db", "chdir", "tenant", "connect", "token_file", "ca_file")}
+        there = connection(ctx.info_name, given["connect"], given["token_file"], given["ca_file"], database=given["db"])
+        front = Front(database=given["db"], directory=given["chdir"], tenant=given["tenant"], connection=there)
         return front.ask(question)
     except Exception:
         return []

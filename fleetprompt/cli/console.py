@@ -38,6 +38,8 @@ def open_in_terminal(
 
     `first` is done once the store is open, and says where to go; then `beside`, while somebody looks.
     """
+    if front.elsewhere is not None:
+        return front.run(_show_elsewhere(front, read_only, link))
     _require_project(front)
     return front.run(_show(front, engine, read_only, link, first, beside))
 
@@ -93,6 +95,52 @@ async def _show(
         views=Views(front.project.state / FILE),
         files=WorkflowFiles(front.project.root, front.project.workflows, lambda: front.names),
     )
+    return await _until_left(front, app)
+
+
+async def _show_elsewhere(front: Front, read_only: bool, link: str) -> int:
+    """The same, of a daemon: it is said before anything is shown where it does not let one in."""
+    from fleetprompt.tui.painting import prepare_painting
+
+    prepare_painting()
+    from fleetprompt.engine.core.inert import inert
+    from fleetprompt.tui.app import FleetConsole
+    from fleetprompt.tui.settings import load_settings
+
+    console = await front.connect()
+    # What the console tells itself need not be said on a terminal that it draws on.
+    console.link.told = lambda lost: None
+    opened = False
+
+    async def open_() -> Console:
+        nonlocal opened
+        if opened:
+            from fleetprompt.client.http.console import connect
+
+            assert front.elsewhere is not None
+            return (await connect(front.elsewhere, tenant=front.tenant)).as_console
+        opened = True
+        return console.as_console
+
+    hello = console.hello
+    viewer = hello.role == "viewer"
+    app = FleetConsole(
+        open_,
+        who=front.me,
+        tenant=front.tenant,
+        project=inert(hello.project),
+        groups=hello.groups,
+        times=front.terminal.times,
+        settings=load_settings(),
+        read_only=read_only or viewer,
+        read_only_why=f": {inert(hello.name)} is a viewer there" if viewer else "",
+        elsewhere=console.link.address.host or console.link.address.shown,
+        link=link,
+    )
+    return await _until_left(front, app)
+
+
+async def _until_left(front: Front, app: FleetConsole) -> int:
     _leave_on_signals(app)
     try:
         code = await app.run_async()

@@ -44,7 +44,7 @@ def cost(
     from fleetprompt.cli.filters import begin, joined
 
     front: Front = ctx.obj
-    text, from_ = joined(filter_), begin(since, time.time(), front.place.zone)
+    text, from_ = joined(filter_), begin(since, time.time(), front.terminal.times.tzinfo)
 
     async def look(console: Any) -> list[CostRow]:
         return await console.costs(by, text, since=from_, limit=limit + 1)

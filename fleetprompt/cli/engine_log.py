@@ -31,10 +31,10 @@ class LogFile(RotatingFileHandler):
 class EngineLog(logging.Handler):
     """Writes everything to the file, and keeps the messages for the end."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path | None) -> None:
         super().__init__(logging.WARNING)
         self.messages: list[str] = []
-        self.path = state / NAME
+        self.path = state / NAME if state is not None else None
         self._file: LogFile | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -46,6 +46,8 @@ class EngineLog(logging.Handler):
             self._file.handle(record)
 
     def _open(self) -> LogFile | None:
+        if self.path is None:
+            return None
         try:
             os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
             file = LogFile(self.path, maxBytes=BYTES, backupCount=1, encoding="utf-8")
@@ -63,8 +65,8 @@ class EngineLog(logging.Handler):
 
 
 @contextmanager
-def engine_log(state: Path) -> Iterator[EngineLog]:
-    """While this lasts, the engine logs to a file in the project's state and nowhere else."""
+def engine_log(state: Path | None) -> Iterator[EngineLog]:
+    """While this lasts, the engine logs to a file in the project's state and nowhere else; to none without a state."""
     handler = EngineLog(state)
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [logger.propagate for logger in loggers]

@@ -8,8 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from fleetprompt.cli.connection import HERE, Connection
+
 if TYPE_CHECKING:
     from fleetprompt.cli.terminal import Terminal
+    from fleetprompt.client.http.address import Address
+    from fleetprompt.client.http.console import RemoteConsole
     from fleetprompt.client.identity import Identity
     from fleetprompt.client.names import AgencySettings, ProjectNames
     from fleetprompt.client.opening import Place
@@ -17,19 +21,55 @@ if TYPE_CHECKING:
     from fleetprompt.settings import Project
 
 T = TypeVar("T")
+Mode = Literal["engine", "prefer", "attach"]
 
 
 class Front:
     """One invocation of `fleet`."""
 
-    def __init__(self, *, utc: bool = False, database: str = "", directory: str = "", tenant: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        utc: bool = False,
+        database: str = "",
+        directory: str = "",
+        tenant: str = "",
+        connection: Connection = HERE,
+    ) -> None:
         self.utc = utc
         self.database = database
         self.tenant = tenant
         """Whose runs and all else it is about; empty for that of the project itself."""
         self.directory = Path(directory) if directory else None
+        self.connection = connection
+        """The daemon that is asked, where the project is not of this folder."""
+        self._groups: list[str] | None = None
+        """Of who is at the keyboard, as the daemon knows them."""
         self.engine_messages: list[str] = []
         """What the engine of this process has complained about."""
+
+    @cached_property
+    def elsewhere(self) -> Address | None:
+        """The daemon that is asked; None where this process opens the store itself. Raises `InvalidInput`."""
+        return self.connection.address(self.here) or self._daemon_of_another_user()
+
+    def _daemon_of_another_user(self) -> Address | None:
+        """The daemon's socket where the store is not of who is at the keyboard: to open that, as root can, would leave
+        files beside it that its owner cannot write, and the daemon would not know who has asked for what."""
+        import os
+
+        if self.database or self.connection.local:
+            return None
+        socket, store = (self.project.state / name for name in ("fleet.sock", "fleet.db"))
+        try:
+            of_another = socket.is_socket() and store.stat().st_uid != os.getuid()
+        except OSError:
+            return None
+        if not of_another:
+            return None
+        from fleetprompt.client.http.address import UNIX, address_of
+
+        return address_of(f"{UNIX}{socket}")
 
     @cached_property
     def terminal(self) -> Terminal:
@@ -88,6 +128,8 @@ class Front:
 
     def groups_of(self, person: str) -> list[str]:
         """The groups of operators that a person belongs to."""
+        if self._groups is not None:
+            return self._groups
         return [name for name, members in self.project.settings.groups.items() if person in members]
 
     @cached_property
@@ -140,6 +182,8 @@ class Front:
         """Refuse to make a project where somebody only looks. Raises `NotFound`."""
         from fleetprompt.engine.core.errors import NotFound
 
+        if self.elsewhere is not None:
+            return
         database = self.project.database
         path = database.removeprefix("sqlite:///") if database.startswith("sqlite:///") else database
         if "://" not in path and not Path(path).exists():
@@ -149,14 +193,39 @@ class Front:
                 hint="`fleet run FILE` starts a run, `fleet init` makes a project",
             )
 
-    @asynccontextmanager
-    async def opened(
-        self, mode: Literal["engine", "prefer", "attach"] = "attach", *, what: str = "fleet", recover: bool = False
-    ) -> AsyncGenerator[Console]:
-        """A console, closed at the end."""
+    async def open(self, mode: Mode = "attach", *, what: str = "fleet", recover: bool = False) -> Console:
+        """A console: of the project here, or of the daemon elsewhere, which decides itself what may be done.
+
+        Raises `FleetError`.
+        """
+        if self.elsewhere is not None:
+            return (await self.connect()).as_console
         from fleetprompt.client.opening import open_console
 
-        console = self.guarded(await open_console(self.place, mode, what=what, recover=recover))
+        return self.guarded(await open_console(self.place, mode, what=what, recover=recover))
+
+    async def connect(self) -> RemoteConsole:
+        """A console of the daemon elsewhere. From now on who is at the keyboard is who they are there.
+
+        Raises `Disconnected`, `Refused`, `InvalidInput`, `NotFound`.
+        """
+        from fleetprompt.client.http.console import connect
+
+        assert self.elsewhere is not None
+        console = await connect(self.elsewhere, tenant=self.tenant)
+        self.me, self.tenant, self._groups = console.hello.name, console.hello.tenant, [*console.hello.groups]
+        console.link.told = self._tell_lost
+        return console
+
+    def _tell_lost(self, lost: str) -> None:
+        self.terminal.say(f"{lost}; trying again…" if lost else "connected again")
+
+    @asynccontextmanager
+    async def opened(
+        self, mode: Mode = "attach", *, what: str = "fleet", recover: bool = False
+    ) -> AsyncGenerator[Console]:
+        """A console, closed at the end."""
+        console = await self.open(mode, what=what, recover=recover)
         try:
             yield console
         finally:
@@ -177,6 +246,6 @@ class Front:
 
         from fleetprompt.cli.engine_log import engine_log
 
-        with engine_log(self.project.state) as log:
+        with engine_log(self.project.state if self.elsewhere is None else None) as log:
             self.engine_messages = log.messages
             return asyncio.run(work)

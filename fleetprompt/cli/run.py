@@ -96,7 +96,8 @@ def find_workflow(front: Front, text: str) -> tuple[str, str]:
     if path.suffix in (".yaml", ".yml") or "/" in text:
         hint = f"{text} is a folder: name a file in it" if path.is_dir() else "give the path of a workflow file"
         raise NotFound(f"there is no file {text}", hint=hint)
-    for suffix in (".yaml", ".yml"):
+    # A name means what it means where it is asked.
+    for suffix in (".yaml", ".yml") if front.elsewhere is None else ():
         known = front.project.workflows / f"{text}{suffix}"
         if known.is_file():
             return str(known), ""
@@ -106,7 +107,6 @@ def find_workflow(front: Front, text: str) -> tuple[str, str]:
 
 async def start_and_wait(front: Front, request: StartRun, manner: Manner) -> int:
     """Start a run in this process if no other holds the engine, and wait for it."""
-    from fleetprompt.client.opening import open_console
     from fleetprompt.client.starting import given_inputs, refused_inputs
 
     if request.files:
@@ -115,7 +115,7 @@ async def start_and_wait(front: Front, request: StartRun, manner: Manner) -> int
         _, problems = given_inputs(file.plan, request)
         if problems:
             raise refused_inputs(file.plan, problems, file.text, file.named)
-    console = front.guarded(await open_console(front.place, "prefer", what="fleet run"))
+    console = await front.open("prefer", what="fleet run")
     try:
         run_id = await console.start(request)
         _tell_about_others(front, console, manner)

@@ -156,7 +156,8 @@ async def _with_store(front: Front, make: Any) -> Issued:
     """With a store, which is made where there is none yet: tokens come before the first run."""
     from fleetprompt.client.opening import make_state
 
-    make_state(front.project.state)
+    if front.elsewhere is None:
+        make_state(front.project.state)
     async with front.opened() as console:
         return await make(console)
 

@@ -98,7 +98,7 @@ class Watch:
 
     async def _foretell(self, plan: Plan) -> str:
         """In which mode a plan will run; nothing where nobody reads it."""
-        if self._manner.quiet or not plan.agents:
+        if self._manner.quiet or not plan.agents or self._front.elsewhere is not None:
             return ""
         from fleetprompt.client.foretelling import foretold
 

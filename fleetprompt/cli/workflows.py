@@ -120,6 +120,8 @@ def _file_object(name: str, path: str) -> dict[str, Any]:
 
 
 def _files(front: Front, known: list[Workflow]) -> list[tuple[str, str]]:
+    if front.elsewhere is not None:
+        return []
     names = {workflow.name for workflow in known}
     run = {(front.project.root / workflow.file).resolve() for workflow in known if workflow.file}
     folder = front.project.workflows

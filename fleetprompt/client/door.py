@@ -76,6 +76,11 @@ class Door:
         """Whether an engine is being started that is not there yet."""
         return self._starting and self.behind is not None and self.behind.where == "none"
 
+    @property
+    def lost(self) -> str:
+        """Why the daemon behind it cannot be reached; empty while it can, and where there is none elsewhere."""
+        return getattr(self.behind, "lost", "")
+
     def note_engine(self) -> None:
         """An engine runs at this moment: the one beside this process, or that of others."""
         beside = self._beside

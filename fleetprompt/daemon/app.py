@@ -14,6 +14,7 @@ from fleetprompt.daemon.problems import MEDIA_TYPE, answer_problems
 from fleetprompt.daemon.routes import (
     agents,
     approvals,
+    console,
     executions,
     insight,
     metrics,
@@ -49,7 +50,19 @@ def make_app(service_: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service_
-    for routes in (executions, approvals, workflows, agents, replays, signals, webhooks, insight, service, metrics):
+    for routes in (
+        executions,
+        approvals,
+        workflows,
+        agents,
+        replays,
+        signals,
+        webhooks,
+        insight,
+        service,
+        metrics,
+        console,
+    ):
         app.include_router(routes.router)
     answer_problems(app)
     app.add_middleware(Idempotency, access=service_.access)

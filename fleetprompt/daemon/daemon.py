@@ -15,7 +15,7 @@ from fleetprompt.client.reloading import Reloaded, Reloading
 from fleetprompt.client.workflow_files import WorkflowFiles
 from fleetprompt.daemon.access import Access, Authenticate, HasTokens, Rules
 from fleetprompt.daemon.app import make_app
-from fleetprompt.daemon.service import ConsoleFor, Measure, Service
+from fleetprompt.daemon.service import About, ConsoleFor, Measure, Service
 from fleetprompt.daemon.serving import Address, serving
 from fleetprompt.engine.core.errors import InvalidInput
 
@@ -60,6 +60,7 @@ async def daemon(
         service = Service(
             console_for, Access(rules, authenticate, has_tokens), Hooks(console.engine), closing, group, measure
         )
+        service.about = About(root.resolve().name, console.engine.groups_of)
         watched = tuple(dict.fromkeys((folder, *(root / name for name in FOLDERS))))
         watching = group.create_task(_follow(reloading, watched, closing, told))
         try:

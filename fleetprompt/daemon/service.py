@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from fastapi import Request
+from msgspec import Struct
 
 from fleetprompt.client.hooks import Hooks
 from fleetprompt.client.identity import Identity
@@ -21,6 +22,14 @@ __all__ = ["Caller", "ConsoleFor", "Service", "caller", "service_of"]
 
 ConsoleFor = Callable[[Identity], Console]
 Measure = Callable[[], Snapshot]
+
+
+class About(Struct, frozen=True):
+    """What a daemon says of itself to consoles that attach."""
+
+    project: str = ""
+    groups_of: Callable[[str], list[str]] = lambda name: []
+    """The groups of operators that a name belongs to."""
 
 
 class Service:
@@ -42,6 +51,7 @@ class Service:
         """Set when streams are to end."""
         self.measure = measure
         """Takes the metrics; None where none are kept."""
+        self.about = About()
         self.origins = Origins()
         self.began = time.monotonic()
         self._tasks = tasks

@@ -74,6 +74,8 @@ class FleetConsole(Tells, App[int]):
         times: Times | None = None,
         settings: ConsoleSettings | None = None,
         read_only: bool = False,
+        read_only_why: str = "",
+        elsewhere: str = "",
         link: str = "",
         again: Again | None = None,
         first: Callable[[Console], Awaitable[str]] | None = None,
@@ -97,13 +99,15 @@ class FleetConsole(Tells, App[int]):
         self.settings = settings
         self.keymap: Keymap = settings.keymap
         self.read_only = read_only
+        self.read_only_why = read_only_why
         self.now = now
-        self.fleet = Fleet()
+        self.fleet = Fleet(elsewhere)
         self.views = views or Views(None)
         self.files = files
         """The workflow files of the project; None where they are out of reach."""
         self.client: Console | None = None
-        self.door = Door(opening, again, local_identity(who, "console", tenant))
+        # A daemon elsewhere decides itself what may be done, and knows who asks.
+        self.door = Door(opening, again, None if elsewhere else local_identity(who, "console", tenant))
         self.opening = Opening(self, self.door, link, first)
         self.standing = Standing(self)
         self.listening = Listening(self)
@@ -261,7 +265,9 @@ class FleetConsole(Tells, App[int]):
     def may_change(self, what: str) -> bool:
         """Whether something may be changed; if not, the operator is told why."""
         if self.read_only:
-            self.say("warning", f"{what}: this console is read-only")
+            self.say("warning", f"{what}: this console is read-only{self.read_only_why}")
+        elif self.fleet.away:
+            self.say("warning", f"{what}: not while the daemon cannot be reached: {self.fleet.away}")
         elif self.client is None or self.door.behind is None:
             self.say("warning", f"{what}: the store is not open")
         else:

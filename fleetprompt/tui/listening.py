@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from textual.css.query import NoMatches
 
 from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.painting import is_remote
 
@@ -64,6 +65,15 @@ class Listening:
         silent = self._engine == (True, True) and console.where == "attached"
         fleet.engine = "starting" if self._app.door.starting else "silent" if silent else console.where
         fleet.holder = console.holder
+        self._note_away(self._app.door.lost)
+
+    def _note_away(self, why: str) -> None:
+        app, before = self._app, self._app.fleet.away
+        app.fleet.away = inert(why)
+        app.set_class(bool(why), "-away")
+        if why and why != before:
+            self._missed = True
+            app.say("warning", f"{why}: what is shown is as it was, and nothing can be changed until it is back")
 
     async def _listen(self, console: Console) -> None:
         await self._count(console)
@@ -86,7 +96,7 @@ class Listening:
         app = self._app
         if change.engine:
             app.door.note_engine()
-        if (change.engine, change.silent) != self._engine:
+        if (change.engine, change.silent) != self._engine or inert(app.door.lost) != app.fleet.away:
             self._engine = (change.engine, change.silent)
             self.note_engine(console)
             app.refresh_bars()
@@ -103,13 +113,15 @@ class Listening:
     def _tell_engine(self) -> None:
         app = self._app
         driven, silent = self._engine
+        if app.fleet.away:
+            return
         if silent:
             self._missed = True
             who = app.fleet.holder
             app.say("warning", f"the engine does not answer ({who}): what is asked for is recorded until it does")
         elif driven and self._missed:
             self._missed = False
-            app.say("info", "the engine is back")
+            app.say("info", "connected again" if app.fleet.elsewhere else "the engine is back")
             self.read_again()
         elif not driven and app.door.is_given_back and app.door.can_start_engine:
             app.say("info", "whoever held the engine has left: this console starts its own again")

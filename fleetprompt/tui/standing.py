@@ -37,6 +37,9 @@ class Standing:
         if app.door.behind is None:
             # It is on its way, or it was said that it cannot be opened.
             return
+        if app.door.lost:
+            # Whoever listens tells that, and reads again when it is over.
+            return
         lost = isinstance(error, StoreLost)
         # How a store that is lost goes on being lost is nothing new.
         told = fleet.lost or (fleet.trouble, lost) == (error.message, False)

@@ -8,13 +8,16 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.files import load_files
+from fleetprompt.client.http.address import address_of
+from fleetprompt.client.http.console import connect
 from fleetprompt.client.opening import Place, open_console
 from fleetprompt.client.protocol import StartRun
 from fleetprompt.engine.ports import Change
+from tests.client import far
 
 ME = "ana"
 
@@ -29,6 +32,8 @@ async def embedded(place: Place, *, recover: bool = True) -> EmbeddedConsole:
     """A console with the engine."""
     console = await open_console(place, "engine", recover=recover)
     assert isinstance(console, EmbeddedConsole)
+    if far.asked:
+        return cast("EmbeddedConsole", await far.serve(console, place))
     return console
 
 
@@ -36,6 +41,8 @@ async def attached(place: Place) -> AttachedConsole:
     """A console without."""
     console = await open_console(place, "attach")
     assert isinstance(console, AttachedConsole)
+    if far.asked and (url := far.url(place)):
+        return cast("AttachedConsole", far.Far(console, await connect(address_of(url))))
     return console
 
 

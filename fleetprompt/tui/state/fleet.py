@@ -34,7 +34,11 @@ class Asked(Struct, frozen=True):
 class Fleet:
     """The counts at the top of every screen, and the messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: str = "") -> None:
+        self.elsewhere = elsewhere
+        """The machine on which the daemon is; empty where the project is of this one."""
+        self.away = ""
+        """Why the daemon cannot be reached; empty while it can. What is shown meanwhile is as it was."""
         self.counted = False
         """The numbers below have been read once; before that they say nothing."""
         self.counts: dict[str, int] = {}
@@ -64,7 +68,7 @@ class Fleet:
     @property
     def live(self) -> bool:
         """An engine carries out what is asked for."""
-        return self.engine in ("embedded", "attached")
+        return self.engine in ("embedded", "attached") and not self.away
 
     def say(self, at: float, level: Level, text: str) -> Message:
         """Keep a message."""

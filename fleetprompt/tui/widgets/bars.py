@@ -229,7 +229,7 @@ def _engine(fleet: Fleet, read_only: bool) -> Piece:
         "opening": (f"{sign('○')} opening", "dim"),
         "starting": (f"{sign('○')} engine starting", "dim"),
         "embedded": (f"{sign('●')} live", "completed"),
-        "attached": (f"{sign('●')} attached", "completed"),
+        "attached": (f"{sign('●')} {_where(fleet)}", "completed"),
         "silent": (f"{sign('◆')} engine silent", "warning"),
         "none": (f"{sign('○')} no engine", "warning"),
         "failed": (f"{sign('✗')} no store", "error"),
@@ -237,7 +237,13 @@ def _engine(fleet: Fleet, read_only: bool) -> Piece:
     shown = said[fleet.engine]
     if fleet.trouble and fleet.engine not in ("opening", "failed"):
         shown = (f"{sign('✗')} store {'lost' if fleet.lost else 'unreadable'}", "error")
+    if fleet.away:
+        shown = (f"{sign('✗')} not connected", "error")
     return (shown, (" read-only", "warning")) if read_only else (shown,)
+
+
+def _where(fleet: Fleet) -> str:
+    return f"at {shortened(inert(fleet.elsewhere), LONGEST_NAME)}" if fleet.elsewhere else "attached"
 
 
 def _work(work: Work) -> Piece:

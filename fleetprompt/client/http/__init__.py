@@ -1,0 +1,1 @@
+"""A console whose engine is a daemon somewhere else, reached over HTTP."""
