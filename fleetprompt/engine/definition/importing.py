@@ -16,8 +16,8 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.definition.document import Document
 from fleetprompt.engine.definition.importers._build import Importer, Workflow
 from fleetprompt.engine.definition.importers._draft import EVERYTHING, Draft, Learned
-from fleetprompt.engine.definition.importers._expression import Unknown, Untranslatable
 from fleetprompt.engine.definition.importers._given import Given, NotImportable, Report, TooManyProblems
+from fleetprompt.engine.definition.importers._terms import Unknown, Untranslatable
 from fleetprompt.engine.definition.importers._ways import TooEntangled
 from fleetprompt.engine.definition.importers._yaml import dump
 from fleetprompt.engine.definition.load import Loaded, load_text

@@ -7,8 +7,9 @@ from typing import Any, Final, cast
 
 from fleetprompt.engine.core.expr import ExpressionError, compile_expression
 from fleetprompt.engine.definition.importers._draft import Scope
-from fleetprompt.engine.definition.importers._expression import Operand, Unknown, Untranslatable, quoted, translate
+from fleetprompt.engine.definition.importers._expression import translate
 from fleetprompt.engine.definition.importers._given import Found, Given
+from fleetprompt.engine.definition.importers._terms import Operand, Unknown, Untranslatable, quoted
 from fleetprompt.engine.definition.problems import ProblemCode
 
 MAX_DEPTH: Final = 20

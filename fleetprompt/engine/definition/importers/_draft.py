@@ -8,22 +8,13 @@ from typing import Any, Final, cast
 
 from fleetprompt.engine.core.expr import RESERVED
 from fleetprompt.engine.definition.fields import USUAL_NAMES
-from fleetprompt.engine.definition.importers._expression import (
-    EACH,
-    Left,
-    Name,
-    Operand,
-    Path,
-    Unknown,
-    Untranslatable,
-    chain,
-    pieces_of,
-    quoted,
-    translate,
-)
+from fleetprompt.engine.definition.importers._expression import pieces_of, translate
 from fleetprompt.engine.definition.importers._flow import Node
 from fleetprompt.engine.definition.importers._given import Found, Report, kind_of
 from fleetprompt.engine.definition.importers._name import Ids, slug, unique
+from fleetprompt.engine.definition.importers._paths import chain
+from fleetprompt.engine.definition.importers._placeholders import Left
+from fleetprompt.engine.definition.importers._terms import EACH, Name, Operand, Path, Unknown, Untranslatable, quoted
 from fleetprompt.engine.definition.problems import Pointer, ProblemCode
 
 MAX_INPUTS: Final = 500

@@ -8,79 +8,28 @@ than into something that only looks alike.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Final
 
-from fleetprompt.engine.core.expr import RESERVED, ExpressionError, compile_expression
+from fleetprompt.engine.core.expr import ExpressionError, compile_expression
+from fleetprompt.engine.definition.importers._brackets import STRING, closing, closing_braces, split
+from fleetprompt.engine.definition.importers._paths import MEMBER, chain, json_path, members, odd_root
+from fleetprompt.engine.definition.importers._placeholders import BRACES, Left, filled
+from fleetprompt.engine.definition.importers._terms import (
+    IDENTIFIER,
+    Name,
+    Operand,
+    Scope,
+    Unknown,
+    Untranslatable,
+    bound,
+    quoted,
+)
 
 MAX_SOURCE: Final = 4_000
 MAX_DEPTH: Final = 20
 
-EACH: Final = "*"
-"""A member of a path that stands for every item: `[*]`."""
-
-
-class Name(str):
-    """A member that is called so, as opposed to `EACH`."""
-
-
-Path = Sequence[Any]
-"""A root name and members: `Name`, a position, or `EACH`."""
-
-
-class Untranslatable(Exception):
-    """There is no such expression here; says why."""
-
-
-class Unknown(Exception):
-    """Nothing is called so; says what."""
-
-
-class Operand(NamedTuple):
-    """A translated value."""
-
-    text: str
-    simple: bool = True
-    """It needs no brackets whatever is around it."""
-
-    @property
-    def bound(self) -> str:
-        return self.text if self.simple else f"({self.text})"
-
-
-class Scope(Protocol):
-    """What names mean at a place of the file."""
-
-    @property
-    def roots(self) -> Sequence[str]:
-        """Names that do not look like names, such as `step-1`, the longest first."""
-        ...
-
-    def knows(self, root: str) -> bool:
-        """Whether something is called so."""
-        ...
-
-    def resolve(self, path: Path) -> Operand:
-        """What a path is here. Raises `Unknown`, `Untranslatable`."""
-        ...
-
-    def word(self, text: str) -> None:
-        """A bare word was taken for text."""
-        ...
-
-
-_IDENTIFIER: Final = re.compile(r"[A-Za-z_]\w*")
-_MEMBER: Final = re.compile(r"\??\.([A-Za-z_]\w*)")
-_INDEX: Final = re.compile(r"\[\s*(-?\d{1,9})\s*\]")
-_KEY: Final = re.compile(r"""\[\s*(?:'([^'\\\n]*)'|"([^"\\\n]*)")\s*\]""")
-_ALL: Final = re.compile(r"\[\s*\*\s*\]|\.\*")
 _NUMBER: Final = re.compile(r"(?:\d+\.\d+|\d+)(?:[eE][-+]?\d+)?(?![\w.])")
-_STRING: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
-_BRACES: Final = re.compile(r"\{\s*([A-Za-z_][\w.\-\[\]]*)\s*\}")
-_PATH_MEMBER: Final = re.compile(r"\.([A-Za-z_]\w*(?:-\w+)*)")
-_PATH_START: Final = re.compile(r"\$(?=\.[A-Za-z_]|\[['\"])")
-_INSIDE_WORD: Final = re.compile(r"[\w-]")
-_TRIMMED: Final = re.compile(r"^-(?=\s)|(?<=\s)-$")
 _SECRET: Final = re.compile(r"secrets\.[A-Za-z]\w*", re.ASCII)
 _SPACE: Final = re.compile(r"\s+")
 _OPERATORS: Final = (
@@ -109,34 +58,6 @@ _FILTERS: Final = {
 """Functions and methods, without regard to capitals, that are filters here."""
 
 
-def quoted(text: str) -> str:
-    """A text as a literal of the language."""
-    plain = text.replace("\\", "\\\\").replace("'", "\\'")
-    return "'" + plain.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + "'"
-
-
-def chain(base: str, path: Path) -> Operand:
-    """A value and its members, as an expression. Raises `Untranslatable`."""
-    text = base
-    for at, member in enumerate(path):
-        if isinstance(member, int):
-            text += f"[{member}]"
-        elif isinstance(member, Name):
-            plain = re.fullmatch(r"[A-Za-z]\w*", member, re.ASCII) and member not in RESERVED
-            text += f".{member}" if plain else f"[{quoted(member)}]"
-        else:
-            return _each(text, path[at + 1 :])
-    return Operand(text)
-
-
-def _each(base: str, rest: Path) -> Operand:
-    if not rest:
-        return Operand(base)
-    if not all(isinstance(member, int) or (isinstance(member, Name) and "." not in member) for member in rest):
-        raise Untranslatable("`*` can stand once in a path")
-    return Operand(f"{base} | map(attribute={quoted('.'.join(map(str, rest)))})", simple=False)
-
-
 def translate(source: str, scope: Scope) -> Operand:
     """An expression of another system as one of ours. Raises `Unknown`, `Untranslatable`."""
     if len(source) > MAX_SOURCE:
@@ -151,6 +72,13 @@ def translate(source: str, scope: Scope) -> Operand:
     except ExpressionError as error:
         raise Untranslatable(error.message) from None
     return found
+
+
+def pieces_of(
+    source: str, scope: Scope, *, braces: bool = True, paths: bool = True, left: list[Left] | None = None
+) -> list[str | Operand]:
+    """A text as its literal parts and what is to be filled in. What cannot be is literal, and told in `left`."""
+    return filled(source, scope, translate, braces=braces, paths=paths, left=left)
 
 
 class _Reader:
@@ -188,7 +116,7 @@ class _Reader:
             self.at += 1
             pieces.append(f"(not {self._operand().bound})")
             return None
-        word = _IDENTIFIER.match(self.source, self.at)
+        word = IDENTIFIER.match(self.source, self.at)
         if word is not None and not self._special(word[0]):
             text = word[0].lower()
             if text in _WORDS:
@@ -234,7 +162,7 @@ class _Reader:
     def _test(self, pieces: list[str]) -> None:
         """`is not none`, `is defined`, `is divisibleby(2)`: as in Jinja, whose tests ours are."""
         self._skip()
-        while (word := _IDENTIFIER.match(self.source, self.at)) is not None:
+        while (word := IDENTIFIER.match(self.source, self.at)) is not None:
             self.at = word.end()
             text = _WORDS.get(word[0].lower(), word[0])
             if text == "not":
@@ -246,7 +174,7 @@ class _Reader:
 
     def _filter(self, pieces: list[str]) -> None:
         self._skip()
-        word = _IDENTIFIER.match(self.source, self.at)
+        word = IDENTIFIER.match(self.source, self.at)
         if word is None:
             raise Untranslatable("`|` is followed by the name of a filter here")
         self.at = word.end()
@@ -258,11 +186,11 @@ class _Reader:
     def _arguments(self) -> list[str]:
         """What stands between the brackets of a call, translated."""
         start = self.at + 1
-        end = _closing(self.source, self.at)
+        end = closing(self.source, self.at)
         self.at = end + 1
         inside = self.source[start:end]
         found: list[str] = []
-        for part in _split(inside):
+        for part in split(inside):
             named = re.match(r"\s*([A-Za-z_]\w*)\s*=(?!=)", part)
             value = part[named.end() :] if named else part
             translated = _Reader(value, self.scope, self.depth + 1).whole().text
@@ -280,7 +208,7 @@ class _Reader:
         return here == "$" or bool(odd_root(self.source, self.at, self.scope))
 
     def _braced(self) -> re.Match[str] | None:
-        found = _BRACES.match(self.source, self.at)
+        found = BRACES.match(self.source, self.at)
         return found if found is not None and self.scope.knows(re.split(r"[.\[]", found[1])[0]) else None
 
     def _operand(self) -> Operand:
@@ -290,7 +218,7 @@ class _Reader:
     def _value(self) -> Operand:
         source = self.source
         if source.startswith("(", self.at):
-            end = _closing(source, self.at)
+            end = closing(source, self.at)
             inner = _Reader(source[self.at + 1 : end], self.scope, self.depth + 1).whole()
             self.at = end + 1
             return inner
@@ -302,7 +230,7 @@ class _Reader:
         if source.startswith("{", self.at) and (braced := self._braced()) is not None:
             self.at = braced.end()
             return _Reader(braced[1], self.scope, self.depth + 1).whole()
-        if (text := _STRING.match(source, self.at)) is not None:
+        if (text := STRING.match(source, self.at)) is not None:
             self.at = text.end()
             return self._text(text[0])
         if (number := _NUMBER.match(source, self.at)) is not None:
@@ -326,7 +254,7 @@ class _Reader:
     def _named(self) -> Operand:
         source = self.source
         root = odd_root(source, self.at, self.scope)
-        word = _IDENTIFIER.match(source, self.at)
+        word = IDENTIFIER.match(source, self.at)
         if word is not None and len(word[0]) > len(root):
             root = word[0]
         if not root:
@@ -378,7 +306,7 @@ class _Reader:
         """Members and calls of a value that is no plain chain."""
         while True:
             source = self.source
-            method = _MEMBER.match(source, self.at)
+            method = MEMBER.match(source, self.at)
             if method is not None and self._called(method.end()):
                 self.at = method.end()
                 value = self._method(value, method[1])
@@ -388,122 +316,21 @@ class _Reader:
             elif (path := members(source, self.at, []))[0]:
                 if source.startswith("(", path[1]):
                     # The last of them is a method: it comes in the next turn.
-                    last = max(match.start() for match in _MEMBER.finditer(source, self.at, path[1]))
+                    last = max(match.start() for match in MEMBER.finditer(source, self.at, path[1]))
                     if last == self.at:
                         raise Untranslatable("this cannot be called")
                     path = members(source[:last], self.at, [])
                 value, self.at = chain(value.bound, path[0]), path[1]
             elif source.startswith("[", self.at) and self.at and not source[self.at - 1].isspace():
-                end = _closing(source, self.at)
+                end = closing(source, self.at)
                 inner = _Reader(source[self.at + 1 : end], self.scope, self.depth + 1).whole()
                 value, self.at = Operand(f"{value.bound}[{inner.text}]"), end + 1
             else:
                 return value
 
 
-def odd_root(source: str, at: int, scope: Scope) -> str:
-    """The name that begins at a place and does not look like one; empty when there is none."""
-    for root in scope.roots:
-        if source.startswith(root, at) and not _INSIDE_WORD.match(source, at + len(root)):
-            return root
-    return ""
-
-
-def bound(part: str | Operand) -> str:
-    """A part of a text as an operand."""
-    return quoted(part) if isinstance(part, str) else part.bound
-
-
 def _wrapped(text: str) -> str:
     return text if re.fullmatch(r"[\w.\[\]']+", text) else f"({text})"
-
-
-def members(source: str, at: int, path: list[Any]) -> tuple[list[Any], int]:
-    """The members that follow a name, and where they end."""
-    while True:
-        if (found := _ALL.match(source, at)) is not None:
-            path.append(EACH)
-        elif (found := _MEMBER.match(source, at)) is not None:
-            path.append(Name(found[1]))
-        elif (found := _INDEX.match(source, at)) is not None:
-            path.append(int(found[1]))
-        elif (found := _KEY.match(source, at)) is not None:
-            path.append(Name(found[1] if found[1] is not None else found[2]))
-        else:
-            return path, at
-        at = found.end()
-
-
-def json_path(source: str, at: int, scope: Scope) -> tuple[list[Any], int]:
-    """The path that begins with `$` at a place, and where it ends. Raises `Unknown`, `Untranslatable`."""
-    start = at
-    if _PATH_START.match(source, at) is None:
-        raise Untranslatable("`$` begins a path such as $.step.field")
-    at += 1
-    path: list[Any] = []
-    root = odd_root(source, at + 1, scope) if source.startswith(".", at) else ""
-    if root:
-        path.append(Name(root))
-        at += 1 + len(root)
-    while True:
-        if (found := _ALL.match(source, at)) is not None:
-            path.append(EACH)
-        elif (found := _PATH_MEMBER.match(source, at)) is not None:
-            path.append(Name(found[1]))
-        elif (found := _INDEX.match(source, at)) is not None:
-            path.append(int(found[1]))
-        elif (found := _KEY.match(source, at)) is not None:
-            path.append(Name(found[1] if found[1] is not None else found[2]))
-        else:
-            break
-        at = found.end()
-    if source.startswith(("..", "[?", "[("), at) and path:
-        raise Untranslatable(f"`{source[start : at + 2]}…` searches, and paths here do not")
-    if not path or not isinstance(path[0], Name):
-        raise Untranslatable("a path begins with a name")
-    return path, at
-
-
-def closing_braces(source: str, at: int) -> int:
-    """Where the `}}` is that closes what begins at a place. Raises `Untranslatable`."""
-    while at < len(source):
-        if source.startswith("}}", at):
-            return at
-        text = _STRING.match(source, at)
-        at = text.end() if text is not None else at + 1
-    raise Untranslatable("`{{` is never closed")
-
-
-def _closing(source: str, at: int) -> int:
-    """Where the bracket is that closes the one at a place."""
-    depth = 0
-    while at < len(source):
-        text = _STRING.match(source, at)
-        if text is not None:
-            at = text.end()
-            continue
-        depth += (source[at] in "([{") - (source[at] in ")]}")
-        if depth <= 0:
-            return at
-        at += 1
-    raise Untranslatable("a bracket is never closed")
-
-
-def _split(source: str) -> list[str]:
-    """The arguments of a call."""
-    found: list[str] = []
-    start = at = depth = 0
-    while at < len(source):
-        text = _STRING.match(source, at)
-        if text is not None:
-            at = text.end()
-            continue
-        depth += (source[at] in "([{") - (source[at] in ")]}")
-        if source[at] == "," and depth == 0:
-            found.append(source[start:at])
-            start = at + 1
-        at += 1
-    return [*found, source[start:]] if source.strip() else found
 
 
 def _joined(pieces: list[str]) -> str:
@@ -513,73 +340,3 @@ def _joined(pieces: list[str]) -> str:
         glued = not text or text[-1] in "([{" or piece in (")", "]", "}", ",", ":")
         text += piece if glued else f" {piece}"
     return text
-
-
-# ---------------------------------------------------------------- texts with placeholders
-
-_MARKS: Final = re.compile(r"\{\{|\{%|\{(?=\s*[A-Za-z_])|\$(?=\.[A-Za-z_]|\[['\"])")
-
-
-class Left(NamedTuple):
-    """A placeholder that stays as it is, and why."""
-
-    text: str
-    why: str
-
-
-def pieces_of(
-    source: str, scope: Scope, *, braces: bool = True, paths: bool = True, left: list[Left] | None = None
-) -> list[str | Operand]:
-    """A text as its literal parts and what is to be filled in. What cannot be is literal, and told in `left`."""
-    parts: list[str | Operand] = []
-    literal, at = "", 0
-    while (mark := _MARKS.search(source, at)) is not None:
-        start, kind = mark.start(), mark[0]
-        literal += source[at:start]
-        at = start
-        found: Operand | None = None
-        try:
-            if kind == "{{":
-                end = closing_braces(source, start + 2) + 2
-                inside = _TRIMMED.sub("", source[start + 2 : end - 2])
-                at = end
-                found = translate(inside, scope)
-            elif kind == "{%":
-                at = end = start + 2
-                raise Untranslatable("statements have no counterpart here")
-            elif kind == "{":
-                match = _BRACES.match(source, start)
-                at = end = match.end() if match is not None else start + 1
-                if match is not None and braces:
-                    found = _plain(match[1], scope)
-            elif paths:
-                path, end = json_path(source, start, scope)
-                at = end
-                if not scope.knows(str(path[0])):
-                    raise Unknown(f"nothing is called `{path[0]}`")
-                found = scope.resolve(path)
-            else:
-                at = start + 1
-        except (Untranslatable, Unknown) as error:
-            at = max(at, start + len(kind))
-            if left is not None:
-                left.append(Left(source[start:at], str(error)))
-        if found is None:
-            literal += source[start:at]
-        else:
-            if literal:
-                parts.append(literal)
-            parts.append(found)
-            literal = ""
-    literal += source[at:]
-    return [*parts, literal] if literal or not parts else parts
-
-
-def _plain(name: str, scope: Scope) -> Operand:
-    """`{name}`, or `{name.member}`."""
-    match = _IDENTIFIER.match(name)
-    root = odd_root(name, 0, scope) or (match[0] if match else name)
-    path, end = members(name, len(root), [])
-    if end != len(name) or not scope.knows(root):
-        raise Unknown(f"nothing is called `{name}`")
-    return scope.resolve([Name(root), *path])

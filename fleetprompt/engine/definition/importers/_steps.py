@@ -16,18 +16,11 @@ from fleetprompt.engine.core.rendered import MAX_APPROVERS
 from fleetprompt.engine.definition.agents import MAX_AGENTS, NAME
 from fleetprompt.engine.definition.importers._condition import UNTRANSLATED, condition
 from fleetprompt.engine.definition.importers._draft import WHOLE_TEXT, Draft, Scope, item_name, template
-from fleetprompt.engine.definition.importers._expression import (
-    Name,
-    Operand,
-    Unknown,
-    Untranslatable,
-    pieces_of,
-    quoted,
-    translate,
-)
+from fleetprompt.engine.definition.importers._expression import pieces_of, translate
 from fleetprompt.engine.definition.importers._flow import Node
 from fleetprompt.engine.definition.importers._given import NOTHING, Found, Given, as_number, kind_of
 from fleetprompt.engine.definition.importers._name import slug, unique
+from fleetprompt.engine.definition.importers._terms import Name, Operand, Unknown, Untranslatable, quoted
 from fleetprompt.engine.definition.problems import Pointer, ProblemCode
 from fleetprompt.engine.definition.texts import templates
 

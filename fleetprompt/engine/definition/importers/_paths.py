@@ -1,0 +1,101 @@
+"""Paths: members and positions after a name, in bare expressions, in `{name}` and in JSONPath."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from fleetprompt.engine.core.expr import RESERVED
+from fleetprompt.engine.definition.importers._terms import (
+    EACH,
+    Name,
+    Operand,
+    Path,
+    Scope,
+    Untranslatable,
+    quoted,
+)
+
+MEMBER: Final = re.compile(r"\??\.([A-Za-z_]\w*)")
+_INDEX: Final = re.compile(r"\[\s*(-?\d{1,9})\s*\]")
+_KEY: Final = re.compile(r"""\[\s*(?:'([^'\\\n]*)'|"([^"\\\n]*)")\s*\]""")
+_ALL: Final = re.compile(r"\[\s*\*\s*\]|\.\*")
+_PATH_MEMBER: Final = re.compile(r"\.([A-Za-z_]\w*(?:-\w+)*)")
+_PATH_START: Final = re.compile(r"\$(?=\.[A-Za-z_]|\[['\"])")
+_INSIDE_WORD: Final = re.compile(r"[\w-]")
+
+
+def chain(base: str, path: Path) -> Operand:
+    """A value and its members, as an expression. Raises `Untranslatable`."""
+    text = base
+    for at, member in enumerate(path):
+        if isinstance(member, int):
+            text += f"[{member}]"
+        elif isinstance(member, Name):
+            plain = re.fullmatch(r"[A-Za-z]\w*", member, re.ASCII) and member not in RESERVED
+            text += f".{member}" if plain else f"[{quoted(member)}]"
+        else:
+            return _each(text, path[at + 1 :])
+    return Operand(text)
+
+
+def _each(base: str, rest: Path) -> Operand:
+    if not rest:
+        return Operand(base)
+    if not all(isinstance(member, int) or (isinstance(member, Name) and "." not in member) for member in rest):
+        raise Untranslatable("`*` can stand once in a path")
+    return Operand(f"{base} | map(attribute={quoted('.'.join(map(str, rest)))})", simple=False)
+
+
+def odd_root(source: str, at: int, scope: Scope) -> str:
+    """The name that begins at a place and does not look like one; empty when there is none."""
+    for root in scope.roots:
+        if source.startswith(root, at) and not _INSIDE_WORD.match(source, at + len(root)):
+            return root
+    return ""
+
+
+def members(source: str, at: int, path: list[Any]) -> tuple[list[Any], int]:
+    """The members that follow a name, and where they end."""
+    while True:
+        if (found := _ALL.match(source, at)) is not None:
+            path.append(EACH)
+        elif (found := MEMBER.match(source, at)) is not None:
+            path.append(Name(found[1]))
+        elif (found := _INDEX.match(source, at)) is not None:
+            path.append(int(found[1]))
+        elif (found := _KEY.match(source, at)) is not None:
+            path.append(Name(found[1] if found[1] is not None else found[2]))
+        else:
+            return path, at
+        at = found.end()
+
+
+def json_path(source: str, at: int, scope: Scope) -> tuple[list[Any], int]:
+    """The path that begins with `$` at a place, and where it ends. Raises `Unknown`, `Untranslatable`."""
+    start = at
+    if _PATH_START.match(source, at) is None:
+        raise Untranslatable("`$` begins a path such as $.step.field")
+    at += 1
+    path: list[Any] = []
+    root = odd_root(source, at + 1, scope) if source.startswith(".", at) else ""
+    if root:
+        path.append(Name(root))
+        at += 1 + len(root)
+    while True:
+        if (found := _ALL.match(source, at)) is not None:
+            path.append(EACH)
+        elif (found := _PATH_MEMBER.match(source, at)) is not None:
+            path.append(Name(found[1]))
+        elif (found := _INDEX.match(source, at)) is not None:
+            path.append(int(found[1]))
+        elif (found := _KEY.match(source, at)) is not None:
+            path.append(Name(found[1] if found[1] is not None else found[2]))
+        else:
+            break
+        at = found.end()
+    if source.startswith(("..", "[?", "[("), at) and path:
+        raise Untranslatable(f"`{source[start : at + 2]}…` searches, and paths here do not")
+    if not path or not isinstance(path[0], Name):
+        raise Untranslatable("a path begins with a name")
+    return path, at
