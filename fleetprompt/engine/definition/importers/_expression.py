@@ -14,7 +14,7 @@ from typing import Final
 from fleetprompt.engine.core.expr import ExpressionError, compile_expression
 from fleetprompt.engine.definition.importers._brackets import STRING, closing, closing_braces, split
 from fleetprompt.engine.definition.importers._paths import MEMBER, chain, json_path, members, odd_root
-from fleetprompt.engine.definition.importers._placeholders import BRACES, Left, filled
+from fleetprompt.engine.definition.importers._placeholders import BRACES, Left, filled, named
 from fleetprompt.engine.definition.importers._terms import (
     IDENTIFIER,
     Name,
@@ -108,13 +108,15 @@ class _Reader:
                 if alone is not None and len(pieces) == 1:
                     pieces = [alone.text]
                 return pieces, alone
-            alone = self._piece(pieces)
+            before, alone = alone, self._piece(pieces)
+            if before is not None and alone is not None:
+                # Two texts would become one here.
+                raise Untranslatable(f"`{before.text[:40]}` and `{alone.text[:40]}` stand side by side")
 
     def _piece(self, pieces: list[str]) -> Operand | None:
         """Add the next operand or operator; the operand, if it was one."""
-        if self.source.startswith("!", self.at) and not self.source.startswith("!=", self.at):
-            self.at += 1
-            pieces.append(f"(not {self._operand().bound})")
+        if self._negates():
+            pieces.append(self._negation())
             return None
         word = IDENTIFIER.match(self.source, self.at)
         if word is not None and not self._special(word[0]):
@@ -146,6 +148,19 @@ class _Reader:
                     self._filter(pieces)
                 return None
         raise Untranslatable(f"`{self.source[self.at]}` has no meaning here")
+
+    def _negates(self) -> bool:
+        return self.source.startswith("!", self.at) and not self.source.startswith("!=", self.at)
+
+    def _negation(self) -> str:
+        """`!x`; `!!x` is whether there is something, as `not not x` is here."""
+        times = 0
+        while self._negates():
+            times += 1
+            self.at += 1
+            self._skip()
+        negated = f"(not {self._operand().bound})"
+        return negated if times % 2 else f"(not {negated})"
 
     def _special(self, word: str) -> bool:
         """Whether a longer known name begins here, such as `in-box` where `in` does."""
@@ -201,7 +216,7 @@ class _Reader:
 
     def _starts_operand(self) -> bool:
         here = self.source[self.at : self.at + 1]
-        if here.isdigit() or here in "'\"" or here.isidentifier():
+        if here.isdigit() or here in "'\"[" or here.isidentifier():
             return True
         if here == "{":
             return self.source.startswith("{{", self.at) or self._braced() is not None
@@ -229,7 +244,14 @@ class _Reader:
             return _Reader(source[start:end], self.scope, self.depth + 1).whole()
         if source.startswith("{", self.at) and (braced := self._braced()) is not None:
             self.at = braced.end()
+            if "-" in braced[1]:
+                return named(braced[1], self.scope)
             return _Reader(braced[1], self.scope, self.depth + 1).whole()
+        if source.startswith(("[", "{"), self.at):
+            return self._literal()
+        if source.startswith("-", self.at):
+            self.at += 1
+            return Operand(f"-{self._operand().bound}", simple=False)
         if (text := STRING.match(source, self.at)) is not None:
             self.at = text.end()
             return self._text(text[0])
@@ -240,6 +262,14 @@ class _Reader:
             path, self.at = json_path(source, self.at, self.scope)
             return self.scope.resolve(path)
         return self._named()
+
+    def _literal(self) -> Operand:
+        """A list or a mapping."""
+        start, end = self.at, closing(self.source, self.at)
+        self.at = end + 1
+        inner = self.source[start + 1 : end]
+        text = _Reader(inner, self.scope, self.depth + 1).whole().text if inner.strip() else ""
+        return Operand(f"{self.source[start]}{text}{self.source[end]}")
 
     def _text(self, literal: str) -> Operand:
         """A string, in which placeholders may stand: systems that fill in texts are content with that."""
@@ -262,7 +292,7 @@ class _Reader:
         self.at += len(root)
         if self._called(self.at) and not self.scope.knows(root):
             return self._function(root)
-        path, self.at = members(source, self.at, [Name(root)])
+        path, self.at = members(source, self.at, [Name(root)], self._is_word)
         if not self.scope.knows(root):
             if len(path) > 1:
                 raise Unknown(f"nothing is called `{root}`")
@@ -274,6 +304,12 @@ class _Reader:
         if path[-1] == "length" and len(path) > 1 and isinstance(path[-1], Name):
             return Operand(f"{self.scope.resolve(path[:-1]).bound} | length", simple=False)
         return self.scope.resolve(path)
+
+    def _is_word(self, at: int) -> bool:
+        """Whether what follows a hyphen belongs to the name before it: nothing is called so, to be subtracted."""
+        word = IDENTIFIER.match(self.source, at)
+        known = word is None or self.scope.knows(word[0]) or bool(odd_root(self.source, at, self.scope))
+        return not known and word is not None and not self._called(word.end())
 
     def _function(self, name: str) -> Operand:
         plain = name.lower()
@@ -313,13 +349,13 @@ class _Reader:
             elif method is not None and method[1] == "length":
                 self.at = method.end()
                 value = Operand(f"{value.bound} | length", simple=False)
-            elif (path := members(source, self.at, []))[0]:
+            elif (path := members(source, self.at, [], self._is_word))[0]:
                 if source.startswith("(", path[1]):
                     # The last of them is a method: it comes in the next turn.
                     last = max(match.start() for match in MEMBER.finditer(source, self.at, path[1]))
                     if last == self.at:
                         raise Untranslatable("this cannot be called")
-                    path = members(source[:last], self.at, [])
+                    path = members(source[:last], self.at, [], self._is_word)
                 value, self.at = chain(value.bound, path[0]), path[1]
             elif source.startswith("[", self.at) and self.at and not source[self.at - 1].isspace():
                 end = closing(source, self.at)

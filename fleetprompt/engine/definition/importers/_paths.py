@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from fleetprompt.engine.core.expr import RESERVED
@@ -17,6 +18,7 @@ from fleetprompt.engine.definition.importers._terms import (
 )
 
 MEMBER: Final = re.compile(r"\??\.([A-Za-z_]\w*)")
+_HYPHENED: Final = re.compile(r"-[A-Za-z_]\w*")
 _INDEX: Final = re.compile(r"\[\s*(-?\d{1,9})\s*\]")
 _KEY: Final = re.compile(r"""\[\s*(?:'([^'\\\n]*)'|"([^"\\\n]*)")\s*\]""")
 _ALL: Final = re.compile(r"\[\s*\*\s*\]|\.\*")
@@ -55,13 +57,19 @@ def odd_root(source: str, at: int, scope: Scope) -> str:
     return ""
 
 
-def members(source: str, at: int, path: list[Any]) -> tuple[list[Any], int]:
-    """The members that follow a name, and where they end."""
+def members(source: str, at: int, path: list[Any], hyphened: Callable[[int], bool]) -> tuple[list[Any], int]:
+    """The members that follow a name, and where they end. `hyphened`: whether what begins at a place, after a hyphen
+    without spaces, belongs to the name of the member before it."""
     while True:
         if (found := _ALL.match(source, at)) is not None:
             path.append(EACH)
         elif (found := MEMBER.match(source, at)) is not None:
-            path.append(Name(found[1]))
+            end = found.end()
+            while (more := _HYPHENED.match(source, end)) is not None and hyphened(end + 1):
+                end = more.end()
+            path.append(Name(source[found.start(1) : end]))
+            at = end
+            continue
         elif (found := _INDEX.match(source, at)) is not None:
             path.append(int(found[1]))
         elif (found := _KEY.match(source, at)) is not None:

@@ -59,7 +59,7 @@ def filled(
                 match = BRACES.match(source, start)
                 at = end = match.end() if match is not None else start + 1
                 if match is not None and braces:
-                    found = _plain(match[1], scope)
+                    found = named(match[1], scope)
             elif paths:
                 path, end = json_path(source, start, scope)
                 at = end
@@ -83,11 +83,11 @@ def filled(
     return [*parts, literal] if literal or not parts else parts
 
 
-def _plain(name: str, scope: Scope) -> Operand:
+def named(name: str, scope: Scope) -> Operand:
     """`{name}`, or `{name.member}`."""
     match = IDENTIFIER.match(name)
     root = odd_root(name, 0, scope) or (match[0] if match else name)
-    path, end = members(name, len(root), [])
+    path, end = members(name, len(root), [], lambda at: True)
     if end != len(name) or not scope.knows(root):
         raise Unknown(f"nothing is called `{name}`")
     return scope.resolve([Name(root), *path])
