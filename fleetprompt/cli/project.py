@@ -17,7 +17,8 @@ app = typer.Typer(rich_markup_mode=None)
 SETTINGS = """\
 # FleetPrompt: settings of this project. Every line shows a default; remove the # to change it.
 
-# Path of the store. The environment's FLEET_DATABASE_URL and --db come before it.
+# Path of the store, or postgresql://USER@HOST/DATABASE[?schema=NAME].
+# The environment's FLEET_DATABASE_URL and --db come before it.
 # database = ".fleet/fleet.db"
 
 # Folder of the workflow files.

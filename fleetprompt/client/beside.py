@@ -65,7 +65,7 @@ _announced = msgspec.json.Decoder(Announcement).decode
 def refusal_of(error: FleetError) -> Refusal:
     """An error as it is announced."""
     holder = error.holder if isinstance(error, EngineIsRunning) else None
-    return Refusal(error.message, error.where, error.hint, holder)
+    return Refusal(error.message, error.where, error.hint, None if holder is None else dict(holder))
 
 
 class Ended(Struct, frozen=True):

@@ -28,6 +28,7 @@ from fleetprompt.client.reading import Reading
 from fleetprompt.client.remembering import Remembering
 from fleetprompt.client.replay_range import RangeReplaying
 from fleetprompt.client.replaying import Replaying
+from fleetprompt.client.right import EngineRight
 from fleetprompt.client.saying import Saying
 from fleetprompt.client.scheduling import Scheduling
 from fleetprompt.client.starting import given_inputs, refused_inputs
@@ -37,7 +38,8 @@ from fleetprompt.client.uploading import Uploading
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.codec import mapping
-from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused
+from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused, StoreUnavailable
+from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.signal_rules import Rules
 from fleetprompt.engine.ports import (
@@ -59,12 +61,14 @@ from fleetprompt.engine.runtime.edits import look_at
 from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.runtime.files import kept
 from fleetprompt.engine.runtime.health import store_health
-from fleetprompt.engine.runtime.lock import EngineLock, engine_holder, engine_left
+from fleetprompt.engine.runtime.lock import engine_holder, engine_left
 from fleetprompt.engine.runtime.wire import Wire, ask_edited, ask_health, ask_holds, nudge
 
 ANSWER_SECONDS = 10.0
 """How long another engine may take to answer a command."""
 POLL_SECONDS = 0.1
+ELSEWHERE_SECONDS = 3.0
+"""Between two looks for an engine on another machine."""
 ENDED = "recorded, but the engine ended before it answered; the next one carries it out (fleet recover)"
 SILENT = "recorded, but the engine does not answer; it carries it out when it can (fleet doctor)"
 
@@ -282,11 +286,11 @@ class EmbeddedConsole(StoreConsole):
 
     where: Where = "embedded"
 
-    def __init__(self, engine: Engine, lock: EngineLock | None, wire: Wire | None) -> None:
+    def __init__(self, engine: Engine, right: EngineRight | None, wire: Wire | None) -> None:
         super().__init__(engine.store, engine.clock)
         self.engine = engine
         self._root = Path(engine.directory)
-        self._lock = lock
+        self._right = right
         self._wire = wire
         found = engine.recovered
         self.taken_up = TakenUp(
@@ -310,8 +314,8 @@ class EmbeddedConsole(StoreConsole):
                 await self._wire.close()
             await self.engine.close()
         finally:
-            if self._lock is not None:
-                self._lock.release()
+            if self._right is not None:
+                await self._right.release()
 
     async def adopt(self, run: str) -> None:
         """Go on with a run that another engine has left, or that waits; one that cannot be read is held."""
@@ -358,10 +362,13 @@ class EmbeddedConsole(StoreConsole):
 class AttachedConsole(StoreConsole):
     """The engine is in another process, or nowhere: signals are left in the store and answered from there."""
 
-    def __init__(self, store: Store, root: Path, lock: Path | None, socket: Path | None) -> None:
+    def __init__(self, store: Store, root: Path, lock: Path, socket: Path | None) -> None:
         super().__init__(store, SystemClock())
         self._root = root
         self._lock = lock
+        self._elsewhere: Mapping[str, Any] | None = None
+        """Who held the engine on another machine, when that was looked for."""
+        self._look_at = 0.0
         self.socket = socket
         self._writes = [0]
         """Shared by all consoles on this store."""
@@ -388,8 +395,8 @@ class AttachedConsole(StoreConsole):
         self._writes[0] += 1
 
     @property
-    def _holder(self) -> dict[str, Any] | None:
-        return engine_holder(self._lock) if self._lock is not None else {"what": "a server"}
+    def _holder(self) -> Mapping[str, Any] | None:
+        return engine_holder(self._lock) or self._elsewhere
 
     @property
     def driven(self) -> bool:
@@ -399,7 +406,7 @@ class AttachedConsole(StoreConsole):
     @property
     def was_left(self) -> bool:
         """Whether the engine that ran last has ended in order."""
-        return self._lock is not None and not self.driven and engine_left(self._lock)
+        return not self.driven and engine_left(self._lock)
 
     @property
     def where(self) -> Where:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -408,7 +415,20 @@ class AttachedConsole(StoreConsole):
     @property
     def holder(self) -> str:
         found = self._holder
-        return f"pid {found.get('pid', '?')} ({found.get('what', 'fleet')})" if found is not None else "nobody"
+        if found is None:
+            return "nobody"
+        host = f" on {inert(str(found['host']))}" if found.get("host") else ""
+        return f"pid {found.get('pid', '?')}{host} ({found.get('what', 'fleet')})"
+
+    async def look_elsewhere(self) -> None:
+        """Look now and then whether an engine on any machine drives the runs of a store that is on a server."""
+        lease = self.store.lease()
+        now = asyncio.get_running_loop().time()
+        if lease is None or now < self._look_at:
+            return
+        self._look_at = now + ELSEWHERE_SECONDS
+        with suppress(StoreUnavailable):
+            self._elsewhere = await lease.holder()
 
     async def close(self) -> None:
         """Disconnect."""
@@ -546,17 +566,19 @@ class AttachedConsole(StoreConsole):
         found = await ask_health(self.socket, self.tenant) if self.socket is not None else None
         if found is not None:
             return self._shown(found)
+        await self.look_elsewhere()
         holder = self._holder
         store = await store_health(self.store)
         if holder is None:
             return EngineHealth(state="none", store=store, at=self.clock.now())
         pid = holder.get("pid")
         return EngineHealth(
-            state="silent",
+            state="elsewhere" if holder is self._elsewhere else "silent",
             store=store,
             at=self.clock.now(),
             pid=pid if isinstance(pid, int) else 0,
             what=str(holder.get("what") or "fleet"),
+            host=str(holder.get("host") or ""),
         )
 
 

@@ -51,7 +51,7 @@ async def prune(
     room. `vacuum` writes the whole store anew: raises `EngineIsRunning`, as nobody could write meanwhile."""
     from fleetprompt.engine.store.database import SqlStore
 
-    lock = EngineLock(place.lock) if vacuum and place.lock is not None else None
+    lock = EngineLock(place.lock) if vacuum else None
     async with store_of(place) as store:
         if lock is not None:
             lock.acquire("fleet db prune --vacuum")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from fleetprompt.client.database import store_of
 from fleetprompt.client.files import discover_steps
-from fleetprompt.client.opening import Place
+from fleetprompt.client.opening import Place, open_store
 from fleetprompt.client.wording import count, duration, short
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
 from fleetprompt.engine.ports import EngineHealth, Store
@@ -80,15 +81,15 @@ def _absent(file: Path) -> Finding:
 async def _store(place: Place) -> list[Finding]:
     try:
         async with store_of(place) as store:
-            return [_written(place), await _interrupted(store)]
+            return [_written(place, store), await _interrupted(store)]
     except FleetError as error:
         where = f"{error.where}: " if error.where else ""
         return [Finding("store", "fail", where + error.message, error.hint)]
 
 
-def _written(place: Place) -> Finding:
+def _written(place: Place, store: Store) -> Finding:
     if place.file is None:
-        return Finding("store", "ok", place.database)
+        return Finding("store", "ok", f"{store.where} answers")
     try:
         with closing(sqlite3.connect(place.file, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -109,11 +110,15 @@ async def _interrupted(store: Store) -> Finding:
 
 async def _engine(place: Place) -> Finding:
     lock, socket = place.lock, place.socket
-    holder: dict[str, Any] | None = engine_holder(lock) if lock is not None else None
+    holder = engine_holder(lock)
+    elsewhere = await _elsewhere(place) if holder is None else None
+    if elsewhere is not None:
+        who = f"pid {elsewhere.get('pid', '?')} on {elsewhere.get('host') or 'another machine'}"
+        return Finding("engine", "ok", f"{who} ({elsewhere.get('what', 'fleet')}) drives the runs")
     if holder is None:
         return Finding("engine", "ok", "no engine runs; `fleet run` and `fleet recover` bring their own")
     who = f"pid {holder.get('pid', '?')} ({holder.get('what', 'fleet')}) drives the runs"
-    if socket is None or len(bytes(socket)) > LONGEST_PATH:
+    if len(bytes(socket)) > LONGEST_PATH:
         return Finding("engine", "warn", f"{who}; the path of its socket is too long: others poll", "a shorter path")
     health = await ask_health(socket)
     if health is None:
@@ -121,6 +126,15 @@ async def _engine(place: Place) -> Finding:
             "engine", "warn", f"{who}, but does not answer at {socket}", "others poll; restart it if it hangs"
         )
     return _answering(health, f"{who} and answers")
+
+
+async def _elsewhere(place: Place) -> Mapping[str, Any] | None:
+    """Who drives the runs of a store on a server, from whatever machine."""
+    try:
+        lease = open_store(place).lease()
+        return await lease.holder() if lease is not None else None
+    except StoreUnavailable:
+        return None
 
 
 def _answering(health: EngineHealth, who: str) -> Finding:

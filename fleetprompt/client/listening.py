@@ -48,6 +48,9 @@ class Situation(Protocol):
         """Whether somebody holds the engine."""
         ...
 
+    async def look_elsewhere(self) -> None:
+        """Look now and then whether an engine on another machine holds it."""
+
 
 class Listening:
     """One listener beside an engine that others hold, or nobody."""
@@ -130,6 +133,7 @@ class Listening:
             self._unwell = False
         except StoreUnavailable:
             found, self._lost, self._unwell = False, True, True
+        await self._situation.look_elsewhere()
         engine = self._situation.driven
         self._silent = self._silent and engine
         now = engine, self._silent, self._unwell

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, tzinfo
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ from fleetprompt.client.changing import Equipment
 from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.identity import DEFAULT_TENANT
 from fleetprompt.client.names import ProjectNames
+from fleetprompt.client.right import EngineRight
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
 from fleetprompt.engine.core.signal_settings import SignalRule
 from fleetprompt.engine.ports import Store
@@ -83,19 +85,22 @@ class Place(Struct, frozen=True, kw_only=True):
         return ProjectNames(self.root, self.agency, self.file, self.aliases, self.groups, tenant)
 
     @property
-    def lock(self) -> Path | None:
+    def lock(self) -> Path:
         """The lock of the engine: beside the store, because there is one engine for each."""
         return self._beside("lock")
 
     @property
-    def socket(self) -> Path | None:
+    def socket(self) -> Path:
         """Where the engine listens."""
         return self._beside("sock")
 
-    def _beside(self, suffix: str) -> Path | None:
-        """Told by the file alone: whoever opens it, from whatever project and by whatever path, meets the same lock."""
+    def _beside(self, suffix: str) -> Path:
+        """Told by the file alone: whoever opens it, from whatever project and by whatever path, meets the same lock.
+
+        Of a store on a server it is known to this project, and who else works on it is known to the server.
+        """
         if self.file is None:
-            return None
+            return self.state / f"server-{sha256(self.database.encode()).hexdigest()[:12]}.{suffix}"
         file = self.file.resolve()
         return file.with_name(f"{'engine' if file.name == STORE else file.name}.{suffix}")
 
@@ -111,10 +116,9 @@ def open_store(place: Place) -> Store:
     """The store of a place, not connected yet. Raises `StoreUnavailable` for a URL or path that nothing can open."""
     from fleetprompt.engine.store.database import SqlStore
 
-    if place.file is None:
-        scheme = place.database.partition("://")[0]
-        raise StoreUnavailable(f"stores of kind `{scheme}` cannot be opened", hint="give the path of a SQLite file")
     make_state(place.state)
+    if place.file is None:
+        return SqlStore(place.database, zone=place.zone)
     folder = place.file.parent
     if not folder.is_dir():
         said = "is not a folder" if folder.exists() else "is missing"
@@ -129,8 +133,8 @@ def _require_content(place: Place, file: Path) -> None:
     def emptied() -> bool:
         return file.exists() and not file.stat().st_size
 
-    worked = [path for path in (place.lock, place.socket) if path is not None and path.exists()]
-    if worked and emptied() and place.lock is not None and engine_holder(place.lock) is None:
+    worked = [path for path in (place.lock, place.socket) if path.exists()]
+    if worked and emptied() and engine_holder(place.lock) is None:
         # Somebody may be making it at this moment.
         time.sleep(NEW_SECONDS)
         if emptied():
@@ -178,17 +182,17 @@ async def open_console(
         return console
     store = open_store(place)
     if mode in ("engine", "prefer"):
-        lock = EngineLock(place.lock) if place.lock is not None else None
+        right = EngineRight(EngineLock(place.lock), store.lease())
         try:
-            if lock is not None:
-                lock.acquire(what)
+            await right.acquire(what)
         except EngineIsRunning:
             if mode == "engine":
                 raise
         else:
-            return await _embed(place, store, lock, what, observers, recover=recover, fires=fires)
+            return await _embed(place, store, right, what, observers, recover=recover, fires=fires)
     await store.open()
     console = AttachedConsole(store, place.root, place.lock, place.socket)
+    await console.look_elsewhere()
     console.workflow_folders, console.names = place.agency.workflows, place.names
     console.equipment = place.equipment
     console.admission = place.admission
@@ -210,7 +214,7 @@ async def open_beside(place: Place, *, recover: bool = False) -> BesideConsole:
 async def _embed(
     place: Place,
     store: Store,
-    lock: EngineLock | None,
+    right: EngineRight,
     what: str,
     observers: Sequence[Observer] = (),
     *,
@@ -222,8 +226,7 @@ async def _embed(
     try:
         rules = read_rules(place.signals, place.root)
     except FleetError:
-        if lock is not None:
-            lock.release()
+        await right.release()
         raise
     engine = Engine(
         store,
@@ -244,8 +247,8 @@ async def _embed(
         wire = Wire(engine, place.socket)
         await wire.open()
     except BaseException:
-        await EmbeddedConsole(engine, lock, wire).close()
+        await EmbeddedConsole(engine, right, wire).close()
         raise
-    console = EmbeddedConsole(engine, lock, wire)
+    console = EmbeddedConsole(engine, right, wire)
     console.workflow_folders, console.names = place.agency.workflows, place.names
     return console

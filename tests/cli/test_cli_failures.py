@@ -142,7 +142,7 @@ def test_a_run_that_is_held_in_another_process_is_not_waited_for(fleet: Fleet) -
         (["runs", "--limit", "0"], "invalid value for '--limit'"),
         (["--engine", "foo"], "invalid value for '--engine': 'foo' is not one of"),
         (["-C", "no/such/folder", "runs"], "there is no folder no/such/folder"),
-        (["runs", "--db", "postgresql://x/y"], "stores of kind `postgresql` cannot be opened"),
+        (["runs", "--db", "mysql://x/y"], "mysql://x/y cannot be a store"),
     ],
 )
 def test_mistakes_in_the_command_line(fleet: Fleet, arguments: list[str], message: str) -> None:

@@ -93,8 +93,9 @@ class StoreHealth(Struct, frozen=True):
 class EngineHealth(Struct, frozen=True, kw_only=True):
     """How an engine is. Where none answers, all but `state`, `pid`, `what` and `store` is empty."""
 
-    state: Literal["running", "silent", "none"]
-    """`silent`: a process holds the engine and does not answer. `none`: nobody holds it."""
+    state: Literal["running", "silent", "elsewhere", "none"]
+    """`silent`: a process holds the engine and does not answer. `elsewhere`: one on another machine holds it, and what
+    it does is seen in the store alone. `none`: nobody holds it."""
     store: StoreHealth
     pid: int = 0
     what: str = ""

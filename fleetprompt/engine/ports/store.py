@@ -208,6 +208,25 @@ class Health(Struct, frozen=True, kw_only=True):
     bytes: int = 0
 
 
+class Lease(Protocol):
+    """The right to drive the runs of a store, given by its database for as long as its holder lives."""
+
+    async def acquire(self, what: str) -> Mapping[str, Any] | None:
+        """Take it for `what`, such as `fleet serve`. None when it is had, else who holds it: `pid`, `host`, `what`.
+
+        Raises `StoreUnavailable`.
+        """
+        ...
+
+    async def holder(self) -> Mapping[str, Any] | None:
+        """Who holds it; None when nobody does. Raises `StoreUnavailable`."""
+        ...
+
+    async def release(self) -> None:
+        """Give it back."""
+        ...
+
+
 class Store(Protocol):
     """Everything durable. Every part speaks about one and the same database."""
 
@@ -248,6 +267,10 @@ class Store(Protocol):
     def agents(self) -> AgentSessions: ...
     @property
     def figures(self) -> Figures: ...
+
+    def lease(self) -> Lease | None:
+        """The right to drive its runs; None where that is for a lock on this machine to give."""
+        ...
 
     async def open(self) -> None:
         """Connect, create or upgrade the schema. Raises `StoreUnavailable` (locked, read-only, newer schema …)."""

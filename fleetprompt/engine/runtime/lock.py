@@ -11,6 +11,7 @@ import json
 import os
 import random
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ LONGEST_PAUSE = 0.005
 class EngineIsRunning(FleetError):
     """Another process holds the engine of this store."""
 
-    def __init__(self, holder: dict[str, Any]) -> None:
-        pid = holder.get("pid", "?")
+    def __init__(self, holder: Mapping[str, Any]) -> None:
+        pid, host = holder.get("pid", "?"), str(holder.get("host", ""))
+        where = f" on {host}" if host else ""
         super().__init__(
-            f"another process (pid {pid}, {holder.get('what', 'fleet')}) holds the engine of this store",
+            f"another process (pid {pid}{where}, {holder.get('what', 'fleet')}) holds the engine of this store",
             hint="commands go to it by themselves; stop it to run the engine here",
         )
         self.holder = holder

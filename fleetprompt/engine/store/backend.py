@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from fleetprompt.engine.ports import Health
+from fleetprompt.engine.ports import Health, Lease
 from fleetprompt.engine.store.reading import Reader
 from fleetprompt.engine.store.room import Room
 from fleetprompt.engine.store.writer import Writer
@@ -34,6 +34,10 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Write what is queued and disconnect."""
+        ...
+
+    def lease(self) -> Lease | None:
+        """The right to drive the runs of the store, where the database gives it; None where a file beside it does."""
         ...
 
     async def examine(self) -> Health:

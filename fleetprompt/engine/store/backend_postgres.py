@@ -16,6 +16,7 @@ from fleetprompt.engine.ports import Health
 from fleetprompt.engine.store import schema
 from fleetprompt.engine.store.checking import examine
 from fleetprompt.engine.store.dialect_postgres import PostgresDialect
+from fleetprompt.engine.store.lease import EngineLease
 from fleetprompt.engine.store.reading import Reader
 from fleetprompt.engine.store.room import Room
 from fleetprompt.engine.store.writer_postgres import PostgresWriter
@@ -72,6 +73,11 @@ class PostgresBackend:
         if self._writing is not None:
             await self._writing.dispose()
             self._writing = None
+
+    def lease(self) -> EngineLease:
+        """The right to drive the runs of this store."""
+        dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return EngineLease(dsn, self._schema, lambda error: self.dialect.explain(error, self.reader.where))
 
     async def examine(self) -> Health:
         """Read everything."""

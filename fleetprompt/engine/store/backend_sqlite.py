@@ -44,6 +44,9 @@ class SqliteBackend:
         await self.writer.close()
         await self.reader.close()
 
+    def lease(self) -> None:
+        """None: the lock is a file beside the store."""
+
     async def examine(self) -> Health:
         """Read everything, in a thread of its own."""
         return await asyncio.to_thread(self._examine)

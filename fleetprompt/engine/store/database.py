@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, tzinfo
 from pathlib import Path
 
-from fleetprompt.engine.ports import Health, Store
+from fleetprompt.engine.ports import Health, Lease, Store
 from fleetprompt.engine.store import lines, url
 from fleetprompt.engine.store.agent_sessions import SqlAgentSessions
 from fleetprompt.engine.store.approvals import SqlApprovals
@@ -71,6 +71,10 @@ class SqlStore:
         self.agents = SqlAgentSessions(reader, zone)
         self.figures = SqlFigures(reader, zone)
         self.logs = SqlLogs(reader, writer, log_cap)
+
+    def lease(self) -> Lease | None:
+        """The right to drive its runs, where the database gives it; None where a lock on a file beside it does."""
+        return self._backend.lease()
 
     async def upgrade(self) -> str:
         """Create the schema or bring it to this version, without opening the store; `open` does so, too.

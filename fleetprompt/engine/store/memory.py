@@ -88,6 +88,9 @@ class MemoryStore:
         self.figures = MemoryFigures(state, zone)
         self.logs = MemoryLogs(state, log_cap)
 
+    def lease(self) -> None:
+        """None: nobody else can reach it."""
+
     async def open(self) -> None:
         """Nothing to connect to; may be called again after `close`."""
         self.journal.closed = False

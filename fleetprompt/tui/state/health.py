@@ -151,6 +151,9 @@ def _state(health: EngineHealth) -> Cell:
                 (f"{sign('◆')} does not answer", "warning"),
                 ("  its process holds the engine", "dim"),
             )
+        case "elsewhere":
+            where = f"on {inert(health.host)}" if health.host else "on another machine"
+            return ((f"{sign('●')} {where}", "completed"), ("  what it does is seen in the store", "dim"))
         case _:
             return ((f"{sign('○')} none", "warning"), ("  nothing is carried out until one runs: `fleet`", "dim"))
 

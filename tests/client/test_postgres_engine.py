@@ -1,0 +1,116 @@
+"""A store on a Postgres server drives from one place at a time, whichever project and machine opens it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from client_kit import start_of
+
+from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.diagnosis import diagnose
+from fleetprompt.client.opening import Place, open_console, open_store
+from fleetprompt.engine.runtime.lock import EngineIsRunning
+
+POSTGRES = os.environ.get("FLEET_TEST_POSTGRES_URL", "")
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.skipif(not POSTGRES, reason="POSTGRES WAS NOT TESTED: set FLEET_TEST_POSTGRES_URL"),
+]
+
+
+@pytest.fixture
+async def database() -> AsyncIterator[str]:
+    import asyncpg
+
+    schema = f"engine_{uuid4().hex}"
+    yield f"{POSTGRES}?schema={schema}"
+    connection: Any = await asyncpg.connect(POSTGRES)
+    await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+    await connection.close()
+
+
+def project(folder: Path, database: str) -> Place:
+    """A project of its own, such as on another machine: with its own lock and socket."""
+    folder.mkdir()
+    return Place(root=folder, state=folder / ".fleet", database=database)
+
+
+async def eventually(test: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it is so."""
+    for _ in range(2400):
+        if await test():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not come about")
+
+
+async def test_there_is_one_engine_for_a_store_however_many_projects_open_it(tmp_path: Path, database: str) -> None:
+    here, there = project(tmp_path / "here", database), project(tmp_path / "there", database)
+    first = await open_console(here, "engine", what="fleet serve")
+    assert isinstance(first, EmbeddedConsole)
+    try:
+        with pytest.raises(EngineIsRunning, match=f"pid {os.getpid()} on .*fleet serve"):
+            await open_console(there, "engine")
+        beside = await open_console(there, "prefer")
+        assert isinstance(beside, AttachedConsole)
+        assert (beside.where, (await beside.health()).state) == ("attached", "elsewhere")
+        assert [each.status for each in await diagnose(there) if each.what == "engine"] == ["ok"]
+        await beside.close()
+    finally:
+        await first.close()
+    second = await open_console(there, "engine")
+    await second.close()
+
+
+FLOW = "name: flow\nsteps:\n  - {id: one, type: transform, output: 1}\n"
+
+
+async def test_a_run_started_from_elsewhere_is_driven_by_who_holds_the_engine(tmp_path: Path, database: str) -> None:
+    here, there = project(tmp_path / "here", database), project(tmp_path / "there", database)
+    file = tmp_path / "flow.yaml"
+    file.write_text(FLOW)
+    engine = await open_console(here, "engine")
+    console = await open_console(there, "attach")
+    try:
+        run = await console.start(start_of(file))
+
+        async def done() -> bool:
+            return (await console.run(run)).status == "completed"
+
+        await eventually(done)
+    finally:
+        await console.close()
+        await engine.close()
+
+
+async def test_a_lock_that_a_broken_connection_took_along_is_had_again(tmp_path: Path, database: str) -> None:
+    import asyncpg
+
+    store = open_store(project(tmp_path / "here", database))
+    lease, looking = store.lease(), store.lease()
+    assert lease is not None
+    assert looking is not None
+    assert await lease.acquire("fleet serve") is None
+    server: Any = await asyncpg.connect(POSTGRES)
+    mine = f"fleetprompt engine {os.getpid()}@%"
+    holding = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE $1"
+    first = await server.fetchval(holding, mine)
+    await server.execute("SELECT pg_terminate_backend($1)", first)
+
+    async def had() -> bool:
+        return (await server.fetchval(holding, mine)) not in (None, first) and await looking.holder() is not None
+
+    async def given_back() -> bool:
+        return await looking.holder() is None
+
+    await eventually(had)
+    assert (await looking.holder() or {}).get("what") == "fleet serve"
+    await lease.release()
+    await eventually(given_back)
+    await server.close()
