@@ -22,6 +22,7 @@ from fleetprompt.client.files import load_files
 from fleetprompt.client.guarded import COMMANDS, RULES, guarded
 from fleetprompt.client.identity import Forbidden, Identity
 from fleetprompt.client.protocol import Console, ReplayRange, StartRun
+from fleetprompt.client.saying import Message
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, NotFound
 from fleetprompt.engine.core.facts import Blob, StepNoted
@@ -33,7 +34,7 @@ MARK = "hush"
 """In everything that the first tenant has."""
 FLOW = """\
 name: hush-flow
-triggers: [{type: schedule, id: hush_nightly, every: 1h}, {type: signal, match: hush.happened}]
+triggers: [{type: schedule, id: hush_nightly, every: 1h}, {type: signal, match: hush.happened}, {type: chat}]
 inputs: {large: {type: string, default: hush}}
 agents: {hush-agent: {system: hush, model: simulated/x}}
 steps:
@@ -181,6 +182,8 @@ NAMED: dict[str, Ask] = {
     "agent": lambda c, of: c.agent(of.agent),
     "agent_sessions": lambda c, of: c.agent_sessions(f"run:{of.run}", EVERYTHING),
     "chat": lambda c, of: c.chat(of.agent, "hello", "mine", by="eve"),
+    "listens": lambda c, of: c.listens(of.workflow),
+    "say": lambda c, of: c.say(of.workflow, Message(text="hello"), by="eve"),
     "conversation": lambda c, of: c.conversation(of.session),
     "revoke_token": lambda c, of: c.revoke_token(of.token, by="eve"),
     "read_workflow": lambda c, of: c.read_workflow(
@@ -247,11 +250,12 @@ class World:
             file = self.root / f"{name}.yaml"
             file.write_text(text)
             await console.register(load_files(file, self.root)[0])
-        await self.ours.chat("hush-agent", MARK, MARK, by="ana")
+        said = await self.ours.chat("hush-agent", MARK, MARK, by="ana")
         run = await self.ours.start(StartRun(workflow="hush-flow", session=MARK, inputs={"large": MARK * 30_000}))
         async with asyncio.timeout(60):
             while not (asked := (await self.ours.approvals(f"run:{run}", EVERYTHING))[0]):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+        await self.engine.engine.wait(said)
         engine = self.engine.engine
         engine.store.logs.write(run, [LogLine(at=1.0, level="info", text=f"{MARK} line", path="big")], "default")
         await engine.store.logs.flush()
@@ -489,7 +493,7 @@ async def test_workflows_of_one_name_are_each_tenants_own(world: World) -> None:
 
 async def test_agents_that_are_sent_are_of_the_projects_own_tenant(world: World) -> None:
     with pytest.raises(Forbidden):
-        await world.others.keep_agent("hush-agent", "system: mine\n")
+        await world.others.keep_agent("name: hush-agent\nsystem: mine\n")
     assert await world.others.agents() == []
 
 
