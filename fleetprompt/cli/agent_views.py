@@ -13,7 +13,19 @@ from rich.text import Text
 from fleetprompt.cli.render import marked, plain
 from fleetprompt.cli.table import Column, layout
 from fleetprompt.client.agents import row
-from fleetprompt.client.wording import NANO, STYLES, ago, count, duration, mode_label, money, rfc3339, short, spent
+from fleetprompt.client.wording import (
+    NANO,
+    STYLES,
+    ago,
+    count,
+    duration,
+    mode_label,
+    money,
+    rfc3339,
+    short,
+    span,
+    spent,
+)
 
 if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
@@ -184,7 +196,7 @@ def _memory(agent: Agent) -> str:
     scope = {"agent": f"agent/{agent.name}", "workflow": "that of the workflow"}.get(memory.scope, memory.scope)
     parts = [f"{memory.recall} of it in the prompt" if memory.recall else ""]
     parts += ["conversations are kept" if memory.remember == "conversation" else ""]
-    parts += [f"for {duration(memory.keep)}" if memory.keep is not None else ""]
+    parts += [f"for {span(memory.keep)}" if memory.keep is not None else ""]
     return ", ".join(part for part in (scope, *parts) if part)
 
 

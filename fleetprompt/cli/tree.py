@@ -168,8 +168,8 @@ class Tree:
         return list(self.run.pending.values())
 
     def asking(self) -> list[Step]:
-        """Steps that wait for an approval."""
-        return [step for step in self._asking.values() if step.on == "approval" and step.gate is not None]
+        """Steps that wait for people: for an approval, or at a limit that they are asked to raise."""
+        return [step for step in self._asking.values() if step.on in ("approval", "budget") and step.gate is not None]
 
     def doubtful(self) -> list[Step]:
         """Steps of which nobody knows whether they happened."""

@@ -10,6 +10,7 @@ from typing import Any
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import InvalidInput, NotFound
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.memory_names import scope_of, type_of
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Clock, Store
 from fleetprompt.engine.ports.memory import Memory, Which
@@ -52,8 +53,10 @@ class Remembering(ABC):
         return found
 
     async def remember(self, text: str, *, scope: str, by: str, type: str = "fact", tags: Sequence[str] = ()) -> Result:
-        """Add to a memory; `data` of the result has its id as `memory`, and whether it is `new`."""
-        data = {"text": text, "scope": scope, "type": type, "tags": list(tags)}
+        """Add to a memory; `data` of the result has its id as `memory`, and whether it is `new`. Raises
+        `InvalidInput` for a scope or a type that is none."""
+        # Where no engine runs, nobody would be there to hear that a later one has refused it.
+        data = {"text": text, "scope": scope_of(scope), "type": type_of(type), "tags": list(tags)}
         return await self._send(self._signal(types.REMEMBER, scope, data, by))
 
     async def forget(self, ids: Sequence[str], *, by: str) -> Result:

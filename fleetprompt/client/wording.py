@@ -89,6 +89,14 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86_400}d{whole % 86_400 // 3600:02}h"
 
 
+def span(seconds: float) -> str:
+    """A time that somebody has set: `30d`, `20m`, `1h30m`."""
+    text = duration(seconds)
+    for nothing in ("00h", "00m", "00s"):
+        text = text.removesuffix(nothing)
+    return text
+
+
 def rough(seconds: float) -> str:
     """A length of time in one unit: `12s`, `3m`, `2h`, `5d`."""
     seconds = max(0.0, seconds)

@@ -7,7 +7,7 @@ from cli_kit import Fleet
 from rich.text import Text
 
 from fleetprompt.cli.table import Column, layout
-from fleetprompt.client.wording import ago, count, duration, money, rfc3339, short, size
+from fleetprompt.client.wording import ago, count, duration, money, rfc3339, short, size, span
 
 
 def complete(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, words: str, position: int) -> list[str]:
@@ -85,6 +85,13 @@ def test_the_script_can_be_shown(fleet: Fleet) -> None:
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2_592_000, "30d"), (1_200, "20m"), (5_400, "1h30m"), (3_600, "1h"), (30, "30s"), (60, "1m")]
+)
+def test_times_that_were_set(seconds: float, text: str) -> None:
+    assert span(seconds) == text
 
 
 def test_words() -> None:

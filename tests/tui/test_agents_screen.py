@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from fleetprompt.client.agents import sessions_of
 from fleetprompt.client.opening import open_console
+from fleetprompt.engine.core.agent import ApprovalSettings, MemorySettings
 from fleetprompt.tui.screens.agents import AgentsScreen
 from fleetprompt.tui.screens.runs import RunsScreen
 from fleetprompt.tui.state.agent_details import details
@@ -61,6 +62,15 @@ async def test_agents_are_listed_with_figures_and_what_is_wrong_with_them(projec
         entry = replace(entry, figures=replace(entry.figures, retries=2))
         told = ["".join(text for text, _ in line) for line in details(entry, [last], NOW)]
         assert [line.count("2 retries") + line.count("1 retry  ") for line in told if "retr" in line] == [1, 1]
+        assert entry.definition is not None
+        assert entry.agent is not None
+        agent = replace(
+            entry.agent, memory=MemorySettings(keep=2_592_000.0), approval=ApprovalSettings(timeout=1_200.0)
+        )
+        timed = replace(entry, definition=replace(entry.definition, agent=agent))
+        told = ["".join(text for text, _ in line) for line in details(timed, (), NOW)]
+        assert any("remembers" in line and "keep 30d" in line for line in told)
+        assert any("asks" in line and "timeout 20m" in line for line in told)
         broken = ["".join(text for text, _ in line) for line in details(agents.entries[2], (), NOW)]
         assert any("colour" in line for line in broken)
         assert sessions_of("a b", "w") == 'agent:"a b" wf:w'

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
-MemoryType = Literal["conversation", "fact", "learned"]
-"""What was said in a session, what is so, and what experience has taught."""
-TYPES: Final[tuple[MemoryType, ...]] = ("conversation", "fact", "learned")
-SHARED: Final = "shared"
-"""The scope that is nobody's own. The others are `agent/NAME` and `workflow/NAME`."""
+from fleetprompt.engine.core.memory_names import SHARED as SHARED
+from fleetprompt.engine.core.memory_names import TYPES as TYPES
+from fleetprompt.engine.core.memory_names import MemoryType as MemoryType
+
 MOST: Final = 2_000
 """Memories of one scope, unless the settings say otherwise."""
 MOST_CHARS: Final = 8_000

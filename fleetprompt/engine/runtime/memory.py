@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import InvalidInput, NotFound
-from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.memory_names import scope_of, type_of
 from fleetprompt.engine.core.signal import Signal
-from fleetprompt.engine.ports.memory import MOST_CHARS, MOST_TAG_CHARS, MOST_TAGS, TYPES, Memory, MemoryType
+from fleetprompt.engine.ports.memory import MOST_CHARS, MOST_TAG_CHARS, MOST_TAGS, Memory
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
-
-_SCOPE = re.compile(r"shared|(agent|workflow)/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 async def add(engine: Engine, signal: Signal) -> dict[str, Any]:
@@ -37,8 +33,8 @@ async def add(engine: Engine, signal: Signal) -> dict[str, Any]:
     memory = Memory(
         id=f"m-{sha256(signal.id.encode()).hexdigest()[:20]}",
         tenant=signal.tenant,
-        scope=_scope(str(data.get("scope") or "")),
-        type=_type(str(data.get("type") or "fact")),
+        scope=scope_of(str(data.get("scope") or "")),
+        type=type_of(str(data.get("type") or "fact")),
         text=text,
         tags=tags,
         by=signal.by,
@@ -47,20 +43,6 @@ async def add(engine: Engine, signal: Signal) -> dict[str, Any]:
     )
     kept, new = await engine.store.memories.add(memory, most=table.most)
     return {"memory": kept.id, "new": new}
-
-
-def _scope(scope: str) -> str:
-    if not _SCOPE.fullmatch(scope):
-        raise InvalidInput(f"there is no memory {inert(scope)}", hint="write shared, agent/NAME or workflow/NAME")
-    return scope
-
-
-def _type(given: str) -> MemoryType:
-    for known in TYPES:
-        if known == given:
-            return known
-    hint = did_you_mean(given, TYPES) or f"types are {', '.join(TYPES)}"
-    raise InvalidInput(f"there is no type of memory {inert(given)}", hint=hint)
 
 
 async def forget(engine: Engine, signal: Signal) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import msgspec
 
 from fleetprompt.client.files import shown
 from fleetprompt.client.values import cut, one_line_json
-from fleetprompt.client.wording import ago, count, duration, glyph, money, short
+from fleetprompt.client.wording import ago, count, duration, glyph, money, short, span
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import AgentSession, AgentStatistics
@@ -24,6 +24,8 @@ RECENT = 10
 LONGEST = 600
 GOAL = 80
 """Characters of a goal that are told."""
+SECONDS = ("keep", "timeout")
+"""Settings that are times."""
 
 
 def details(entry: AgentEntry, sessions: Iterable[AgentSession], now: float) -> list[Line]:
@@ -96,10 +98,14 @@ def _limits(limits: dict[str, Any]) -> str:
 
 def _members(told: dict[str, Any]) -> str:
     return ", ".join(
-        f"{name} {value if isinstance(value, (str, int, float)) else one_line_json(value)}"
-        for name, value in told.items()
-        if value not in (None, "", [], {})
+        f"{name} {_member(name, value)}" for name, value in told.items() if value not in (None, "", [], {})
     )
+
+
+def _member(name: str, value: Any) -> str:
+    if name in SECONDS:
+        return span(float(value))
+    return str(value) if isinstance(value, (str, int, float)) else one_line_json(value)
 
 
 def _figures(figures: AgentStatistics) -> Iterator[Line]:
