@@ -29,6 +29,7 @@ from msgspec.structs import fields
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.plan import Guardrails
 from fleetprompt.engine.core.signal_settings import SignalRule, signal_faults
+from fleetprompt.engine.core.subscription_settings import SubscriptionSettings, subscription_faults
 from fleetprompt.engine.llm.settings import NANO, ModelSettings, Tokens, faults
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The daemon."""
     telemetry: Telemetry = Telemetry()
     """What it tells of itself."""
+    subscriptions: dict[str, SubscriptionSettings] = {}
+    """Who is told of signals that leave runs: `[subscriptions.NAME]`."""
     signals: dict[str, SignalRule] = {}
     """What is checked and changed as signals come in, by pattern of their types: `[signals."deploy.*"]`."""
     log_retention_days: Amount = 14.0
@@ -220,6 +223,11 @@ def _from_file(root: Path) -> _Written:
     problems += [
         file.at(["signals", *at], ProblemCode.BAD_VALUE, said, hint) for at, said, hint in signal_faults(rules)
     ]
+    told = convert(values.get("subscriptions", {}), dict[str, SubscriptionSettings])
+    problems += [
+        file.at(["subscriptions", *at], ProblemCode.BAD_VALUE, said, hint)
+        for at, said, hint in subscription_faults(told)
+    ]
     database = str(values.get("database", "")).removeprefix("sqlite:///")
     if database and "://" not in database:
         # What a file says starts at the file, what a person types starts where the person is.
@@ -272,7 +280,8 @@ def _table(place: list[str], values: Mapping[str, Any], type_: type[Struct]) -> 
     from fleetprompt.engine.core.closest import did_you_mean
     from fleetprompt.engine.definition.problems import ProblemCode
 
-    known = get_type_hints(type_, include_extras=True)
+    hints = get_type_hints(type_, include_extras=True)
+    known = {field.encode_name: hints[field.name] for field in fields(type_)}
     inside = f" in [{'.'.join(place)}]" if place else ""
     for key, value in values.items():
         if key not in known:
@@ -281,8 +290,8 @@ def _table(place: list[str], values: Mapping[str, Any], type_: type[Struct]) -> 
         else:
             yield from _misfits([*place, key], value, known[key])
     for field in fields(type_):
-        if field.required and field.name not in values:
-            yield place, ProblemCode.MISSING_KEY, f"`{field.name}` is missing{inside}", ""
+        if field.required and field.encode_name not in values:
+            yield place, ProblemCode.MISSING_KEY, f"`{field.encode_name}` is missing{inside}", ""
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

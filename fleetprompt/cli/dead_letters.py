@@ -1,4 +1,4 @@
-"""`fleet signals dead`, `dismiss` and `replay`: what came to nothing, and to have signals once more."""
+"""`fleet signals dead`, `dismiss`, `replay`, `deliveries`: what came to nothing, and to have signals once more."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
     from fleetprompt.client.protocol import Console, Foreseen, Published, ReplayRange
     from fleetprompt.engine.core.dead_letter import DeadLetter
+    from fleetprompt.engine.core.delivery import Delivery
     from fleetprompt.engine.core.signal import Result
 
 commands = typer.Typer()
@@ -269,6 +270,87 @@ def _tell_foreseen(front: Front, found: Foreseen, wanted: ReplayRange) -> None:
         terminal.say(f"  left out: {found.own:,} of the engine's own, {found.copies:,} replays")
     if found.signals and not wanted.deliver:
         terminal.say("  subscriptions do not hear of what these runs do (--deliver)")
+
+
+@commands.command("deliveries", context_settings=FILTERED)
+def deliveries(
+    ctx: typer.Context,
+    filter_: Annotated[
+        list[str] | None, typer.Argument(metavar="FILTER", help="Such as status:pending or subscription:ops.")
+    ] = None,
+    limit: Limit = 30,
+    json: Json = False,
+) -> int:
+    """List what is on its way to subscriptions, and what was delivered; the newest first."""
+    from fleetprompt.cli.filters import joined
+    from fleetprompt.engine.ports import Page
+
+    front: Front = ctx.obj
+    text = joined(filter_)
+    found, _ = front.ask(lambda console: console.deliveries(text, Page(limit=limit)))
+    if json:
+        front.terminal.json([delivery_object(each) for each in found])
+    elif not found:
+        front.terminal.say("no delivery matches" if text else "nothing was to be delivered yet")
+    else:
+        _print_deliveries(front, found)
+    return 0
+
+
+def _print_deliveries(front: Front, found: Sequence[Delivery]) -> None:
+    from fleetprompt.cli.render import marked, plain
+    from fleetprompt.cli.table import Column
+    from fleetprompt.client.wording import ago
+
+    now = time.time()
+    columns = [
+        Column("DELIVERY"),
+        Column("TYPE", flexible=True),
+        Column("SUBSCRIPTION", flexible=True),
+        Column("TRIED", right=True, drop=3),
+        Column("MADE", right=True, drop=2),
+        Column("", flexible=True, drop=1),
+    ]
+    marks = {"delivered": "completed", "dead": "failed", "pending": "pending"}
+    rows = [
+        [
+            marked(marks[each.status]).append(f" {each.id}", style="cyan"),
+            each.type,
+            each.subscription,
+            str(each.attempts),
+            ago(now - each.created_at),
+            plain(f"{each.reason}, {_next(each, now)}" if each.status == "pending" and each.attempts else each.reason),
+        ]
+        for each in found
+    ]
+    front.terminal.table(columns, rows)
+
+
+def _next(delivery: Delivery, now: float) -> str:
+    from fleetprompt.client.wording import duration
+
+    return f"again in {duration(delivery.due - now)}" if delivery.due > now else "due when an engine runs"
+
+
+def delivery_object(delivery: Delivery) -> dict[str, Any]:
+    """A delivery for machines: always the same keys."""
+    from fleetprompt.client.wording import rfc3339
+
+    return {
+        "id": delivery.id,
+        "status": delivery.status,
+        "subscription": delivery.subscription,
+        "signal": delivery.signal,
+        "type": delivery.type,
+        "source": delivery.source,
+        "attempts": delivery.attempts,
+        "http": delivery.http or None,
+        "code": delivery.code,
+        "reason": delivery.reason,
+        "made_at": rfc3339(delivery.created_at),
+        "tried_at": rfc3339(delivery.at) if delivery.at else None,
+        "due_at": rfc3339(delivery.due) if delivery.status == "pending" else None,
+    }
 
 
 def letter_object(letter: DeadLetter) -> dict[str, Any]:

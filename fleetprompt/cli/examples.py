@@ -104,6 +104,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "fleet signals replay --since 2026-11-20 --until 2026-11-21 --workflow triage --key again --yes",
     ),
     "signals dead": ("fleet signals dead", "fleet signals dead wf:triage since:24h --json", "fleet signals dead --all"),
+    "signals deliveries": (
+        "fleet signals deliveries",
+        "fleet signals deliveries status:pending --json",
+    ),
     "signals dismiss": ("fleet signals dismiss dl-1a2b3c4d5e6f7a8b", "fleet signals dismiss wf:old --yes"),
     "db": ("fleet db check", "fleet db backup copy.db", "fleet db prune --older-than 30d --dry-run"),
     "db upgrade": ("fleet db upgrade",),

@@ -165,6 +165,7 @@ class Front:
             agency=self.agency,
             aliases=project.aliases,
             signals=settings.signals,
+            subscriptions=settings.subscriptions,
             zone=self.terminal.times.tzinfo,
         )
 

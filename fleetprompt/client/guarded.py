@@ -42,7 +42,9 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(("signals", "signal_ids", "signals_of", "signal", "outcome", "answers", "lineage"), _LOOK),
     **dict.fromkeys(("workflows", "workflow", "first_seen", "origin"), _LOOK),
     **dict.fromkeys(("agents", "agent", "agent_statistics", "agent_sessions", "conversation"), _LOOK),
-    **dict.fromkeys(("foresee_replay", "dead_letters", "dead_letter_ids", "dead_letter", "letters_of"), _LOOK),
+    **dict.fromkeys(
+        ("foresee_replay", "dead_letters", "dead_letter_ids", "dead_letter", "letters_of", "deliveries"), _LOOK
+    ),
     **dict.fromkeys(("schedules", "firings"), _LOOK),
     **dict.fromkeys(("costs", "spend", "statistics", "activity", "holds", "health"), _LOOK),
     # what changes something

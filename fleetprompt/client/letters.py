@@ -1,4 +1,4 @@
-"""What a face asks about dead letters: which there are, to have them done again, and to let them be."""
+"""What a face asks about deliveries and dead letters: which there are, to have them done again, and to let them be."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 from fleetprompt.client.protocol import Published
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.dead_letter import DeadLetter
+from fleetprompt.engine.core.delivery import Delivery
 from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query import parse
-from fleetprompt.engine.core.query_fields import DEAD_LETTER_FIELDS
+from fleetprompt.engine.core.query_fields import DEAD_LETTER_FIELDS, DELIVERY_FIELDS
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Clock, Page, Store
 
@@ -76,6 +77,11 @@ class Letters(ABC):
         if again.status == "dead":
             return Result(published.signal.id, "refused", reason=again.reason)
         return next(iter(published.results), Result(published.signal.id, "accepted"))
+
+    async def deliveries(self, filter_: str, page: Page) -> tuple[list[Delivery], str]:
+        """Matching deliveries, the newest first, and the next cursor."""
+        query = parse(filter_, DELIVERY_FIELDS)
+        return await self.store.deliveries.list(query, page, now=self.clock.now(), tenant=self.tenant)
 
     async def dismiss_letters(self, ids: Sequence[str], *, by: str) -> Result:
         """Let letters be. `data` of the result says how many were `dismissed`: those that were dead."""

@@ -16,8 +16,10 @@ from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
 from fleetprompt.client.identity import DEFAULT_TENANT
 from fleetprompt.client.names import ProjectNames
 from fleetprompt.client.right import EngineRight
+from fleetprompt.engine.core.delivery import Subscriptions
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
 from fleetprompt.engine.core.signal_settings import SignalRule
+from fleetprompt.engine.core.subscription_settings import SubscriptionSettings
 from fleetprompt.engine.ports import Store
 from fleetprompt.engine.runtime.agency import Agency, AgencySettings
 from fleetprompt.engine.runtime.engine import Engine, Limits
@@ -59,6 +61,8 @@ class Place(Struct, frozen=True, kw_only=True):
     """Models that are written in the settings, those that cannot be used among them."""
     signals: Mapping[str, SignalRule] = {}
     """What is checked and changed as signals come in, by pattern of their types."""
+    subscriptions: Mapping[str, SubscriptionSettings] = {}
+    """Who is told of signals that leave runs, by name."""
     zone: tzinfo = UTC
     """Where the days of filters such as `since:today` begin."""
 
@@ -238,6 +242,7 @@ async def _embed(
         recover=recover,
         fires=fires,
         rules=rules,
+        subscriptions=Subscriptions(place.subscriptions),
         observers=observers,
     )
     engine.vitals.what = what

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fleetprompt.client.scheduling import ScheduleState
     from fleetprompt.client.tokens import Issued
     from fleetprompt.engine.core.dead_letter import DeadLetter
+    from fleetprompt.engine.core.delivery import Delivery
     from fleetprompt.engine.core.firing import Firing
     from fleetprompt.engine.core.plan import Plan
     from fleetprompt.engine.core.state import Run
@@ -452,6 +453,11 @@ class Console(Protocol):
 
     async def lineage(self, id_: str) -> Lineage:
         """Where a signal came from, what came of it, and what else has its correlation; see `Lineage` for bounds."""
+        ...
+
+    async def deliveries(self, filter_: str, page: Page) -> tuple[list[Delivery], str]:
+        """Signals on their way to subscriptions, and those that were delivered (`DELIVERY_FIELDS`: `status:pending
+        subscription:ops`), the newest first, and the next cursor."""
         ...
 
     # workflows

@@ -173,6 +173,7 @@ async def test_every_read_gives_what_it_gives_in_the_engines_process(tmp_path: P
             "dead_letters": ("", Page(limit=3)),
             "dead_letter_ids": ("",),
             "letters_of": ([signal.id],),
+            "deliveries": ("", Page(limit=3)),
             "workflows": (),
             "workflow": ("asks",),
             "first_seen": (["asks", "none"],),

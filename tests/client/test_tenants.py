@@ -27,6 +27,7 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, NotFound
 from fleetprompt.engine.core.facts import Blob, StepNoted
 from fleetprompt.engine.core.signal import Signal
+from fleetprompt.engine.core.subscription_settings import SubscriptionSettings
 from fleetprompt.engine.ports import NEWEST_FIRST, LogLine, Page, Stored
 from fleetprompt.engine.ports.model import Delta
 
@@ -203,6 +204,7 @@ WHOLE: dict[str, Ask] = {
     "statistics": lambda c, of: c.statistics(0.0),
     "activity": lambda c, of: c.activity(0.0, 4e9, 3),
     "holds": lambda c, of: c.holds(),
+    "deliveries": lambda c, of: c.deliveries("", EVERYTHING),
     "health": lambda c, of: c.health(),
 }
 """What is asked without naming anything: it tells of nobody else."""
@@ -232,6 +234,9 @@ def test_every_method_of_a_console_has_a_row() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ the world
+
+TOLD = SubscriptionSettings(url="http://127.0.0.1:9/", types=["fleet.**"], secret="NONE", networks=["127.0.0.0/8"])
+"""Somebody who is to be told of the first tenant's runs, and never is."""
 
 
 class World:
@@ -297,7 +302,7 @@ async def world(
     request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     """Who asks holds the engine, looks beside it, or has none."""
-    place = place_at(tmp_path)
+    place = place_at(tmp_path, subscriptions={f"{MARK}-desk": TOLD})
     engine = await embedded(place)
     beside = None
     who = {"ana": "default", "eve": "other"}
@@ -368,6 +373,7 @@ async def test_what_is_kept_from_others_is_there(world: World) -> None:
 
 
 async def test_nothing_of_another_is_told(world: World) -> None:
+    assert MARK in str(await answer(world.ours, ASKED["deliveries"], NEVER)), "there is something to be told"
     for name, ask in ASKED.items():
         told = msgspec.json.encode(await answer(world.others, ask, NEVER), enc_hook=str).decode()
         assert MARK not in told, name

@@ -1,4 +1,4 @@
-"""Replays of many signals, and dead letters: what came to nothing, done again or let be."""
+"""Replays of many signals, dead letters and deliveries: what came to nothing, done again or let be."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fleetprompt.client.wording import rfc3339
 from fleetprompt.daemon.answers import page, read
 from fleetprompt.daemon.routes.executions import Asking, Cursor, Limit
 from fleetprompt.engine.core.dead_letter import DeadLetter
+from fleetprompt.engine.core.delivery import Delivery
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.ports import Page
 
@@ -139,6 +140,57 @@ async def dead_letters(
 async def dead_letter(request: Request, asking: Asking, letter_id: LetterId) -> Response:
     """One of them."""
     return read(request, _record(await asking.console.dead_letter(letter_id)))
+
+
+class DeliveryRecord(BaseModel):
+    """A signal on its way to a subscription."""
+
+    id: str
+    """Also the `webhook-id` of every attempt."""
+    status: str
+    subscription: str
+    signal_id: str
+    type: str
+    source: str
+    attempts: int
+    http_status: int | None
+    code: str
+    reason: str
+    created_at: str | None
+    tried_at: str | None
+    due_at: str | None
+
+
+@router.get("/api/signals/deliveries", response_model=list[DeliveryRecord])
+async def deliveries(
+    request: Request,
+    asking: Asking,
+    filter: Annotated[str, Query(max_length=2_000, description="In the filter language: `status:pending`.")] = "",
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> Response:
+    """What is on its way to subscriptions, and what was delivered; the newest first."""
+    found, following = await asking.console.deliveries(filter, Page(limit=limit, cursor=cursor))
+    return page(request, [_delivery(each) for each in found], following)
+
+
+def _delivery(delivery: Delivery) -> DeliveryRecord:
+    pending = delivery.status == "pending"
+    return DeliveryRecord(
+        id=delivery.id,
+        status=delivery.status,
+        subscription=delivery.subscription,
+        signal_id=delivery.signal,
+        type=delivery.type,
+        source=delivery.source,
+        attempts=delivery.attempts,
+        http_status=delivery.http or None,
+        code=delivery.code,
+        reason=delivery.reason,
+        created_at=rfc3339(delivery.created_at),
+        tried_at=rfc3339(delivery.at) if delivery.at else None,
+        due_at=rfc3339(delivery.due) if pending else None,
+    )
 
 
 @router.post("/api/signals/dead-letters/{letter_id}/replay", status_code=202)

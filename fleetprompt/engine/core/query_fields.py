@@ -82,6 +82,7 @@ SCHEDULE_STATUS = ("active", "paused", "off")
 FIRING_OUTCOME = ("fired", "skipped", "missed", "duplicate", "failed")
 DEAD_LETTER_STATUS = ("dead", "replayed", "dismissed")
 DEAD_LETTER_KIND = ("workflow", "subscription")
+DELIVERY_STATUS = ("pending", "delivered", "dead")
 WORKFLOW_STATUS = ("draft", "active", "paused", "archived")
 
 _PERIODS = ("15m", "1h", "24h", "7d", "today")
@@ -222,6 +223,23 @@ DEAD_LETTER_FIELDS = FieldSet(
         Field(name="attempts", kind="number", column="attempts", doc="how often it was tried"),
         _age("tried"),
         _since("tried"),
+    ),
+)
+
+DELIVERY_FIELDS = FieldSet(
+    name="deliveries",
+    search=("id", "type", "subscription", "reason"),
+    fields=(
+        Field(name="status", kind="enum", column="status", doc="how far it has come", values=DELIVERY_STATUS),
+        Field(name="subscription", kind="text", column="subscription", doc="name of the subscription"),
+        Field(name="type", kind="text", column="type", doc="type of the signal"),
+        Field(name="source", kind="text", column="source", doc="the run that has sent it, and its step"),
+        Field(name="signal", kind="text", column="signal", doc="id of the signal"),
+        Field(name="attempts", kind="number", column="attempts", doc="how often it was tried"),
+        Field(name="http", kind="number", column="http", doc="status of the last answer; 0 without one"),
+        Field(name="due", kind="time", column="due", doc="when it is tried next", ahead=True, examples=_LENGTHS),
+        _age("made"),
+        _since("made"),
     ),
 )
 

@@ -35,6 +35,8 @@ DISMISS = "fleet.letter.dismiss"
 REDELIVER = "fleet.delivery.retry"
 
 RESERVED = "fleet."
+MUTED = "fleet.muted"
+"""Label of runs that were started by a replay of which no subscription is to hear, and of all that they start."""
 MAX_CHAIN: Final = 32
 """How many runs may start one another in a row by their signals: workflows that trigger each other would never end."""
 OF_TRIGGERS = frozenset({TRIGGER_SCHEDULE, TRIGGER_WEBHOOK, TRIGGER_WATCH, TRIGGER_CHAT})

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from fleetprompt.engine.core.delivery import Delivery
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.facts import AnyFact, RunStatus, Slot, WaitingOn
 from fleetprompt.engine.core.signal import Result, Signal
@@ -129,6 +130,8 @@ class Append(Struct, frozen=True, kw_only=True):
     """Paths that no longer wait."""
     signals: tuple[Signal, ...] = ()
     """Signals that leave the run; stored as new, for the bus to route."""
+    deliveries: tuple[Delivery, ...] = ()
+    """What has to be delivered of these signals, as far as they are stored."""
     received: Signal | None = None
     """The signal these facts answer, when it is not in the store yet (a start in process)."""
     results: tuple[Result, ...] = ()

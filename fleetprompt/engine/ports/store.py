@@ -11,6 +11,7 @@ from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.ports.agents import AgentSessions
 from fleetprompt.engine.ports.budget import Budgets
 from fleetprompt.engine.ports.dead_letter import DeadLetters
+from fleetprompt.engine.ports.delivery import Deliveries
 from fleetprompt.engine.ports.figures import Figures
 from fleetprompt.engine.ports.firing import Firings
 from fleetprompt.engine.ports.grant import Grants
@@ -255,6 +256,8 @@ class Store(Protocol):
     def grants(self) -> Grants: ...
     @property
     def firings(self) -> Firings: ...
+    @property
+    def deliveries(self) -> Deliveries: ...
     @property
     def dead_letters(self) -> DeadLetters: ...
     @property

@@ -19,11 +19,12 @@ import msgspec
 from msgspec import Struct
 
 from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.core.delivery import Subscriptions
 from fleetprompt.engine.core.errors import Failure, FleetError, StoreUnavailable
 from fleetprompt.engine.core.facts import AnyFact, Blob, RunCancelRequested
 from fleetprompt.engine.core.names import HYDRATE_BYTES
 from fleetprompt.engine.core.run import fold
-from fleetprompt.engine.core.signal import AGENT_FINISHED, FINISHED, Signal
+from fleetprompt.engine.core.signal import AGENT_FINISHED, FINISHED, MUTED, Signal
 from fleetprompt.engine.core.signal_rules import Rules
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.ports import Append, Clock, RunHead, Store, Stored
@@ -32,6 +33,7 @@ from fleetprompt.engine.runtime.agency import Agency
 from fleetprompt.engine.runtime.budget_waits import BudgetWaits
 from fleetprompt.engine.runtime.bus import Bus
 from fleetprompt.engine.runtime.clock import SteadyClock, SystemClock
+from fleetprompt.engine.runtime.deliveries import Deliverer
 from fleetprompt.engine.runtime.driver import RETRY_SECONDS, Driver
 from fleetprompt.engine.runtime.feed import Feed
 from fleetprompt.engine.runtime.health import Vitals
@@ -91,6 +93,7 @@ class Engine:
         fires: bool = False,
         agency: Agency | None = None,
         rules: Rules | None = None,
+        subscriptions: Subscriptions | None = None,
         observers: Iterable[Observer] = (),
     ) -> None:
         """`recover`: take up what was interrupted. `fires`: let schedules and file watches start runs, which is nothing
@@ -126,6 +129,7 @@ class Engine:
         self.slots = Slots(self)
         self.starter = Starter(self)
         self.bus = Bus(self, rules or Rules())
+        self.deliverer = Deliverer(self, subscriptions or Subscriptions())
         self.workflows = Workflows(self)
         self.schedules = Schedules(self)
         self.watches = Watches(self)
@@ -178,6 +182,8 @@ class Engine:
         signals = await self.bus.drain()
         self.recovered = msgspec.structs.replace(self.recovered, signals=signals)
         self.recovery.ring()
+        if self.deliverer.subscriptions:
+            self.spawn(self.deliverer.live())
         if self.fires:
             # After the signals that were left: a schedule may have been paused while no engine was there.
             self.spawn(self.schedules.live())
@@ -194,6 +200,7 @@ class Engine:
         if self.fires:
             await self.watches.close()
         await self._let_finish()
+        await self.deliverer.finish(self.limits.grace)
         for driver in list(self.live.values()):
             driver.stop()
         tasks = [task for driver in self.live.values() for task in driver.tasks.values()]
@@ -306,6 +313,7 @@ class Engine:
         await self.workflows.refresh()
         await self.bus.drain()
         self.schedules.look()
+        self.deliverer.look()
 
     # ------------------------------------------------------------ runs
 
@@ -417,6 +425,8 @@ class Engine:
         if entry.settles or entry.raises:
             self._freed.set()
             self._freed = asyncio.Event()
+        if entry.deliveries:
+            self.deliverer.look()
         if entry.signals:
             self.bus.notice(entry.signals, entry.routed)
         if entry.signals or entry.routed or entry.received is not None:
@@ -448,12 +458,16 @@ class Engine:
         leaving = [signal for signal in signals if self._is_heard(signal)]
         if self.tracing:
             leaving = [traced(run, signal) for signal in leaving]
+        if run.created is not None and MUTED in run.created.labels:
+            leaving = [msgspec.structs.replace(signal, muted=True) for signal in leaving]
         return [self.bus.admission.leaving(signal) for signal in leaving]
 
     def _is_heard(self, signal: Signal) -> bool:
         if signal.type != AGENT_FINISHED:
             return True
         data = mapping(signal.data)
+        if self.deliverer.subscriptions.wants(signal):
+            return True
         return self.workflows.routes.listens_to_agent(str(data["agent"]), str(data["status"]), signal.tenant)
 
     def anyone_listens(self, run: Run, signal: Signal) -> bool:

@@ -55,6 +55,7 @@ def entry_of(engine: Engine, run: Run, batch: Batch, taken: Sequence[Message], h
         waits=tuple(Wait(*wait) for wait in out.waits) if out.waits else (),
         unwaits=tuple(out.unwaits) if out.unwaits else (),
         signals=signals,
+        deliveries=engine.deliverer.subscriptions.deliveries(signals, engine.now()) if signals else (),
         received=received,
         results=tuple(results),
         routed=tuple(routed),

@@ -15,7 +15,7 @@ from fleetprompt.engine.core.firing import Firing, Outcome, run_of
 from fleetprompt.engine.core.keys import signal_id
 from fleetprompt.engine.core.plan import trigger_ids
 from fleetprompt.engine.core.routing import KINDS, Missed, Passed, Start, told
-from fleetprompt.engine.core.signal import MAX_CHAIN, Result, Signal, type_matches
+from fleetprompt.engine.core.signal import MAX_CHAIN, MUTED, Result, Signal, type_matches
 from fleetprompt.engine.runtime.message import Ask, Message
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ BY_HAND = ("chat", "schedule")
 RECORDED = ("schedule", "watch")
 """Kinds of triggers whose firings are recorded before their signals go out."""
 OUT_OF_CHAIN = f"{MAX_CHAIN} runs have started one another in a row: here the chain ends"
-MUTED = "muted"
-"""Label of runs that were started by a replay of which no subscription is to hear, and of all that they start."""
 
 
 class FanOut:

@@ -47,6 +47,8 @@ class Handler:
                 return await self._settle(signal, received, self._engine.schedules.set)
             case types.DISMISS:
                 return await self._settle(signal, received, self._dismiss)
+            case types.REDELIVER:
+                return await self._settle(signal, received, self._redeliver)
             case types.REVOKE:
                 return await self._settle(signal, received, self._revoke)
             case types.REMEMBER:
@@ -110,6 +112,13 @@ class Handler:
         ids = [str(id_) for id_ in items(mapping(signal.data).get("letters"))]
         letters = self._engine.store.dead_letters
         return {"dismissed": await letters.dismiss(ids, by=signal.by, at=self._engine.now(), tenant=signal.tenant)}
+
+    async def _redeliver(self, signal: Signal) -> None:
+        engine = self._engine
+        ids = [str(id_) for id_ in items(mapping(signal.data).get("letters"))]
+        if not await engine.store.deliveries.again(ids, now=engine.now(), tenant=signal.tenant):
+            raise Refused("there is nothing to deliver any more", hint="it was delivered, or is on its way already")
+        engine.deliverer.look()
 
     async def _settle(self, signal: Signal, received: bool, carry_out: Callable[[Signal], Awaitable[Any]]) -> Result:
         """Carry out a command that is about no run, and answer it."""

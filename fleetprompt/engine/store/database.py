@@ -14,6 +14,7 @@ from fleetprompt.engine.store.budgets import SqlBudgets
 from fleetprompt.engine.store.catalog import SqlCatalog
 from fleetprompt.engine.store.claims import SqlClaims
 from fleetprompt.engine.store.dead_letters import SqlDeadLetters
+from fleetprompt.engine.store.deliveries import SqlDeliveries
 from fleetprompt.engine.store.figures import SqlFigures
 from fleetprompt.engine.store.firings import SqlFirings
 from fleetprompt.engine.store.grants import SqlGrants
@@ -65,6 +66,7 @@ class SqlStore:
         self.budgets = SqlBudgets(reader)
         self.grants = SqlGrants(reader, writer)
         self.firings = SqlFirings(reader, writer, zone)
+        self.deliveries = SqlDeliveries(reader, writer, zone)
         self.dead_letters = SqlDeadLetters(reader, writer, zone)
         self.memories = SqlMemories(reader, writer)
         self.tokens = SqlTokens(reader, writer)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
+from fleetprompt.engine.core.delivery import Delivery
 from fleetprompt.engine.core.evolve_work import GRANTED
 from fleetprompt.engine.core.facts import (
     ApprovalDecided,
@@ -36,6 +37,7 @@ class Extras:
         self._waits: dict[tuple[str, str, str], Wait | None] = {}
         self._signals: list[tuple[Any, ...]] = []
         self._received = 0
+        self._deliveries: list[tuple[Any, ...]] = []
         self._results: dict[tuple[str, str, str], tuple[Any, ...]] = {}
         self._refused: list[tuple[str, str]] = []
         self._routed: list[tuple[str, str]] = []
@@ -59,6 +61,7 @@ class Extras:
             self._received += 1
         for signal in entry.signals:
             self._signals.append(signal_row(signal))
+        self._deliveries += map(delivery_row, entry.deliveries)
         for result in entry.results:
             self.add_result(result, tenant)
         for signal in entry.routed:
@@ -115,6 +118,7 @@ class Extras:
         if statements.signals_insert.execute(session, self._signals[:expected]) != expected:
             return False
         statements.signals_insert.execute(session, self._signals[expected:])
+        statements.deliveries_insert.execute(session, self._deliveries)
         statements.results_upsert.execute(session, [*self._results.values()])
         statements.votes_withdraw.execute(session, self._refused)
         statements.routed.execute(session, self._routed)
@@ -127,6 +131,11 @@ class Extras:
         for fact, entry in self._approvals:
             approvals.apply_fact(session.connection, fact, entry)
         return True
+
+
+def delivery_row(delivery: Delivery) -> tuple[Any, ...]:
+    """A new delivery as a row of `deliveries`, without its `seq`: nobody holds it."""
+    return (*astuple(delivery)[:-1], "", 0.0)
 
 
 def signal_row(signal: Signal) -> tuple[Any, ...]:

@@ -31,6 +31,7 @@ from fleetprompt.engine.store import budget_book, lines, memory_tables, projecti
 from fleetprompt.engine.store.budget_book import Book
 from fleetprompt.engine.store.memory_agents import MemoryAgentSessions
 from fleetprompt.engine.store.memory_dead_letters import MemoryDeadLetters
+from fleetprompt.engine.store.memory_deliveries import MemoryDeliveries
 from fleetprompt.engine.store.memory_figures import MemoryFigures
 from fleetprompt.engine.store.memory_firings import MemoryFirings
 from fleetprompt.engine.store.memory_logs import MemoryLogs
@@ -81,6 +82,7 @@ class MemoryStore:
         self.budgets = MemoryBudgets(state)
         self.grants = MemoryGrants(state)
         self.firings = MemoryFirings(state, zone)
+        self.deliveries = MemoryDeliveries(state, zone)
         self.dead_letters = MemoryDeadLetters(state, zone)
         self.memories = MemoryMemories(state)
         self.tokens = MemoryTokens(state)

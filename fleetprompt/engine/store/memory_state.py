@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from fleetprompt.engine.core.dead_letter import DeadLetter
+from fleetprompt.engine.core.delivery import Delivery
 from fleetprompt.engine.core.firing import Firing, Standing
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Approval, Budget, Holder, LogLine, RunHead, Vote, Wait, Workflow
@@ -61,6 +62,11 @@ class State:
         self.letter_seq = 0
         self.dead_letters: dict[tuple[str, str], DeadLetter] = {}
         """By tenant and id."""
+        self.delivery_seq = 0
+        self.deliveries: dict[tuple[str, str], Delivery] = {}
+        """By tenant and id."""
+        self.delivery_leases: dict[tuple[str, str], tuple[str, float]] = {}
+        """The same: who holds it, and until when."""
         self.tokens: dict[str, tuple[Token, str]] = {}
         """By id: the token, and the digest of what is shown."""
         self.memory_seq = 0
@@ -112,6 +118,7 @@ class State:
             "schedules": len(self.schedules),
             "firings": len(self.firings),
             "dead_letters": len(self.dead_letters),
+            "deliveries": len(self.deliveries),
             "memories": len(self.memories),
             "tokens": len(self.tokens),
             "plans": sum(len(kept) for kept in self.plans.values()),

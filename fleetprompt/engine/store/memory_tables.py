@@ -46,6 +46,11 @@ def apply(state: State, entry: Append) -> None:
         insert_signal(state, entry.received)
     for signal in entry.signals:
         insert_signal(state, signal)
+    for delivery in entry.deliveries:
+        key = delivery.tenant, delivery.id
+        if delivery.signal in state.signals and key not in state.deliveries:
+            state.delivery_seq += 1
+            state.deliveries[key] = msgspec.structs.replace(delivery, seq=state.delivery_seq)
     for result in entry.results:
         insert_result(state, result)
     for id_ in entry.routed:
@@ -171,6 +176,9 @@ def prune(state: State, before: float, logs_before: float | None, tenant: str) -
     state.dead_letters = {
         key: letter for key, letter in state.dead_letters.items() if key[0] != tenant or letter.at >= before
     }
+    state.deliveries = {
+        key: delivery for key, delivery in state.deliveries.items() if key[0] != tenant or delivery.created_at >= before
+    }
     _prune_signals(state, gone, before, tenant)
     if logs_before is not None:
         for run, kept in state.logs.items():
@@ -259,10 +267,12 @@ def _prune_signals(state: State, gone: set[str], before: float, tenant: str) -> 
     for results in state.results.values():
         for run in gone & results.keys():
             del results[run]
+    underway = {each.signal for each in state.deliveries.values() if each.status == "pending"}
     old = [
         signal
         for signal in state.signals.values()
         if signal.tenant == tenant
+        and signal.id not in underway
         and signal.at < before
         and signal.id not in state.unrouted
         and not any(run for run in state.results.get(signal.id, ()))

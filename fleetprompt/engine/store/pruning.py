@@ -18,6 +18,7 @@ from fleetprompt.engine.store.dialect import Dialect
 from fleetprompt.engine.store.statements import Bulk, Session, Statements
 from fleetprompt.engine.store.tables import (
     OWNED,
+    UNDELIVERED,
     agent_sessions,
     approvals,
     blob_refs,
@@ -27,6 +28,7 @@ from fleetprompt.engine.store.tables import (
     costs,
     counters,
     dead_letters,
+    deliveries,
     firings,
     journal,
     logs,
@@ -64,6 +66,7 @@ class Pruning:
             *days,
             self._firings,
             self._letters,
+            self._deliveries,
             self._signals,
             self._memories,
             *([self._logs] if logs_before is not None else []),
@@ -197,15 +200,31 @@ class Pruning:
             self._delete(session.connection, dead_letters, dead_letters.c.seq.in_(found))
         return len(found) == ROWS
 
+    def _deliveries(self, session: Session) -> bool:
+        """Those made before that time, also those to subscriptions that nobody has any more."""
+        old = (
+            sa.select(deliveries.c.seq)
+            .where(deliveries.c.tenant == self._tenant, deliveries.c.created_at < self._before)
+            .order_by(deliveries.c.seq)
+            .limit(ROWS)
+        )
+        found = [*session.connection.execute(old).scalars()]
+        if found:
+            self._delete(session.connection, deliveries, deliveries.c.seq.in_(found))
+        return len(found) == ROWS
+
     def _signals(self, session: Session) -> bool:
         connection = session.connection
         reached = sa.exists().where(
             results.c.signal == signals.c.id, results.c.tenant == signals.c.tenant, results.c.run != ""
         )
+        underway = sa.exists().where(
+            deliveries.c.signal == signals.c.id, deliveries.c.tenant == signals.c.tenant, UNDELIVERED
+        )
         old = (
             sa.select(signals.c.seq, signals.c.id)
             .where(signals.c.tenant == self._tenant, signals.c.seq > self._after)
-            .where(signals.c.at < self._before, signals.c.routed, ~reached)
+            .where(signals.c.at < self._before, signals.c.routed, ~reached, ~underway)
             .order_by(signals.c.seq)
             .limit(ROWS)
         )

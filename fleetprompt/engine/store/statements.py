@@ -130,6 +130,9 @@ class Statements:
         self.signals_insert = bulk(
             every(t.signals, "seq"), lambda given: dialect.ignore(t.signals, _new(t.signals, given))
         )
+        self.deliveries_insert = bulk(
+            every(t.deliveries, "seq"), lambda given: dialect.ignore(t.deliveries, _of_stored(given))
+        )
         self.signal_rows = bulk([t.signals.c.id], _signal_rows)
         self.routed = bulk([t.signals.c.id, t.signals.c.tenant], _mark_routed)
         self.results_upsert = bulk(every(t.results), lambda given: dialect.upsert(t.results, _all(given)))
@@ -156,6 +159,13 @@ def _all(given: sa.CTE) -> Rows:
 def _new(table: sa.Table, given: sa.CTE) -> Rows:
     """The rows whose id no tenant has: what is looked up by id alone must be unique without its tenant."""
     return sa.select(given).where(~sa.exists().where(table.c.id == given.c.id))
+
+
+def _of_stored(given: sa.CTE) -> Rows:
+    """The rows whose signal is in the store: one with a key that was there before is not."""
+    signals = tables.signals
+    same = (signals.c.id == given.c.signal, signals.c.tenant == given.c.tenant)
+    return sa.select(given).where(sa.exists().where(*same))
 
 
 def _insert(table: sa.Table, given: sa.CTE) -> sa.Insert:

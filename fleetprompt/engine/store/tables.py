@@ -518,6 +518,43 @@ dead_letters = sa.Table(
 )
 """What did not get where it was to go: one of a signal and a place."""
 
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("seq", _Big, primary_key=True),
+    _text("id"),
+    _text("tenant"),
+    _text("subscription"),
+    _text("signal"),
+    _text("type"),
+    _text("source"),
+    _text("status"),
+    _number("attempts"),
+    _time("due"),
+    _time("created_at"),
+    _time("at"),
+    _number("http"),
+    _text("code"),
+    _text("reason"),
+    _text("lease"),
+    _time("leased_until"),
+    sa.Index("deliveries_id", "id", "tenant", unique=True),
+    sa.Index("deliveries_list", "tenant", "seq"),
+    sa.Index("deliveries_signal", "signal", "tenant"),
+    # The number of a delivery that was pruned is not given again.
+    sqlite_autoincrement=True,
+)
+"""Signals on their way to subscriptions. Whoever tries one holds it by a `lease` until a time."""
+UNDELIVERED = deliveries.c.status == sa.literal_column("'pending'")
+sa.Index(
+    "deliveries_due",
+    deliveries.c.tenant,
+    deliveries.c.subscription,
+    deliveries.c.due,
+    sqlite_where=UNDELIVERED,
+    postgresql_where=UNDELIVERED,
+)
+
 blobs = sa.Table(
     "blobs",
     metadata,

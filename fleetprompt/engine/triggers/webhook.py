@@ -206,7 +206,7 @@ def _verified(trigger: Trigger, secret: str, headers: Mapping[str, str], body: b
 
 def _standard(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> Refusal | None:
     # Not `Webhook.verify` of the library: it asks the wall clock, takes text only, and fails on what is malformed.
-    key = _standard_key(secret)
+    key = standard_key(secret)
     if key is None:
         return Refusal("bad_secret", "the secret of this hook is not one of Standard Webhooks", code="INTERNAL")
     id_, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
@@ -222,7 +222,8 @@ def _standard(secret: str, headers: Mapping[str, str], body: bytes, now: float) 
     return None
 
 
-def _standard_key(secret: str) -> bytes | None:
+def standard_key(secret: str) -> bytes | None:
+    """The key of a secret of Standard Webhooks, `whsec_` and base64; None for one that is none."""
     text = secret.strip().removeprefix(_PREFIX).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True) or None
