@@ -45,6 +45,7 @@ class Source(LogReading):
 
     def __init__(self, store: SqlStore) -> None:
         self.store = store
+        self.tenant = "default"
 
 
 def _line(n: int, at: float) -> LogLine:

@@ -14,6 +14,7 @@ import msgspec
 from fleetprompt.client.identity import DEFAULT_TENANT, Face, Forbidden, Identity, Permission, require
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.keys import signal_id
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Console, StartRun, TakenUp, Where
@@ -149,9 +150,11 @@ class Guarded:
         source = signal.source
         if not source or source.startswith(OWN_SOURCES):
             source = f"{self.face}/{by}"
-        return await self.behind.publish(
-            msgspec.structs.replace(signal, by=by, source=source, tenant=self.identity.tenant)
-        )
+        # Ids are unique among all tenants: what another has called so must not be seen by its being taken.
+        of, own = self.identity, self.identity.acts_for_others
+        id_ = signal.id if own else signal_id("sent", of.tenant, signal.id)
+        named = msgspec.structs.replace(signal, id=id_, by=by, source=source, tenant=of.tenant)
+        return await self.behind.publish(named)
 
     async def vote(
         self,

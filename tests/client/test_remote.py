@@ -229,7 +229,7 @@ async def test_whatever_changes_something_is_done_by_who_has_come(tmp_path: Path
         sent = Signal(id="s-1", type="order.placed", source="cli/me", at=1.0, by=by)
         stored, duplicate = await far.publish(sent)
         assert (stored.by, stored.source, duplicate) == ("the-admin", "cli/the-admin", False)
-        assert (await far.replay("s-1", by=by)).signal.by == "the-admin"
+        assert (await far.replay(stored.id, by=by)).signal.by == "the-admin"
         assert (await far.set_workflow("asks", "paused", by=by)).status == "accepted"
         assert (await far.set_workflow("asks", "active", by=by)).status == "accepted"
         assert (await far.set_schedule("asks/nightly", "paused", by=by, reason="night")).status == "accepted"

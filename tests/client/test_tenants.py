@@ -214,7 +214,8 @@ ELSEWHERE = {
     "watch": "test_streams_tell_of_nobody_else",
     "changes": "test_streams_tell_of_nobody_else",
     "pieces": "test_streams_tell_of_nobody_else",
-    "publish": "test_a_signal_reaches_nothing_of_another_tenant",
+    "publish": "test_an_id_of_another_tenant_is_free",
+    "publish ": "test_a_signal_reaches_nothing_of_another_tenant",
     "register": "test_workflows_of_one_name_are_each_tenants_own",
     "keep_workflow": "test_workflows_of_one_name_are_each_tenants_own",
     "keep_agent": "test_agents_that_are_sent_are_of_the_projects_own_tenant",
@@ -226,7 +227,7 @@ ASKED = NAMED | WHOLE
 
 
 def test_every_method_of_a_console_has_a_row() -> None:
-    rows = {name.partition(" ")[0] for name in ASKED} | ELSEWHERE.keys()
+    rows = {name.partition(" ")[0] for name in ASKED | ELSEWHERE}
     assert rows == RULES.keys()
     assert {name.removeprefix("command ") for name in NAMED if name.startswith("command ")} == COMMANDS.keys()
     for name, test in ELSEWHERE.items():
@@ -463,6 +464,16 @@ async def test_a_signal_reaches_nothing_of_another_tenant(world: World) -> None:
     assert ours == runs, "no trigger of theirs went off"
     if world.others.where != "none":
         assert [head.workflow for head in (await world.others.runs("", EVERYTHING))[0]] == ["mine"]
+
+
+async def test_an_id_of_another_tenant_is_free(world: World) -> None:
+    """Nobody learns of a signal by trying whether its id is taken; what is sent again is the first."""
+    before = await world.picture()
+    for id_ in (world.things.signal, "never"):
+        said = [await world.others.publish(Signal(id=id_, type="a.b", source="", at=0.0)) for _ in range(2)]
+        assert [duplicate for _, duplicate in said] == [False, True]
+        assert world.things.signal not in {signal.id for signal, _ in said}
+    assert await world.picture() == before
 
 
 async def test_a_key_of_another_tenant_is_free(world: World) -> None:

@@ -30,6 +30,7 @@ class Logged(LogReading):
 
     def __init__(self, store: SqlStore) -> None:
         self.store = store
+        self.tenant = "default"
         self.read: list[int] = []
         self.directories: list[int] = []
         self.reading = asyncio.Event()
