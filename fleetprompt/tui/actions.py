@@ -21,6 +21,7 @@ Where = Literal[
     "signals",
     "workflows",
     "agents",
+    "schedules",
     "chat",
     "cost",
     "health",
@@ -50,8 +51,8 @@ class Action(Struct, frozen=True, kw_only=True):
     """How it is said in the palette; empty for what makes sense only as a key."""
 
 
-_FILTERED = "runs approvals signals workflows agents"
-_DETAILED = "workflows signals agents"
+_FILTERED = "runs approvals signals workflows agents schedules"
+_DETAILED = "workflows signals agents schedules"
 """Places with details beside their list."""
 
 
@@ -351,6 +352,21 @@ ACTIONS: tuple[Action, ...] = (
         _action("chat.new", "ctrl+n", "chat", "new", "begin another conversation", 5, "new conversation"),
     ),
     *_group(
+        "Schedules",
+        _change("schedule.fire", "S", "schedules", "fire now", "start a run now, whatever the time", 2, "fire now"),
+        _change(
+            "schedule.pause",
+            "p",
+            "schedules",
+            "pause",
+            "let it start nothing until it is resumed; what it lets go by is not made up for",
+            3,
+            "pause",
+        ),
+        _change("schedule.resume", "P", "schedules", "resume", "let it come again, from now on", 4, "resume"),
+        _action("schedule.runs", "v", "schedules", "its runs", "show the runs that it has started", 5, "its runs"),
+    ),
+    *_group(
         "Signals",
         _change("signal.publish", "n", "signals", "publish", "write a signal and publish it", 2, "publish"),
         _change(
@@ -371,6 +387,7 @@ ACTIONS: tuple[Action, ...] = (
         _go("signals", "the stream of signals"),
         _go("workflows", "workflows, and what became of their runs"),
         _go("agents", "agents, and how they do"),
+        _go("schedules", "schedules: when they come, and what became of their times"),
         _go("cost", "what was spent, and on what"),
         _go("health", "the engine and its store"),
         _go("messages", "what this console has said"),

@@ -3,6 +3,7 @@
 runs status:failed          run 8f3a1c22 deploy[2].restart        approvals
 signals type:order.*        workflows nightly                     cost
 agents sre                  chat sre
+schedules nightly-audit
 view needs you              logs last
 """
 
@@ -149,6 +150,15 @@ async def _agents(app: FleetConsole, rest: str, jump: bool) -> None:
         await screen.seek(rest)
 
 
+async def _schedules(app: FleetConsole, rest: str, jump: bool) -> None:
+    """The list, with the cursor on a schedule, or filtered."""
+    from fleetprompt.tui.screens.schedules import SchedulesScreen
+
+    screen = await _shown(app, SchedulesScreen, jump)
+    if rest:
+        await screen.seek(rest)
+
+
 async def _chat(app: FleetConsole, rest: str, jump: bool) -> None:
     """A conversation with an agent. Raises `NotFound` for one that is written nowhere."""
     from fleetprompt.tui.screens.chat import ChatScreen
@@ -234,6 +244,7 @@ SCREENS: dict[str, Go] = {
     "workflows": _workflows,
     "agents": _agents,
     "chat": _chat,
+    "schedules": _schedules,
     "signals": _signals,
     "signal": _signal,
     "messages": _screen("messages", "MessagesScreen"),
@@ -244,6 +255,7 @@ ALIASES = {
     "workflow": "workflows",
     "agent": "agents",
     "ap": "approvals",
+    "schedule": "schedules",
     "sig": "signals",
     "home": "runs",
     "msg": "messages",

@@ -73,6 +73,9 @@ class Navigation:
     def do_go_agents(self) -> None:
         self.go_to("agents", jump=True)
 
+    def do_go_schedules(self) -> None:
+        self.go_to("schedules", jump=True)
+
     def do_go_cost(self) -> None:
         self.go_to("cost", jump=True)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PLACES = tuple(place for place in (*SCREENS, *ALIASES) if place != "view")
 """Places that may be followed by what is to be shown there; views stand in the list."""
+LISTS = ("runs", "approvals", "signals", "workflows", "agents", "schedules")
 RUNS = 8
 """Runs that the palette offers for what was typed."""
 LEAST = 3
@@ -101,7 +102,7 @@ def palette(
             saved = [view.name for view in app.views.saved if view.name.startswith(rest) and view.name != rest]
             return [_named(word, rest), *(_named(word, name) for name in saved)]
         found: list[Item] = []
-        if (rest and word in PLACES) or text.strip() in ("runs", "approvals", "signals", "workflows", "agents"):
+        if (rest and word in PLACES) or text.strip() in LISTS:
             found.append(Item(f"go {text.strip()}", (("→", "accent"), (word, ""), (inert(rest), "dim")), ""))
         if word == "run" and rest and rest != "last":
             return [*await _runs(app, rest), *found]
@@ -156,6 +157,7 @@ LETTERS = {
     "s": "go.signals",
     "w": "go.workflows",
     "e": "go.agents",
+    "t": "go.schedules",
     "c": "go.cost",
     "h": "go.health",
     "m": "go.messages",

@@ -1,0 +1,148 @@
+"""Every schedule: when it comes next, what became of its times and why; fired, paused and resumed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from fleetprompt.client.wording import count
+from fleetprompt.engine.core.query_fields import SCHEDULE_FIELDS
+from fleetprompt.engine.ports import Page
+from fleetprompt.tui.acting_schedules import Verb, act
+from fleetprompt.tui.screens.detailed import DetailedScreen
+from fleetprompt.tui.state.lines import Line, Part
+from fleetprompt.tui.state.schedule_details import SHOWN, details
+from fleetprompt.tui.state.schedules import ScheduleEntry, ScheduleList
+from fleetprompt.tui.widgets.heading import Heading
+from fleetprompt.tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    from fleetprompt.client.protocol import Change, Console
+    from fleetprompt.engine.core.firing import Firing
+
+
+class SchedulesScreen(DetailedScreen["ScheduleEntry", "Firing"]):
+    """The schedules that match a filter, and details of the one at the cursor."""
+
+    PLACES: ClassVar = ("schedules",)
+    NAME: ClassVar = "schedules"
+    EVERYTHING: ClassVar = "every schedule"
+    ONE: ClassVar = "schedule"
+    FIELDS: ClassVar = SCHEDULE_FIELDS
+    LEAST_SECONDS: ClassVar = 1.0
+    DEFAULT_CSS = """
+    SchedulesScreen #list { height: 2fr; }
+    SchedulesScreen #details { height: 3fr; }
+    SchedulesScreen.-beside #list { width: 6fr; }
+    SchedulesScreen.-beside #details { width: 5fr; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schedules: ScheduleList | None = None
+
+    async def opened(self, console: Console) -> None:
+        """Show the list."""
+        self.schedules = ScheduleList(console, self.app.now)
+        lines = Lines(self.schedules)
+        self.query_one(Heading).watch_lines(lines)
+        await self.query_one("#list").mount(lines)
+        self.lines = lines
+        lines.focus()
+        await self.load()
+
+    async def values(self, name: str) -> Sequence[tuple[str, int]]:
+        """What there is in a field."""
+        return self.schedules.values(name) if self.schedules is not None else ()
+
+    def said(self) -> Sequence[Part] | None:
+        """How many there are, and whether anybody lets them fire."""
+        schedules = self.schedules
+        if schedules is None or not schedules.loaded:
+            return None
+        said: list[Part] = [] if schedules.fires else [("no engine fires them  ", "warning")]
+        return [*said, (count(schedules.count, "schedule"), "")]
+
+    # ------------------------------------------------------------ reading
+
+    @property
+    def listed(self) -> ScheduleList | None:
+        """The schedules."""
+        return self.schedules
+
+    def none_yet(self) -> Sequence[Part]:
+        """How there come to be some."""
+        return (
+            ("no registered workflow has a schedule", "strong"),
+            (' — triggers: [{type: schedule, cron: "0 9 * * 1-5"}] makes one', "dim"),
+        )
+
+    async def changed(self, change: Change) -> None:
+        """Something has fired, or workflows have changed: read again, but not all the time."""
+        if change.workflows or change.signals or change.lost:
+            self.load_soon()
+
+    def tick(self) -> None:
+        """Times go on."""
+        if self.schedules is not None and self.lines is not None:
+            self.lines.repaint(self.lines.visible_range)
+            self.show_details()
+            if self.schedules.is_due:
+                self.load_soon()
+
+    # ------------------------------------------------------------ details
+
+    def entry(self) -> ScheduleEntry | None:
+        """The schedule at the cursor."""
+        if self.schedules is None or self.lines is None:
+            return None
+        return self.schedules.entry(self.lines.key)
+
+    async def look_up(self, entry: ScheduleEntry) -> Sequence[Firing]:
+        """What became of its times. Raises `FleetError`."""
+        schedule = entry.state.schedule
+        own = f'wf:"{schedule.workflow}" trigger:"{schedule.trigger}"'
+        found, _ = await self.client.firings(own, Page(limit=SHOWN))
+        return found
+
+    def detailed(self, entry: ScheduleEntry, known: Sequence[Firing]) -> list[Line]:
+        """Everything about a schedule."""
+        return details(entry, known or entry.recent, self.app.now(), self.app.times)
+
+    # ------------------------------------------------------------ doing
+
+    def chosen(self) -> list[ScheduleEntry]:
+        """The schedules that are marked, or the one at the cursor."""
+        if self.schedules is None or self.lines is None:
+            return []
+        found = (self.schedules.entry(key) for key in self.lines.chosen())
+        return [entry for entry in found if entry is not None]
+
+    async def on_lines_opened(self) -> None:
+        """Enter shows the run that it started last."""
+        entry = self.entry()
+        if entry is None:
+            return
+        if entry.last_run:
+            await self.app.go_to(f"run {entry.last_run}")
+        else:
+            self.app.say("info", f"{entry.name} has started no run yet")
+
+    async def do_schedule_runs(self) -> None:
+        """Every run that its workflow's schedules have started."""
+        entry = self.entry()
+        if entry is not None:
+            await self.app.go_to(f"runs wf:{entry.state.schedule.workflow} trigger:schedule")
+
+    def do_schedule_fire(self) -> None:
+        self._act("fire")
+
+    def do_schedule_pause(self) -> None:
+        self._act("pause")
+
+    def do_schedule_resume(self) -> None:
+        self._act("resume")
+
+    def _act(self, verb: Verb) -> None:
+        if self.settled(verb):
+            act(self.app, verb, self.chosen())
