@@ -20,7 +20,7 @@ from fleetprompt.tui.state.schedule_details import details
 from fleetprompt.tui.state.schedules import ScheduleList
 from tests.tui.conftest import HOW, SIZES
 from tests.tui.recorded import NOW, RecordedProject, Tape
-from tests.tui.recorded_console import StillConsole, pressing, settled, still
+from tests.tui.recorded_console import Still, StillConsole, pressing, settled, still
 from tests.tui.schedule_kit import put
 
 TAPE = Tape("crawl", ago=600)
@@ -56,11 +56,11 @@ def told(app: StillConsole, said: str) -> bool:
 
 async def test_schedules_are_listed_with_what_comes_and_why_it_does_not(project: RecordedProject) -> None:
     console = await open_console(project.place, "attach")
-    console.clock = type("Still", (), {"now": lambda self: NOW})()
+    console.clock = Still()
     try:
         found = ScheduleList(console, lambda: NOW)
         await found.load()
-        rows = {entry.name: found.cells(at) or () for at, entry in enumerate(found.entries)}
+        rows = {entry.name: list(found.cells(at) or []) for at, entry in enumerate(found.entries)}
         assert [*rows] == [
             "crawl-shop/hourly", "nightly-audit/nightly", "nightly-audit/weekly", "watch-prices/often"
         ]  # fmt: skip
