@@ -85,6 +85,39 @@ async def test_a_second_decision_of_a_person_is_refused_at_once(store: Store) ->
     assert [each.by for each in await store.approvals.votes("apr-1")] == ["ana", "ben"]
 
 
+async def test_a_vote_is_corrected_until_enough_people_agree(store: Store) -> None:
+    await _asking(store, quorum=2)
+    await store.signals.publish(vote("ana"))
+    again, refused = vote("ana", seen={"comment": "changed"}, at=NOW + 4), vote("ana", seen={"comment": "no good"})
+    await store.signals.publish(again)
+    await store.signals.publish(refused)
+    assert [each.comment for each in await store.approvals.votes("apr-1")] == ["fine"], "the engine may refuse it"
+    await store.signals.close(refused.id, [Result(signal=refused.id, status="refused", reason="no")])
+    assert [each.comment for each in await store.approvals.votes("apr-1")] == ["fine"], "then the earlier one stays"
+    facts = [
+        ApprovalVoted(
+            path="gate", id="apr-1", by="ana", decision="approved", comment=comment, values=values, via="cli", at=at
+        )
+        for comment, values, at in (("fine", {"n": 1}, NOW + 5), ("changed", {"n": 2}, NOW + 6))
+    ]
+    await put(store, entry("r1", 3, *facts))
+    assert [(each.comment, each.values) for each in await store.approvals.votes("apr-1")] == [("changed", {"n": 2})]
+    await store.signals.publish(vote("ben"))
+    with pytest.raises(Refused, match="ana has decided already"):
+        await store.signals.publish(vote("ana", "rejected"))
+
+
+async def test_of_a_correction_and_the_last_vote_at_once_neither_is_lost(store: Store) -> None:
+    await _asking(store, quorum=2)
+    first, *sent = vote("ana"), vote("ana", "rejected"), vote("ben")
+    await store.signals.publish(first)
+    done = await asyncio.gather(*map(store.signals.publish, sent), return_exceptions=True)
+    assert [each.by for each in await store.approvals.votes("apr-1")] == ["ana", "ben"]
+    assert not isinstance(done[1], Refused)
+    taken = [each.id for each, said in zip(sent, done, strict=True) if not isinstance(said, Refused)]
+    assert {each.id for each in await store.signals.unrouted()} == {first.id, *taken}
+
+
 async def test_the_same_vote_signal_again_is_a_duplicate(store: Store) -> None:
     await _asking(store)
     sent = vote("ana", key="k")
@@ -186,7 +219,8 @@ async def test_an_escalation_renews_the_approval_and_lets_people_vote_again(stor
 async def test_a_vote_fact_is_kept_once(store: Store) -> None:
     await _asking(store)
     await store.signals.publish(vote("ana", at=NOW + 2))
-    facts = [ApprovalVoted(path="gate", id="apr-1", by=by, decision="approved", at=NOW + 3) for by in ("ana", "ben")]
+    said: dict[str, Any] = {"decision": "approved", "comment": "fine", "values": {"n": 1}, "via": "cli"}
+    facts = [ApprovalVoted(path="gate", id="apr-1", by=by, at=NOW + 3, **said) for by in ("ana", "ben")]
     await put(store, entry("r1", 3, *facts))
     assert [(each.by, each.at) for each in await store.approvals.votes("apr-1")] == [("ana", NOW + 2), ("ben", NOW + 3)]
 

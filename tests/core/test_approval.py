@@ -74,10 +74,35 @@ def test_a_quorum_needs_so_many_different_people() -> None:
     play = Play(plan(ask("g", quorum=2)))
     play.vote("g", "ana")
     assert (play.status("g"), len(play.of(ApprovalVoted)), play.of(ApprovalDecided)) == ("waiting", 1, [])
-    assert play.voted("g", "ana") == Refusal("ana has already decided")
+    assert play.voted("g", "ana") == Refusal("ana has already decided"), "the same again is nothing new"
     play.vote("g", "bo")
     assert (play.status(), play.step("g").output["by"]) == ("completed", ["ana", "bo"])
     assert play.of(ApprovalDecided)[0].by == ("ana", "bo")
+
+
+def test_who_has_voted_is_taken_by_their_last_word_until_enough_people_agree() -> None:
+    play = Play(plan(ask("g", quorum=3, form={"n": "integer", "m": "integer"})))
+    play.vote("g", "ana", values={"n": 1, "m": 1})
+    play.vote("g", "bo")
+    play.vote("g", "ana", values={"n": 2}, comment="not 1")
+    assert (play.status("g"), play.of(ApprovalDecided)) == ("waiting", [])
+    assert [(fact.by, fact.values) for fact in play.of(ApprovalVoted)] == [
+        ("ana", {"n": 1, "m": 1}),
+        ("bo", {}),
+        ("ana", {"n": 2}),
+    ], "all of it is on record"
+    play.vote("g", "cy")
+    assert play.step("g").output["values"] == {"n": 2}
+    assert sorted(play.of(ApprovalDecided)[0].by) == ["ana", "bo", "cy"]
+    assert isinstance(play.voted("g", "ana"), Refusal), "then nobody takes theirs back"
+
+
+def test_an_approval_is_taken_back_by_a_rejection() -> None:
+    play = Play(plan(ask("g", quorum=2, on_error="continue"), act("a")))
+    play.vote("g", "ana")
+    play.vote("g", "ana", "rejected", comment="after all")
+    [decided] = play.of(ApprovalDecided)
+    assert (decided.decision, decided.by, decided.comment) == ("rejected", ("ana",), "after all")
 
 
 @pytest.mark.parametrize(

@@ -335,24 +335,26 @@ def test_a_vote_about_what_has_changed_since_it_was_shown_is_refused() -> None:
     check_end(tell(story, ASKS))
 
 
-def test_a_vote_that_another_process_left_is_counted_and_a_second_one_is_refused_at_once() -> None:
+def test_a_vote_that_another_process_left_is_counted_and_corrected_until_others_have_voted() -> None:
     async def story(world: World, engine: Engine) -> None:
         await world.start("asks")
         approval = next(iter(world.disk.approvals))
         data = {"run": "run-0", "approval": approval, "decision": "approved", "values": {"n": 1}}
         assert world.store is not None
 
-        def vote(id_: str, by: str) -> Signal:
-            return Signal(id=id_, type=types.VOTE, source="t", at=world.now(), subject="run-0", by=by, data=data)
+        def vote(id_: str, by: str, **more: Any) -> Signal:
+            what = data | more
+            return Signal(id=id_, type=types.VOTE, source="t", at=world.now(), subject="run-0", by=by, data=what)
 
         await world.store.signals.publish(vote("v1", "ana"))
-        with pytest.raises(Refused, match="decided already"):
-            await world.store.signals.publish(vote("v2", "ana"))
+        await world.store.signals.publish(vote("v2", "ana", values={"n": 2}))
         await world.store.signals.publish(vote("v3", "mallory"))
         await engine.bus.drain()
         assert [answer.status for answer in answers(world, "v1") + answers(world, "v3")] == ["accepted", "refused"]
-        assert [vote.by for vote, _ in world.disk.votes.values()] == ["ana"]
-        await world.store.signals.publish(vote("v4", "eve"))
+        assert [(vote.by, vote.values) for vote, _ in world.disk.votes.values()] == [("ana", {"n": 2})]
+        await world.store.signals.publish(vote("v4", "eve", values={"n": 2}))
+        with pytest.raises(Refused, match="decided already"):
+            await world.store.signals.publish(vote("v5", "ana", decision="rejected"))
         await engine.bus.drain()
         assert await world.over() == ["completed"]
 

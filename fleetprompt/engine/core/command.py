@@ -139,7 +139,8 @@ def vote(
     previewed: str = "",
 ) -> Reply:
     """A person's decision about an approval. `digest` and `level` are those of what was shown to that person: a
-    decision about anything else than what is asked now is refused. Without them it is about what is asked now.
+    decision about anything else than what is asked now is refused. Without them it is about what is asked now. Who has
+    voted before, and changes their mind before enough people agree, is taken by their last word; both are on record.
 
     `grant`: `run` or `workflow`, where calls like this one need not be asked about any more, in this run or in any run
     of its workflow; of several who approve, the narrowest of what they say.
@@ -158,7 +159,7 @@ def vote(
     away = looked_away(gate.id, gate.digest, gate.level, digest, level)
     if away:
         return Refusal(away, hint=LOOK_AGAIN)
-    refusal = _may_vote(gate, by, groups)
+    refusal = _may_decide(gate, by, groups)
     if refusal is not None:
         return refusal
     if decision not in ("approved", "rejected"):
@@ -170,11 +171,15 @@ def vote(
     problem = form_problem(gate.form, values) if decision == "approved" else ""
     if problem:
         return Refusal(problem, hint="fill it with --set FIELD=VALUE")
-    refusal = _another_call(gate, values, previewed) if decision == "approved" else None
+    others = {person: said for person, said in gate.votes.items() if person != by}
+    refusal = _another_call(gate, others, values, previewed) if decision == "approved" else None
     if refusal is not None:
         return refusal
     at = max(at, run.at)
     comment = comment[:MAX_COMMENT]
+    said = gate.votes.get(by), gate.previews.get(by, "")
+    if said == ((decision, comment, values, grant), previewed):
+        return Refusal(f"{by} has already decided")
     side: Literal["approved", "rejected"] = "approved" if decision == "approved" else "rejected"
     voted = ApprovalVoted(
         at=at,
@@ -200,15 +205,16 @@ def vote(
             # Whoever asked is ended: nothing that it asked besides is of any use.
             *(fact for each in others for fact in decided(run, step, each, at, "withdrawn", reason="ended")),
         ]
-    if len(gate.votes) + 1 < gate.quorum:
+    if len(others) + 1 < gate.quorum:
         return [voted]
     merged = form_defaults(gate.form)
-    for _, _, earlier, _ in gate.votes.values():
+    for _, _, earlier, _ in others.values():
         merged |= earlier
     merged |= values
-    people = (*gate.votes, by)
+    people = (*others, by)
     # Nobody is made to grant more than they said: the narrowest of all counts.
-    granted = min((grant, *(said for *_, said in gate.votes.values())), key=GRANTS.index)
+    granted = min((grant, *(said for *_, said in others.values())), key=GRANTS.index)
+    previews = [gate.previews[person] for person in others if person in gate.previews]
     return [
         voted,
         *decided(
@@ -223,7 +229,7 @@ def vote(
             values=merged,
             grant=granted,
             edited=edited,
-            previewed=previewed or next(iter(gate.previews.values()), ""),
+            previewed=previewed or next(iter(previews), ""),
         ),
     ]
 
@@ -242,12 +248,14 @@ def _asking(run: Run, approval: str) -> Step | None:
     return None
 
 
-def _another_call(gate: Gate, values: dict[str, Any], previewed: str) -> Refusal | None:
+def _another_call(
+    gate: Gate, others: Mapping[str, tuple[str, str, dict[str, Any], str]], values: dict[str, Any], previewed: str
+) -> Refusal | None:
     """Whoever approves a call of a tool approves what will be done: all of them the same."""
     if gate.about != "tool":
         return None
     shown = form_defaults(gate.form)
-    for person, (_, _, earlier, _) in gate.votes.items():
+    for person, (_, _, earlier, _) in others.items():
         approved, wanted = shown | earlier, shown | values
         differ = [name for name in gate.form if approved.get(name) != wanted.get(name)]
         if differ:
@@ -298,10 +306,15 @@ def escalate(run: Run, at: float, *, approval: str, by: str, groups: Iterable[st
 
 
 def _may_vote(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
-    if not by:
-        return Refusal("a decision needs an identity")
+    """Whether a person may speak about a question, and has not spoken yet."""
     if by in gate.votes:
         return Refusal(f"{by} has already decided")
+    return _may_decide(gate, by, groups)
+
+
+def _may_decide(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
+    if not by:
+        return Refusal("a decision needs an identity")
     if not entitled(gate.approvers, by, groups):
         return Refusal(f"{by} may not decide this", hint=f"approvers: {', '.join(gate.approvers)}")
     return None

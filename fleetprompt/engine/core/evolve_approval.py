@@ -60,9 +60,12 @@ def voted(run: Run, fact: ApprovalVoted) -> None:
     if gate is None or gate.decision:
         run.ignored += step is not None
         return
-    gate.votes.setdefault(fact.by, (fact.decision, fact.comment, fact.values, fact.grant))
+    # A later vote of the same person takes the place of the one before it.
+    gate.votes.pop(fact.by, None)
+    gate.previews.pop(fact.by, None)
+    gate.votes[fact.by] = (fact.decision, fact.comment, fact.values, fact.grant)
     if fact.previewed:
-        gate.previews.setdefault(fact.by, fact.previewed)
+        gate.previews[fact.by] = fact.previewed
 
 
 def decided(run: Run, fact: ApprovalDecided) -> None:

@@ -121,8 +121,9 @@ class Signals(Protocol):
 
     async def publish(self, signal: Signal) -> Publication:
         """Store a signal as new, or find the earlier one with its key. A vote (`fleet.approval.vote`) inserts
-        its vote row in the same transaction; raises `Refused` when that person has decided already or the
-        approval is closed."""
+        its vote row in the same transaction; raises `Refused` when that person has voted already and the
+        votes that are there decide, or the approval is closed. A vote that corrects an earlier one is kept in its place
+        once a fact tells it."""
         ...
 
     async def unrouted(self, limit: int = 1000) -> list[Signal]:
@@ -213,7 +214,7 @@ class Approval(Struct, frozen=True, kw_only=True):
 
 
 class Vote(Struct, frozen=True, kw_only=True):
-    """One person's decision; at most one per approval, level and person."""
+    """One person's decision, their last one; at most one per approval, level and person."""
 
     approval: str
     by: str

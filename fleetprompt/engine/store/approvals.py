@@ -50,13 +50,19 @@ def apply_fact(connection: sa.Connection, fact: ApprovalFact, entry: Append) -> 
         decided = {"status": fact.decision, "decided_at": fact.at, "reason": fact.reason}
         connection.execute(sa.update(approvals).where(this).values(decided))
     else:
-        same = sa.exists().where(votes.c.approval == fact.id, votes.c.by == fact.by, votes.c.tenant == entry.tenant)
-        if not connection.execute(sa.select(same)).scalar():
+        same = _of_level(fact.id, known.level, entry.tenant) & (votes.c.by == fact.by)
+        data = connection.execute(sa.select(votes.c.data).where(same)).scalar()
+        if data is None:
             _insert_vote(connection, projection.voted(fact, known.level), entry.tenant, "")
+        elif (vote := projection.replaced(kept := _read_vote(data), fact, known.level)) is not kept:
+            # That of the signal which brought the earlier one: nobody takes it back any more.
+            connection.execute(sa.update(votes).where(same).values(at=vote.at, signal="", data=_json(vote)))
 
 
 def insert_vote(connection: sa.Connection, signal: Signal, ballot: Ballot) -> None:
-    """Count a vote that a signal brings. Raises `Refused`."""
+    """Count a vote that a signal brings. That of a person who has voted before takes the place of the earlier one when
+    it is carried out, for the engine may refuse it; where the votes that are there decide, none does. Raises
+    `Refused`."""
     vote = ballot.vote
     known = connection.execute(
         sa.select(approvals.c.status, approvals.c.level, approvals.c.data).where(
@@ -65,20 +71,19 @@ def insert_vote(connection: sa.Connection, signal: Signal, ballot: Ballot) -> No
     ).first()
     if known is None:
         raise Refused(f"there is no approval {vote.approval}")
-    problem = ballot.problem(known.status, _read_approval(known.data).digest, known.level)
+    approval = _read_approval(known.data)
+    problem = ballot.problem(known.status, approval.digest, known.level)
     if problem:
         raise Refused(problem)
-    earlier = connection.execute(
-        sa.select(votes.c.data).where(
-            votes.c.approval == vote.approval,
-            votes.c.level == known.level,
-            votes.c.by == vote.by,
-            votes.c.tenant == signal.tenant,
-        )
-    ).scalar()
-    if earlier is not None:
-        raise Refused(f"{vote.by} has decided already: {_read_vote(earlier).decision}")
+    level = sa.select(votes.c.data).where(_of_level(vote.approval, known.level, signal.tenant))
+    there = [_read_vote(data) for data in connection.execute(level).scalars()]
+    if projection.corrects(vote, there, approval.quorum):
+        return
     _insert_vote(connection, msgspec.structs.replace(vote, level=known.level), signal.tenant, signal.id)
+
+
+def _of_level(approval: str, level: int, tenant: str) -> sa.ColumnElement[bool]:
+    return sa.and_(votes.c.approval == approval, votes.c.level == level, votes.c.tenant == tenant)
 
 
 def _insert_vote(connection: sa.Connection, vote: Vote, tenant: str, signal: str) -> None:

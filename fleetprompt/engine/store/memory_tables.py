@@ -115,7 +115,7 @@ def revive(state: State, letters: Sequence[str], tenant: str) -> None:
 
 
 def insert_vote(state: State, signal: Signal, ballot: projection.Ballot) -> None:
-    """Count a vote that a signal brings. Raises `Refused`."""
+    """Count a vote that a signal brings, as SQL stores do. Raises `Refused`."""
     vote = ballot.vote
     approval = state.approvals.get(vote.approval)
     if approval is None or approval.tenant != signal.tenant:
@@ -124,8 +124,9 @@ def insert_vote(state: State, signal: Signal, ballot: projection.Ballot) -> None
     if problem:
         raise Refused(problem)
     key = (vote.approval, approval.level, vote.by)
-    if key in state.votes:
-        raise Refused(f"{vote.by} has decided already: {state.votes[key][0].decision}")
+    there = [kept for (id_, level, _), (kept, _) in state.votes.items() if (id_, level) == key[:2]]
+    if projection.corrects(vote, there, approval.quorum):
+        return
     state.votes[key] = (msgspec.structs.replace(vote, level=approval.level), signal.id)
 
 
@@ -148,8 +149,11 @@ def _approval(state: State, fact: projection.ApprovalFact, entry: Append) -> Non
         state.approvals[fact.id] = msgspec.structs.replace(
             known, status=fact.decision, decided_at=fact.at, reason=fact.reason
         )
-    elif not any(approval == fact.id and by == fact.by for approval, _, by in state.votes):
-        state.votes[(fact.id, known.level, fact.by)] = (projection.voted(fact, known.level), "")
+    else:
+        key = (fact.id, known.level, fact.by)
+        kept, signal = state.votes.get(key, (None, ""))
+        vote = projection.voted(fact, known.level) if kept is None else projection.replaced(kept, fact, known.level)
+        state.votes[key] = (vote, signal if vote is kept else "")
 
 
 def held(state: State) -> dict[Reservation, str]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fleetprompt.engine.core import codec
 from fleetprompt.engine.core.codec import items, mapping
-from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.errors import InvalidInput, Refused
 from fleetprompt.engine.core.evolve_work import GRANTED
 from fleetprompt.engine.core.facts import (
     AnyFact,
@@ -168,6 +168,36 @@ def voted(fact: ApprovalVoted, level: int) -> Vote:
         grant=fact.grant,
         ends=fact.ends,
     )
+
+
+def replaced(kept: Vote, fact: ApprovalVoted, level: int) -> Vote:
+    """The vote that is kept of a person, once a fact tells one: theirs as they sent it, or a later one that says
+    something else and takes its place."""
+    told = voted(fact, level)
+    return kept if says_the_same(told, kept) else told
+
+
+def says_the_same(one: Vote, other: Vote) -> bool:
+    """Whether two votes of a person differ in nothing but when, and by which face, they were sent."""
+    return msgspec.structs.replace(one, at=other.at, via=other.via, level=other.level) == other
+
+
+def decides(votes: Iterable[Vote], quorum: int) -> bool:
+    """Whether votes of one level settle the question, also where no engine has carried them out yet."""
+    every = [*votes]
+    return len(every) >= quorum or any(vote.decision == "rejected" for vote in every)
+
+
+def corrects(vote: Vote, there: Iterable[Vote], quorum: int) -> bool:
+    """Whether it is of somebody who has voted before, and takes the place of that vote. `there` are those of its level.
+    Raises `Refused` where they decide: nobody takes theirs back then."""
+    every = [*there]
+    earlier = next((each for each in every if each.by == vote.by), None)
+    if earlier is None:
+        return False
+    if decides(every, quorum):
+        raise Refused(f"{vote.by} has decided already: {earlier.decision}")
+    return True
 
 
 class Cost(Struct, frozen=True):
