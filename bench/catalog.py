@@ -240,6 +240,33 @@ MEASURES: tuple[Measure, ...] = (
     ),
     _streams("streams", "200 models at 8 pieces/s each", "slow", 200),
     _streams("streams-fast", "40 models at 30 pieces/s each", "fast", 40),
+    Measure(
+        "serve",
+        (Subject(OURS, "bench.daemon:ready"),),
+        (
+            Figure("again_s", "fleet serve, 200 workflow files: exec to the first answer", "s", "≤ 1.5"),
+            Figure("first_s", "… without a store yet", "s"),
+        ),
+    ),
+    Measure(
+        "listeners",
+        (Subject(OURS, "bench.daemon:listened"),),
+        (
+            Figure("paced_kept_percent", "500 facts/s, 500 listeners to all of it: of its speed", "%", "", True),
+            Figure("paced_per_s", "… facts", "1/s", higher=True),
+            Figure("paced_events", "… events that each was told", "", higher=True),
+            Figure("paced_different", "… listeners with a gap, a duplicate, or out of order", "", "0"),
+            Figure(
+                "saturated_kept_percent",
+                "300 runs of 30 steps, 500 listeners to the ends: of it",
+                "%",
+                "",
+                True,
+            ),
+            Figure("saturated_per_s", "… steps", "1/s", higher=True),
+            Figure("saturated_different", "… listeners with a gap, a duplicate, or out of order", "", "0"),
+        ),
+    ),
     Measure("profile", (Subject(OURS, "bench.profile:measure"),), (), always=False),
 )
 

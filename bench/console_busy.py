@@ -57,7 +57,8 @@ steps:
 """
 
 
-def _chain() -> str:
+def chain() -> str:
+    """A workflow of many steps that do nothing, one after the other."""
     lines = ["name: chain", "inputs: {at: {type: string}, text: {type: string}}", "steps:"]
     lines.append("  - {id: hold, type: delay, until: '${{ inputs.at }}'}")
     for i in range(CHAIN):
@@ -80,7 +81,7 @@ class Work:
 def start(task: Task, work: Work) -> float:
     """Start the runs on a copy of the fleet with a past; when they go on, in epoch seconds."""
     folder = copied(task)
-    write_project(folder, FUNCTIONS, ticks=TICKS, chain=_chain())
+    write_project(folder, FUNCTIONS, ticks=TICKS, chain=chain())
 
     async def started() -> float:
         async with engine(task) as opened:

@@ -204,6 +204,11 @@ class StoreConsole(
         """Keep a file's plan as the current one of its workflow; its digest."""
         return await self._register(file)
 
+    async def register_all(self, files: Sequence[WorkflowFile]) -> None:
+        """Register the files of workflows that differ."""
+        for file in files:
+            await self._register(file)
+
     async def _text(self, workflow: Workflow) -> tuple[str, str]:
         """The YAML of a workflow and what people call its file; if that says something else by now, what was kept."""
         path = self._root / workflow.file if workflow.file else None
@@ -331,6 +336,11 @@ class EmbeddedConsole(StoreConsole):
 
     async def _register(self, file: WorkflowFile) -> str:
         return await self.engine.workflows.register(file.plan, source=file.text, file=file.file, tenant=self.tenant)
+
+    async def register_all(self, files: Sequence[WorkflowFile]) -> None:
+        """Register the files of workflows that differ."""
+        given = [(file.plan, file.text, file.file) for file in files]
+        await self.engine.workflows.register_all(given, self.tenant)
 
     async def admitted(self, signal: Signal, origin: Origin) -> tuple[Signal, bool]:
         """Publish a signal from there."""

@@ -61,6 +61,7 @@ RULES: Final[dict[str, Rule]] = {
     "dismiss_letters": Rule("operate", "dismiss dead letters", by=True),
     "read_workflow": Rule("operate", "register workflows"),
     "register": Rule("operate", "register workflows"),
+    "register_all": Rule("operate", "register workflows"),
     "translated": Rule("operate", "register workflows"),
     "keep_workflow": Rule("operate", "register workflows"),
     "keep_agent": Rule("operate", "change agents"),

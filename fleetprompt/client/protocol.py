@@ -479,6 +479,10 @@ class Console(Protocol):
         """Keep a file's plan as the current one of its workflow, which is active if it was not known; its digest."""
         ...
 
+    async def register_all(self, files: Sequence[WorkflowFile]) -> None:
+        """Register the files of workflows that differ."""
+        ...
+
     async def translated(self, text: bytes) -> Imported | None:
         """A workflow of another system as a workflow file; None for one that is in our own form. Raises
         `NotImportable`."""

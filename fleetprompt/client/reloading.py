@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from fleetprompt.client.files import SUFFIXES
+from fleetprompt.client.files import SUFFIXES, WorkflowFile
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.workflow_files import FileState, WorkflowFiles
 from fleetprompt.engine.core.errors import FleetError
@@ -50,7 +50,7 @@ class Reloading:
         """Register what is new or has changed."""
         known = {each.name: each for each in await self._console.workflows()}
         states = await asyncio.to_thread(self._states)
-        taken: list[str] = []
+        taken: dict[str, WorkflowFile] = {}
         doubled: dict[str, str] = {}
         seen: dict[str, FileState] = {}
         for state in states:
@@ -63,8 +63,8 @@ class Reloading:
             seen[name] = state
             workflow = known.get(name)
             if workflow is None or workflow.plan != state.file.digest or self._files.path_of(workflow) != state.path:
-                await self._console.register(state.file)
-                taken.append(name)
+                taken[name] = state.file
+        await self._console.register_all([*taken.values()])
         broken = {state.named: state.problems for state in states if state.file is None and not state.missing}
         mended = tuple(name for name in self._broken if name not in broken)
         for name, problems in broken.items():

@@ -120,7 +120,7 @@ async def test_roles_differ() -> None:
         "remember",
         "forget",
     }
-    changing |= {"read_workflow", "translated", "keep_workflow", "keep_agent", "fire", "set_schedule"}
+    changing |= {"read_workflow", "register_all", "translated", "keep_workflow", "keep_agent", "fire", "set_schedule"}
     changing |= {"replay_range", "replay_letter", "dismiss_letters"}
     assert may["operator"] - may["viewer"] == changing
     assert may["approver"] - may["viewer"] == {"vote", "escalate", "edited"}

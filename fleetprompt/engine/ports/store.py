@@ -46,6 +46,10 @@ class Catalog(Protocol):
         """The plan of that digest, if the tenant has it; None: whosever it is, for the engine."""
         ...
 
+    async def plans(self, digests: Sequence[str]) -> dict[str, Plan]:
+        """The plans of those digests that are there and can be read, whosever they are, for the engine."""
+        ...
+
     async def source(self, digest: str, tenant: str | None = None) -> str | None:
         """The YAML text that was kept with a plan by the tenant; None: by any."""
         ...

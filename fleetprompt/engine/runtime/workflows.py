@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -55,6 +55,14 @@ class Workflows:
             raise NotFound(f"there is no plan {digest[:12]} in the store")
         return self._keep(Program(plan, digest))
 
+    async def _read(self, digests: set[str]) -> None:
+        """Read programs that will be asked for, all at once. What is wrong with one is told by who asks for it."""
+        missing = [digest for digest in digests if digest not in self._programs]
+        if len(missing) > 1:
+            plans = await self._engine.store.catalog.plans(missing[:KEPT_PROGRAMS])
+            for digest, plan in plans.items():
+                self._keep(Program(plan, digest))
+
     def _keep(self, program: Program) -> Program:
         self._programs[program.digest] = program
         if len(self._programs) > KEPT_PROGRAMS:
@@ -88,18 +96,35 @@ class Workflows:
 
     async def register(self, plan: Plan, *, source: str, file: str = "", tenant: str = "default") -> str:
         """Keep a plan as the current one of its workflow; returns its digest."""
-        file = kept(file, self._engine.directory)
+        digest, changed = await self._register(plan, source, kept(file, self._engine.directory), tenant)
+        if changed:
+            await self.refresh()
+        return digest
+
+    async def register_all(self, given: Sequence[tuple[Plan, str, str]], tenant: str = "default") -> None:
+        """Keep plans, with their YAML and their files, as the current ones of their workflows, which differ: what is
+        the same for all of them, such as a transaction, is done once."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._register(plan, source, kept(file, self._engine.directory), tenant))
+                for plan, source, file in given
+            ]
+        if any(task.result()[1] for task in tasks):
+            await self.refresh()
+
+    async def _register(self, plan: Plan, source: str, file: str, tenant: str) -> tuple[str, bool]:
+        """The plan's digest, and whether anything about its workflow has changed."""
         catalog = self._engine.store.catalog
         digest = await catalog.put(plan, source=source, tenant=tenant)
         known = await catalog.workflow(plan.name, tenant)
-        if known is None or known.plan != digest or known.file != file:
-            status = known.status if known is not None else "active"
+        changed = known is None or known.plan != digest or known.file != file
+        if changed:
             now = self._engine.now()
             await catalog.set_workflow(
                 Workflow(
                     name=plan.name,
                     tenant=tenant,
-                    status=status,
+                    status=known.status if known is not None else "active",
                     plan=digest,
                     file=file,
                     updated_at=now,
@@ -107,10 +132,9 @@ class Workflows:
                     active_since=known.active_since if known is not None else now,
                 )
             )
-            await self.refresh()
         if digest not in self._programs:
             self._keep(Program(plan, digest))
-        return digest
+        return digest, changed
 
     async def pin(self, name: str, digest: str, tenant: str) -> tuple[str, dict[str, str]]:
         """The digest a start uses, and those of all workflows that it may start in turn.
@@ -165,6 +189,7 @@ class Workflows:
             self._engine.feed.mark(workflows=True)
         active: list[Active] = []
         self.unreadable.clear()
+        await self._read({entry.plan for entry in rows if entry.status == "active" and wanted(entry)})
         for entry in rows:
             if entry.status != "active" or not wanted(entry):
                 continue

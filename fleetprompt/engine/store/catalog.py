@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import sqlalchemy as sa
 
@@ -46,6 +47,16 @@ class SqlCatalog:
         given = sa.select(plans.c.body).where(plans.c.digest == digest, *of_tenant(plans, tenant))
         rows = await self._reader.rows(given.limit(1))
         return decode_plan(rows[0].body) if rows else None
+
+    async def plans(self, digests: Sequence[str]) -> dict[str, Plan]:
+        """The plans of those digests that can be read."""
+        of = sa.select(plans.c.digest, plans.c.body).where(plans.c.digest.in_(list(digests)))
+        found: dict[str, Plan] = {}
+        for row in await self._reader.rows(of):
+            # What cannot be read is told to who asks for it alone.
+            with suppress(Exception):
+                found[row.digest] = decode_plan(row.body)
+        return found
 
     async def source(self, digest: str, tenant: str | None = None) -> str | None:
         """The YAML text kept with a plan."""

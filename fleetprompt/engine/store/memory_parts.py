@@ -35,6 +35,11 @@ class MemoryCatalog:
         found = self._kept(digest, tenant)
         return decode_plan(found[0]) if found else None
 
+    async def plans(self, digests: Sequence[str]) -> dict[str, Plan]:
+        """Those that are there."""
+        found = {digest: await self.plan(digest) for digest in digests}
+        return {digest: plan for digest, plan in found.items() if plan is not None}
+
     async def source(self, digest: str, tenant: str | None = None) -> str | None:
         found = self._kept(digest, tenant)
         return found[1] if found else None
