@@ -197,6 +197,40 @@ class CheckedWorkflow(BaseModel):
     """What of a foreign form has no counterpart here."""
 
 
+class GraphStep(BaseModel):
+    """A step of the graph form."""
+
+    model_config = ConfigDict(extra="allow")
+
+    step_id: str = Field(default="", max_length=200)
+    """Made from `name` where it is missing."""
+    step_type: Literal[
+        "trigger", "agent_execution", "agent", "condition", "loop", "parallel", "human_approval", "tool_call",
+        "tool_execution", "data_transform", "data_input", "data_processing", "api_call", "delay",
+    ]  # fmt: skip
+    name: str = Field(default="", max_length=200)
+    parameters: dict[str, Any] = {}
+    """Also as `config`."""
+    next_steps: list[str] = []
+    else_steps: list[str] = []
+    """Of conditions and approvals: where the other way leads."""
+    dependencies: list[str] = []
+    """The same arrows from the other end."""
+    input_mapping: dict[str, str] = {}
+    conditions: Any = None
+    retry: dict[str, Any] | None = None
+
+
+class GraphWorkflow(BaseModel):
+    """A workflow in the graph form of other systems; docs/import.md tells of each field."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(max_length=200)
+    description: str = ""
+    steps: list[GraphStep] = Field(min_length=1)
+
+
 class Reason(Body):
     """Why a command is given."""
 
@@ -407,3 +441,19 @@ class Ticket(BaseModel):
 
     ticket: str
     expires_at: str
+
+
+def inline(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a model without references, to stand where nothing refers to components."""
+    schema = model.model_json_schema()
+    defined = schema.pop("$defs", {})
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, dict):
+            reference = value.get("$ref", "")
+            if isinstance(reference, str) and reference.startswith("#/$defs/"):
+                return resolved(defined[reference.removeprefix("#/$defs/")])
+            return {name: resolved(each) for name, each in value.items()}
+        return [resolved(each) for each in value] if isinstance(value, list) else value
+
+    return resolved(schema)

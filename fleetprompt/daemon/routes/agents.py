@@ -27,7 +27,20 @@ _DEFINITION: dict[str, Any] = {
         "required": True,
         "content": {
             "application/yaml": {"schema": {"type": "string", "description": "An agent file."}},
-            "application/json": {"schema": {"type": "object", "description": "The same as JSON."}},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "The same as JSON; docs/agents.md tells of each key.",
+                    "required": ["name"],
+                    "properties": {
+                        "name": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$"},
+                        "description": {"type": "string"},
+                        "model": {"type": "string"},
+                        "system": {"type": "string"},
+                        "tools": {"type": "array", "items": {"type": "string"}},
+                    },
+                }
+            },
         },
     }
 }

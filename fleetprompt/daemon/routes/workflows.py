@@ -12,7 +12,7 @@ from fleetprompt.client.files import WorkflowFile
 from fleetprompt.client.keeping import as_yaml
 from fleetprompt.daemon.answers import page, read, tag_of
 from fleetprompt.daemon.bodies import content_type, sent_text
-from fleetprompt.daemon.models import Answer, CheckedWorkflow, CreatedWorkflow, WorkflowRecord
+from fleetprompt.daemon.models import Answer, CheckedWorkflow, CreatedWorkflow, GraphWorkflow, WorkflowRecord, inline
 from fleetprompt.daemon.problems import HttpProblem
 from fleetprompt.daemon.records import workflow_fields, workflow_record
 from fleetprompt.daemon.routes.executions import Asking, Cursor, Limit, WorkflowId, answered
@@ -29,7 +29,10 @@ _DEFINITION: dict[str, Any] = {
         "content": {
             "application/yaml": {"schema": {"type": "string", "description": "A workflow file."}},
             "application/json": {
-                "schema": {"type": "object", "description": "A workflow as a graph, or as a file has it."}
+                "schema": {
+                    "description": "The graph form of other systems, their list form, or what a file has.",
+                    "anyOf": [inline(GraphWorkflow), {"type": "object", "required": ["name", "steps"]}],
+                }
             },
         },
     }
@@ -84,7 +87,11 @@ async def workflows(
     return page(request, rows, shown[-1].name if len(left) > limit else "")
 
 
-@router.get("/api/workflows/{workflow_id}", response_model=WorkflowRecord)
+@router.get(
+    "/api/workflows/{workflow_id}",
+    response_model=WorkflowRecord,
+    responses={200: {"content": {"application/yaml": {}}}},
+)
 async def workflow(
     request: Request,
     asking: Asking,
