@@ -81,6 +81,11 @@ class Door:
         """Why the daemon behind it cannot be reached; empty while it can, and where there is none elsewhere."""
         return getattr(self.behind, "lost", "")
 
+    @property
+    def refused(self) -> bool:
+        """It answers, and does not let one in."""
+        return bool(getattr(self.behind, "refused", False))
+
     def note_engine(self) -> None:
         """An engine runs at this moment: the one beside this process, or that of others."""
         beside = self._beside

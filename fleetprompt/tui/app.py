@@ -121,6 +121,7 @@ class FleetConsole(Tells, App[int]):
         self.register_theme(LIGHT)
         self.theme = ANSI_DARK if few else LIGHT.name if settings.light else DARK.name
         self._palette: Palette | None = None
+        self._frame: Palette | None = None
 
     # ------------------------------------------------------------ opening
 
@@ -131,7 +132,7 @@ class FleetConsole(Tells, App[int]):
     def on_mount(self) -> None:
         """The frame is painted before anything is read."""
         self.set_keymap(self.keymap.changed())
-        self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
+        self.theme_changed_signal.subscribe(self, lambda _: self.repaint())
         self.app_resume_signal.subscribe(self, lambda _: self.leaving.back())
         for at, problem in enumerate((*self.settings.problems, *self.keymap.problems())):
             self.say("warning", f"{self.settings.file or 'keymap'}: {problem}", quiet=at >= TOLD_AT_ONCE)
@@ -156,7 +157,8 @@ class FleetConsole(Tells, App[int]):
     def _tick(self) -> None:
         screen = self.underneath()
         if screen is not None and self.client is not None:
-            screen.tick()
+            if not self.fleet.away:
+                screen.tick()
             self.standing.tick()
 
     def tell_voting(self) -> None:
@@ -262,6 +264,11 @@ class FleetConsole(Tells, App[int]):
             self._opening_screen = opening
         return opening
 
+    @property
+    def only_looks(self) -> bool:
+        """Nothing can be changed: by its settings or its role, or because nobody can be reached who would do it."""
+        return self.read_only or bool(self.fleet.away)
+
     def may_change(self, what: str) -> bool:
         """Whether something may be changed; if not, the operator is told why."""
         if self.read_only:
@@ -303,11 +310,19 @@ class FleetConsole(Tells, App[int]):
     def palette(self) -> Palette:
         """The colours of the theme that is on."""
         if self._palette is None:
-            self._palette = Palette(self)
+            self._palette = Palette(self, stale=bool(self.fleet.away))
         return self._palette
 
-    def _repaint(self) -> None:
-        self._palette = None
+    @property
+    def frame(self) -> Palette:
+        """The same for the frame, which is never stale."""
+        if self._frame is None:
+            self._frame = Palette(self)
+        return self._frame
+
+    def repaint(self) -> None:
+        """Paint everything anew: the colours are others, or what is shown has become stale."""
+        self._palette = self._frame = None
         for screen in self.console_screens():
             screen.refresh(layout=True)
             for widget in screen.walk_children():

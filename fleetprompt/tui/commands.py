@@ -30,7 +30,7 @@ class Commands:
 
         screen = self._app.underneath()
         if screen is not None:
-            picker = menu(screen.actions(), screen.keymap, read_only=self._app.read_only)
+            picker = menu(screen.actions(), screen.keymap, read_only=self._app.only_looks)
             self._app.push_screen(picker, self._chosen)
 
     def do_go_menu(self) -> None:

@@ -70,10 +70,16 @@ class Listening:
     def _note_away(self, why: str) -> None:
         app, before = self._app, self._app.fleet.away
         app.fleet.away = inert(why)
-        app.set_class(bool(why), "-away")
-        if why and why != before:
+        if bool(why) != bool(before):
+            app.repaint()
+            # What can be decided is other than it was.
+            app.tell_voting()
+        if app.fleet.away and app.fleet.away != before:
             self._missed = True
-            app.say("warning", f"{why}: what is shown is as it was, and nothing can be changed until it is back")
+            # How it goes on to be out of reach is nothing new; that it does not let one in any more is.
+            quiet = bool(before) and not app.door.refused
+            said = f"{why}: what is shown is as it was, and nothing can be changed until it is back"
+            app.say("warning", said, quiet=quiet)
 
     async def _listen(self, console: Console) -> None:
         await self._count(console)
@@ -101,6 +107,9 @@ class Listening:
             self.note_engine(console)
             app.refresh_bars()
             self._tell_engine()
+        if app.fleet.away:
+            # What is shown stays as it was: nothing can be read.
+            return
         if change.troubles:
             await app.standing.look()
         for screen in app.console_screens():

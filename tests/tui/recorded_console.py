@@ -124,7 +124,7 @@ async def posed(pilot: Pilot[Any]) -> None:
         await settled(pilot)
         for screen in app.console_screens():
             screen.tick()
-    app._repaint()
+    app.repaint()
     await settled(pilot)
 
 

@@ -58,6 +58,11 @@ class RemoteConsole:
         """Why the daemon cannot be reached; empty while it can."""
         return self.link.lost
 
+    @property
+    def refused(self) -> bool:
+        """It was reached, and does not let one in: for its token or its version."""
+        return self.link.refused
+
     async def close(self) -> None:
         """Hang up. The daemon goes on."""
         await self.link.close()

@@ -35,7 +35,7 @@ ANSWER_SECONDS = 60.0
 """How long an answer may take: commands wait for the engine, filters for the store."""
 QUIET_SECONDS = 3 * BEAT_SECONDS
 """Silence after which a stream counts as lost."""
-FIRST_SECONDS, MOST_SECONDS = 0.25, 10.0
+FIRST_SECONDS, MOST_SECONDS = 0.25, 5.0
 """How long to wait before a first try to get back, and at most; twice as long each time."""
 ORGANIZATION = "x-elevaite-organizationid"
 AT_ONCE = 100
@@ -75,6 +75,8 @@ class Link:
         self.face: Face = "cli"
         self.lost = ""
         """Why it cannot be reached; empty while it can."""
+        self.refused = False
+        """It answers, and does not let one in."""
         self.told: Callable[[str], None] = lambda lost: None
         """Is told whenever that changes."""
         self._tenant = tenant
@@ -131,7 +133,7 @@ class Link:
         try:
             return await self._got("POST", f"{PATH}/{name}", body, sure=not changes)
         except Disconnected as error:
-            self._lose(error.message)
+            self._lose(error)
             raise
 
     async def _got(self, verb: str, path: str, body: bytes, *, sure: bool) -> bytes:
@@ -169,13 +171,13 @@ class Link:
                         yield told
             raise Disconnected(f"{self.address.shown} has ended the connection")
         except Disconnected as error:
-            self._lose(error.message)
+            self._lose(error)
             raise
         except msgspec.DecodeError as error:
             raise OtherVersion(f"the daemon tells what is not understood here: {error}") from None
         except (httpx.TransportError, httpx.StreamError, OSError, RuntimeError) as error:
             failed = self._unreachable(error)
-            self._lose(failed.message)
+            self._lose(failed)
             raise failed from None
 
     def _headers(self) -> dict[str, str]:
@@ -239,9 +241,12 @@ class Link:
 
     # ------------------------------------------------------------ getting back
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, error: FleetError) -> None:
+        refused = not isinstance(error, Disconnected) or isinstance(error, Unauthorized | OtherVersion)
+        # Of a line that was just cut it is too early to say what to look at.
+        why = f"{error.message} ({error.hint})" if error.hint and (refused or self.lost) else error.message
         if not self.closed and why != self.lost:
-            self.lost = why
+            self.lost, self.refused = why, refused
             self.told(why)
 
     async def back(self) -> bool:
@@ -264,10 +269,10 @@ class Link:
                 self._token = self.address.token()
                 await self.hello()
             except FleetError as error:
-                self._lose(f"{error.message} ({error.hint})" if error.hint else error.message)
+                self._lose(error)
                 return False
             self._wait = FIRST_SECONDS
-            self.lost = ""
+            self.lost, self.refused = "", False
             self.told("")
             return True
 

@@ -98,7 +98,7 @@ class ConsoleScreen(Tells, Screen[None]):
 
     def footer(self) -> Sequence[Action]:
         """What the footer offers."""
-        return [action for action in self.actions() if not (action.changes and self.app.read_only)]
+        return [action for action in self.actions() if not (action.changes and self.app.only_looks)]
 
     def refresh_bars(self) -> None:
         """Draw the frame again."""

@@ -162,6 +162,8 @@ class AskBox(Static):
         style = self.app.palette.style
         if deciding:
             return Text.assemble((DECIDING, style("warning")), ("  your decision is on its way", style("dim")))
+        if self.app.fleet.away:
+            return Text("nothing can be decided until the daemon is back", style("warning"))
         if self.app.read_only:
             return Text("this console is read-only", style("dim"))
         if why_not := self._why_not(asked):

@@ -72,7 +72,7 @@ class Bar(Widget):
         """The line."""
         width = self.size.width
         ground = self.rich_style
-        style = self.app.palette.style
+        style = self.app.frame.style
         segments = [Segment(" ", ground)]
         segments += [Segment(text, ground + style(name)) for text, name in self.parts(width - 2)]
         return Strip(segments).adjust_cell_length(width, ground)

@@ -98,6 +98,7 @@ _STYLES: dict[str, tuple[str, str]] = {
 LIGHT_DIM = 0.22
 DIM = 0.42
 FAINT = 0.65
+STALE = 0.5
 TINT = 0.24
 """How far a cursor's line is coloured."""
 RANGE_TINT = 0.13
@@ -106,7 +107,9 @@ RANGE_TINT = 0.13
 class Palette:
     """The style names in the colours of a theme."""
 
-    def __init__(self, app: App[Any]) -> None:
+    def __init__(self, app: App[Any], *, stale: bool = False) -> None:
+        """`stale`: what is said with it is not so any more for all one knows."""
+        self._stale = stale
         variables = app.theme_variables
         self.plain = app.native_ansi_color
         """The terminal's own colours: nothing can be blended."""
@@ -132,11 +135,13 @@ class Palette:
             return Style(
                 color=shade.rich_color if color else None,
                 bold="b" in attributes or None,
-                dim=("d" in attributes or "f" in attributes) or None,
+                dim=("d" in attributes or "f" in attributes or self._stale) or None,
                 underline="u" in attributes or None,
                 italic="i" in attributes or None,
                 reverse="r" in attributes or None,
             )
+        if self._stale:
+            shade = shade.blend(self.background, STALE, 1)
         for sign, factor in (("l", LIGHT_DIM), ("d", DIM), ("f", FAINT)):
             if sign in attributes:
                 shade = shade.blend(self.background, factor, 1)

@@ -124,7 +124,10 @@ class RunPreview(Horizontal):
     async def changed(self, change: Change) -> None:
         """Facts have come."""
         view = self.runview
-        if view is not None and (change.lost or set(view.runs) & set(change.runs)):
+        if view is None and self.wanted and change.lost and self.app.client is not None:
+            # It could not be read.
+            await self.show(self.app.client, self.wanted, 0)
+        elif view is not None and (change.lost or set(view.runs) & set(change.runs)):
             await self.catch_up()
 
     async def catch_up(self) -> None:
@@ -136,7 +139,8 @@ class RunPreview(Horizontal):
         try:
             moved = await view.catch_up()
         except FleetError as error:
-            self._clear(((inert(error.message), "error"),))
+            if not self.app.door.lost:
+                self._clear(((inert(error.message), "error"),))
             return
         for tree in self.query(TreeView):
             if not moved or view is not self.runview:
