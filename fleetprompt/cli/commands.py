@@ -21,6 +21,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "memory": ("memory", "List and search what agents remember; add to it, have some forgotten."),
         "chat": ("chat", "Talk to an agent."),
         "workflows": ("workflows", "List workflows; pause, activate or archive one."),
+        "triggers": ("triggers", "List what starts runs, and why a trigger has started none."),
         "schedules": ("schedules", "List schedules; fire, pause or resume one, show the next times."),
     },
     "Runs": {

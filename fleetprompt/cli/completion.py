@@ -227,6 +227,14 @@ def complete_schedules_term(ctx: typer.Context, incomplete: str) -> list[Item]:
 
 
 @harmless
+def complete_firings_term(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Terms of a filter over firings."""
+    from fleetprompt.engine.core.query_fields import FIRING_FIELDS
+
+    return _terms(ctx, incomplete, FIRING_FIELDS)
+
+
+@harmless
 def complete_schedule(ctx: typer.Context, incomplete: str) -> list[Item]:
     """Schedules by their names."""
 

@@ -30,6 +30,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "workflows pause": ("fleet workflows pause deploy",),
     "workflows activate": ("fleet workflows activate deploy",),
     "workflows archive": ("fleet workflows archive deploy",),
+    "triggers": ("fleet triggers", "fleet triggers --json", "fleet triggers firings outcome:failed"),
+    "triggers firings": (
+        "fleet triggers firings",
+        "fleet triggers firings kind:webhook outcome:duplicate,skipped since:1d --limit 50",
+    ),
     "schedules": ("fleet schedules", "fleet schedules status:paused --json", "fleet schedules fire nightly"),
     "schedules show": ("fleet schedules show nightly", "fleet schedules show nightly outcome:missed --limit 50"),
     "schedules fire": ("fleet schedules fire nightly", "fleet schedules fire audit/weekly --json"),
@@ -145,6 +150,7 @@ _FILTERS = {
     "signals": "SIGNAL_FIELDS",
     "workflows": "WORKFLOW_FIELDS",
     "schedules": "SCHEDULE_FIELDS",
+    "triggers firings": "FIRING_FIELDS",
     "agents": "AGENT_FIELDS",
 }
 _GRAMMAR = (

@@ -37,10 +37,11 @@ async def put(project: RecordedProject, run: str = "") -> None:
         nightly = "id: nightly, type: schedule, cron: '30 2 * * *', timezone: Europe/Berlin, catchup: latest"
         await _known(store, "nightly-audit", nightly, "id: weekly, type: schedule, cron: '@weekly', overlap: queue")
         await _known(store, "watch-prices", "id: often, type: schedule, every: 15m", status="paused")
-        outcomes: list[tuple[Outcome, str]] = [("fired", "")] * 7 + [("missed", LATE), ("fired", ""), ("skipped", BUSY)]
+        fired: tuple[Outcome, str] = ("fired", "")
+        outcomes: list[tuple[Outcome, str]] = [*[fired] * 7, ("missed", LATE), fired, ("skipped", BUSY)]
         hour = NOW - NOW % HOUR
         await _fired(store, "crawl-shop", "hourly", [hour - HOUR * (9 - n) for n in range(10)], outcomes, run)
-        nights: list[tuple[Outcome, str]] = [("fired", "")] * 3
+        nights = [fired] * 3
         await _fired(
             store, "nightly-audit", "nightly", [NOW - DAY * (3 - n) for n in range(3)], nights, zone="Europe/Berlin"
         )

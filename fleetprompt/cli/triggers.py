@@ -1,0 +1,190 @@
+"""`fleet triggers`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetprompt.cli.commands import ListGroup
+from fleetprompt.cli.completion import complete_firings_term
+from fleetprompt.cli.options import FILTERED, Json, Limit
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.front import Front
+    from fleetprompt.client.protocol import Console
+    from fleetprompt.engine.core.firing import Firing
+
+app = typer.Typer(rich_markup_mode=None)
+triggers = typer.Typer(
+    cls=ListGroup,
+    rich_markup_mode=None,
+    help="List what starts runs, and what was recorded of it last: fleet triggers [--json]. "
+    "Or list firings of every kind, with the reasons of those that started no run: fleet triggers firings [FILTER]...",
+    subcommand_metavar="COMMAND",
+)
+app.add_typer(triggers, name="triggers")
+
+RECENT = 500
+"""Firings among which the last of each trigger is looked for: the latest."""
+
+
+@triggers.command("list", hidden=True)
+def list_(ctx: typer.Context, json: Json = False) -> int:
+    """List the triggers of workflows that are registered here."""
+    from fleetprompt.engine.core.errors import NotFound
+    from fleetprompt.engine.core.plan import trigger_ids
+    from fleetprompt.engine.ports import Page
+
+    front: Front = ctx.obj
+
+    async def look(console: Console) -> list[dict[str, Any]]:
+        recorded, _ = await console.firings("", Page(limit=RECENT))
+        last: dict[tuple[str, str], Firing] = {}
+        for firing in recorded:
+            last.setdefault((firing.workflow, firing.trigger), firing)
+        found: list[dict[str, Any]] = []
+        for workflow in sorted(await console.workflows(), key=lambda each: each.name):
+            try:
+                declared = (await console.plan(workflow.plan)).triggers
+            except NotFound:
+                continue
+            for id_, trigger in zip(trigger_ids(declared), declared, strict=True):
+                found.append(
+                    _object(
+                        workflow.name,
+                        workflow.status,
+                        id_,
+                        trigger.type,
+                        trigger.config,
+                        last.get((workflow.name, id_)),
+                    )
+                )
+        return found
+
+    rows = front.ask(look)
+    if json:
+        front.terminal.json(rows)
+    elif not rows:
+        front.terminal.say("no registered workflow has a trigger")
+    else:
+        _print_table(front, rows)
+    return 0
+
+
+def _object(
+    workflow: str, status: str, id_: str, kind: str, config: dict[str, Any], last: Firing | None
+) -> dict[str, Any]:
+    """A trigger for machines: always the same keys."""
+    from fleetprompt.cli.schedules import firing_object
+
+    return {
+        "name": f"{workflow}/{id_}",
+        "workflow": workflow,
+        "trigger": id_,
+        "kind": kind,
+        "workflow_status": status,
+        "what": what(kind, config),
+        "last": firing_object(last) if last is not None else None,
+    }
+
+
+def what(kind: str, config: dict[str, Any]) -> str:
+    """What makes a trigger go off, in a few words."""
+    from fleetprompt.engine.core.codec import items
+    from fleetprompt.engine.core.duration import format_duration
+
+    match kind:
+        case "schedule":
+            return str(config.get("cron") or f"every {format_duration(config['every'])}")
+        case "webhook":
+            return f"POST /api/webhooks/{config.get('path')}"
+        case "signal":
+            return str(config.get("match"))
+        case "completion":
+            of = f"agent {config['agent']}" if config.get("agent") else str(config.get("workflow"))
+            return f"{of} {', '.join(map(str, items(config.get('status')) or ['completed']))}"
+        case "watch":
+            return ", ".join(map(str, items(config.get("paths"))))
+        case _:
+            return ""
+
+
+def _print_table(front: Front, rows: list[dict[str, Any]]) -> None:
+    from fleetprompt.cli.render import marked, plain
+    from fleetprompt.cli.table import Column
+    from fleetprompt.engine.core.inert import inert
+
+    columns = [
+        Column("TRIGGER"),
+        Column("KIND"),
+        Column("WHAT", flexible=True),
+        Column("LAST RECORD"),
+        Column("REASON", flexible=True, drop=1),
+    ]
+    table: list[list[Any]] = []
+    for row in rows:
+        last = row["last"]
+        table.append(
+            [
+                marked(row["workflow_status"]).append(" ").append_text(plain(row["name"])),
+                row["kind"],
+                inert(row["what"]),
+                marked(last["outcome"]).append(f" {last['outcome']}") if last else "-",
+                plain(last["reason"]) if last else "",
+            ]
+        )
+    front.terminal.table(columns, table)
+
+
+@triggers.command("firings", context_settings=FILTERED)
+def firings(
+    ctx: typer.Context,
+    filter_: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILTER", help="Such as kind:webhook outcome:duplicate", autocompletion=complete_firings_term
+        ),
+    ] = None,
+    limit: Limit = 20,
+    json: Json = False,
+) -> int:
+    """List firings of triggers of every kind, those recorded last first."""
+    from fleetprompt.cli.filters import joined
+    from fleetprompt.cli.render import marked, plain
+    from fleetprompt.cli.schedules import firing_object
+    from fleetprompt.cli.table import Column
+    from fleetprompt.client.wording import ago, short
+    from fleetprompt.engine.ports import Page
+
+    front: Front = ctx.obj
+    text = joined(filter_)
+    found, _ = front.ask(lambda console: console.firings(text, Page(limit=limit)))
+    if json:
+        front.terminal.json([firing_object(each) for each in found])
+    elif not found:
+        front.terminal.say("no firing matches" if text else "nothing has gone off yet")
+    else:
+        now = time.time()
+        columns = [
+            Column("TRIGGER"),
+            Column("KIND"),
+            Column("OUTCOME"),
+            Column("RECORDED", right=True),
+            Column("RUN", style="cyan"),
+            Column("REASON", flexible=True),
+        ]
+        rows = [
+            [
+                plain(f"{each.workflow}/{each.trigger}"),
+                each.kind,
+                marked(each.outcome).append(f" {each.outcome}"),
+                ago(now - each.at),
+                short(each.run) if each.run else "",
+                plain(each.reason),
+            ]
+            for each in found
+        ]
+        front.terminal.table(columns, rows)
+    return 0
