@@ -18,6 +18,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "fleet serve --log-format json",
         "fleet serve --host 0.0.0.0 --tls-cert fleet.pem --tls-key fleet.key",
     ),
+    "switch": (
+        "fleet switch",
+        "fleet switch pause --reason 'incident 7'",
+        "fleet switch drain",
+        "fleet switch off --yes",
+        "fleet switch on",
+    ),
     "recover": ("fleet recover", "fleet recover 1a2b3c4d --json"),
     "validate": ("fleet validate", "fleet validate a.yaml more/ --format json", "fleet validate - < a.yaml"),
     "import": (

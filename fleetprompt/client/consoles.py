@@ -32,6 +32,7 @@ from fleetprompt.client.right import EngineRight
 from fleetprompt.client.saying import Saying
 from fleetprompt.client.scheduling import Scheduling
 from fleetprompt.client.starting import given_inputs, refused_inputs
+from fleetprompt.client.switching import Switching
 from fleetprompt.client.talking import Talk
 from fleetprompt.client.tokens import Issuing
 from fleetprompt.client.uploading import Uploading
@@ -89,6 +90,7 @@ class StoreConsole(
     Letters,
     Remembering,
     Scheduling,
+    Switching,
     Uploading,
     Keeping,
     Issuing,

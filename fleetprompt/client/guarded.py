@@ -46,7 +46,7 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(
         ("foresee_replay", "dead_letters", "dead_letter_ids", "dead_letter", "letters_of", "deliveries"), _LOOK
     ),
-    **dict.fromkeys(("schedules", "firings"), _LOOK),
+    **dict.fromkeys(("schedules", "firings", "switch"), _LOOK),
     **dict.fromkeys(("costs", "spend", "statistics", "activity", "holds", "health"), _LOOK),
     # what changes something
     "start": Rule("operate", "start runs"),
@@ -68,6 +68,7 @@ RULES: Final[dict[str, Rule]] = {
     "set_workflow": Rule("operate", "change workflows", by=True),
     "fire": Rule("operate", "fire schedules", by=True),
     "set_schedule": Rule("operate", "pause schedules", by=True),
+    "set_switch": Rule("operate", "pause or stop the fleet", by=True),
     "remember": Rule("operate", "add to what agents remember", by=True),
     "forget": Rule("operate", "delete what agents remember", by=True),
     "vote": Rule("approve", "decide about approvals", by=True),

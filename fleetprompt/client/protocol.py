@@ -37,6 +37,7 @@ from fleetprompt.engine.ports import (
 )
 from fleetprompt.engine.ports.grant import WorkflowGrant
 from fleetprompt.engine.ports.memory import Memory
+from fleetprompt.engine.ports.operations import Position, Switch
 from fleetprompt.engine.ports.token import Token
 from fleetprompt.engine.ports.tool import EditedCall
 
@@ -521,6 +522,16 @@ class Console(Protocol):
     ) -> Result:
         """Pause one schedule, until it is made active again, from then on. `data` of the result says whether it was
         `changed`."""
+        ...
+
+    # the whole fleet
+    async def switch(self) -> Switch:
+        """The fleet's switch as it counts here: of the tenant, or of the whole fleet where that lets less happen."""
+        ...
+
+    async def set_switch(self, position: Position, *, by: str, reason: str = "") -> Result:
+        """Let everything go on, or less of it; see `ports.operations.Position`. It is that of the whole fleet for the
+        tenant `default`, and for others their own."""
         ...
 
     # agents

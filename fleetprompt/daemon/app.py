@@ -21,6 +21,7 @@ from fleetprompt.daemon.routes import (
     replays,
     service,
     signals,
+    switch,
     webhooks,
     workflows,
 )
@@ -60,6 +61,7 @@ def make_app(service_: Service) -> FastAPI:
         webhooks,
         insight,
         service,
+        switch,
         metrics,
         console,
     ):

@@ -431,6 +431,8 @@ class Health(BaseModel):
     version: str
     uptime_seconds: float
     live_executions: int
+    switch: Literal["on", "draining", "paused", "off"] = "on"
+    """How the switch of the whole fleet stands."""
     troubles: int = 0
     problems: dict[int, int] = {}
     """Problem documents given out since the process began, by status."""

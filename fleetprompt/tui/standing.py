@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fleetprompt.client.switching import MEANS
 from fleetprompt.engine.core.errors import FleetError, StoreLost, StoreUnavailable
 from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.errors import explained
 
 if TYPE_CHECKING:
+    from fleetprompt.client.protocol import Console
     from fleetprompt.engine.ports import StoreHealth
     from fleetprompt.tui.app import FleetConsole
 
@@ -63,6 +65,8 @@ class Standing:
             return None
         try:
             store = (await app.client.health()).store
+            if not store.error:
+                await self._look_at_switch(app.client)
         except FleetError as error:
             self.tell(error)
             return None
@@ -71,6 +75,16 @@ class Standing:
         kind = StoreLost if store.lost else StoreUnavailable
         self.note(kind(store.error, where=store.where, hint=store.hint))
         return None
+
+    async def _look_at_switch(self, console: Console) -> None:
+        app, found = self._app, await console.switch()
+        if found.position == app.fleet.switch:
+            return
+        app.fleet.switch = found.position
+        app.refresh_bars()
+        why = f": {found.reason}" if found.reason else ""
+        level = "info" if found.position == "on" else "warning"
+        app.say(level, f"the fleet is {found.position}, {MEANS[found.position]} ({found.by}{why})")
 
     def tick(self) -> None:
         """A second has passed."""

@@ -121,7 +121,7 @@ async def test_roles_differ() -> None:
         "forget",
     }
     changing |= {"read_workflow", "register_all", "translated", "keep_workflow", "keep_agent", "fire", "set_schedule"}
-    changing |= {"replay_range", "replay_letter", "dismiss_letters"}
+    changing |= {"replay_range", "replay_letter", "dismiss_letters", "set_switch"}
     assert may["operator"] - may["viewer"] == changing
     assert may["approver"] - may["viewer"] == {"vote", "escalate", "edited"}
     assert may["admin"] == set(METHODS)

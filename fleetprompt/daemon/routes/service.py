@@ -21,13 +21,15 @@ router = APIRouter(tags=["service"])
 async def healthz(request: Request) -> Health:
     """Whether the daemon does its work. Needs no token, and says nothing of anybody's work."""
     service = service_of(request)
-    health = await service.console_for(local_identity("healthz", "http")).health()
+    console = service.console_for(local_identity("healthz", "http"))
+    health = await console.health()
     well = health.state == "running" and not health.store.error and not health.closing
     return Health(
         status="ok" if well else "unwell",
         version=__version__,
         uptime_seconds=round(time.monotonic() - service.began, 3),
         live_executions=health.live_runs,
+        switch=(await console.switch()).position if not health.store.error else "on",
         troubles=len(health.troubles),
         problems=dict(GIVEN_OUT),
     )

@@ -69,9 +69,9 @@ def advance(run: Run, now: float, heard: float = inf) -> list[AnyFact]:
             if facts:
                 return facts
     if run.started_at is None and not root.closing:
-        return [RunStarted(at=at)] if run.has_slots else []
+        return [RunStarted(at=at)] if run.has_slots and not run.halted else []
     if run.agenda:
-        blocked = run.blocked
+        blocked = run.stopped
         full: set[str] = set()
         for step, todo in run.agenda.items():
             if blocked and todo not in _WHILE_BLOCKED:
@@ -93,9 +93,9 @@ def grant(run: Run, path: str, slot: Slot, now: float) -> list[AnyFact]:
     """What a free slot leads to; the claim on it goes with these facts."""
     at = max(now, run.at)
     if not path:
-        return [RunStarted(at=at)] if run.wants_slot else []
+        return [RunStarted(at=at)] if run.wants_slot and not run.halted else []
     step = run.wanted.get(path)
-    if step is None or run.paused:
+    if step is None or run.paused or run.halted:
         return []
     # A run holds no slot while it waits for a group, whose holder may need that slot to go on: it takes both at once.
     own: list[AnyFact] = [] if run.has_slots else [RunStarted(at=at)]
@@ -186,9 +186,9 @@ def _timer(run: Run, timer: Timer, at: float) -> list[AnyFact]:
         case Wake.METER:
             return _meter(run, subject, at)
         case Wake.RETRY | Wake.POLL:
-            return _held_up(run, subject, at) if run.blocked else restart(run, subject, at)
+            return _held_up(run, subject, at) if run.stopped else restart(run, subject, at)
         case Wake.RESUME:
-            return _held_up(run, subject, at) if run.blocked else resumed(run, subject, at)
+            return _held_up(run, subject, at) if run.stopped else resumed(run, subject, at)
         case Wake.DELAY:
             return succeeded(run, subject, at, None)
         case Wake.WAIT:
@@ -202,7 +202,7 @@ def _timer(run: Run, timer: Timer, at: float) -> list[AnyFact]:
 
 def _held_up(run: Run, step: Step, at: float) -> list[AnyFact]:
     """Its time has come, and the run may start nothing: from now on it waits for that, so that the run wants slots."""
-    return [StepWaiting(at=at, path=step.path, on="paused" if run.paused else "slot")]
+    return [StepWaiting(at=at, path=step.path, on="paused" if run.paused or run.halted else "slot")]
 
 
 def _meter(run: Run, meter: Meter, at: float) -> list[AnyFact]:
@@ -303,7 +303,7 @@ def _finish(run: Run, at: float) -> list[AnyFact]:
     elif root.failure is not None:
         status, error = "failed", root.failure
     if run.must_undo:
-        if run.blocked:
+        if run.stopped:
             return []
         subject = run.undo[-1]
         return compensation(run, subject, at, subject.path + COMPENSATION)

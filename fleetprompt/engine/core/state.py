@@ -336,6 +336,7 @@ class Run:
         "finished_at",
         "generation",
         "grants",
+        "halted",
         "held",
         "ignored",
         "last",
@@ -394,6 +395,8 @@ class Run:
         self.timer_count = 0
         self.meter: Meter | None = None
         self.paused = False
+        self.halted = False
+        """Nothing new may start, because the fleet's switch says so. Given by the runtime, like the time."""
         self.slotted = False
         self.held: set[str] = set()
         """Scopes of the run's own claims."""
@@ -444,6 +447,11 @@ class Run:
     def blocked(self) -> bool:
         """Nothing new may start: paused, or without the slots that the run needs."""
         return self.paused or not self.has_slots
+
+    @property
+    def stopped(self) -> bool:
+        """Nothing new may start, for whatever reason."""
+        return self.halted or self.blocked
 
     @property
     def has_slots(self) -> bool:

@@ -18,6 +18,7 @@ from fleetprompt.engine.ports.grant import Grants
 from fleetprompt.engine.ports.journal import Holder, Journal
 from fleetprompt.engine.ports.lists import Approvals, Runs, Signals
 from fleetprompt.engine.ports.memory import Memories
+from fleetprompt.engine.ports.operations import Operations
 from fleetprompt.engine.ports.token import Tokens
 
 
@@ -268,6 +269,8 @@ class Store(Protocol):
     def memories(self) -> Memories: ...
     @property
     def tokens(self) -> Tokens: ...
+    @property
+    def operations(self) -> Operations: ...
     @property
     def logs(self) -> Logs: ...
     @property

@@ -140,6 +140,7 @@ class Driver:
     def _turn(self) -> None:
         run, batch, taken = self.run, self._batch, self._taken
         now = self.engine.now()
+        run.halted = self.engine.switch.halts(run)
         self._asking = True
         try:
             self._ask(run, now)
@@ -149,6 +150,8 @@ class Driver:
         finally:
             self._asking = False
         if not self.engine.draining:
+            # Once more: of a fresh run nobody knew before whose it is.
+            run.halted = self.engine.switch.halts(run)
             batch.settle(run, now, heard=self.engine.bus.heard)
         if batch.facts or any(message.result is not None for message in taken):
             self._append()
@@ -373,7 +376,7 @@ class Driver:
                 step = pending.get(key[0])
                 if step is None or (step.path, step.attempt, step.status == "in_doubt") != key:
                     tasks.pop(key).cancel()
-        if len(tasks) != len(pending):
+        if len(tasks) != len(pending) and not self.engine.switch.halts(self.run):
             for step in pending.values():
                 key = (step.path, step.attempt, step.status == "in_doubt")
                 if key not in tasks:

@@ -46,6 +46,7 @@ from fleetprompt.engine.runtime.schedules import Schedules
 from fleetprompt.engine.runtime.secrets import Secrets
 from fleetprompt.engine.runtime.slots import Slots
 from fleetprompt.engine.runtime.starter import Starter
+from fleetprompt.engine.runtime.switch import FleetSwitch
 from fleetprompt.engine.runtime.threads import Threads
 from fleetprompt.engine.runtime.timers import Timers
 from fleetprompt.engine.runtime.traced import traced
@@ -126,6 +127,7 @@ class Engine:
         self.troubled = 0
         """How many there were since it was opened."""
         self.performer = Performer(self)
+        self.switch = FleetSwitch(self)
         self.slots = Slots(self)
         self.starter = Starter(self)
         self.bus = Bus(self, rules or Rules())
@@ -174,6 +176,7 @@ class Engine:
         for observer in self.observers:
             await observer.begin(self.store)
         await self.workflows.refresh()
+        await self.switch.load()
         if self._recover:
             self.recovered = await self.recovery.take_up()
         else:

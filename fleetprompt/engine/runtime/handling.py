@@ -49,6 +49,8 @@ class Handler:
                 return await self._settle(signal, received, self._dismiss)
             case types.REDELIVER:
                 return await self._settle(signal, received, self._redeliver)
+            case types.SET_SWITCH:
+                return await self._settle(signal, received, self._engine.switch.set)
             case types.REVOKE:
                 return await self._settle(signal, received, self._revoke)
             case types.REMEMBER:

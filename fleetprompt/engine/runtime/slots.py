@@ -151,6 +151,8 @@ class Slots:
 
     def _consider(self, request: Request) -> bool:
         """Grant a request if everything it wants is free; False when it has to wait."""
+        if self._engine.switch.halts(request.driver.run):
+            return False
         run, tenant = request.driver.run.id, request.tenant
         found = [(self._sections[tenant, slot.scope], slot, (run, path)) for path, slot in request.wants]
         if not all(section.loaded for section, _, _ in found):
@@ -238,6 +240,15 @@ class Slots:
             if not section.loaded or any(run not in live for run, _ in section.holders):
                 section.asked += 1
                 self._load()
+
+    def reconsider(self) -> None:
+        """Whoever waits may be let in now: the fleet's switch was moved."""
+        for requests in list(self._requests.values()):
+            for request in list(requests.values()):
+                if request.live and not request.wants:
+                    self._consider(request)
+        for section in list(self._sections.values()):
+            self._pump(section)
 
     def _pump(self, section: Section) -> None:
         """Grant what has become possible, in order; who waits for something else holds up nobody here."""

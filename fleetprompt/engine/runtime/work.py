@@ -171,6 +171,7 @@ class WorkContext(StepContext):
         if stale:
             # The run has gone on without this work: whoever still performs it is about to be told.
             await asyncio.Event().wait()
+        await self._engine.switch.go_on(self._driver)
 
     async def _aside(self, make: Made) -> NoReturn:
         """Put the work aside. The task that performs it is cancelled as soon as that is durable."""

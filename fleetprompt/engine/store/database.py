@@ -22,6 +22,7 @@ from fleetprompt.engine.store.journal import SqlJournal
 from fleetprompt.engine.store.logs import SqlLogs
 from fleetprompt.engine.store.memories import SqlMemories
 from fleetprompt.engine.store.memory import MemoryStore
+from fleetprompt.engine.store.operations import SqlOperations
 from fleetprompt.engine.store.pruning import Pruning
 from fleetprompt.engine.store.room import Room
 from fleetprompt.engine.store.runs import SqlRuns
@@ -70,6 +71,7 @@ class SqlStore:
         self.dead_letters = SqlDeadLetters(reader, writer, zone)
         self.memories = SqlMemories(reader, writer)
         self.tokens = SqlTokens(reader, writer)
+        self.operations = SqlOperations(reader, writer)
         self.agents = SqlAgentSessions(reader, zone)
         self.figures = SqlFigures(reader, zone)
         self.logs = SqlLogs(reader, writer, log_cap)

@@ -36,6 +36,7 @@ from fleetprompt.engine.store.memory_figures import MemoryFigures
 from fleetprompt.engine.store.memory_firings import MemoryFirings
 from fleetprompt.engine.store.memory_logs import MemoryLogs
 from fleetprompt.engine.store.memory_memories import MemoryMemories
+from fleetprompt.engine.store.memory_operations import MemoryOperations
 from fleetprompt.engine.store.memory_parts import (
     MemoryBlobs,
     MemoryBudgets,
@@ -86,6 +87,7 @@ class MemoryStore:
         self.dead_letters = MemoryDeadLetters(state, zone)
         self.memories = MemoryMemories(state)
         self.tokens = MemoryTokens(state)
+        self.operations = MemoryOperations(state)
         self.agents = MemoryAgentSessions(state, zone)
         self.figures = MemoryFigures(state, zone)
         self.logs = MemoryLogs(state, log_cap)

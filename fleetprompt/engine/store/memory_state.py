@@ -12,6 +12,7 @@ from fleetprompt.engine.ports import Approval, Budget, Holder, LogLine, RunHead,
 from fleetprompt.engine.ports.agents import AgentSession
 from fleetprompt.engine.ports.grant import WorkflowGrant
 from fleetprompt.engine.ports.memory import Memory
+from fleetprompt.engine.ports.operations import Switch
 from fleetprompt.engine.ports.token import Token
 from fleetprompt.engine.store.budget_book import Key, Reservation
 from fleetprompt.engine.store.lines import Tally
@@ -55,6 +56,8 @@ class State:
         self.grants: dict[Key, WorkflowGrant] = {}
         self.schedules: dict[tuple[str, str, str], Standing] = {}
         """By workflow, trigger and tenant."""
+        self.switches: dict[str, Switch] = {}
+        self.cursors: dict[str, int] = {}
         self.firing_seq = 0
         self.firings: dict[int, Firing] = {}
         self.firing_keys: dict[tuple[str, str, str, str], int] = {}
@@ -119,6 +122,7 @@ class State:
             "firings": len(self.firings),
             "dead_letters": len(self.dead_letters),
             "deliveries": len(self.deliveries),
+            "switches": len(self.switches),
             "memories": len(self.memories),
             "tokens": len(self.tokens),
             "plans": sum(len(kept) for kept in self.plans.values()),

@@ -597,6 +597,19 @@ logs = sa.Table(
 """Chunks of lines. `first` and `last` number lines within an attempt at a step, `until` the last one within the run;
 `at` is the time of the last line, `bytes` what the lines count against the cap."""
 
+switches = sa.Table(
+    "switches",
+    metadata,
+    # In the order of Switch's fields.
+    _text("tenant"),
+    _text("position"),
+    _text("by"),
+    _text("reason"),
+    _time("at"),
+    sa.PrimaryKeyConstraint("tenant"),
+)
+"""By which the fleet (`*`), or a tenant of it, was paused, drained or stopped."""
+
 counters = sa.Table(
     "counters",
     metadata,
@@ -605,4 +618,5 @@ counters = sa.Table(
     _number("value"),
     sa.PrimaryKeyConstraint("tenant", "name"),
 )
-"""Numbers that must outlive the rows they were taken from: `seq`, the highest position that pruning has deleted."""
+"""Numbers that must outlive the rows they were taken from: `seq`, the highest position that pruning has deleted, and
+`cursor/…`, up to where somebody has told others of the journal."""

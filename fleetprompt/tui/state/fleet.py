@@ -7,6 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from fleetprompt.engine.ports.operations import Position
+
 Level = Literal["info", "warning", "error"]
 Engine = Literal["opening", "starting", "embedded", "attached", "silent", "none", "failed"]
 """Where the engine is; `failed`: the store could not be opened."""
@@ -57,6 +59,8 @@ class Fleet:
         """Runs that began in each of the last minutes, the latest last."""
         self.engine: Engine = "opening"
         self.holder = ""
+        self.switch: Position = "on"
+        """How much may happen, as operators have set it."""
         self.trouble = ""
         """Why the store that is open cannot be read; empty while it can."""
         self.lost = False

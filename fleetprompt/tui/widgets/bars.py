@@ -239,7 +239,8 @@ def _engine(fleet: Fleet, read_only: bool) -> Piece:
         shown = (f"{sign('✗')} store {'lost' if fleet.lost else 'unreadable'}", "error")
     if fleet.away:
         shown = (f"{sign('✗')} not connected", "error")
-    return (shown, (" read-only", "warning")) if read_only else (shown,)
+    standing: Piece = ((f" {sign('◆')} fleet {fleet.switch}", "error"),) if fleet.switch != "on" else ()
+    return (shown, *standing, (" read-only", "warning")) if read_only else (shown, *standing)
 
 
 def _where(fleet: Fleet) -> str:
