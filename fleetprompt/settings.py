@@ -27,6 +27,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields
 
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.notice_settings import NoticeSettings, notice_faults
 from fleetprompt.engine.core.plan import Guardrails
 from fleetprompt.engine.core.signal_settings import SignalRule, signal_faults
 from fleetprompt.engine.core.subscription_settings import SubscriptionSettings, subscription_faults
@@ -124,6 +125,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Rules about calls of tools, besides those of `policy.toml`."""
     serve: Serve = Serve()
     """The daemon."""
+    notifications: dict[str, NoticeSettings] = {}
+    """Who is notified of what waits for people and of what went wrong: `[notifications.NAME]`."""
     telemetry: Telemetry = Telemetry()
     """What it tells of itself."""
     subscriptions: dict[str, SubscriptionSettings] = {}
@@ -227,6 +230,10 @@ def _from_file(root: Path) -> _Written:
     problems += [
         file.at(["subscriptions", *at], ProblemCode.BAD_VALUE, said, hint)
         for at, said, hint in subscription_faults(told)
+    ]
+    notified = convert(values.get("notifications", {}), dict[str, NoticeSettings])
+    problems += [
+        file.at(["notifications", *at], ProblemCode.BAD_VALUE, said, hint) for at, said, hint in notice_faults(notified)
     ]
     database = str(values.get("database", "")).removeprefix("sqlite:///")
     if database and "://" not in database:

@@ -50,6 +50,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Upkeep": {
         "serve": ("serve", "Hold the engine, start what is due, and answer over HTTP."),
         "switch": ("switch", "Pause, drain or stop the whole fleet; let it go on."),
+        "notify": ("notify", "List who is notified of what; try whether it works."),
         "db": ("database", "Upgrade, check, back up or prune the store."),
         "models": ("models", "List what the names of models stand for, and what they cost."),
         "tools": ("tools", "List the tools that agents can be given; accept an MCP server."),

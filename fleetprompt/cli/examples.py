@@ -18,6 +18,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "fleet serve --log-format json",
         "fleet serve --host 0.0.0.0 --tls-cert fleet.pem --tls-key fleet.key",
     ),
+    "notify": ("fleet notify", "fleet notify --json"),
+    "notify test": ("fleet notify test", "fleet notify test oncall"),
     "switch": (
         "fleet switch",
         "fleet switch pause --reason 'incident 7'",

@@ -87,6 +87,7 @@ async def _served(front: Front, address: Address, told: Observed, *, recover: bo
     from fleetprompt.client.consoles import EmbeddedConsole
     from fleetprompt.client.guarded import guarded
     from fleetprompt.client.measuring import measuring
+    from fleetprompt.client.notifying import start_notifying
     from fleetprompt.client.opening import open_console
     from fleetprompt.daemon.daemon import daemon
     from fleetprompt.engine.telemetry.metrics import Metrics
@@ -98,7 +99,9 @@ async def _served(front: Front, address: Address, told: Observed, *, recover: bo
     )
     assert isinstance(console, EmbeddedConsole)
     told.redact_by(console.engine.secrets.redact)
+    settings = front.project.settings
     try:
+        start_notifying(console, settings.notifications, settings.telemetry.stuck_after)
         async with daemon(
             console,
             front.project.root,
@@ -109,7 +112,7 @@ async def _served(front: Front, address: Address, told: Observed, *, recover: bo
             authenticate=_authenticating(console),
             has_tokens=lambda: console.store.tokens.any_counts(console.clock.now()),
             told=lambda files: _tell_files(front, files, json),
-            measure=measuring(console, metrics, front.project.settings.telemetry.stuck_after),
+            measure=measuring(console, metrics, settings.telemetry.stuck_after),
         ) as served:
             _tell_ready(front, console, served, address, json)
             await stop.wait()
