@@ -192,6 +192,7 @@ async def test_every_read_gives_what_it_gives_in_the_engines_process(tmp_path: P
             "spend": (0.0,),
             "statistics": (0.0,),
             "activity": (0.0, 1e9, 4),
+            "switch": (),
             "holds": (),
             "tokens": (),
         }
@@ -235,6 +236,9 @@ async def test_whatever_changes_something_is_done_by_who_has_come(tmp_path: Path
         assert (await far.set_schedule("asks/nightly", "paused", by=by, reason="night")).status == "accepted"
         assert (await far.schedules())[0].by == "the-admin"
         assert (await far.fire("asks/nightly", by=by)).status == "accepted"
+        assert (await far.set_switch("paused", by=by)).status == "accepted"
+        assert ((await far.switch()).position, (await far.switch()).by) == ("paused", "the-admin")
+        assert (await far.set_switch("on", by=by)).status == "accepted"
         kept = await far.remember("noted", scope="shared", by=by)
         assert (await far.forget([kept.data["memory"]], by=by)).status == "accepted"
         assert (await far.revoke("nothing", by=by)).status == "refused"
@@ -259,7 +263,7 @@ async def test_whatever_changes_something_is_done_by_who_has_come(tmp_path: Path
         done = {"read_workflow", "register", "start", "edited", "escalate", "vote", "command", "publish", "replay"}
         done |= {"set_workflow", "set_schedule", "fire", "remember", "forget", "revoke", "create_token", "revoke_token"}
         done |= {"replay_range", "replay_letter", "dismiss_letters", "translated", "keep_workflow", "keep_agent"}
-        done |= {"chat", "say", "tokens"}
+        done |= {"chat", "say", "tokens", "set_switch"}
         assert not {name for name, rule in RULES.items() if rule.needs != "read"} - done
 
 

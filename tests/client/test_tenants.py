@@ -222,6 +222,8 @@ ELSEWHERE = {
     "translated": "a text, from which the answer is made and nothing else",
     "remember": "test_what_is_remembered_in_one_scope_is_each_tenants_own",
     "create_token": "test_a_token_is_of_the_tenant_of_who_makes_it",
+    "switch": "test_a_switch_of_one_tenant_stops_nobody_else",
+    "set_switch": "test_a_switch_of_one_tenant_stops_nobody_else",
 }
 ASKED = NAMED | WHOLE
 
@@ -526,3 +528,15 @@ async def test_a_token_is_of_the_tenant_of_who_makes_it(world: World) -> None:
     assert issued.token.tenant == "other"
     assert [each.name for each in await world.others.tokens()] == ["mine"]
     assert [each.name for each in await world.ours.tokens()] == [f"{MARK}-token"]
+
+
+async def test_a_switch_of_one_tenant_stops_nobody_else(world: World) -> None:
+    before = await world.picture()
+    await world.others.set_switch("off", by="eve", reason="mine")
+    assert (await world.ours.switch()).position == "on"
+    assert await world.picture() == before
+    if world.others.where != "none":
+        assert (await world.others.switch()).position == "off"
+        await world.ours.set_switch("off", by="ana", reason="everybody")
+        await world.others.set_switch("on", by="eve")
+        assert ((await world.others.switch()).position, (await world.others.switch()).by) == ("off", "ana")

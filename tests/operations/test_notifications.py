@@ -103,7 +103,7 @@ async def test_who_is_not_looking_is_told_what_to_do(tmp_path: Path, monkeypatch
             failed = receiver.notices[1]
             assert (failed["kind"], failed["command"]) == ("failed", "fleet show r1")
             assert "hunter2" not in json.dumps(receiver.requests[1][1])
-            assert notifier.channels["desk"].state.sent == 2
+            await until(lambda: notifier.channels["desk"].state.sent == 2)
 
 
 async def test_what_happened_while_a_receiver_or_the_engine_was_away_is_told_later_and_what_was_before_is_not(
