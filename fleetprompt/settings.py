@@ -135,6 +135,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What is checked and changed as signals come in, by pattern of their types: `[signals."deploy.*"]`."""
     log_retention_days: Amount = 14.0
     retention_days: Amount = 90.0
+    """Days for which finished runs are kept, and their logs; `fleet db prune` deletes what is older."""
+    retention: dict[str, Amount] = {}
+    """Days of their own for the runs of some workflows, by pattern of their names; the first that fits counts."""
 
 
 class Project(Struct, frozen=True):

@@ -97,7 +97,7 @@ def prune(
 ) -> int:
     """Delete finished runs with all that is theirs, and give their room back to the disk.
 
-    Without ages, those of fleet.toml count.
+    Without ages, those of fleet.toml count, with those of single workflows in [retention].
     """
     from fleetprompt.client.database import prunable
     from fleetprompt.client.database import prune as delete
@@ -109,8 +109,11 @@ def prune(
     age = _age(older_than) if older_than else settings.retention_days * DAY
     logs_age = _age(logs_older_than) if logs_older_than else min(age, settings.log_retention_days * DAY)
     now = time.time()
-    runs = front.run(prunable(front.place, before=now - age, now=now))
+    # Who names an age means all runs.
+    own = {} if older_than else {name: now - days * DAY for name, days in settings.retention.items()}
+    runs = front.run(prunable(front.place, before=now - age, now=now, workflows=own))
     said = f"{count(runs, 'run')} that ended more than {rough(age)} ago"
+    said += " (some workflows have times of their own)" if own else ""
     if dry_run:
         if json:
             front.terminal.json({"dry_run": True, "runs": runs})
@@ -120,7 +123,9 @@ def prune(
     if runs and not yes and front.terminal.interactive and not front.terminal.confirm(f"delete {said}?"):
         front.terminal.say("nothing done")
         return 1
-    deleted, room = front.run(delete(front.place, before=now - age, logs_before=now - logs_age, vacuum=vacuum))
+    deleted, room = front.run(
+        delete(front.place, before=now - age, logs_before=now - logs_age, vacuum=vacuum, workflows=own)
+    )
     if json:
         front.terminal.json({"dry_run": False, **deleted, "bytes_freed": room.freed, "bytes_unused": room.left})
         return 0

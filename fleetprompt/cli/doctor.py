@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fleetprompt.cli.options import Json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fleetprompt.cli.front import Front
     from fleetprompt.client.diagnosis import Finding
 
@@ -20,7 +22,13 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @app.command("doctor")
-def doctor(ctx: typer.Context, json: Json = False) -> int:
+def doctor(
+    ctx: typer.Context,
+    bundle: Annotated[
+        str, typer.Option("--bundle", metavar="FILE", help="Write a support bundle, a .zip without secrets, too.")
+    ] = "",
+    json: Json = False,
+) -> int:
     """Check that everything is in order here, and say what to do where it is not.
 
     Models at addresses of this machine are asked to call a tool, once each, and told which: where such a server passes
@@ -35,6 +43,8 @@ def doctor(ctx: typer.Context, json: Json = False) -> int:
         )
     else:
         _print(front, found)
+    if bundle:
+        _bundle(front, found, front.here / bundle)
     return int(any(one.status == "fail" for one in found))
 
 
@@ -55,7 +65,39 @@ def _examine(front: Front) -> list[Finding]:
     if project.unread:
         return found
 
-    return found + front.run(diagnose(front.place)) + front.run(examine(front.place, announcing(front)))
+    found += front.run(diagnose(front.place)) + front.run(_daemon(front))
+    return found + front.run(examine(front.place, announcing(front)))
+
+
+async def _daemon(front: Front) -> list[Finding]:
+    from fleetprompt.client.daemon_diagnosis import DaemonSetUp, diagnose_daemon
+
+    project = front.tolerate()
+    serve, telemetry = project.settings.serve, project.settings.telemetry
+    setup = DaemonSetUp(
+        host=serve.host,
+        port=serve.port,
+        socket=project.state / "fleet.sock",
+        certificate=project.root / serve.tls_cert if serve.tls_cert else None,
+        key=project.root / serve.tls_key if serve.tls_key else None,
+        traces=bool(telemetry.otlp_endpoint),
+        notifications=project.settings.notifications,
+    )
+    return await diagnose_daemon(front.place, setup)
+
+
+def _bundle(front: Front, found: list[Finding], target: Path) -> None:
+    import msgspec
+
+    from fleetprompt.client.bundle import CONTENTS, write_bundle
+    from fleetprompt.client.wording import size
+
+    settings = msgspec.to_builtins(front.tolerate().settings)
+    written = front.run(write_bundle(front.place, settings, found, target))
+    front.terminal.say(f"{target}: {size(written)}. It holds, with secrets masked:")
+    for name, what in CONTENTS.items():
+        front.terminal.say(f"  {name:<15} {what}")
+    front.terminal.say("look through it before you send it")
 
 
 def _python() -> Finding:

@@ -132,7 +132,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "models": ("fleet models", "fleet models --ask", "fleet models --json"),
     "tools": ("fleet tools", "fleet tools 'git.*'", "fleet tools --json"),
     "tools accept": ("fleet tools accept tickets",),
-    "doctor": ("fleet doctor", "fleet doctor --json"),
+    "doctor": ("fleet doctor", "fleet doctor --json", "fleet doctor --bundle support.zip"),
     "demo": ("fleet demo", "fleet demo --list", "fleet demo data-quality --approve-as you", "fleet demo up"),
 }
 _RUN = "0 completed, 1 failed or held, 2 usage or validation, 3 still waiting, 4 cancelled, 5 timeout, 130 parked"

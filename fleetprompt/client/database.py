@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fleetprompt.client.opening import Place, open_store
@@ -45,10 +46,16 @@ async def backup(place: Place, target: Path) -> int:
 
 
 async def prune(
-    place: Place, *, before: float, logs_before: float | None = None, vacuum: bool = False
+    place: Place,
+    *,
+    before: float,
+    logs_before: float | None = None,
+    vacuum: bool = False,
+    workflows: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, int], Room]:
     """Delete finished runs that ended before a time, with all that is theirs; counts by table, and what became of the
-    room. `vacuum` writes the whole store anew: raises `EngineIsRunning`, as nobody could write meanwhile."""
+    room. `workflows`: times of their own for the runs of some, by pattern. `vacuum` writes the whole store anew: raises
+    `EngineIsRunning`, as nobody could write meanwhile."""
     from fleetprompt.engine.store.database import SqlStore
 
     lock = EngineLock(place.lock) if vacuum else None
@@ -56,7 +63,8 @@ async def prune(
         if lock is not None:
             lock.acquire("fleet db prune --vacuum")
         try:
-            counts = await store.prune(before=before, logs_before=logs_before)
+            own = await _own(store, workflows or {})
+            counts = await store.prune(before=before, logs_before=logs_before, workflows=own)
             room = await store.shrink(whole=vacuum) if isinstance(store, SqlStore) else Room()
         finally:
             if lock is not None:
@@ -64,18 +72,29 @@ async def prune(
     return counts, room
 
 
-async def prunable(place: Place, *, before: float, now: float) -> int:
-    """How many finished runs ended before a time."""
+async def _own(store: Store, patterns: Mapping[str, float]) -> dict[str, float]:
+    """The times of workflows that a pattern is about; of several patterns the first counts."""
+    names = [each.name for each in await store.catalog.workflows()] if patterns else []
+    found = {name: next((p for p in patterns if fnmatchcase(name, p)), None) for name in names}
+    return {name: patterns[pattern] for name, pattern in found.items() if pattern is not None}
+
+
+async def prunable(place: Place, *, before: float, now: float, workflows: Mapping[str, float] | None = None) -> int:
+    """How many finished runs ended before a time. `workflows`: as for `prune`."""
     query = parse("status:completed,failed,cancelled,timeout", RUN_FIELDS)
     count = 0
     async with store_of(place) as store:
+        own = await _own(store, workflows or {})
+        latest = max((before, *own.values()))
         cursor = ""
         while True:
             page = Page(limit=BATCH, cursor=cursor, oldest_first=True)
             heads, cursor = await store.runs.list(query, page, now=now)
-            count += sum(head.finished_at is not None and head.finished_at < before for head in heads)
+            count += sum(
+                head.finished_at is not None and head.finished_at < own.get(head.workflow, before) for head in heads
+            )
             # Oldest first by creation: what was created later cannot have ended before.
-            if not cursor or not heads or heads[-1].created_at > before:
+            if not cursor or not heads or heads[-1].created_at > latest:
                 return count
 
 

@@ -274,3 +274,14 @@ async def test_nothing_else_writes(store: Store) -> None:
     await put(store, start("r1"))
     await store.signals.publish(signal())
     assert await store.changed(token) == token
+
+
+async def test_runs_of_some_workflows_are_kept_for_times_of_their_own(store: Store) -> None:
+    for n, workflow in enumerate(("deploy", "audit", "other")):
+        await put(store, entry(f"r{n}", 0, created(f"r{n}"), head_={"workflow": workflow}))
+        await put(store, finish(f"r{n}", 1, head_={"workflow": workflow}))
+    counts = await store.prune(before=NOW, workflows={"deploy": NOW + 20, "audit": NOW + 5})
+    assert counts["runs"] == 1
+    assert [await store.runs.get(f"r{n}") is None for n in range(3)] == [True, False, False]
+    await store.prune(before=NOW + 20, workflows={"audit": NOW + 5})
+    assert [await store.runs.get(f"r{n}") is None for n in range(3)] == [True, False, True]

@@ -295,9 +295,15 @@ class Store(Protocol):
         ...
 
     async def prune(
-        self, *, before: float, logs_before: float | None = None, tenant: str = "default"
+        self,
+        *,
+        before: float,
+        logs_before: float | None = None,
+        tenant: str = "default",
+        workflows: Mapping[str, float] | None = None,
     ) -> dict[str, int]:
-        """Delete finished runs that ended before that time with all that is theirs; counts by table."""
+        """Delete finished runs that ended before that time with all that is theirs; counts by table. `workflows`: times
+        of their own for the runs of some, by name."""
         ...
 
     async def size(self) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
 
@@ -102,11 +103,17 @@ class SqlStore:
         return await self._backend.writer.version()
 
     async def prune(
-        self, *, before: float, logs_before: float | None = None, tenant: str = "default"
+        self,
+        *,
+        before: float,
+        logs_before: float | None = None,
+        tenant: str = "default",
+        workflows: Mapping[str, float] | None = None,
     ) -> dict[str, int]:
         """Delete finished runs that ended before a time, with all that is theirs, and routed signals as old; counts
-        by table. What a parent still waits for stays. Raises `StoreUnavailable`, with a part of it done."""
-        pruning = Pruning(self._backend.reader.dialect, tenant, before, logs_before)
+        by table. What a parent still waits for stays. `workflows`: times of their own for the runs of some. Raises
+        `StoreUnavailable`, with a part of it done."""
+        pruning = Pruning(self._backend.reader.dialect, tenant, before, logs_before, workflows or {})
         await self._backend.writer.between(pruning)
         return dict(pruning.counts)
 

@@ -7,7 +7,7 @@ next turn of the loop. `dump` and `restore` copy what would be durable, so that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from itertools import islice
 
@@ -116,10 +116,15 @@ class MemoryStore:
         self._wire(dump.copy(), self._zone, self._log_cap)
 
     async def prune(
-        self, *, before: float, logs_before: float | None = None, tenant: str = "default"
+        self,
+        *,
+        before: float,
+        logs_before: float | None = None,
+        tenant: str = "default",
+        workflows: Mapping[str, float] | None = None,
     ) -> dict[str, int]:
         """Delete finished runs that ended before a time, with all that is theirs, and routed signals as old."""
-        return memory_tables.prune(self.journal.state, before, logs_before, tenant)
+        return memory_tables.prune(self.journal.state, before, logs_before, tenant, workflows or {})
 
     async def size(self) -> tuple[int, int]:
         """Nothing on any disk."""

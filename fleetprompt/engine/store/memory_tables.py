@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -166,12 +166,14 @@ def held(state: State) -> dict[Reservation, str]:
     return found
 
 
-def prune(state: State, before: float, logs_before: float | None, tenant: str) -> dict[str, int]:
+def prune(
+    state: State, before: float, logs_before: float | None, tenant: str, workflows: Mapping[str, float]
+) -> dict[str, int]:
     """Delete what is old, and count it by table."""
     counts = state.count()
     gone: set[str] = set()
     # Who waited for a run may go with the first, and the run then, too.
-    while old := _old(state, before, tenant):
+    while old := _old(state, before, tenant, workflows):
         _prune_runs(state, old, tenant)
         gone |= old
     memory_memories.prune(state, before, tenant)
@@ -193,7 +195,7 @@ def prune(state: State, before: float, logs_before: float | None, tenant: str) -
     return {table: counts[table] - left[table] for table in counts if counts[table] != left[table]}
 
 
-def _old(state: State, before: float, tenant: str) -> set[str]:
+def _old(state: State, before: float, tenant: str, workflows: Mapping[str, float]) -> set[str]:
     """Runs that ended before a time, and for which nobody waits."""
     awaited = {
         wait.ref for (run, _), wait in state.waits.items() if wait.on == "child" and state.runs[run].tenant == tenant
@@ -204,7 +206,7 @@ def _old(state: State, before: float, tenant: str) -> set[str]:
         if run.tenant == tenant
         and run.status in projection.FINAL
         and run.finished_at is not None
-        and run.finished_at < before
+        and run.finished_at < workflows.get(run.workflow, before)
         and run.id not in awaited
     }
 

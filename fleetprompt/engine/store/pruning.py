@@ -6,7 +6,7 @@ Plans and workflows stay: they are small, and a live run may start a child whose
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import sqlalchemy as sa
@@ -53,11 +53,24 @@ _LAST = "\U0010ffff"
 class Pruning:
     """A chore of the writer. Times are epoch seconds; `logs_before` applies to the logs of finished runs that stay."""
 
-    def __init__(self, dialect: Dialect, tenant: str, before: float, logs_before: float | None) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        tenant: str,
+        before: float,
+        logs_before: float | None,
+        workflows: Mapping[str, float] | None = None,
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self._tenant = tenant
         self._before = before
         self._logs_before = logs_before
+        own = workflows or {}
+        others = sa.and_(runs.c.finished_at < before, runs.c.workflow.not_in([*own]))
+        self._over = sa.or_(
+            others, *(sa.and_(runs.c.workflow == name, runs.c.finished_at < at) for name, at in own.items())
+        )
+        """Runs that ended so long ago that they go."""
         self._slice: Counter[str] = Counter()
         self._statements = Statements(dialect)
         days = [partial(self._days, prefix) for prefix in ("fleet/", "workflow/")]
@@ -95,7 +108,7 @@ class Pruning:
         awaited = sa.exists().where(waits.c.on == "child", waits.c.ref == runs.c.id, waits.c.tenant == runs.c.tenant)
         old = (
             sa.select(runs.c.id, runs.c.n)
-            .where(runs.c.tenant == self._tenant, runs.c.finished_at < self._before)
+            .where(runs.c.tenant == self._tenant, self._over)
             .where(runs.c.status.in_(projection.FINAL), ~awaited)
             .order_by(runs.c.finished_at)
             .limit(RUNS)

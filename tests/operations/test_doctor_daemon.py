@@ -1,0 +1,135 @@
+"""What `fleet doctor` says of a daemon's set-up, and what a support bundle holds."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from cli_kit import Fleet
+from client_kit import attached, embedded, place_at
+from daemon_kit import served
+
+from fleetprompt.client.bundle import CONTENTS
+from fleetprompt.client.daemon_diagnosis import DaemonSetUp, diagnose_daemon
+from fleetprompt.client.diagnosis import Finding
+from fleetprompt.client.opening import Place
+from fleetprompt.engine.core.notice_settings import NoticeSettings
+
+
+async def found(place: Place, **options: object) -> dict[str, Finding]:
+    given = {"host": "127.0.0.1", "port": 0, "socket": place.state / "fleet.sock"} | options
+    return {one.what: one for one in await diagnose_daemon(place, DaemonSetUp(**given))}  # type: ignore[arg-type]
+
+
+async def test_a_daemon_that_runs_is_found_at_its_place(tmp_path: Path) -> None:
+    place = place_at(tmp_path)
+    async with served(tmp_path) as daemon:
+        port = int(daemon.url.rpartition(":")[2])
+        said = await found(place, port=port)
+        assert {one.status for one in said.values()} == {"ok"}, said
+        assert "the daemon is ok" in said["socket"].text
+        assert said["version"].status == "ok"
+        assert (await found(place, port=1))["port"].status == "warn", "it listens elsewhere"
+        (place.state / "fleet.sock").chmod(0o666)
+        said = await found(place, port=port)
+        assert (said["socket"].status, "chmod 600" in said["socket"].remedy) == ("fail", True)
+
+
+async def test_what_would_keep_a_daemon_from_starting_is_told_with_its_remedy(tmp_path: Path) -> None:
+    place = place_at(tmp_path)
+    await (await embedded(place)).close()
+    said = await found(place, host="0.0.0.0")
+    assert (said["tls"].status, said["tokens"].status) == ("fail", "fail")
+    assert "fleet token create" in said["tokens"].remedy
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        said = await found(place, port=other.getsockname()[1])
+        assert (said["port"].status, "something else listens" in said["port"].text) == ("fail", True)
+    long = tmp_path / ("x" * 120) / "fleet.sock"
+    assert (await found(place, socket=long))["socket"].status == "fail"
+
+
+def certificate(folder: Path, days: int, name: str = "fleet") -> tuple[Path, Path]:
+    key, file = folder / f"{name}.key", folder / f"{name}.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ops.example.com"]
+    command += ["-keyout", str(key), "-out", str(file), "-days", str(days)]
+    subprocess.run(command, check=True, capture_output=True)
+    return file, key
+
+
+async def test_a_certificate_is_looked_at_as_a_client_would(tmp_path: Path) -> None:
+    place = place_at(tmp_path)
+    file, key = certificate(tmp_path, 90)
+    key.chmod(0o600)
+    said = (await found(place, host="0.0.0.0", certificate=file, key=key))["tls"]
+    assert (said.status, "good for" in said.text) == ("ok", True), said
+    key.chmod(0o644)
+    assert (await found(place, certificate=file, key=key))["tls"].remedy == f"chmod 600 {key}"
+    soon, its = certificate(tmp_path, 3, "soon")
+    its.chmod(0o600)
+    assert (await found(place, certificate=soon, key=its))["tls"].status == "warn"
+    assert (await found(place, certificate=soon, key=key))["tls"].status == "fail"
+    key.chmod(0o600)
+    assert "cannot be used" in (await found(place, certificate=soon, key=key))["tls"].text, "of another key"
+    assert (await found(place, certificate=tmp_path / "none.pem", key=key))["tls"].status == "fail"
+
+
+async def test_the_clock_the_switch_and_who_is_notified_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_at(tmp_path)
+    async with served(tmp_path) as daemon:
+        await daemon.finished()
+        await daemon.console.set_switch("paused", by="ana")
+        position = await daemon.console.position()
+        await daemon.console.store.operations.set_cursor("notify/desk", 0)
+    console = await attached(place)
+    await console.close()
+    desk = {"desk": NoticeSettings(webhook="https://ops.example.com/hook")}
+    said = await found(place, notifications=desk)
+    assert (said["switch"].status, "the fleet is paused (by ana)" in said["switch"].text) == ("warn", True)
+    assert said["notify"].status == "ok"
+    assert said["clock"].status == "ok"
+    monkeypatch.setattr("fleetprompt.client.daemon_diagnosis.MOST_BEHIND", position - 1)
+    assert (await found(place, notifications=desk))["notify"].status == "warn"
+    now = time.time
+    monkeypatch.setattr("fleetprompt.client.daemon_diagnosis.time.time", lambda: now() - 3600)
+    assert (await found(place))["clock"].status == "fail"
+
+
+def test_a_bundle_holds_what_helps_and_no_secret(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_SECRET_KEY", "hunter2hunter2")
+    fleet.write("leaks", "name: leaks\nsteps: [{id: a, type: shell, argv: [sh, -c, 'exit 3']}]\n")
+    fleet("run", "leaks.yaml", "--label", "env=hunter2hunter2")
+    fleet("run", "quick.yaml", "-i", "name=private-input")
+    (fleet.root / "fleet.toml").write_text(
+        'grace = 7\n[notifications.desk]\nwebhook = "https://ops.example.com/private-hook"\n'
+        '[telemetry.otlp_headers]\nauthorization = "Bearer private-bearer"\n'
+    )
+    (fleet.root / ".fleet/engine.log").write_text("it broke: hunter2hunter2\n")
+    said = fleet("doctor", "--bundle", "support.zip")
+    assert "runs.json" in said.err
+    with zipfile.ZipFile(fleet.root / "support.zip") as bundle:
+        texts = {name: bundle.read(name).decode() for name in bundle.namelist()}
+    assert set(texts) == set(CONTENTS)
+    whole = "".join(texts.values())
+    for secret in ("hunter2", "private-hook", "private-bearer", "private-input"):
+        assert secret not in whole, secret
+    assert json.loads(texts["settings.json"])["grace"] == 7
+    runs = json.loads(texts["runs.json"])
+    assert {(run["workflow"], run["status"], run["error_code"]) for run in runs} == {
+        ("leaks", "failed", "TOOL_ERROR"),
+        ("quick", "completed", ""),
+    }
+    assert json.loads(texts["store.json"])["rows"]["runs"] == 2
+    assert {one["what"] for one in json.loads(texts["doctor.json"])} >= {"python", "store", "port", "tokens"}
+    assert texts["engine.log"] == "it broke: •••\n"
+    assert (fleet.root / "support.zip").stat().st_mode & 0o777 == 0o600
+    again = fleet("doctor", "--bundle", "support.zip")
+    assert "exists already" in again.err
