@@ -51,7 +51,7 @@ class Posting:
                 method="POST",
                 url=to.url,
                 key=delivery.id,
-                headers=headers | signed(key, delivery.id, int(self._now()), body),
+                headers=headers | _trace(signal) | signed(key, delivery.id, int(self._now()), body),
                 secret_headers=frozenset(),
                 query={},
                 content=body,
@@ -76,6 +76,11 @@ def signed(key: bytes, id_: str, at: int, body: bytes) -> dict[str, str]:
     digest = hmac.digest(key, f"{id_}.{at}.".encode() + body, "sha256")
     signature = f"v1,{base64.b64encode(digest).decode()}"
     return {"webhook-id": id_, "webhook-timestamp": str(at), "webhook-signature": signature}
+
+
+def _trace(signal: Signal) -> dict[str, str]:
+    """Where in a trace it was sent (W3C), also for receivers that look at no CloudEvent."""
+    return {"traceparent": signal.traceparent} if signal.traceparent else {}
 
 
 class Pin:
