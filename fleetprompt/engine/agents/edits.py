@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fleetprompt.engine.agents.calls import edited
+from fleetprompt.engine.agents.call_words import edited
 from fleetprompt.engine.agents.judging import Judge, digests, shown
 from fleetprompt.engine.agents.single import as_agent
 from fleetprompt.engine.agents.toolbox import tool_entry
