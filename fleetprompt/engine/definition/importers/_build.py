@@ -14,8 +14,11 @@ from fleetprompt.engine.definition.importers._condition import both, condition
 from fleetprompt.engine.definition.importers._draft import Draft
 from fleetprompt.engine.definition.importers._flow import Block, Claim, Edge, Kind, Node, settle
 from fleetprompt.engine.definition.importers._given import Found, Given
+from fleetprompt.engine.definition.importers._making import Making
 from fleetprompt.engine.definition.importers._name import workflow_name
-from fleetprompt.engine.definition.importers._steps import MAKERS, TYPES, Making, name_item, timeout
+from fleetprompt.engine.definition.importers._steps import MAKERS, TYPES
+from fleetprompt.engine.definition.importers._steps_loops import name_item
+from fleetprompt.engine.definition.importers._steps_time import timeout
 from fleetprompt.engine.definition.importers._terms import Operand
 from fleetprompt.engine.definition.importers._triggers import fill_in
 from fleetprompt.engine.definition.problems import Pointer, ProblemCode

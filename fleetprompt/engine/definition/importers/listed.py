@@ -15,7 +15,7 @@ from fleetprompt.engine.definition.importers._build import GUARDRAILS, Builder, 
 from fleetprompt.engine.definition.importers._draft import Draft
 from fleetprompt.engine.definition.importers._flow import Claim, Kind, Node
 from fleetprompt.engine.definition.importers._given import Found, Given
-from fleetprompt.engine.definition.importers._steps import BODY, BRANCHES
+from fleetprompt.engine.definition.importers._steps_loops import BODY, BRANCHES
 from fleetprompt.engine.definition.importers._triggers import add_trigger
 from fleetprompt.engine.definition.outline import mapping, sequence
 from fleetprompt.engine.definition.problems import Pointer, ProblemCode
