@@ -174,11 +174,12 @@ async def test_what_is_no_recording_is_told_with_its_line(tmp_path: Path, replay
 
 
 async def test_a_run_is_replayed_from_where_its_calls_are_kept(tmp_path: Path) -> None:
-    wanted = request(target("http://x/v1"), key="s/llm/0#1")
-    line = entry_of("answer", request_digest(wanted), wanted.key, "m", ModelAnswer(text="from the journal"))
+    asker = "01a21b03-e811-7787-a1c5-257992d914ef"
+    wanted = request(target("http://x/v1"), key=f"{asker}/s/llm/0#1")
+    line = entry_of("answer", request_digest(wanted), "s/llm/0#1", "m", ModelAnswer(text="from the journal"))
 
-    def journal(run: str) -> Lines | None:
-        return [line] if run == "run-7" else None
+    async def journal(run: str, by: str) -> Lines | None:
+        return [line] if (run, by) == ("run-7", asker) else None
 
     replay = Replay(Room(root=tmp_path, recording=journal))
     assert (await replay.answer(at(wanted, "run-7"), "", lambda _: None)).text == "from the journal"

@@ -23,7 +23,7 @@ from fleetprompt.engine.core import evolve_work as kinds
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Code, FleetError
 from fleetprompt.engine.core.tracing import inside, parse
-from fleetprompt.engine.llm import prices
+from fleetprompt.engine.llm import prices, recording
 from fleetprompt.engine.ports.budget import Allowance, Amounts, BudgetRefused, Reserve
 from fleetprompt.engine.ports.model import Delta, Message, ModelAnswer, ModelFailed, ModelRequest, ModelTarget
 from fleetprompt.engine.ports.work import BudgetWait, NoteValue, WorkContext
@@ -180,6 +180,7 @@ class Requests:
                 "model": request.target.model,
                 "mode": request.target.mode,
                 "digest": request_digest(request),
+                "replay": recording.request_digest(request),
                 "max_tokens": request.max_tokens,
                 "prompt_tokens": prompt,
                 "at": ctx.now(),

@@ -5,7 +5,7 @@ One in another package is found by the entry-point group `fleetprompt.models`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -18,6 +18,10 @@ Lines: TypeAlias = Iterable[Mapping[str, Any]]
 """The entries of a recording."""
 
 
+async def _no_runs(run: str, asker: str) -> Lines | None:
+    """Where there is no journal, there are no runs."""
+
+
 class Room(Struct, frozen=True, kw_only=True):
     """What a provider is given when it is made."""
 
@@ -27,8 +31,8 @@ class Room(Struct, frozen=True, kw_only=True):
     """Folders of workflow files."""
     redact: Callable[[str], str] = lambda text: text
     """Takes secrets out of a text."""
-    recording: Callable[[str], Lines | None] = lambda run: None
-    """The model calls of a run, from its journal; None where there is no such run."""
+    recording: Callable[[str, str], Awaitable[Lines | None]] = _no_runs
+    """The model calls of a run, from its journal, for the run that asks; None where it knows no such run."""
 
 
 Make: TypeAlias = Callable[[Room], Provider]

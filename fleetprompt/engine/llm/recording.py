@@ -7,6 +7,7 @@ run, and which attempt), `model`, and what came of it. Written redacted; the dig
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
@@ -36,6 +37,8 @@ from fleetprompt.engine.ports.model import (
 FORMAT: Final = 1
 """Version of the entries; other ones are refused."""
 KINDS: Final = ("answer", "failure", "image", "embedding")
+
+_RUN = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/")
 
 Source: TypeAlias = Path | Callable[[], Lines]
 """A file, or what gives the entries, such as the journal of a run."""
@@ -69,8 +72,20 @@ def texts_digest(texts: Sequence[str]) -> str:
 
 
 def place_of(key: str) -> str:
-    """The positional key of a call without the attempt at it."""
+    """The positional key of a call without the attempt at it, and without its run: another one is to be answered."""
+    key = within(key)
     return key.rpartition("#")[0] or key
+
+
+def within(key: str) -> str:
+    """The key of an attempt without its run."""
+    return _RUN.sub("", key)
+
+
+def run_of(key: str) -> str:
+    """The run in which a call is made; empty where its key does not say it."""
+    found = _RUN.match(key)
+    return found[0].removesuffix("/") if found else ""
 
 
 def entry_of(kind: str, digest_: str, key: str, model: str, what: Any) -> dict[str, Any]:

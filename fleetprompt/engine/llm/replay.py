@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.llm import recording
 from fleetprompt.engine.llm.providers import PROVIDERS, Room
-from fleetprompt.engine.llm.recording import Entry, Source, place_of
+from fleetprompt.engine.llm.recording import Entry, Source, place_of, run_of, within
 from fleetprompt.engine.llm.wire import rough_tokens
 from fleetprompt.engine.ports.model import (
     EmbeddingAnswer,
@@ -66,12 +66,14 @@ class Replay:
 
     async def _found(self, kind: str, digest: str, key: str, target: ModelTarget, about: Any) -> Entry:
         """The entry that answers. Raises `ModelFailed`."""
-        entries, by_position = await asyncio.to_thread(self._entries, target.model)
+        name, by_position = _named(target.model)
+        source = await self._source(name, run_of(key))
+        entries = await asyncio.to_thread(self._entries, source)
         here = [entry for entry in entries if place_of(entry.key) == place_of(key)] if key else []
         same = here if by_position and kind != "embedding" else [entry for entry in entries if entry.digest == digest]
         same = [entry for entry in same if entry.kind in (kind, "failure")]
         # The same attempt, else what was answered at this place in the end, else what was answered to it anywhere.
-        found = next((entry for entry in same if key and entry.key == key), None)
+        found = next((entry for entry in same if key and within(entry.key) == within(key)), None)
         found = found or next((entry for entry in reversed(same) if entry in here and entry.kind == kind), None)
         found = found or next((entry for entry in same if entry.kind == kind), None)
         if found is None:
@@ -81,27 +83,24 @@ class Replay:
             raise self._made(recording.failed_from, found)
         return found
 
-    def _entries(self, model: str) -> tuple[list[Entry], bool]:
-        name = model.partition("/")[2]
-        by_position = name.endswith(BY_POSITION)
-        name = name.removesuffix(BY_POSITION)
-        source = self._source(name)
+    def _entries(self, source: Source) -> list[Entry]:
         try:
             if not isinstance(source, Path):
-                return list(recording.read(source)), by_position
+                return list(recording.read(source))
             found = source.stat()
             stamp = (found.st_mtime_ns, found.st_size)
             if source not in self._read or self._read[source][0] != stamp:
                 self._read[source] = (stamp, list(recording.read(source)))
-            return self._read[source][1], by_position
+            return self._read[source][1]
         except FleetError as error:
             raise _failed(error.message, error.hint) from None
 
-    def _source(self, name: str) -> Source:
+    async def _source(self, name: str, asker: str) -> Source:
+        """Where the entries are. `asker`: the run that asks, which is answered by runs of its own tenant only."""
         for path in (self._room.root / name, self._room.root / FOLDER / f"{name}.jsonl"):
             if path.is_file():
                 return path
-        lines = self._room.recording(name)
+        lines = await self._room.recording(name, asker)
         if lines is None:
             hint = f"name a file, {FOLDER}/{name}.jsonl, or the id of a run"
             raise _failed(f"there is no recording `{name}`", hint)
@@ -117,6 +116,12 @@ class Replay:
 @PROVIDERS.register("replay")
 def _replay(room: Room) -> Replay:
     return Replay(room)
+
+
+def _named(model: str) -> tuple[str, bool]:
+    """What is asked, and whether the place alone decides."""
+    name = model.partition("/")[2]
+    return name.removesuffix(BY_POSITION), name.endswith(BY_POSITION)
 
 
 def _miss(model: str, asked: str, here: Sequence[Entry], by_position: bool) -> ModelFailed:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from fleetprompt.engine.ports.tool import Judgement, Preview, Tool, ToolInfo
 from fleetprompt.engine.runtime.secrets import Secrets
 
 if TYPE_CHECKING:
+    from fleetprompt.engine.llm.providers import Lines
     from fleetprompt.engine.llm.settings import ModelSettings
     from fleetprompt.engine.tools.catalog import Catalog
     from fleetprompt.engine.tools.mcp_servers import McpServer, McpServers
@@ -66,6 +67,8 @@ class Agency:
         self._stamp: tuple[int, int] | None = None
         self._making = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
+        self.recording: Callable[[str, str], Awaitable[Lines | None]] | None = None
+        """What the models of a run answered, for the run that asks; set by an engine, which has the journal."""
 
     @property
     def guardrails(self) -> Guardrails | None:
@@ -79,9 +82,17 @@ class Agency:
             from fleetprompt.engine.llm.models import KnownModels
             from fleetprompt.engine.llm.providers import Room
 
-            room = Room(root=self._root, workflows=self._settings.workflows, redact=self._secrets.redact)
+            room = Room(
+                root=self._root,
+                workflows=self._settings.workflows,
+                redact=self._secrets.redact,
+                recording=self._recorded,
+            )
             self._models = KnownModels(self._settings.models, os.environ, room, secret=self._secrets.get)
         return self._models
+
+    async def _recorded(self, run: str, asker: str) -> Lines | None:
+        return await self.recording(run, asker) if self.recording is not None else None
 
     async def tools(self, patterns: Sequence[str], *, servers: bool = True) -> Sequence[Tool]:
         """The tools with these names, or with names that match; also those of MCP servers, unless these are left out.

@@ -41,6 +41,7 @@ from fleetprompt.engine.runtime.message import Message
 from fleetprompt.engine.runtime.performer import Performer
 from fleetprompt.engine.runtime.pieces import Pieces
 from fleetprompt.engine.runtime.pools import Pool
+from fleetprompt.engine.runtime.recordings import recording_of
 from fleetprompt.engine.runtime.recovery import Recovered, Recovery, readable
 from fleetprompt.engine.runtime.schedules import Schedules
 from fleetprompt.engine.runtime.secrets import Secrets
@@ -111,6 +112,7 @@ class Engine:
         self.feed = Feed()
         self.pieces = Pieces(self.secrets.redact_part)
         self.agency = agency or Agency(self.secrets, root=directory)
+        self.agency.recording = lambda run, asker: recording_of(self, run, asker)
         self.guardrails = self.agency.guardrails
         """What the whole fleet may spend in a day."""
         self.budget_waits = BudgetWaits(self)
