@@ -132,6 +132,16 @@ MEASURES: tuple[Measure, ...] = (
         ),
     ),
     Measure(
+        "signals",
+        (Subject(OURS, "bench.accepting:measure"),),
+        (
+            Figure("accepted_s", "signals accepted over HTTP, durable before 202, 64 connections", "/s", "≥ 2,000"),
+            Figure("accepted_p50_ms", "… p50", "ms"),
+            Figure("accepted_p99_ms", "… p99", "ms"),
+            Figure("routed_s", "… that meet a trigger whose condition does not hold", "/s"),
+        ),
+    ),
+    Measure(
         "parked",
         (Subject(OURS, "bench.parked:measure"),),
         (

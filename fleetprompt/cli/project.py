@@ -40,6 +40,33 @@ SETTINGS = """\
 # shell = 32
 # http = 256
 
+# What is checked and changed as signals come in, by patterns of their types (docs/signals.md).
+# [signals."deploy.*"]
+# schema = "schemas/deploy.json"    # JSON Schema that their data fits
+# rate = "100/s"                    # per source and type
+# redact = ["/card"]                # JSON pointers of what is masked before anything is stored
+
+# Who is told of signals that leave runs, and of runs that are over: signed CloudEvents (docs/signals.md).
+# [subscriptions.ops]
+# url = "https://ops.example.com/fleet"
+# types = ["deploy.*", "fleet.run.finished"]
+# if = "data.status == 'failed'"
+# secret = "OPS_HOOK"               # name of a secret: whsec_ and base64
+# networks = []                     # private networks in which the receiver may be
+# max_attempts = 10
+# timeout = 15.0
+# concurrency = 4
+
+# How `fleet serve` listens, and whom it lets in (docs/serve.md).
+# [serve]
+# host = "127.0.0.1"
+# port = 8377
+# tls_cert = ""                     # needed, with tokens, to listen beyond this machine
+# tls_key = ""
+# local_role = "admin"              # of those who come from this machine without a token; none: they need one, too
+# hosts = []                        # further names by which the daemon is called
+# origins = []                      # pages that may call it from a browser
+
 # Groups of operators, for `approvers: [group:oncall]` in workflow files.
 # [groups]
 # oncall = ["ana", "ben"]

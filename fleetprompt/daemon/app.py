@@ -51,6 +51,7 @@ def make_app(service_: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service_
+    app.include_router(signals.intake)
     for routes in (
         executions,
         approvals,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from store_kit import NOW, entry, fact, normal, put, signal, start
+from msgspec.structs import replace
+from store_kit import NOW, created, entry, fact, normal, put, signal, start
 
-from fleetprompt.engine.core.errors import FleetError, NotFound
+from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
 from fleetprompt.engine.core.signal import Result
-from fleetprompt.engine.ports import Conflict, Page, Store
+from fleetprompt.engine.ports import Conflict, Page, Store, Wait
+from fleetprompt.engine.store.memory import MemoryStore
 
 
 async def test_a_signal_comes_back_whole_with_its_place(store: Store) -> None:
@@ -205,3 +207,63 @@ async def test_several_signals_and_the_ids_of_all_that_match(store: Store) -> No
     found = await store.signals.several(["s3", "gone", "s0", "foreign"])
     assert found == [await store.signals.get("s0"), await store.signals.get("s3")]
     assert await store.signals.several([]) == []
+
+
+# ---------------------------------------------------------------- many at once, and what nobody hears
+
+
+async def _waits_for(store: Store, run: str, ref: str, tenant: str = "default") -> None:
+    append = entry(run, 0, created(run, tenant=tenant), tenant=tenant)
+    await put(store, replace(append, waits=(Wait(path="w", on="signal", ref=ref),)))
+
+
+async def test_what_nobody_hears_is_stored_as_done_with(store: Store) -> None:
+    await _waits_for(store, "r1", "order.paid")
+    await _waits_for(store, "r2", "desk.*", tenant="b")
+    sent = [
+        signal(type_, id=type_ + tenant, tenant=tenant)
+        for type_ in ("order.paid", "a.b")
+        for tenant in ("default", "b")
+    ]
+    found = await asyncio.gather(*(store.signals.publish(each, unheard=True) for each in sent))
+    done = {each.signal.id: each.routed for each in found}
+    # A pattern may be for any type: of those the engine finds out itself.
+    assert done == {"order.paiddefault": False, "order.paidb": False, "a.bdefault": True, "a.bb": False}
+    assert sorted(each.id for each in await store.signals.unrouted()) == ["a.bb", "order.paidb", "order.paiddefault"]
+    assert (await store.signals.results("a.bdefault")) == (True, [])
+    assert not (await store.signals.publish(signal("c.d", id="heard"))).routed
+
+
+async def test_of_many_at_once_each_gets_its_own_answer(store: Store) -> None:
+    await store.signals.publish(signal(id="old", key="taken"))
+    await store.signals.publish(signal(id="theirs", tenant="b"))
+    many = [
+        signal(id="new"),
+        signal("again.same", id="new"),
+        signal(id="same-key", key="taken"),
+        signal(id="theirs"),
+        signal(id="bad", data=object()),
+        signal(id="last", key="k"),
+        signal(id="lost", key="k"),
+    ]
+    before = store.journal.commits
+    found = await asyncio.gather(*(store.signals.publish(each) for each in many), return_exceptions=True)
+    told = [each if isinstance(each, BaseException) else (each.signal.id, each.duplicate) for each in found]
+    assert told[:3] == [("new", False), ("new", True), ("old", True)]
+    assert isinstance(told[3], Refused)
+    assert isinstance(told[4], (TypeError, InvalidInput))
+    assert told[5:] == [("last", False), ("last", True)]
+    assert {each.id for each in await store.signals.unrouted()} == {"old", "theirs", "new", "last"}
+    assert store.journal.commits - before <= len(many)
+
+
+async def test_many_signals_share_transactions_and_keep_their_order(store: Store) -> None:
+    many = [signal(id=f"s{n:03}") for n in range(400)]
+    before = store.journal.commits
+    found = await asyncio.gather(*(store.signals.publish(each) for each in many))
+    places = [each.signal.sequence for each in found]
+    assert places == sorted(places)
+    assert len(set(places)) == 400
+    assert [each.id for each in await store.signals.unrouted()] == [each.id for each in many]
+    if not isinstance(store, MemoryStore):
+        assert store.journal.commits - before < 40

@@ -490,3 +490,18 @@ def test_runs_that_start_in_a_crowd_read_the_catalog_once() -> None:
         assert asked.count("catalog.workflow") == 2
 
     tell(story, TYPED)
+
+
+def test_what_nobody_hears_is_done_with_when_it_is_stored_and_what_a_step_waits_for_is_not() -> None:
+    async def story(world: World, engine: Engine) -> None:
+        await world.start("waits")
+        await world.until(lambda: world.waits("run-0", "signal"))
+        quiet = await engine.bus.publish(outside("test.done"))
+        assert not quiet.routed, "a pattern may be for it: the engine finds out"
+        await world.publish("go.on")
+        await world.publish("go.on")
+        await world.over()
+        assert (await engine.bus.publish(msgspec.structs.replace(outside("test.done"), id="t"))).routed
+        assert not world.disk.unrouted
+
+    check_end(tell(story, WAITS))

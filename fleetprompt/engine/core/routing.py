@@ -176,6 +176,10 @@ class Routes:
         """The triggers of a kind that signals with this subject are meant for: with their workflow and their id."""
         return [(each.workflow, each.id, each.trigger) for each in self._meant.get((tenant, kind, subject), ())]
 
+    def hears(self, signal: Signal) -> bool:
+        """Whether anything comes of a signal, be it that somebody has to be told why nothing does."""
+        return bool(signal.only) or bool(self.route(signal))
+
     def route(self, signal: Signal) -> list[Start | Missed | Passed]:
         """The runs that a signal starts. Each trigger starts at most one."""
         kind = KINDS.get(signal.type)

@@ -114,16 +114,19 @@ class Publication(Struct, frozen=True):
     signal: Signal
     """As stored; the earlier one when the key was seen before."""
     duplicate: bool = False
+    routed: bool = False
+    """It is done with: nobody hears it."""
 
 
 class Signals(Protocol):
     """Signals, their results and their routing state."""
 
-    async def publish(self, signal: Signal) -> Publication:
+    async def publish(self, signal: Signal, *, unheard: bool = False) -> Publication:
         """Store a signal as new, or find the earlier one with its key. A vote (`fleet.approval.vote`) inserts
         its vote row in the same transaction; raises `Refused` when that person has voted already and the
         votes that are there decide, or the approval is closed. A vote that corrects an earlier one is kept in its place
-        once a fact tells it."""
+        once a fact tells it. `unheard`: no trigger hears it, so it is stored as done with where no step waits for its
+        type in that transaction."""
         ...
 
     async def unrouted(self, limit: int = 1000) -> list[Signal]:

@@ -61,9 +61,10 @@ class Bus:
             return Publication(signal=earlier, duplicate=True)
         self.fresh.add(signal.id)
         try:
-            publication = await self.store(signal)
+            unheard = not self._engine.workflows.routes.hears(signal)
+            publication = await self.store(signal, unheard=unheard)
             self.admission.tally["duplicate" if publication.duplicate else "accepted"] += 1
-            if not publication.duplicate:
+            if not publication.duplicate and not publication.routed:
                 await self.route(publication.signal)
         finally:
             self.fresh.discard(signal.id)
@@ -93,10 +94,10 @@ class Bus:
         reason = "" if routed else "queued"
         return results[0] if results else Result(signal=signal.id, status="accepted", reason=reason)
 
-    async def store(self, signal: Signal) -> Publication:
+    async def store(self, signal: Signal, *, unheard: bool = False) -> Publication:
         """Put a signal into the store. Raises `StoreUnavailable`, and what the store refuses."""
         try:
-            publication = await self._engine.store.signals.publish(signal)
+            publication = await self._engine.store.signals.publish(signal, unheard=unheard)
             self._engine.feed.mark(signals=True)
             return publication
         except StoreUnavailable:

@@ -118,7 +118,7 @@ class MemorySignals:
         self._state = state
         self._zone = zone
 
-    async def publish(self, signal: Signal) -> Publication:
+    async def publish(self, signal: Signal, *, unheard: bool = False) -> Publication:
         """Store a signal as new, or find the earlier one with its id or key.
 
         Raises `Refused` for a vote that does not count, and `InvalidInput` for a vote that is none.
@@ -135,7 +135,14 @@ class MemorySignals:
             memory_tables.insert_vote(state, signal, projection.ballot(signal))
         stored = memory_tables.insert_signal(state, signal)
         assert stored is not None
-        return Publication(signal=stored)
+        done = unheard and not any(
+            wait.on == "signal" and ("*" in wait.ref or wait.ref == signal.type)
+            for (run, _), wait in state.waits.items()
+            if state.runs[run].tenant == signal.tenant
+        )
+        if done:
+            del state.unrouted[signal.id]
+        return Publication(signal=stored, routed=done)
 
     async def unrouted(self, limit: int = 1000) -> builtins.list[Signal]:
         found = [self._state.signals[id_] for id_ in self._state.unrouted]

@@ -23,6 +23,7 @@ from fleetprompt.engine.store.extras import Extras, signal_row
 from fleetprompt.engine.store.filters import Condition, Expression, View
 from fleetprompt.engine.store.lineage import STARTING, trace
 from fleetprompt.engine.store.listing import Listing
+from fleetprompt.engine.store.publishing import Publisher, earlier
 from fleetprompt.engine.store.reading import Question, Reader
 from fleetprompt.engine.store.run_rows import read_head
 from fleetprompt.engine.store.statements import Session, Statements
@@ -40,6 +41,7 @@ class SqlSignals:
         self._writer = writer
         self._listing = Listing(reader, _VIEW, (signals.c.seq, signals.c.id), zone)
         self._statements = Statements(reader.dialect)
+        self._publisher = Publisher(reader.dialect, writer)
         given = signals.c.id == sa.bindparam("given")
         of_signal = results.c.signal == sa.bindparam("given")
         unrouted = sa.select(signals.c.seq, signals.c.data).where(sa.not_(signals.c.routed)).order_by(signals.c.seq)
@@ -56,28 +58,25 @@ class SqlSignals:
         self._results_of = Question(reader.dialect, came.where(results.c.tenant == whose).order_by(results.c.run))
         self._unrouted = Question(reader.dialect, unrouted.limit(sa.bindparam("most")).offset(sa.literal_column("0")))
 
-    async def publish(self, signal: Signal) -> Publication:
+    async def publish(self, signal: Signal, *, unheard: bool = False) -> Publication:
         """Store a signal as new, or find the earlier one with its id or key.
 
         Raises `Refused` for a vote that does not count, and `InvalidInput` for a vote that is none.
         """
-        ballot = projection.ballot(signal) if signal.type == VOTE else None
-        return await self._writer.work(lambda session: self._publish(session, signal, ballot))
+        if signal.type == VOTE:
+            ballot = projection.ballot(signal)
+            return await self._writer.work(lambda session: self._vote(session, signal, ballot))
+        return await self._publisher.publish(signal, unheard)
 
-    def _publish(self, session: Session, signal: Signal, ballot: projection.Ballot | None) -> Publication:
-        connection = session.connection
+    def _vote(self, session: Session, signal: Signal, ballot: projection.Ballot) -> Publication:
         if self._statements.signals_insert.execute(session, [signal_row(signal)]):
-            if ballot is not None:
-                insert_vote(connection, signal, ballot)
+            insert_vote(session.connection, signal, ballot)
             ((seq, _),) = self._statements.signal_rows.fetch(session, [(signal.id,)])
             return Publication(signal=msgspec.structs.replace(signal, sequence=seq))
-        same_key = sa.and_(signals.c.tenant == signal.tenant, signals.c.key == signal.key, signals.c.key != "")
-        query = sa.select(signals.c.seq, signals.c.data).where(sa.or_(signals.c.id == signal.id, same_key))
-        seq, data = connection.execute(query.order_by(signals.c.id != signal.id)).first() or (0, b"")
-        earlier = _read(seq, data)
-        if earlier.tenant != signal.tenant:
-            raise Refused(f"signal id {signal.id} is taken")
-        return Publication(signal=earlier, duplicate=True)
+        found = earlier(session, signal)
+        if isinstance(found, Refused):
+            raise found
+        return found
 
     async def unrouted(self, limit: int = 1000) -> builtins.list[Signal]:
         """Signals nobody has routed yet, oldest first."""

@@ -134,6 +134,7 @@ class Statements:
             every(t.deliveries, "seq"), lambda given: dialect.ignore(t.deliveries, _of_stored(given))
         )
         self.signal_rows = bulk([t.signals.c.id], _signal_rows)
+        self.signal_places = bulk([t.signals.c.id], _signal_places)
         self.routed = bulk([t.signals.c.id, t.signals.c.tenant], _mark_routed)
         self.results_upsert = bulk(every(t.results), lambda given: dialect.upsert(t.results, _all(given)))
         self.votes_withdraw = bulk([t.votes.c.signal, t.votes.c.tenant], _withdraw_votes)
@@ -233,6 +234,11 @@ def _sessions_open(given: sa.CTE) -> Rows:
 def _signal_rows(given: sa.CTE) -> Rows:
     signals = tables.signals
     return sa.select(signals.c.seq, signals.c.tenant).join(given, signals.c.id == given.c.id)
+
+
+def _signal_places(given: sa.CTE) -> Rows:
+    signals = tables.signals
+    return sa.select(signals.c.id, signals.c.seq).join(given, signals.c.id == given.c.id)
 
 
 def _mark_routed(given: sa.CTE) -> sa.Update:
