@@ -16,6 +16,7 @@ from fleetprompt.engine.core.query_fields import FIRING_FIELDS
 from fleetprompt.engine.definition.load import load_text
 from fleetprompt.engine.ports import Page
 from fleetprompt.engine.registry import STEPS
+from fleetprompt.engine.runtime import watches
 from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.store.database import SqlStore
 
@@ -86,6 +87,32 @@ async def test_changes_start_runs_and_what_is_there_does_not(tmp_path: Path) -> 
         assert await said(engine, 2) == ["created in/a.csv", "modified in/a.csv"]
         (tmp_path / "in/a.csv").unlink()
         assert (await said(engine, 3))[-1] == "deleted in/a.csv"
+
+
+async def test_a_file_that_comes_before_anybody_has_looked_is_not_overlooked(tmp_path: Path) -> None:
+    async with watching(tmp_path) as engine:
+        # It is registered, and nobody has looked at its files yet.
+        (tmp_path / "in/a.csv").write_text("1")
+        assert await engine.store.firings.standing("take", "drop") is None
+        assert await said(engine, 1) == ["modified in/a.csv"]
+
+
+async def test_what_could_not_be_recorded_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watches, "LATER_SECONDS", 0.1)
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+        add, failed = engine.store.firings.add, []
+
+        async def failing(*given: Any) -> Firing | None:
+            if not failed:
+                failed.append(given)
+                raise RuntimeError("once")
+            return await add(*given)
+
+        monkeypatch.setattr(engine.store.firings, "add", failing)
+        (tmp_path / "in/a.csv").write_text("1")
+        assert len(await said(engine, 1)) == 1
+        assert failed
 
 
 async def test_an_engine_that_begins_again_makes_up_for_what_it_missed_and_repeats_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ async def _fired(
     workflow: str,
     trigger: str,
     times: list[float],
-    outcomes: list[tuple[Outcome, str]],
+    outcomes: Sequence[tuple[Outcome, str]],
     run: str = "",
     zone: str = "UTC",
 ) -> None:

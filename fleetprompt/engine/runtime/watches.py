@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
-from fleetprompt.engine.core.firing import Firing, Standing
+from fleetprompt.engine.core.firing import GRACE, Firing, Standing
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.core.watching import (
     Change,
@@ -145,7 +145,12 @@ class Watches:
                 await self._begin(kept, found, now)
             assert kept.files is not None
             kept.files.look(found, now)
-            await self._fire(kept, kept.files.settled(now))
+            try:
+                await self._fire(kept, kept.files.settled(now))
+            except BaseException:
+                # What could not be recorded has not been decided about: it is found again from there.
+                kept.files = None
+                raise
             if kept.standing is not None and now - kept.standing.upto > KEPT_SECONDS:
                 await self._keep(kept, now)
             wake = min(wake, kept.files.next or inf)
@@ -198,15 +203,16 @@ class Watches:
         """Begin with files as they are; where the watch was looked after before, with what has changed since."""
         watch, store = kept.watch, self._engine.store.firings
         standing = await store.standing(watch.workflow, watch.trigger, watch.tenant)
-        kept.files = Files(watch, found)
+        known = next((each for each in self._engine.workflows.known if (each.tenant, each.name) == kept.key[:2]), None)
+        active = known.active_since if known is not None else 0.0
         if standing is None or standing.rhythm != watch.rhythm:
-            kept.standing = begun(watch, standing, now)
+            # Since it was registered, if that was just now: looking has taken a moment to begin.
+            registered = max(active, known.updated_at) if known is not None else now
+            standing = begun(watch, standing, registered if 0 <= now - registered <= GRACE else now)
             with suppress(Conflict):  # Another engine has begun.
-                await store.record(kept.standing)
-            return
+                await store.record(standing)
+        kept.files = Files(watch, found)
         kept.standing = standing
-        known = self._engine.workflows.known
-        active = next((each.active_since for each in known if (each.tenant, each.name) == kept.key[:2]), 0.0)
         names = (watch.workflow, watch.trigger, watch.tenant)
         changes = [
             change
