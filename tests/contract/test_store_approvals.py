@@ -88,6 +88,8 @@ async def test_a_second_decision_of_a_person_is_refused_at_once(store: Store) ->
 async def test_a_vote_is_corrected_until_enough_people_agree(store: Store) -> None:
     await _asking(store, quorum=2)
     await store.signals.publish(vote("ana"))
+    with pytest.raises(Refused, match="ana has decided already"):
+        await store.signals.publish(vote("ana"))
     again, refused = vote("ana", seen={"comment": "changed"}, at=NOW + 4), vote("ana", seen={"comment": "no good"})
     await store.signals.publish(again)
     await store.signals.publish(refused)

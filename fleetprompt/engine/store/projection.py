@@ -190,12 +190,12 @@ def decides(votes: Iterable[Vote], quorum: int) -> bool:
 
 def corrects(vote: Vote, there: Iterable[Vote], quorum: int) -> bool:
     """Whether it is of somebody who has voted before, and takes the place of that vote. `there` are those of its level.
-    Raises `Refused` where they decide: nobody takes theirs back then."""
+    Raises `Refused` where they decide, as nobody takes theirs back then, and where it says the same once more."""
     every = [*there]
     earlier = next((each for each in every if each.by == vote.by), None)
     if earlier is None:
         return False
-    if decides(every, quorum):
+    if decides(every, quorum) or says_the_same(vote, earlier):
         raise Refused(f"{vote.by} has decided already: {earlier.decision}")
     return True
 
