@@ -285,3 +285,19 @@ def test_a_workflow_that_is_run_by_name_has_its_places_too(fleet: Fleet) -> None
     )
     assert len(fleet.runs()) == 1
     assert "did you mean `needs`?" in fleet("run", "neds").err
+
+
+def test_what_functions_print_is_logged_masked_and_spoils_no_json(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_SECRET_DESK", "CANARY-desk-1")
+    (fleet.root / "noisy.py").write_text(
+        "import os, sys\ndef speak():\n    print('key', os.environ['FLEET_SECRET_DESK'])\n"
+        "    print('{', file=sys.stderr)\n    return 1\n"
+    )
+    (fleet.root / "noisy.yaml").write_text("name: noisy\nsteps: [{id: a, type: python, call: noisy:speak}]\n")
+    said = fleet("run", "noisy.yaml", "--json")
+    assert said.json["output"] == 1
+    logged = fleet("logs", said.json["id"])
+    assert "key •••" in logged.out
+    assert "CANARY" not in said.out + said.err + logged.out

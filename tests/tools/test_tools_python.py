@@ -261,3 +261,17 @@ async def test_notices_by_webhook(tmp_path: Path) -> None:
         assert isinstance(await call(room, "notify", channel="cloud", text="x"), Failed)
     finally:
         server.close()
+
+
+async def test_what_a_tool_prints_is_logged(code: Path, room: Room, capsys: pytest.CaptureFixture[str]) -> None:
+    (code / "noisy.py").write_text(
+        "import sys\nfrom fleetprompt.tools import tool\nprint('imported')\n"
+        "@tool(effect='read')\ndef there():\n    print('in a thread')\n    print('wrong', file=sys.stderr)\n"
+        "@tool(effect='read')\nasync def here():\n    print('in the loop')\n"
+    )
+    for name in ("there", "here"):
+        await PythonTool(f"noisy:{name}", str(code)).call({}, room)  # type: ignore[arg-type]
+    lines = [(level, text) for level, text, _ in room.logged]
+    assert lines == [("stdout", "in a thread"), ("stderr", "wrong"), ("stdout", "in the loop")]
+    said = capsys.readouterr()
+    assert said.out == "", "not even what its module says as it is imported to see which tools there are"

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from fleetprompt.engine.outside.printed import importing
 from fleetprompt.engine.outside.traceback import describe, tail_of
 
 CHECK_EVERY = 1.0
@@ -112,7 +113,8 @@ class Folder:
         if package is not None and package.owns(name.partition(".")[0]):
             full = f"{package.name}.{name}"
         try:
-            return importlib.import_module(full)
+            with importing():
+                return importlib.import_module(full)
         except ModuleNotFoundError as error:
             if error.name and (full == error.name or full.startswith(f"{error.name}.")):
                 where = f"looked in {self.root} and among installed packages" if self.root else ""

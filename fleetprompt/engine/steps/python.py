@@ -17,6 +17,7 @@ from fleetprompt.engine.core.plan import Repeat
 from fleetprompt.engine.definition.fields import Templated, Verbatim, wrong
 from fleetprompt.engine.definition.step import Kinds, StepModel, step
 from fleetprompt.engine.outside.importing import Target, Unresolved, folder
+from fleetprompt.engine.outside.printed import Printed, printing
 from fleetprompt.engine.outside.result import NotJson, as_json
 from fleetprompt.engine.outside.traceback import describe, tail_of
 from fleetprompt.engine.outside.wording import failed
@@ -103,8 +104,8 @@ class Python(StepModel):
 
     An exception fails the step with TOOL_ERROR, told with its traceback, and may be retried. `Permanent` and
     `RetryAfter` from `fleetprompt.engine.steps.python` say otherwise, and are told by their text alone. A parameter
-    named `context` receives a `StepContext`. A crash of the engine leaves the step in doubt, unless `repeat: safe`
-    says that the function may be called again.
+    named `context` receives a `StepContext`. What it prints goes to the step's log. A crash of the engine leaves the
+    step in doubt, unless `repeat: safe` says that the function may be called again.
     """
 
     pool_name: ClassVar[str] = "python"
@@ -137,7 +138,7 @@ class Python(StepModel):
 
 
 async def _load(ctx: Context, load: Callable[[str], Target], call: str) -> Target:
-    found, error = await ctx.in_thread(_guarded, load, {"call": call})
+    found, error = await ctx.in_thread(_guarded, load, {"call": call}, Printed(ctx.log))
     if error is not None:
         raise error
     return found
@@ -158,15 +159,18 @@ async def _called(ctx: Context, target: Target, arguments: dict[str, Any]) -> Ou
     if target.context and target.context not in arguments:
         context = StepContext(ctx)
         arguments = {**arguments, target.context: context}
+    printed = Printed(ctx.log)
     try:
         if target.is_async:
-            result = await target.function(**arguments)
+            with printing(printed):
+                result = await target.function(**arguments)
         else:
-            result, error = await ctx.in_thread(_guarded, target.function, arguments)
+            result, error = await ctx.in_thread(_guarded, target.function, arguments, printed)
             if error is not None:
                 return _raised(error)
             if isawaitable(result):
-                result = await result
+                with printing(printed):
+                    result = await result
         return Done(as_json(result))
     except NotJson as error:
         return failed(f"the result of `{target.name}` is not JSON: {error}", hint=error.hint, retryable=False)
@@ -184,10 +188,15 @@ async def _called(ctx: Context, target: Target, arguments: dict[str, Any]) -> Ou
         return _raised(error)
 
 
-def _guarded(function: Callable[..., Any], arguments: dict[str, Any]) -> tuple[Any, BaseException | None]:
-    """Call in a thread. Exceptions come back as values: `StopIteration` cannot pass a future, `SystemExit` must not."""
+def _guarded(
+    function: Callable[..., Any], arguments: dict[str, Any], printed: Printed
+) -> tuple[Any, BaseException | None]:
+    """Call in a thread. Exceptions come back as values: `StopIteration` cannot pass a future, `SystemExit` must not.
+
+    What it prints is taken here, not where it is waited for: a thread goes on when its step was cancelled."""
     try:
-        return function(**arguments), None
+        with printing(printed):
+            return function(**arguments), None
     except BaseException as error:
         return None, error
 

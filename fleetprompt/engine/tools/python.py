@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, PydanticUserError, create_model
 
 from fleetprompt.engine.core.errors import Failure, InvalidInput
 from fleetprompt.engine.outside.importing import Unresolved, folder
+from fleetprompt.engine.outside.printed import Printed, printing
 from fleetprompt.engine.outside.result import NotJson, as_json
 from fleetprompt.engine.outside.traceback import describe, tail_of
 from fleetprompt.engine.ports.model import ToolSpec
@@ -326,13 +327,16 @@ def _indent(line: str) -> int:
 async def _called(
     function: Callable[..., Any], arguments: dict[str, Any], room: ToolRoom
 ) -> tuple[Any, BaseException | None]:
-    """What a function returned, or what it raised."""
+    """What a function returned, or what it raised. What it prints goes to the step's log."""
+    printed = Printed(room.log)
     try:
         if inspect.iscoroutinefunction(function):
-            return await function(**arguments), None
-        result, error = await room.in_thread(_guarded, function, arguments)
+            with printing(printed):
+                return await function(**arguments), None
+        result, error = await room.in_thread(_guarded, function, arguments, printed)
         if error is None and isawaitable(result):
-            result = await result
+            with printing(printed):
+                result = await result
         return result, error
     except (KeyboardInterrupt, GeneratorExit):
         raise
@@ -346,10 +350,13 @@ async def _called(
         return None, error
 
 
-def _guarded(function: Callable[..., Any], arguments: dict[str, Any]) -> tuple[Any, BaseException | None]:
+def _guarded(
+    function: Callable[..., Any], arguments: dict[str, Any], printed: Printed
+) -> tuple[Any, BaseException | None]:
     """Call in a thread. Exceptions come back as values: `StopIteration` cannot pass a future, `SystemExit` must not."""
     try:
-        return function(**arguments), None
+        with printing(printed):
+            return function(**arguments), None
     except BaseException as error:
         return None, error
 
