@@ -126,6 +126,8 @@ class ReplayRange(Struct, frozen=True, kw_only=True):
 
     filter: str
     """Which: in the filter language of signals. The engine's own are left out, and so are replays."""
+    ids: tuple[str, ...] = ()
+    """Or these, whatever the filter says."""
     limit: int = 1000
     """More than so many are refused, and nothing is said; at most 10,000."""
     only: str = ""

@@ -93,11 +93,14 @@ class RangeReplaying(ABC):
     async def _meant(self, wanted: ReplayRange) -> _Meant:
         if not 1 <= wanted.limit <= MOST:
             raise InvalidInput(f"a replay says 1 to {MOST:,} signals again, not {wanted.limit:,}", where="limit")
-        query = parse(wanted.filter, SIGNAL_FIELDS)
-        ids = await self.store.signals.ids(query, now=self.clock.now(), tenant=self.tenant)
+        ids = list(wanted.ids)
+        if not ids:
+            query = parse(wanted.filter, SIGNAL_FIELDS)
+            ids = await self.store.signals.ids(query, now=self.clock.now(), tenant=self.tenant)
+            ids.reverse()
         meant = _Meant([])
-        async for signal in self._read(list(reversed(ids))):
-            if signal.replay_of:
+        async for signal in self._read(ids):
+            if signal.replay_of and not wanted.ids:
                 # Else a replay of a range would say again what it, or another, has said again before.
                 meant.copies += 1
             elif not replayable(signal.type):
@@ -138,5 +141,7 @@ class RangeReplaying(ABC):
 
 def _key(wanted: ReplayRange, signal: str) -> str:
     """The key of the copy of a signal: the same command says it once."""
-    named = wanted.key or sha256(repr((wanted.filter, wanted.only, wanted.deliver)).encode()).hexdigest()[:16]
+    named = (
+        wanted.key or sha256(repr((wanted.filter, wanted.ids, wanted.only, wanted.deliver)).encode()).hexdigest()[:16]
+    )
     return f"replay/{named}/{signal}"

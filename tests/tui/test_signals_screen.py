@@ -168,7 +168,7 @@ async def test_replaying_asks_first_and_marked_signals_are_replayed_together(tmp
         copies = [row.signal for row in screen.stream._rows[:2]]
         # The oldest first, as they came, and without their keys.
         assert [copy.causation for copy in copies] == ["s3", "s2"]
-        assert [copy.key for copy in copies] == ["", ""]
+        assert all(copy.key.endswith(f"/{copy.causation}") for copy in copies)
         found, _, _ = await app.client.signal(copies[0].id)
         assert (found.data, found.replay_of, found.source) == ({"n": "s3"}, "s3", f"replay/{found.by}")
 
@@ -290,3 +290,54 @@ async def test_all_that_match_are_marked_and_replayed_also_those_that_were_not_r
         await until(pilot, lambda: told(app, f"replayed: {PAGE + 30} signals"))
         copies = await app.client.signals_of(await app.client.signal_ids("type:build.done"))
         assert [copy.causation for copy in copies[PAGE + 30 :]] == [f"s{number}" for number in range(PAGE + 30)]
+
+
+STRICT = """
+name: strict
+triggers: [{id: t, type: signal, match: "deploy.*", inputs: {n: "${{ data.n }}"}}]
+inputs: {n: {type: %s}}
+steps: [{id: a, type: transform, output: 1}]
+"""
+
+
+def shown(screen: SignalsScreen) -> str:
+    """What is said of the signal at the cursor."""
+    source = screen.payload.source
+    lines = (source.cells(at) for at in range(source.count))
+    return str([line for line in lines if line is not None])
+
+
+async def _strict(app: FleetConsole, root: Path, type_: str) -> None:
+    file = root / "strict.yaml"
+    file.write_text(STRICT % type_)
+    assert app.client is not None
+    await app.client.register(load_file(file))
+
+
+async def test_what_could_not_be_started_is_shown_tried_again_and_dismissed(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, screen):
+        await _strict(app, tmp_path, "integer")
+        for id_ in ("s1", "s2"):
+            await send(app, id_, "deploy.done", data={"n": id_})
+        await send(app, "s3", "test.done")
+        await screen.apply_filter("dead:strict")
+        await until(pilot, lambda: keys(screen) == ["s2", "s1"])
+        await until(pilot, lambda: "strict/t" in shown(screen))
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert isinstance(app.screen, Confirm)
+        assert "cannot start strict" in "".join(text for line in app.screen._lines for text, _ in line)
+        await pilot.press("n")
+        await _strict(app, tmp_path, "string")
+        await pilot.press("home", "D")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: told(app, "tried again"))
+        await until(pilot, lambda: keys(screen) == ["s1"])
+        await pilot.press("home", "X")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: told(app, "dismissed"))
+        await until(pilot, lambda: keys(screen) == [])
+        assert app.client is not None
+        assert await app.client.count("wf:strict") == 1

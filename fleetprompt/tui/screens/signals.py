@@ -16,11 +16,12 @@ from textual.timer import Timer
 
 from fleetprompt.client.values import one_line_json
 from fleetprompt.client.wording import count, rfc3339
+from fleetprompt.engine.core.dead_letter import DeadLetter
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.tui.acting_signals import publish, replay
+from fleetprompt.tui.acting_signals import letters, publish, replay
 from fleetprompt.tui.screens.filtered import FilteredScreen
 from fleetprompt.tui.state.json_text import JsonText
 from fleetprompt.tui.state.lineage import Place, lineage_rows
@@ -231,6 +232,7 @@ class SignalsScreen(FilteredScreen[SignalLines]):
         try:
             signal, routed, results = await self.client.signal(id_)
             lineage = await self.client.lineage(id_)
+            dead = await self.client.letters_of([id_])
         except FleetError as error:
             self.payload.empty = ((inert(error.message), "error"),)
             self.payload.show(ValueLines())
@@ -239,7 +241,7 @@ class SignalsScreen(FilteredScreen[SignalLines]):
         same = self._shown is not None and self._shown.id == id_
         self._shown = signal
         self.payload.border_title = Text(inert(signal.type)).markup
-        held = _values_of(signal, routed, results)
+        held = _values_of(signal, routed, results, dead)
         shown = self.payload.source
         if not (isinstance(shown, ValueLines) and shown.same(id_, held)):
             self.payload.show(ValueLines(held, id_), at=self.payload.cursor if same else 0)
@@ -338,6 +340,18 @@ class SignalsScreen(FilteredScreen[SignalLines]):
         if self.settled("replay"):
             await replay(self.app, [str(key) for key in self.lines.chosen()] if self.lines is not None else [])
 
+    async def do_signal_redo(self) -> None:
+        """Try again what these signals could not start, or be delivered to."""
+        await self._letters(dismissed=False)
+
+    async def do_signal_dismiss(self) -> None:
+        """Let that be."""
+        await self._letters(dismissed=True)
+
+    async def _letters(self, *, dismissed: bool) -> None:
+        if self.settled("dismiss" if dismissed else "try again") and self.lines is not None:
+            await letters(self.app, [str(key) for key in self.lines.chosen()], dismissed=dismissed)
+
     async def on_signal_lines_copied(self) -> None:
         await self.do_signal_copy()
 
@@ -355,7 +369,7 @@ class SignalsScreen(FilteredScreen[SignalLines]):
         self.app.copy(text, text.count("\n") + 1)
 
 
-def _values_of(signal: Signal, routed: bool, results: Sequence[Result]) -> list[Held]:
+def _values_of(signal: Signal, routed: bool, results: Sequence[Result], dead: Sequence[DeadLetter]) -> list[Held]:
     """What a signal carries, what came of it, and its envelope."""
     envelope = {
         name: value
@@ -368,4 +382,8 @@ def _values_of(signal: Signal, routed: bool, results: Sequence[Result]) -> list[
         result.pop("signal", None)
     held = [Held("data", signal.data)] if signal.data is not None else []
     held.append(Held("what came of it" if routed else "what came of it so far", came))
+    if dead:
+        names = ("status", "code", "reason", "attempts", "id")
+        told = [{"for": each.place} | {name: getattr(each, name) for name in names} for each in dead]
+        held.append(Held("dead letters", told))
     return [*held, Held("envelope", envelope)]
