@@ -108,10 +108,10 @@ def prune(
     settings = front.project.settings
     age = _age(older_than) if older_than else settings.retention_days * DAY
     logs_age = _age(logs_older_than) if logs_older_than else min(age, settings.log_retention_days * DAY)
-    now = time.time()
+    now, tenant = time.time(), front.identity.tenant
     # Who names an age means all runs.
     own = {} if older_than else {name: now - days * DAY for name, days in settings.retention.items()}
-    runs = front.run(prunable(front.place, before=now - age, now=now, workflows=own))
+    runs = front.run(prunable(front.place, before=now - age, now=now, workflows=own, tenant=tenant))
     said = f"{count(runs, 'run')} that ended more than {rough(age)} ago"
     said += " (some workflows have times of their own)" if own else ""
     if dry_run:
@@ -124,7 +124,7 @@ def prune(
         front.terminal.say("nothing done")
         return 1
     deleted, room = front.run(
-        delete(front.place, before=now - age, logs_before=now - logs_age, vacuum=vacuum, workflows=own)
+        delete(front.place, before=now - age, logs_before=now - logs_age, vacuum=vacuum, workflows=own, tenant=tenant)
     )
     if json:
         front.terminal.json({"dry_run": False, **deleted, "bytes_freed": room.freed, "bytes_unused": room.left})

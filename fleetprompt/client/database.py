@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from fleetprompt.client.identity import DEFAULT_TENANT
 from fleetprompt.client.opening import Place, open_store
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.query import parse
@@ -52,6 +53,7 @@ async def prune(
     logs_before: float | None = None,
     vacuum: bool = False,
     workflows: Mapping[str, float] | None = None,
+    tenant: str = DEFAULT_TENANT,
 ) -> tuple[dict[str, int], Room]:
     """Delete finished runs that ended before a time, with all that is theirs; counts by table, and what became of the
     room. `workflows`: times of their own for the runs of some, by pattern. `vacuum` writes the whole store anew: raises
@@ -63,8 +65,8 @@ async def prune(
         if lock is not None:
             lock.acquire("fleet db prune --vacuum")
         try:
-            own = await _own(store, workflows or {})
-            counts = await store.prune(before=before, logs_before=logs_before, workflows=own)
+            own = await _own(store, workflows or {}, tenant)
+            counts = await store.prune(before=before, logs_before=logs_before, workflows=own, tenant=tenant)
             room = await store.shrink(whole=vacuum) if isinstance(store, SqlStore) else Room()
         finally:
             if lock is not None:
@@ -72,24 +74,31 @@ async def prune(
     return counts, room
 
 
-async def _own(store: Store, patterns: Mapping[str, float]) -> dict[str, float]:
+async def _own(store: Store, patterns: Mapping[str, float], tenant: str) -> dict[str, float]:
     """The times of workflows that a pattern is about; of several patterns the first counts."""
-    names = [each.name for each in await store.catalog.workflows()] if patterns else []
+    names = [each.name for each in await store.catalog.workflows(tenant)] if patterns else []
     found = {name: next((p for p in patterns if fnmatchcase(name, p)), None) for name in names}
     return {name: patterns[pattern] for name, pattern in found.items() if pattern is not None}
 
 
-async def prunable(place: Place, *, before: float, now: float, workflows: Mapping[str, float] | None = None) -> int:
+async def prunable(
+    place: Place,
+    *,
+    before: float,
+    now: float,
+    workflows: Mapping[str, float] | None = None,
+    tenant: str = DEFAULT_TENANT,
+) -> int:
     """How many finished runs ended before a time. `workflows`: as for `prune`."""
     query = parse("status:completed,failed,cancelled,timeout", RUN_FIELDS)
     count = 0
     async with store_of(place) as store:
-        own = await _own(store, workflows or {})
+        own = await _own(store, workflows or {}, tenant)
         latest = max((before, *own.values()))
         cursor = ""
         while True:
             page = Page(limit=BATCH, cursor=cursor, oldest_first=True)
-            heads, cursor = await store.runs.list(query, page, now=now)
+            heads, cursor = await store.runs.list(query, page, now=now, tenant=tenant)
             count += sum(
                 head.finished_at is not None and head.finished_at < own.get(head.workflow, before) for head in heads
             )
