@@ -127,6 +127,11 @@ class StoreConsole(
         return other.become(identity)
 
     def _signal(self, type_: str, subject: str, data: dict[str, Any], by: str, key: str = "") -> Signal:
+        """A signal of ours. Raises `InvalidInput` for data that nothing can write down."""
+        try:
+            msgspec.json.encode([data, key])
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InvalidInput(f"this cannot be kept as JSON: {error}"[:300]) from None
         return Signal(
             id=new_id(),
             type=type_,

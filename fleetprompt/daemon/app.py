@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from fleetprompt import __version__
+from fleetprompt.daemon.bodies import StrictJson
 from fleetprompt.daemon.idempotency import LONGEST_KEY, OTHERS, Idempotency
 from fleetprompt.daemon.limits import BodyLimit
 from fleetprompt.daemon.models import Problem
@@ -69,6 +70,7 @@ def make_app(service_: Service) -> FastAPI:
         app.include_router(routes.router)
     answer_problems(app)
     app.add_middleware(Idempotency, access=service_.access)
+    app.add_middleware(StrictJson)
     app.add_middleware(BodyLimit)
     described = app.openapi
 

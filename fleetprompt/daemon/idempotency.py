@@ -18,6 +18,7 @@ from msgspec import Struct
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleetprompt.daemon.access import Access
+from fleetprompt.daemon.bodies import OWN_READERS, whole_body
 from fleetprompt.daemon.problems import HttpProblem, problem
 from fleetprompt.engine.core.errors import FleetError
 
@@ -29,7 +30,7 @@ WAIT_SECONDS = 30.0
 """How long somebody waits for the answer to the first request."""
 LONGEST_KEY = 200
 HEADER = "idempotency-key"
-OTHERS = ("/api/webhooks/", "/agents/webhooks/")
+OTHERS = OWN_READERS
 """What has keys of its own."""
 Key = tuple[str, str, str, str]
 
@@ -79,7 +80,7 @@ class Idempotency:
             said = f"an Idempotency-Key has 1 to {LONGEST_KEY} characters"
             await problem(422, said, "VALIDATION_ERROR")(scope, receive, send)
             return
-        body, again = await _body(receive)
+        body, again = await whole_body(receive)
         if body is None:
             # It is too large, or its sender is gone: both are told there.
             await self._app(scope, again, send)
@@ -130,36 +131,6 @@ class Idempotency:
                 return
             self._bytes -= oldest.size
             del self._known[key]
-
-
-async def _body(receive: Receive) -> tuple[bytes | None, Receive]:
-    """A body, and how to receive it again; None where it does not come whole."""
-    messages: list[Message] = []
-    parts: list[bytes] = []
-    failed: Exception | None = None
-    more = True
-    while more:
-        try:
-            message = await receive()
-        except Exception as error:
-            # What is wrong with it is told where it is read.
-            failed = error
-            break
-        messages.append(message)
-        parts.append(message.get("body", b""))
-        more = message["type"] == "http.request" and message.get("more_body", False)
-    whole = failed is None and messages[-1]["type"] == "http.request"
-    left = iter(messages)
-
-    async def again() -> Message:
-        message = next(left, None)
-        if message is not None:
-            return message
-        if failed is not None:
-            raise failed
-        return await receive()
-
-    return b"".join(parts) if whole else None, again
 
 
 def _digest(request: Request, body: bytes) -> bytes:

@@ -45,6 +45,10 @@ class BodyLimit:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > most:
+                # As above: the answer is for who has sent all of it.
+                while message.get("more_body") and seen <= MOST_DRAINED:
+                    message = await receive()
+                    seen += len(message.get("body", b""))
                 # FastAPI lets no other exception through while it reads a body.
                 raise HTTPException(413, refusal, {"Connection": "close"})
             return message

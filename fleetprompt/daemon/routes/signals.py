@@ -64,7 +64,7 @@ def _read(request: Request, asking: Caller, body: bytes) -> Signal:
         raise HttpProblem(415, f"send application/json, or a CloudEvent: {cloudevents_http.STRUCTURED} or ce- headers")
     try:
         given = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HttpProblem(400, "the body is not JSON") from None
     plain = PlainSignal.model_validate(given)
     return Signal(
