@@ -31,6 +31,8 @@ STEP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 
 WAIT_SECONDS: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 86_400.0, 3 * 86_400.0, 7 * 86_400.0)
 NANO: Final = 1e-9
 _ENDS = (StepSucceeded, StepFailed, StepCancelled, StepResolved)
+_COUNTED: Final = frozenset({*_ENDS, StepNoted, RunFinished, ApprovalRequested, ApprovalDecided})
+"""Of the others nothing is counted: most facts are of them."""
 _TOOL_OUTCOMES: Final = {
     "tool.completed": "completed",
     "tool.reconciled": "completed",
@@ -99,6 +101,8 @@ class Metrics:
         """See `Observer`."""
         workflow = self._workflows.bound(entry.head.workflow)
         for fact in new_facts(entry):
+            if type(fact) not in _COUNTED:
+                continue
             if isinstance(fact, StepNoted):
                 self._noted(run, fact)
             elif isinstance(fact, _ENDS):

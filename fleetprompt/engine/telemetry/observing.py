@@ -28,6 +28,9 @@ class Observer(Protocol):
 def new_facts(entry: Append) -> Sequence[AnyFact]:
     """The facts of an append without those that a retry has copied from its original, which were told then."""
     facts = entry.facts
+    if entry.after:
+        # Copies are the beginning of a run.
+        return facts
     for i in range(len(facts) - 1, -1, -1):
         if isinstance(facts[i], RunForked):
             return facts[i + 1 :]
