@@ -183,10 +183,15 @@ def _configuration(agent: Agent, means: AgentMeans) -> list[Text]:
         "hands over": ", ".join(agent.handoffs),
         "functions": ", ".join(f"{each.name} (workflow {each.workflow})" for each in agent.functions),
         "memory": _memory(agent),
-        "approval": ", ".join(agent.approval.approvers),
+        "approval": _approval(agent),
         "labels": ", ".join(f"{key}={value}" for key, value in agent.labels.items()),
     }
     return lines + [_said(name, value) for name, value in told.items() if value]
+
+
+def _approval(agent: Agent) -> str:
+    who, excludes = ", ".join(agent.approval.approvers), " or ".join(agent.approval.excludes)
+    return f"{who or 'everybody'}, but not {excludes}" if excludes else who
 
 
 def _memory(agent: Agent) -> str:

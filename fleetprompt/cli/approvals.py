@@ -157,6 +157,7 @@ def approval_object(approval: Approval, votes: list[Vote] | None = None) -> dict
         "digest": approval.digest,
         "form": approval.form,
         "approvers": list(approval.approvers),
+        "barred": list(approval.barred),
         "quorum": approval.quorum,
         "level": approval.level,
         "requested_at": rfc3339(approval.requested_at),
@@ -266,15 +267,17 @@ async def _decide(
     from fleetprompt.client.edited_call import changes
     from fleetprompt.client.protocol import UNCHECKED, why_queued
     from fleetprompt.engine.core.errors import Refused
-    from fleetprompt.engine.core.gate import entitled
+    from fleetprompt.engine.core.gate import entitled, is_barred, whom
 
     terminal = front.terminal
     approval, votes = await console.approval(await _find(console, text))
     if approval.status != "pending":
         raise Refused(f"the approval {approval.id} is already {approval.status}", where=f"run {approval.run}")
-    if not entitled(approval.approvers, front.me, front.groups_of(front.me)):
-        people = ", ".join(approval.approvers)
+    if not entitled(approval.approvers, front.me, front.groups_of(front.me), approval.barred):
+        people = whom(approval.approvers, approval.barred)
         hint = f"it is for {people}; who is in a group is written under [groups] in fleet.toml"
+        if is_barred(approval.barred, front.me):
+            hint = f"its workflow keeps these duties apart: it is for {people}"
         raise Refused(f"{front.me} may not decide this", where=f"approval {approval.id}", hint=hint)
     values = read_values(approval.form, [pair(text, "a field") for text in pairs]) if decision == "approved" else {}
     call = await console.edited(approval.id, values) if changes(approval, values) else None

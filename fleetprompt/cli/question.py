@@ -18,7 +18,7 @@ from fleetprompt.client.values import diff_style, is_diff, preview
 from fleetprompt.client.wording import GLYPHS, Times, mode_label, rough, short, sign
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.engine.core.gate import form_problem
+from fleetprompt.engine.core.gate import form_problem, whom
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
 from fleetprompt.engine.ports.tool import EditedCall
@@ -171,8 +171,8 @@ def _terms(approval: Approval, votes: Sequence[Vote], times: Times, now: float) 
     if approval.until is not None:
         left = rough(approval.until - now)
         parts.append(f"{left} left, then {approval.on_timeout}")
-    if approval.approvers:
-        parts.append(f"by {inert(', '.join(approval.approvers))}")
+    if who := whom(approval.approvers, approval.barred):
+        parts.append(f"by {inert(who)}")
     if approval.quorum > 1:
         parts.append(f"{approval.quorum} people must agree: {agreed(approval, votes)}")
     if approval.level:

@@ -141,7 +141,7 @@ def may_decide(approval: Approval, votes: Iterable[Vote], person: str, groups: I
     """Whether it makes sense to ask this person."""
     if any(vote.by == person for vote in counted(approval, votes)):
         return False
-    return entitled(approval.approvers, person, groups)
+    return entitled(approval.approvers, person, groups, approval.barred)
 
 
 def unsure(approval: Approval, groups: Collection[str]) -> bool:

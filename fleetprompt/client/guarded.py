@@ -155,7 +155,7 @@ class Guarded:
         # Ids are unique among all tenants: what another has called so must not be seen by its being taken.
         of, own = self.identity, self.identity.acts_for_others
         id_ = signal.id if own else signal_id("sent", of.tenant, signal.id)
-        named = msgspec.structs.replace(signal, id=id_, by=by, source=source, tenant=of.tenant)
+        named = msgspec.structs.replace(signal, id=id_, by=by, starters=(), source=source, tenant=of.tenant)
         return await self.behind.publish(named)
 
     async def vote(

@@ -10,6 +10,7 @@ import uuid_utils
 
 from fleetprompt.client.identity import Face
 from fleetprompt.client.protocol import Published, Where
+from fleetprompt.engine.core import starters
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Clock, Lineage, Store
@@ -77,6 +78,7 @@ class Replaying(ABC):
             correlation=old.correlation,
             causation=old.id,
             by=by,
+            starters=starters.of_signal(old),
             replay_of=old.id,
             key=key,
             only=only,

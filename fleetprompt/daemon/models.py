@@ -129,6 +129,8 @@ class ApprovalRecord(BaseModel):
     step_id: str
     message: str
     approvers: list[str]
+    barred: list[str] = []
+    """Who may not decide, whatever `approvers` says: who started the execution, where duties are kept apart."""
     requested_at: str | None
     expires_at: str | None
     status: Literal["pending", "approved", "rejected", "failed", "withdrawn"]

@@ -89,6 +89,7 @@ def approval_record(approval: Approval, votes: Sequence[Vote] = (), ids: Ids = O
         step_id=ids.shown(approval.path),
         message=approval.message,
         approvers=list(approval.approvers),
+        barred=list(approval.barred),
         requested_at=rfc3339(approval.requested_at),
         expires_at=rfc3339(approval.until),
         status=approval.status,

@@ -12,7 +12,7 @@ from fleetprompt.client.forms import form_fields
 from fleetprompt.client.values import preview as on_one_line
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.engine.core.gate import form_problem
+from fleetprompt.engine.core.gate import form_problem, whom
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval
 from fleetprompt.tui.screens.dialog import Ask, Confirm
@@ -123,7 +123,7 @@ def why_not(app: FleetConsole, look: Look, shown: bytes = b"") -> str:
     if state.voted:
         return f"you have {state.voted} it already{_waits_for(state)}"
     if not state.may:
-        return f"it is for {inert(', '.join(now.approvers))}, not for {inert(app.who)}"
+        return f"it is for {inert(whom(now.approvers, now.barred))}, not for {inert(app.who)}"
     return ""
 
 

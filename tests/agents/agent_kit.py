@@ -60,7 +60,7 @@ async def engine_at(folder: Path, models: Any, **settings: Any) -> AsyncIterator
         yield engine
 
 
-async def start(engine: Engine, text: str, inputs: Any = None, run: str = "r1", **more: Any) -> str:
+async def start(engine: Engine, text: str, inputs: Any = None, run: str = "r1", by: str = "ana", **more: Any) -> str:
     """Start a run of a workflow that is given as text. `more`: what else the signal says."""
     STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
     loaded = load_text(text, "flow.yaml", Path(engine.directory))
@@ -71,7 +71,7 @@ async def start(engine: Engine, text: str, inputs: Any = None, run: str = "r1", 
         source="test",
         at=engine.now(),
         subject=run,
-        by="ana",
+        by=by,
         data={"run": run, "workflow": loaded.plan.name, "plan": loaded.digest, "inputs": inputs or {}, **more},
     )
     result = await engine.bus.submit(signal)

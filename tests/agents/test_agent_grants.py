@@ -39,6 +39,22 @@ async def test_what_is_granted_for_a_workflow_is_not_asked_again_until_it_is_tak
             await waits(engine, "approval", "r3")
 
 
+async def test_nobody_approves_what_they_start_by_having_granted_it_before(tmp_path: Path) -> None:
+    flow = FLOW.replace('["fs.*"]', '["fs.*"], approval: {approvers: {not: run.starter}}')
+    with start_stub(tmp_path, [*TWICE, *TWICE]) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, flow)
+            await waits(engine, "approval")
+            with pytest.raises(AssertionError, match="ana started the run"):
+                await vote(engine, values={"content": "y"})
+            await vote(engine, by="bo", grant="workflow")
+            assert await over(engine) == ("completed", "ok")
+            await start(engine, flow, run="r2", by="bo")
+            await waits(engine, "approval", "r2")
+            await start(engine, flow, run="r3", by="cy")
+            assert await over(engine, "r3") == ("completed", "ok")
+
+
 @pytest.mark.parametrize("change", [{"path": "c.txt"}, {"content": "y"}])
 async def test_another_call_is_asked_about_nevertheless(tmp_path: Path, change: dict[str, str]) -> None:
     other = {"calls": [{"name": "fs_write", "arguments": {"path": "b.txt", "content": "x"} | change}]}

@@ -186,6 +186,19 @@ def test_groups_of_approvers_are_looked_at(project: Project) -> None:
     ] * 2, "where a project says nothing of groups, nothing is known of them"
 
 
+def test_groups_are_looked_at_where_somebody_is_excluded(project: Project) -> None:
+    told = project.told(
+        """\
+        name: flow
+        steps:
+          - {id: a, type: approval, message: ok?, approvers: {any_of: [user:ana, group:oncal], not: run.starter}}
+        """,
+        groups=("oncall",),
+    )
+    there = "there is no group `oncal`: nobody in it could decide | did you mean `group:oncall`?"
+    assert told == [f"flow.yaml:3:74 unknown-name {there}"]
+
+
 def test_arguments_of_tools_are_looked_at(project: Project) -> None:
     project.write("workflows/money.py", MONEY)
     told = project.told(

@@ -430,6 +430,14 @@ def work() -> Play:
     return play
 
 
+def apart() -> Play:
+    """A run whose starter may not approve it."""
+    who = {"any_of": ["ana", "bo"], "not": ["run.starter"]}
+    play = Play(plan(ask("gate", approvers=who)), owner="ana", starters=("ana",))
+    play.vote("gate", "bo")
+    return play
+
+
 def spared() -> Play:
     """A child within budgets above it, whose agent keeps something for its last request and is cancelled."""
     play = Play(
@@ -595,6 +603,7 @@ JOURNALS: dict[str, Callable[[], Play]] = {
         waiting,
         tracked,
         traced,
+        apart,
     )
 }
 

@@ -298,6 +298,21 @@ BAD = {
         "bad-value",
         "",
     ),
+    "a word for somebody who may not approve that there is none of": (
+        one("{id: a, type: approval, message: x, approvers: {any_of: [ana], not: ▸run.owner}}"),
+        "bad-value",
+        "",
+    ),
+    "a key of who may approve": (
+        one("{id: a, type: approval, message: x, approvers: {▸any: [ana], not: run.starter}}"),
+        "unknown-key",
+        "",
+    ),
+    "an escalation to an empty list": (
+        one("{id: a, type: approval, message: x, timeout: 1h, on_timeout: escalate, escalate: {to: ▸[]}}"),
+        "bad-value",
+        "",
+    ),
     "an input's default": (
         head("inputs: {n: ▸{type: integer, default: '1'}}"),
         "bad-value",

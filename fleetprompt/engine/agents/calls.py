@@ -120,6 +120,7 @@ class Calls(PartyCalls):
             input={"tool": call.tool, "arguments": call.arguments},
             form=form_of(schema, mapping(call.arguments)),
             approvers=settings.approvers,
+            excludes=settings.excludes,
             quorum=settings.quorum,
             seconds=settings.timeout,
             escalate=settings.escalate,

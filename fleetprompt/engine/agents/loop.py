@@ -391,6 +391,7 @@ class Worker:
             about="definition",
             message=f"{self.agent.name} is no longer what it was when it began: {changes}. Go on with its work?",
             show={"agent": self.agent.name, "changes": changes},
+            excludes=self.agent.approval.excludes,
         )
 
     def _system(self) -> str:
@@ -495,6 +496,7 @@ class Worker:
             show={"agent": self.agent.name, "why": why},
             form={"advice": {"type": "string", "description": "What the agent is told; it goes on with it."}},
             approvers=settings.approvers,
+            excludes=settings.excludes,
             quorum=settings.quorum,
             seconds=settings.timeout,
             escalate=settings.escalate,

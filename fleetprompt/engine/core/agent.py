@@ -46,6 +46,8 @@ class ApprovalSettings(Struct, frozen=True, omit_defaults=True):
     """How people are asked about a call."""
 
     approvers: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    """Who may not decide, see `ApprovalRequested.excludes`."""
     quorum: int = 1
     timeout: float | None = None
     escalate: dict[str, Any] = {}

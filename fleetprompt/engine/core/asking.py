@@ -6,12 +6,23 @@ from typing import Any
 
 import msgspec
 
+from fleetprompt.engine.core import starters
 from fleetprompt.engine.core.codec import digest, mapping
 from fleetprompt.engine.core.errors import FleetError, InvalidInput
 from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, Blob
 from fleetprompt.engine.core.gate import Gate
 from fleetprompt.engine.core.keys import approval_id
-from fleetprompt.engine.core.rendered import Secrets, loaded, people, quorum, quorum_problem, render_config, timeout
+from fleetprompt.engine.core.rendered import (
+    RUN_STARTER,
+    Secrets,
+    excluded,
+    loaded,
+    people,
+    quorum,
+    quorum_problem,
+    render_config,
+    timeout,
+)
 from fleetprompt.engine.core.state import Run, Step
 
 
@@ -57,7 +68,9 @@ def ask(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -
 def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: int) -> ApprovalRequested:
     seconds = timeout(config)
     approvers, wanted = people(config, "approvers"), quorum(config)
-    _check_quorum(wanted, approvers, "/quorum")
+    excludes = excluded(config, "approvers")
+    barred = who_is_barred(run, excludes)
+    _check_quorum(wanted, approvers, barred, "/quorum")
     return ApprovalRequested(
         at=at,
         path=step.path,
@@ -66,6 +79,8 @@ def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: i
         message=str(config.get("message") or f"Approve {step.path}?"),
         show=config.get("show"),
         approvers=approvers,
+        excludes=excludes,
+        barred=barred,
         quorum=wanted,
         form=config.get("form") or {},
         until=at + seconds if seconds is not None else None,
@@ -73,8 +88,14 @@ def _request(run: Run, step: Step, at: float, config: dict[str, Any], attempt: i
     )
 
 
-def _check_quorum(wanted: int, approvers: tuple[str, ...], where: str) -> None:
-    problem = quorum_problem(wanted, approvers)
+def who_is_barred(run: Run, excludes: tuple[str, ...]) -> tuple[str, ...]:
+    """The identities that may not decide, where a question `excludes` somebody."""
+    created = run.created
+    return starters.of_run(created) if created is not None and RUN_STARTER in excludes else ()
+
+
+def _check_quorum(wanted: int, approvers: tuple[str, ...], barred: tuple[str, ...], where: str) -> None:
+    problem = quorum_problem(wanted, approvers, barred)
     if problem:
         raise InvalidInput(problem, where=where, hint="name more people, or a group")
 
@@ -82,7 +103,7 @@ def _check_quorum(wanted: int, approvers: tuple[str, ...], where: str) -> None:
 def escalation(run: Run, step: Step, gate: Gate, at: float) -> ApprovalRequested | None:
     """The request to the next level of an approval; None when there is no next level. Raises as `ask_first` does."""
     if gate.call:
-        return _escalated_call(step, gate, at)
+        return _escalated_call(run, step, gate, at)
     node = step.program.node
     compiled = step.program.config if node.kind == "approval" else step.program.value(node.approval)
     config, _ = render_config(run, step, compiled)
@@ -90,8 +111,8 @@ def escalation(run: Run, step: Step, gate: Gate, at: float) -> ApprovalRequested
     if gate.level >= 1 or not steps:
         return None
     seconds = timeout(steps, "/escalate")
-    approvers = people(steps, "to", "/escalate")
-    _check_quorum(gate.quorum, approvers, "/escalate/to")
+    approvers, (excludes, barred) = people(steps, "to", "/escalate"), _still_barred(run, gate, steps)
+    _check_quorum(gate.quorum, approvers, barred, "/escalate/to")
     executed = loaded(run, gate.input) if isinstance(gate.input, Blob) else gate.input
     request = ApprovalRequested(
         at=at,
@@ -101,6 +122,8 @@ def escalation(run: Run, step: Step, gate: Gate, at: float) -> ApprovalRequested
         message=gate.message,
         show=_shown(step, config, executed),
         approvers=approvers,
+        excludes=excludes,
+        barred=barred,
         quorum=gate.quorum,
         form=gate.form,
         until=at + seconds if seconds is not None else None,
@@ -114,14 +137,20 @@ def escalation(run: Run, step: Step, gate: Gate, at: float) -> ApprovalRequested
     return msgspec.structs.replace(request, digest=_bound(step, request, executed, gate.secrets))
 
 
-def _escalated_call(step: Step, gate: Gate, at: float) -> ApprovalRequested | None:
+def _still_barred(run: Run, gate: Gate, to: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Whom the next level excludes: who was before, for a question is not given to somebody by nobody answering it."""
+    excludes = starters.united(gate.excludes, excluded(to, "to"))
+    return excludes, who_is_barred(run, excludes)
+
+
+def _escalated_call(run: Run, step: Step, gate: Gate, at: float) -> ApprovalRequested | None:
     """The same for what a step asks in the middle of its work: whom to ask next came with the question."""
     to = gate.escalate
     if gate.level >= 1 or not to:
         return None
     seconds = timeout(to, "/escalate")
-    approvers = people(to, "to", "/escalate")
-    _check_quorum(gate.quorum, approvers, "/escalate/to")
+    approvers, (excludes, barred) = people(to, "to", "/escalate"), _still_barred(run, gate, to)
+    _check_quorum(gate.quorum, approvers, barred, "/escalate/to")
     return ApprovalRequested(
         at=at,
         path=step.path,
@@ -130,6 +159,8 @@ def _escalated_call(step: Step, gate: Gate, at: float) -> ApprovalRequested | No
         message=gate.message,
         show=gate.show,
         approvers=approvers,
+        excludes=excludes,
+        barred=barred,
         quorum=gate.quorum,
         form=gate.form,
         until=at + seconds if seconds is not None else None,

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fleetprompt.engine.core import raising
 from fleetprompt.engine.core.advance import decided
-from fleetprompt.engine.core.asking import escalation
+from fleetprompt.engine.core.asking import escalation, who_is_barred
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import Code, Failure, FleetError
 from fleetprompt.engine.core.evolve_work import CHILD_FINISHED
@@ -31,12 +31,22 @@ from fleetprompt.engine.core.facts import (
     StepNoted,
     StepResolved,
 )
-from fleetprompt.engine.core.gate import GRANTS, Gate, entitled, form_defaults, form_problem, looked_away
+from fleetprompt.engine.core.gate import (
+    GRANTS,
+    Gate,
+    entitled,
+    form_defaults,
+    form_problem,
+    is_barred,
+    looked_away,
+    whom,
+)
 from fleetprompt.engine.core.graph import open_steps
 from fleetprompt.engine.core.outcome import UNREADABLE, failed, holds, succeeded, variables
 from fleetprompt.engine.core.plan import Guardrails
 from fleetprompt.engine.core.raising import look_again
 from fleetprompt.engine.core.signal import Signal, type_matches
+from fleetprompt.engine.core.starters import united
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.core.working import forfeited
 
@@ -159,7 +169,7 @@ def vote(
     away = looked_away(gate.id, gate.digest, gate.level, digest, level)
     if away:
         return Refusal(away, hint=LOOK_AGAIN)
-    refusal = _may_decide(gate, by, groups)
+    refusal = _may_decide(run, gate, by, groups)
     if refusal is not None:
         return refusal
     if decision not in ("approved", "rejected"):
@@ -291,7 +301,7 @@ def escalate(run: Run, at: float, *, approval: str, by: str, groups: Iterable[st
         return Refusal("this run has no such approval")
     if gate.decision or step.settled or not step.asks:
         return Refusal(f"the approval is already {gate.decision or 'closed'}")
-    refusal = _may_vote(gate, by, groups)
+    refusal = _may_vote(run, gate, by, groups)
     if refusal is not None:
         return refusal
     at = max(at, run.at)
@@ -305,16 +315,23 @@ def escalate(run: Run, at: float, *, approval: str, by: str, groups: Iterable[st
     return [StepNoted(at=at, path=step.path, kind="escalated", key=gate.id, value=note, attempt=step.attempt), request]
 
 
-def _may_vote(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
+def _may_vote(run: Run, gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
     """Whether a person may speak about a question, and has not spoken yet."""
     if by in gate.votes:
         return Refusal(f"{by} has already decided")
-    return _may_decide(gate, by, groups)
+    return _may_decide(run, gate, by, groups)
 
 
-def _may_decide(gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
+def _may_decide(run: Run, gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
     if not by:
         return Refusal("a decision needs an identity")
+    # Also whoever retried the run since it was asked.
+    barred = united(gate.barred, who_is_barred(run, gate.excludes))
+    if is_barred(barred, by):
+        return Refusal(
+            f"{by} started the run, and may not decide this: its workflow keeps these duties apart",
+            hint=f"it is for {whom(gate.approvers, barred)}",
+        )
     if not entitled(gate.approvers, by, groups):
         return Refusal(f"{by} may not decide this", hint=f"approvers: {', '.join(gate.approvers)}")
     return None

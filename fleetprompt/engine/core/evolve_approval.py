@@ -39,6 +39,7 @@ def requested(run: Run, fact: ApprovalRequested) -> None:
 def _fill(gate: Gate, fact: ApprovalRequested) -> None:
     gate.digest, gate.message = fact.digest, fact.message
     gate.approvers, gate.quorum, gate.form = fact.approvers, fact.quorum, fact.form
+    gate.excludes, gate.barred = fact.excludes, fact.barred
     gate.until, gate.on_timeout, gate.level = fact.until, fact.on_timeout, fact.level
     gate.call, gate.about, gate.escalate = fact.call, fact.about, fact.escalate
     gate.show = fact.show if fact.call else None

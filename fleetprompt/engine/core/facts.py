@@ -113,6 +113,9 @@ class RunCreated(Fact, frozen=True, tag="RunCreated"):
     deadline: float | None = None
     within: tuple[Within, ...] = ()
     """The budgets of the step that started it, and of what that is in, the widest first."""
+    starters: tuple[str, ...] = ()
+    """Everybody who has had a part in starting it, as they were authenticated: of the topmost run, by the signals that
+    led to it, by retries. Empty for what only a clock started."""
     slots: tuple[Slot, ...] = ()
     last_run: Any = None
     blob: Blob | None = None
@@ -282,6 +285,10 @@ class ApprovalRequested(Fact, frozen=True, tag="ApprovalRequested"):
     message: str = ""
     show: Any = None
     approvers: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    """Who may not decide, in the words of the file: `run.starter`."""
+    barred: tuple[str, ...] = ()
+    """The identities that these words stand for, in this run."""
     quorum: int = 1
     form: dict[str, Any] = {}
     until: float | None = None

@@ -14,11 +14,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from fleetprompt.engine.core import starters
 from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.evolve_work import BEGUN
 from fleetprompt.engine.core.facts import (
     AnyFact,
+    ApprovalDecided,
+    ApprovalRequested,
     RunCancelRequested,
     RunCreated,
     RunFinished,
@@ -33,7 +36,9 @@ from fleetprompt.engine.core.facts import (
     StepResolved,
     StepSucceeded,
 )
+from fleetprompt.engine.core.gate import is_barred
 from fleetprompt.engine.core.graph import handled, met
+from fleetprompt.engine.core.rendered import RUN_STARTER
 from fleetprompt.engine.core.state import Run, Scope, Step
 from fleetprompt.engine.core.tracing import of_run
 
@@ -58,6 +63,11 @@ def fork(
         for each in facts
         if not isinstance(each, _LIFECYCLE) and (fact := again.copy(each, getattr(each, "path", ""))) is not None
     ]
+    if _has_approved(copied, by):
+        return Refusal(
+            f"{by} has approved what this run did, and its workflow keeps starting a run and approving it apart",
+            hint="somebody else has to retry it, or it is retried from before that: --from STEP",
+        )
     deadline = run.program.plan.deadline
     first = replace(
         created,
@@ -71,6 +81,7 @@ def fork(
         retry_of=created.run,
         key_root=created.key_root or created.root or created.run,
         owner=by or created.owner,
+        starters=starters.united(starters.of_run(created), (by,)),
         traceparent="",
         links=(of_run(created).traceparent,),
         deadline=at + deadline if deadline is not None else None,
@@ -86,6 +97,13 @@ def fork(
         line=(*run.line, new),
     )
     return [first, *copied, forked]
+
+
+def _has_approved(facts: Sequence[AnyFact], by: str) -> bool:
+    """Whether who retries has approved something that stands, and about which those who start the run have no say."""
+    apart = {fact.id for fact in facts if isinstance(fact, ApprovalRequested) and RUN_STARTER in fact.excludes}
+    decided = (fact for fact in facts if isinstance(fact, ApprovalDecided) and fact.id in apart)
+    return any(fact.decision == "approved" and is_barred(fact.by, by) for fact in decided)
 
 
 def start_of(run: Run, start: str = "") -> Step | Refusal | None:

@@ -17,6 +17,7 @@ class Gate:
     __slots__ = (
         "about",
         "approvers",
+        "barred",
         "by",
         "call",
         "comment",
@@ -26,6 +27,7 @@ class Gate:
         "edited",
         "ends",
         "escalate",
+        "excludes",
         "form",
         "grant",
         "id",
@@ -49,6 +51,9 @@ class Gate:
         self.digest = ""
         self.message = ""
         self.approvers: tuple[str, ...] = ()
+        self.excludes: tuple[str, ...] = ()
+        self.barred: tuple[str, ...] = ()
+        """Identities that may not decide, whatever `approvers` says."""
         self.quorum = 1
         self.form: dict[str, Any] = {}
         self.until: float | None = None
@@ -119,8 +124,23 @@ def looked_away(id_: str, digest: str, level: int, seen: str, seen_level: int | 
     return ""
 
 
-def entitled(approvers: Collection[str], person: str, groups: Iterable[str]) -> bool:
-    """Whether a person, who is in these groups, is among those who may decide."""
+def is_barred(barred: Collection[str], person: str) -> bool:
+    """Whether a person is among those who may not decide."""
+    return person.removeprefix("user:") in {each.removeprefix("user:") for each in barred}
+
+
+def whom(approvers: Collection[str], barred: Collection[str]) -> str:
+    """Who may decide, for people: `group:oncall, but not ana, who started the run`; empty where everybody may."""
+    who = ", ".join(approvers)
+    if not barred:
+        return who
+    return f"{who or 'everybody'}, but not {' or '.join(barred)}, who started the run"
+
+
+def entitled(approvers: Collection[str], person: str, groups: Iterable[str], barred: Collection[str] = ()) -> bool:
+    """Whether a person, who is in these groups, is among those who may decide, and not among the `barred`."""
+    if is_barred(barred, person):
+        return False
     identities = {person, f"user:{person}", *(f"group:{group}" for group in groups)}
     return not approvers or not identities.isdisjoint(approvers)
 

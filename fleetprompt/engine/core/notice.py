@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args
 from msgspec import Struct
 
 from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, RunFinished, StepInDoubt, StepWaiting
+from fleetprompt.engine.core.gate import whom
 from fleetprompt.engine.core.inert import inert
 
 NoticeKind = Literal["approval", "failed", "budget", "in_doubt", "stuck"]
@@ -46,7 +47,8 @@ def notice_of(fact: AnyFact, run: str, workflow: str, tenant: str, *, child: boo
         case ApprovalRequested():
             kind = _ABOUT.get(fact.about, "approval")
             asked = _line(fact.message) or f"step {fact.path} asks for a decision"
-            by = f" (for {', '.join(fact.approvers)})" if fact.approvers else ""
+            who = whom(fact.approvers, fact.barred)
+            by = f" (for {who})" if who else ""
             command = f"fleet approve {fact.id}{option}"
             return Notice(kind=kind, text=asked + by, command=command, approval=fact.id, **of)
         case RunFinished(status="failed" | "timeout") if not child:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleetprompt.engine.core import starters
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.facts import RunCreated
 from fleetprompt.engine.core.keys import signal_id
@@ -28,6 +29,7 @@ def send(run: Run, type_: str, key: str, data: Any, subject: str, at: float, cau
             correlation=created.correlation or created.root or created.run,
             causation=created.run,
             chain=chain_of(created) + 1,
+            starters=starters.of_run(created),
         )
     )
 
@@ -76,6 +78,7 @@ def emit(run: Run, step: Step, at: float) -> None:
             correlation=created.correlation or created.root or created.run,
             causation=created.run,
             chain=chain_of(created) + 1,
+            starters=starters.of_run(created),
         )
     )
 

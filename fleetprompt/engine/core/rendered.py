@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from fleetprompt.engine.core.codec import items
+from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.duration import parse_duration, parse_time
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.expr import NeedsValue, NotLoaded
@@ -28,6 +28,8 @@ LAST_MOMENT = 253_402_300_799
 """The end of the year 9999, in seconds since 1970."""
 MAX_QUORUM = 50
 MAX_APPROVERS = 50
+RUN_STARTER: Final = "run.starter"
+"""Who can be kept from deciding: whoever has had a part in starting the run."""
 MAX_GROUP = 500
 MAX_SUBJECT = 1_000
 
@@ -79,15 +81,28 @@ def quorum(config: dict[str, Any]) -> int:
 
 def people(config: dict[str, Any], key: str, within: str = "") -> tuple[str, ...]:
     """Who is asked; empty when everybody may answer. An entry that is computed can be a list."""
+    given = config.get(key)
+    if isinstance(given, dict):
+        config, key, within = mapping(given), "any_of", f"{within}/{key}"
     return _read(config, key, within, _people) if config.get(key) is not None else ()
 
 
-def quorum_problem(wanted: int, approvers: Sequence[str]) -> str:
-    """Why these can never be as many as must approve; empty when they can, as everybody and every group may."""
+def excluded(config: dict[str, Any], key: str) -> tuple[str, ...]:
+    """Who may not answer, in the words of the file, which are not computed: see `RUN_STARTER`."""
+    return tuple(str(word) for word in items(mapping(config.get(key)).get("not")))
+
+
+def quorum_problem(wanted: int, approvers: Sequence[str], barred: Sequence[str] = ()) -> str:
+    """Why these, without the `barred`, can never be as many as must approve; empty when they can, as everybody and
+    every group may."""
     if not approvers or any(who.startswith("group:") for who in approvers):
         return ""
-    known = len({who.removeprefix("user:") for who in approvers})
-    return f"{wanted} approvals can never come from {known} {'person' if known == 1 else 'people'}" * (wanted > known)
+    able = {who.removeprefix("user:") for who in approvers} - {who.removeprefix("user:") for who in barred}
+    if wanted <= len(able):
+        return ""
+    left = f"{len(able) or 'nobody'}{'' if not able else ' person' if len(able) == 1 else ' people'}"
+    without = f" but {', '.join(barred)}, who started the run and may not" * bool(barred)
+    return f"{wanted} {'approval' if wanted == 1 else 'approvals'} can never come from {left}{without}"
 
 
 def group(value: Any) -> str:

@@ -80,6 +80,8 @@ class Signal(Struct, frozen=True, omit_defaults=True, kw_only=True):
     it; empty for everyone who listens."""
     muted: bool = False
     """What it leads to is delivered to no subscription: of a replay that was not asked to."""
+    starters: tuple[str, ...] = ()
+    """Of one that a run sends, or that starts a run: everybody who has had a part in starting it, besides `by`."""
     unfit: str = ""
     """Why nobody hears it, of one that left a run: its data does not fit what its type carries."""
     chain: int = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleetprompt.engine.core.asking import who_is_barred
 from fleetprompt.engine.core.codec import digest, mapping
 from fleetprompt.engine.core.evolve_work import BROKEN_OFF, FAILED, RESUMED, SPARED
 from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, StepInDoubt, StepNoted
@@ -87,6 +88,7 @@ def ask_about_call(
     input: Any = None,
     form: dict[str, Any] | None = None,
     approvers: tuple[str, ...] = (),
+    excludes: tuple[str, ...] = (),
     quorum: int = 1,
     seconds: float | None = None,
     on_timeout: str = "reject",
@@ -104,6 +106,8 @@ def ask_about_call(
         message=message,
         show=show,
         approvers=approvers,
+        excludes=excludes,
+        barred=who_is_barred(run, excludes),
         quorum=quorum,
         form=form or {},
         until=at + seconds if seconds is not None else None,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fleetprompt.engine.core.agent import Agent, ApprovalSettings, Function, Limits, MemorySettings, Stuck
+from fleetprompt.engine.core.rendered import MAX_APPROVERS
 from fleetprompt.engine.definition.fields import Verbatim, VerbatimText, short_form, wrong
-from fleetprompt.engine.definition.parts import CostField, Part
+from fleetprompt.engine.definition.parts import CostField, Excluding, Part, not_mapping, somebody
 from fleetprompt.engine.definition.scalars import DurationField, WorkflowName
 
 MAX_AGENTS = 50
@@ -76,10 +77,27 @@ class StuckModel(Part):
         return Stuck(self.repeats, self.cycles, self.stale, self.on_stuck, self.handoff)
 
 
+class AgentApproversModel(Excluding):
+    """Who may decide, and who may not."""
+
+    any_of: list[VerbatimText] = Field(default_factory=list[str], max_length=MAX_APPROVERS)
+    """Who may: `user:ana` or `group:oncall`; empty means every operator with the right to approve."""
+
+    @property
+    def people(self) -> list[str]:
+        return self.any_of
+
+
+AgentApproversField: TypeAlias = Annotated[
+    AgentApproversModel,
+    short_form("any_of", not_mapping, {"type": "array", "items": {"type": "string"}, "maxItems": MAX_APPROVERS}),
+]
+
+
 class EscalationModel(Part):
     """Whom to ask when nobody answered in time."""
 
-    to: Annotated[list[VerbatimText], Field(min_length=1, max_length=50)]
+    to: Annotated[AgentApproversField, AfterValidator(somebody)]
     """Who may decide then."""
     timeout: DurationField | None = None
     """How long they have."""
@@ -90,8 +108,9 @@ class EscalationModel(Part):
 class AgentApprovalModel(Part):
     """How people are asked about calls that are not simply allowed."""
 
-    approvers: list[VerbatimText] = Field([], max_length=50)
-    """Who may decide: `user:ana` or `group:oncall`; empty means every operator with the right to approve."""
+    approvers: AgentApproversField = AgentApproversModel.model_validate({})
+    """Who may decide: `user:ana` or `group:oncall`; empty means every operator with the right to approve.
+    `{any_of: [group:oncall], not: run.starter}`: but whoever started the run."""
     quorum: int = Field(1, ge=1, le=50)
     """How many different people must approve. One rejection rejects."""
     timeout: DurationField | None = None
@@ -102,8 +121,9 @@ class AgentApprovalModel(Part):
     """Whether calls that only read are made while others of the same answer wait for a decision."""
 
     def compiled(self) -> ApprovalSettings:
-        escalate = self.escalate.model_dump(mode="json") if self.escalate else {}
-        return ApprovalSettings(tuple(self.approvers), self.quorum, self.timeout, escalate, self.batch)
+        escalate = self.escalate.model_dump(mode="json", by_alias=True) if self.escalate else {}
+        who = self.approvers
+        return ApprovalSettings(tuple(who.any_of), tuple(who.not_), self.quorum, self.timeout, escalate, self.batch)
 
 
 class MemoryModel(Part):

@@ -140,17 +140,22 @@ Port: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63
 
 
 class Shorthand:
-    """Takes a shorter way to write a value, and says so in the schema for editors."""
+    """Takes a shorter way to write a value, and says so in the schema for editors: what is made of that of the long
+    one, or, where several fields share it, what is given."""
 
-    def __init__(self, expand: Callable[[Any], Any], schema: Callable[[JsonSchemaValue], JsonSchemaValue]) -> None:
+    def __init__(
+        self, expand: Callable[[Any], Any], schema: Callable[[JsonSchemaValue], JsonSchemaValue] | JsonSchemaValue
+    ) -> None:
         self._expand = expand
-        self._schema = schema
+        self._schema: Callable[[JsonSchemaValue], JsonSchemaValue] | JsonSchemaValue = schema
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self._expand, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         full = handler(schema)
+        if not callable(self._schema):
+            return {"anyOf": [self._schema, full]}
         return {"anyOf": [self._schema(handler.resolve_ref_schema(full)), full]}
 
 
@@ -159,9 +164,13 @@ def one_or_many(check: Callable[[Any], bool]) -> Shorthand:
     return Shorthand(lambda value: [value] if check(value) else value, lambda schema: schema["items"])
 
 
-def short_form(key: str, check: Callable[[Any], bool]) -> Shorthand:
-    """A plain value stands for a mapping with that one key."""
-    return Shorthand(lambda value: {key: value} if check(value) else value, lambda schema: schema["properties"][key])
+def short_form(key: str, check: Callable[[Any], bool], schema: JsonSchemaValue | None = None) -> Shorthand:
+    """A plain value stands for a mapping with that one key. `schema`: see `Shorthand`."""
+
+    def of_key(long: JsonSchemaValue) -> JsonSchemaValue:
+        return long["properties"][key]
+
+    return Shorthand(lambda value: {key: value} if check(value) else value, schema or of_key)
 
 
 SignalType: TypeAlias = Annotated[str, Field(pattern=TYPE, max_length=MAX_TYPE)]

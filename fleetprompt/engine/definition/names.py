@@ -116,6 +116,8 @@ def _approvers(asking: Mapping[str, Any], base: Pointer, document: Document, nam
     """What is wrong with those who are named in a question to people."""
     escalate = mapping(asking.get("escalate"))
     for given, place in ((asking.get("approvers"), ("approvers",)), (escalate.get("to"), ("escalate", "to"))):
+        if isinstance(given, dict):
+            given, place = mapping(given).get("any_of"), (*place, "any_of")
         several = [(who, (*base, *place, index)) for index, who in enumerate(sequence(given))]
         for who, pointer in several or [(given, (*base, *place))]:
             if isinstance(who, str) and "${{" not in who and (said := names.approver(who)):

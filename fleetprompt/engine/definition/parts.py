@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, Self, TypeAlias, cast, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, cast, get_args
 
 from pydantic import (
     AfterValidator,
@@ -14,9 +14,11 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PlainValidator,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
@@ -284,10 +286,59 @@ Approvers: TypeAlias = Annotated[
 """`user:ana` or `group:oncall`; one or a list."""
 
 
+class Excluding(Part):
+    """Who may answer a question, and who may not."""
+
+    not_: Annotated[list[Literal["run.starter"]], one_or_many(lambda value: isinstance(value, str))] = Field(
+        default_factory=list[Literal["run.starter"]], alias="not"
+    )
+    """Who may not: `run.starter`, whoever has had a part in starting the run."""
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """Where nobody is excluded, the plain list."""
+        return handler(self) if self.not_ else [*self.people]
+
+    @property
+    def people(self) -> list[str]:
+        """Who may answer; empty: everybody."""
+        raise NotImplementedError
+
+
+class ApproversModel(Excluding):
+    """Who may decide, and who may not."""
+
+    any_of: Approvers = []
+    """Who may: `user:ana` or `group:oncall`; empty means every operator with the right to approve."""
+
+    @property
+    def people(self) -> list[str]:
+        return self.any_of
+
+
+def not_mapping(value: Any) -> bool:
+    """Whether a value is the short form of a part."""
+    return not isinstance(value, dict | BaseModel)
+
+
+_APPROVER = {"type": "string", "minLength": 1, "maxLength": 200}
+_APPROVERS = {"anyOf": [_APPROVER, {"type": "array", "items": _APPROVER, "maxItems": MAX_APPROVERS}]}
+ApproversField: TypeAlias = Annotated[ApproversModel, short_form("any_of", not_mapping, _APPROVERS)]
+"""`[user:ana]` is `{any_of: [user:ana]}`."""
+NOBODY_EXCLUDED: Final = ApproversModel.model_validate({})
+
+
+def somebody(approvers: Excluding) -> Excluding:
+    """Check that it is said who is asked. Raises what `wrong` returns."""
+    if not approvers.people and not approvers.not_:
+        raise wrong("`to` must not be empty")
+    return approvers
+
+
 class EscalateModel(Part):
     """Whom to ask when nobody answered in time, and what happens when they do not answer either."""
 
-    to: Annotated[Approvers, Field(min_length=1)]
+    to: Annotated[ApproversField, AfterValidator(somebody)]
     """Who is asked then."""
     timeout: Templated[DurationField] | None = None
     """How long to wait for them; without it, for ever."""
@@ -302,9 +353,10 @@ class Asking(Part):
     """What is asked; may hold expressions."""
     show: Any = None
     """Value that is shown with the question. What is shown is what the approval is bound to."""
-    approvers: Approvers = []
+    approvers: ApproversField = NOBODY_EXCLUDED
     """Who may decide: `user:ana` or `group:oncall`, and where an expression stands for one, also a list of them; empty
-    means every operator with the right to approve."""
+    means every operator with the right to approve. `{any_of: [group:oncall], not: run.starter}`: but whoever started
+    the run."""
     quorum: Templated[Annotated[int, Field(ge=1, le=MAX_QUORUM)]] = 1
     """How many different people must approve. One rejection rejects."""
     timeout: Templated[DurationField] | None = None
@@ -329,7 +381,7 @@ class Asking(Part):
         if unfilled and "approve" in policies:
             raise wrong(f"nobody fills in `{unfilled}` when time approves", "give it a `default`")
         quorum: Any = self.quorum
-        for approvers in (self.approvers, self.escalate.to if self.escalate else []):
+        for approvers in (self.approvers.any_of, self.escalate.to.any_of if self.escalate else []):
             if isinstance(quorum, int) and not any("${{" in who for who in approvers):
                 problem = quorum_problem(quorum, approvers)
                 if problem:

@@ -195,6 +195,8 @@ class Approval(Struct, frozen=True, kw_only=True):
     requested_at: float
     show: Any = None
     approvers: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
+    """Identities that may not decide, whatever `approvers` says: who started the run, where duties are kept apart."""
     quorum: int = 1
     form: dict[str, Any] = {}
     until: float | None = None

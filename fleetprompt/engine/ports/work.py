@@ -63,6 +63,8 @@ class Question(Struct, frozen=True, kw_only=True):
     input: Any = None
     form: dict[str, Any] = {}
     approvers: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    """Who may not decide, see `ApprovalRequested.excludes`."""
     quorum: int = 1
     seconds: float | None = None
     on_timeout: str = "reject"

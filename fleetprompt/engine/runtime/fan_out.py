@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, get_args
 
-from fleetprompt.engine.core import command
+from fleetprompt.engine.core import command, starters
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.dead_letter import DeadLetter, dead_letter, letter_id
@@ -163,6 +163,7 @@ class FanOut:
             causation=signal.id,
             data=data,
             by=signal.by if start.kind in BY_HAND else "",
+            starters=starters.of_signal(signal),
         )
         if signal.id in self._engine.bus.fresh and not child.key and await self._starts_at_once(child):
             return None, run_id

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from fleetprompt.engine.core import tracing
+from fleetprompt.engine.core import starters, tracing
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.command import Refusal
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
@@ -97,6 +97,7 @@ class Starter:
             trigger=data.get("trigger") or {"kind": "manual", "signal": signal.id, "by": signal.by},
             correlation=signal.correlation,
             owner=signal.by,
+            starters=starters.of_signal(signal),
             project=str(data.get("project") or ""),
             session=str(data.get("session") or ""),
             priority=int(data.get("priority") or plan.priority),
@@ -159,6 +160,7 @@ class Starter:
             depth=above.depth + 1,
             correlation=above.correlation or above.root or above.run,
             owner=above.owner,
+            starters=starters.of_run(above),
             project=above.project,
             session=above.session,
             priority=above.priority,

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from fleetprompt.engine.core.agent import Agent
+from fleetprompt.engine.core.asking import who_is_barred
+from fleetprompt.engine.core.codec import items
 from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.evolve_work import ANSWERED, FAILED
 from fleetprompt.engine.core.facts import AnyFact, Blob, StepNoted, StepWaiting
+from fleetprompt.engine.core.gate import is_barred
 from fleetprompt.engine.core.keys import call_child_id
 from fleetprompt.engine.core.names import inputs, value_of
 from fleetprompt.engine.core.state import Run, Step
@@ -267,6 +270,11 @@ class WorkContext(StepContext):
         """See `ports.work.WorkContext.judge`."""
         effect, run = self.effect, self._driver.run
         granted = await self._engine.store.grants.valid(effect.workflow, effect.tenant)
+        noted = run.grants
+        if barred := who_is_barred(run, agent.approval.excludes):
+            # Nobody approves what they start by having granted it before.
+            granted = [each for each in granted if not any(is_barred(barred, who) for who in each.by.split(", "))]
+            noted = [each for each in noted if not any(is_barred(barred, str(who)) for who in items(each.get("by")))]
         return self._engine.agency.judge(
             agent,
             info,
@@ -274,7 +282,7 @@ class WorkContext(StepContext):
             run=run.id,
             workflow=effect.workflow,
             tainted=tainted,
-            grants=[*grants_of_run(run.id, run.grants), *map(grant_of_workflow, granted)],
+            grants=[*grants_of_run(run.id, noted), *map(grant_of_workflow, granted)],
         )
 
     def switched_off(self, name: str) -> str:

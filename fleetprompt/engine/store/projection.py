@@ -140,6 +140,7 @@ def requested(fact: ApprovalRequested, entry: Append) -> Approval:
         requested_at=fact.at,
         show=fact.show,
         approvers=fact.approvers,
+        barred=fact.barred,
         quorum=fact.quorum,
         form=fact.form,
         until=fact.until,

@@ -16,6 +16,7 @@ from fleetprompt.client.values import one_line_json
 from fleetprompt.client.values import preview as on_one_line
 from fleetprompt.client.wording import Times, ago, glyph, rough, short, sign
 from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.core.gate import is_barred, whom
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
 from fleetprompt.tui.state.approval_call import asked_briefly, call_matter
@@ -135,7 +136,7 @@ def _terms(approval: Approval, times: Times, now: float, *, still: bool) -> Iter
 
 
 def _say(approval: Approval, state: Standing, *, deciding: bool) -> Iterator[Line]:
-    who = ", ".join(approval.approvers) if approval.approvers else "every operator"
+    who = whom(approval.approvers, approval.barred) or "every operator"
     words = f"   {state.words}" if state.words else ""
     yield (("for ", "dim"), (inert(who), ""), (words, "accent"))
     if approval.status != "pending":
@@ -147,7 +148,9 @@ def _say(approval: Approval, state: Standing, *, deciding: bool) -> Iterator[Lin
         when = "; an engine has to carry it out" if enough else ""
         yield ((f"you have {state.voted} it already{when}", "warning"),)
     elif not state.may:
-        yield (("you are not among those who may decide", "warning"),)
+        own = is_barred(approval.barred, state.who)
+        why = "you started the run: somebody else has to decide" if own else "you are not among those who may decide"
+        yield ((why, "warning"),)
 
 
 # ---------------------------------------------------------------- what is decided about

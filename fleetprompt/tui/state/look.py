@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from fleetprompt.client.deciding import counted, may_decide, unsure
 from fleetprompt.client.protocol import Console
+from fleetprompt.engine.core.gate import is_barred
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
 
@@ -22,6 +23,8 @@ class Standing(Struct, frozen=True):
     quorum: int = 1
     voted: str = ""
     """What the operator has said already."""
+    who: str = ""
+    """The operator."""
     may: bool = True
     """The operator may decide, as far as can be told here."""
 
@@ -38,11 +41,13 @@ def standing(approval: Approval, votes: Iterable[Vote], who: str, groups: Collec
     """How far it is, and whether this person may decide."""
     present = counted(approval, votes)
     voted = next((vote.decision for vote in present if vote.by == who), "")
-    may = not voted and (may_decide(approval, present, who, groups) or unsure(approval, groups))
+    open_ = unsure(approval, groups) and not is_barred(approval.barred, who)
+    may = not voted and (may_decide(approval, present, who, groups) or open_)
     return Standing(
         agreed=tuple(vote.by for vote in present if vote.decision == "approved"),
         quorum=approval.quorum,
         voted=voted,
+        who=who,
         may=may,
     )
 

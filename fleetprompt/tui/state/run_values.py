@@ -118,6 +118,7 @@ def _approval(step: Step) -> dict[str, Any]:
         "message": gate.message,
         "digest": gate.digest,
         "approvers": list(gate.approvers),
+        **({"not": list(gate.barred)} if gate.barred else {}),
         "quorum": gate.quorum,
         "form": gate.form,
         "decision": gate.decision or None,

@@ -10,7 +10,7 @@ from msgspec import Struct
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core.command import Refusal, Reply
 from fleetprompt.engine.core.fork import start_of
-from fleetprompt.engine.core.gate import Gate, entitled
+from fleetprompt.engine.core.gate import Gate, entitled, is_barred
 from fleetprompt.engine.core.state import Run, Step
 
 Name = Literal["approve", "reject", "resolve", "retry", "retry_from", "cancel", "pause", "resume", "raise"]
@@ -70,6 +70,8 @@ def why_no_vote(step: Step | None, me: str, groups: Collection[str], gate: Gate 
         return f"the approval is already {gate.decision or 'closed'}"
     if me in gate.votes:
         return f"you have {gate.votes[me][0]} it already"
+    if is_barred(gate.barred, me):
+        return "you started the run, and its workflow keeps these duties apart"
     unsure = not groups and any(approver.startswith("group:") for approver in gate.approvers)
     if not unsure and not entitled(gate.approvers, me, groups):
         return f"only {', '.join(gate.approvers)} may decide this"

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from fleetprompt.client.values import cut
 from fleetprompt.client.wording import ago, count, rough, sign
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.engine.core.gate import Gate
+from fleetprompt.engine.core.gate import Gate, whom
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
 from fleetprompt.tui.actions import BY_ID
@@ -150,7 +150,8 @@ class AskBox(Static):
         if self._matter:
             lines.append(((f"  {self._matter}", "link"),))
         about: list[Part] = [(inert(step.path), "link"), (f"  asked {ago(now - at)}", "dim")]
-        about.append((f"  by {inert(', '.join(gate.approvers))}" if gate.approvers else "", "dim"))
+        who = whom(gate.approvers, gate.barred)
+        about.append((f"  by {inert(who)}" if who else "", "dim"))
         about.append((f"  {len(gate.votes)} of {gate.quorum} so far" if gate.quorum > 1 else "", "dim"))
         about.append((f"  {rough(gate.until - now)} left" if gate.until is not None else "", "warning"))
         style = self.app.palette.style
