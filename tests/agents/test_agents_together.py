@@ -13,6 +13,7 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.facts import StepWaiting
 from fleetprompt.engine.definition.load import load_text
 from fleetprompt.engine.runtime.engine import Engine
+from fleetprompt.engine.runtime.work import WorkContext
 
 TEAM = """
 name: team
@@ -282,3 +283,88 @@ steps:
         assert words in said
         assert said.startswith("<untrusted source=")
         assert said.count("</untrusted>") == 1
+
+
+REFUND = """
+name: refund
+description: Pay money back to a customer.
+inputs:
+  amount: {type: integer, required: true, minimum: 1, description: In cents.}
+  currency: {type: string, default: EUR, enum: [EUR, USD]}
+  note: {type: string, pattern: "[a-z ]+", default: ""}
+  more: {required: false}
+steps:
+  - {id: pay, type: transform, output: "${{ inputs }}"}
+"""
+CLERK = """
+name: parent
+agents:
+  clerk: {functions: {refund: refund}, tools: [human.ask]}
+steps:
+  - {id: handle, type: agent, agent: clerk, prompt: "refund 7"}
+"""
+
+
+async def test_a_model_is_told_the_inputs_of_its_functions_and_held_to_them(tmp_path: Path) -> None:
+    script = [
+        {"calls": [call("refund", amont=7)]},
+        {"calls": [call("refund", amount="7"), call("refund", amount=7, currency="GBP")]},
+        {"calls": [call("refund", amount=7, currency="USD")]},
+        {"text": "refunded"},
+    ]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await engine.workflows.register(load_text(REFUND, "refund.yaml").plan, source=REFUND)
+            await start(engine, CLERK)
+            assert await over(engine) == ("completed", "refunded")
+            failed = [note.value["error"]["message"] for note in await notes(engine, "tool.failed")]
+            [done] = await notes(engine, "tool.completed")
+            told = [n.value for n in await notes(engine, "communication") if n.value["type"] == "task_delegation"]
+            assert len(await notes(engine, "tool.started")) == 1, "nothing is started of what does not fit"
+    assert "unknown input `amont` (did you mean `amount`?)" in failed[0]
+    assert "missing input `amount` (integer): In cents." in failed[0]
+    assert "must be of type integer" in failed[1]
+    assert "must be one of EUR, USD" in failed[2]
+    assert done.value["output"]["output"] == {"amount": 7, "currency": "USD", "note": "", "more": None}
+    assert [each["content"] for each in told] == [{"inputs": ["amount", "currency"]}]
+    [offered] = [t["function"] for t in stub.requests()[0]["body"]["tools"] if t["function"]["name"] == "refund"]
+    assert offered["description"] == "Pay money back to a customer."
+    assert offered["parameters"] == {
+        "type": "object",
+        "properties": {
+            "amount": {"type": "integer", "description": "In cents.", "minimum": 1},
+            "currency": {"type": "string", "enum": ["EUR", "USD"], "default": "EUR"},
+            "note": {"type": "string", "pattern": "^(?:[a-z ]+)$", "default": ""},
+            "more": {},
+        },
+        "required": ["amount"],
+        "additionalProperties": False,
+    }
+
+
+async def test_what_began_before_models_were_told_of_inputs_goes_on_as_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = [
+        {"calls": [call("human_ask", question="may I?")]},
+        {"calls": [call("refund", inputs={"amount": 7})]},
+        {"text": "refunded"},
+    ]
+
+    async def unknown(self: WorkContext, workflow: str) -> None:
+        """As engines had it that did not look at the workflow."""
+
+    with start_stub(tmp_path, script) as stub:
+        with monkeypatch.context() as before:
+            before.setattr(WorkContext, "pinned", unknown)
+            async with engine_at(tmp_path, StubModels(stub)) as engine:
+                await engine.workflows.register(load_text(REFUND, "refund.yaml").plan, source=REFUND)
+                await start(engine, CLERK)
+                await waits(engine, "approval")
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await vote(engine, values={"answer": "yes"})
+            assert await over(engine) == ("completed", "refunded")
+            [_, done] = await notes(engine, "tool.completed")
+    assert done.value["output"]["output"]["amount"] == 7
+    offered = [request["body"]["tools"] for request in stub.requests()]
+    assert offered[0] == offered[1] == offered[2], "it is the same agent"

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from fleetprompt.engine.agents.call_notes import CallNotes
-from fleetprompt.engine.agents.call_words import error_of, rejection, workflow_of
+from fleetprompt.engine.agents.call_words import error_of, inputs_of, rejection, workflow_of
 from fleetprompt.engine.agents.decisions import DECISION, handed
 from fleetprompt.engine.agents.decisions import answered as answered_by
 from fleetprompt.engine.agents.messages import (
@@ -143,7 +143,7 @@ class PartyCalls(CallNotes):
         the call."""
         if entry.way not in ("workflow", "start"):
             return []
-        said = Said("task_delegation", self._agent.name, {"inputs": [*mapping(mapping(call.arguments).get("inputs"))]})
+        said = Said("task_delegation", self._agent.name, {"inputs": [*inputs_of(call.arguments, entry)]})
         return [requested(said, workflow_of(call, entry), call.key, sent=self._ctx.now(), channel=CHILD)]
 
     def _from_run(self, call: Call, entry: Entry, type_: CommunicationType, content: Any) -> NoteValue:

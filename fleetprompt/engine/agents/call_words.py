@@ -47,6 +47,15 @@ def workflow_of(call: Call, entry: Entry) -> str:
     return entry.target or str(mapping(call.arguments).get("workflow", ""))
 
 
+def inputs_of(arguments: Any, entry: Entry) -> dict[str, Any]:
+    """What a call gives to the workflow that it starts. Recordings and scripts of before give it as an object."""
+    given = mapping(arguments)
+    wrapped = given.keys() == {"inputs"} and "inputs" not in (entry.inputs or {})
+    if entry.inputs is None or (wrapped and isinstance(given["inputs"], dict)):
+        return mapping(given.get("inputs"))
+    return given
+
+
 def waits_for_end(call: Call) -> bool:
     """Whether a call that starts a workflow waits for its end."""
     return mapping(call.arguments).get("wait") is not False

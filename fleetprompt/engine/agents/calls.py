@@ -16,6 +16,7 @@ from fleetprompt.engine.agents.call_words import (
     asked_about,
     bound_of,
     edited,
+    inputs_of,
     needs_leave,
     rejection,
     waits_for_end,
@@ -240,7 +241,7 @@ class Calls(PartyCalls):
             value["approval"] = decision.id
             value[DECISION] = answered_by(decision, asked_about(call))
         if entry.way in ("workflow", "start"):
-            value |= {"workflow": workflow_of(call, entry), "with": mapping(mapping(call.arguments).get("inputs"))}
+            value |= {"workflow": workflow_of(call, entry), "with": inputs_of(call.arguments, entry)}
             if entry.way == "start":
                 if self._started >= MOST_STARTS:
                     await self._refuse(call, f"the agents of a step start {MOST_STARTS} runs at most")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from fleetprompt.engine.agents.arguments import check_object
+from fleetprompt.engine.agents.call_words import inputs_of
 from fleetprompt.engine.agents.decisions import DECISION, judged
 from fleetprompt.engine.agents.memory import AgentMemory, Place
 from fleetprompt.engine.agents.room import Room
@@ -18,6 +19,8 @@ from fleetprompt.engine.agents.transcript import Call, Record
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.edited import edited_digest, previewed_digest
+from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.inputs import bound
 from fleetprompt.engine.ports.budget import Allowance
 from fleetprompt.engine.ports.tool import Judgement, Preview
 from fleetprompt.engine.ports.work import WorkContext
@@ -48,6 +51,16 @@ def digests(proposal: Mapping[str, Any]) -> tuple[str, str]:
     preview = mapping(proposal.get("preview"))
     kind, does, bound = str(preview.get("kind", "json")), preview.get("show", arguments), preview.get("bound")
     return edited_digest(tool, arguments), previewed_digest(tool, arguments, kind=kind, does=does, bound=bound)
+
+
+def _check(entry: Entry, arguments: Mapping[str, Any]) -> None:
+    """Whether something that is no tool can be called so. Raises `InvalidInput`."""
+    if entry.inputs is None:
+        check_object(entry.info.spec.parameters, arguments)
+        return
+    _, problems = bound(entry.inputs, inputs_of(arguments, entry))
+    if problems:
+        raise InvalidInput("; ".join(problems.values()), hint=f"{entry.name} starts the workflow {entry.target}")
 
 
 class Judge:
@@ -92,7 +105,7 @@ class Judge:
             "reach": info.reach,
         }
         if entry.tool is None:
-            check_object(info.spec.parameters, arguments)
+            _check(entry, arguments)
             rule = "what an agent's own file gives it"
             return value | {"verdict": "allow", "rule": rule, DECISION: judged(entry.name, "allow", rule)}
         entry.tool.check(arguments)

@@ -67,8 +67,10 @@ from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.codec import digest
 from fleetprompt.engine.core.errors import Failure, FleetError, NotFound, Refused
 from fleetprompt.engine.core.keys import call_key
+from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.ports.budget import Allowance, BudgetRefused, Caps
 from fleetprompt.engine.ports.model import ModelRequest, ModelTarget
+from fleetprompt.engine.ports.tool import Tool
 from fleetprompt.engine.ports.work import NoteValue, Question, WorkContext
 from fleetprompt.engine.ports.world import Done, Failed, Outcome
 
@@ -246,8 +248,18 @@ class Worker:
         if self.agent.memory is None:
             # A pattern such as `*` means all that it can use.
             tools = [tool for tool in tools if not tool.info.spec.name.startswith(MEMORY)]
-        self._toolbox = Toolbox(entries_of(self.agent, tools, self._ctx.agents, self._ctx.variables))
+        plans = {each.name: await self._ctx.pinned(each.workflow) for each in self.agent.functions}
+        known = {name: plan for name, plan in plans.items() if plan is not None}
+        self._toolbox = self._box(tools, known)
+        if (began := self._transcript.tools) and known:
+            # One that began before models were told of a workflow's inputs goes on as it began.
+            before = self._tools(self._box(tools, {}))
+            same = {name for name in known if began.get(name) is not None and began[name] == before.get(name)}
+            self._toolbox = self._box(tools, {name: plan for name, plan in known.items() if name not in same})
         self._calls = self._caller()
+
+    def _box(self, tools: Sequence[Tool], plans: Mapping[str, Plan]) -> Toolbox:
+        return Toolbox(entries_of(self.agent, tools, self._ctx.agents, self._ctx.variables, plans))
 
     def _caller(self) -> Calls:
         record = self._team.record
@@ -302,7 +314,7 @@ class Worker:
             names=self._ctx.names,
             codebase=self._ctx.codebase,
             definition=self._definition(),
-            tools=self._tools(),
+            tools=self._tools(self._toolbox),
             fresh=not transcript.session and self._depth == 0 and "#" not in self._path,
             goal_type=self._task.goal_type,
             parent=self._path.rpartition("/tool/")[0],
@@ -359,10 +371,10 @@ class Worker:
 
     def _definition(self) -> str:
         """What the agent is: a recording that was made by another one does not fit it."""
-        return digest([self._system(), self._tools(), self._task.schema])
+        return digest([self._system(), self._tools(self._toolbox), self._task.schema])
 
-    def _tools(self) -> dict[str, str]:
-        return {tool.name: digest([tool.description, tool.parameters])[:SHORT_DIGEST] for tool in self._toolbox.specs()}
+    def _tools(self, toolbox: Toolbox) -> dict[str, str]:
+        return {tool.name: digest([tool.description, tool.parameters])[:SHORT_DIGEST] for tool in toolbox.specs()}
 
     async def _same(self) -> None:
         """Require that it is what it was when it began, or that somebody lets it go on nevertheless. A plan does not
@@ -370,7 +382,7 @@ class Worker:
         transcript, now = self._transcript, self._definition()
         if now == transcript.definition:
             return
-        changes = redefined(transcript.tools, self._tools())
+        changes = redefined(transcript.tools, self._tools(self._toolbox))
         key = f"{self._path}/definition/{now[:SHORT_DIGEST]}"
         decision = self._ctx.decisions.get(key)
         if decision is None or not decision.decision:
@@ -381,7 +393,7 @@ class Worker:
                 f"{self.agent.name} has changed since it began: {changes}",
                 hint="`fleet retry RUN --from STEP` begins anew",
             )
-        value = {"definition": now, "tools": self._tools(), "changes": changes, "by": list(decision.by)}
+        value = {"definition": now, "tools": self._tools(self._toolbox), "changes": changes, "by": list(decision.by)}
         value[DECISION] = answered(decision, "go on although it has changed?")
         await self._noted((REDEFINED, self._path, value))
 

@@ -13,9 +13,11 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fleetprompt.engine.core.agent import Agent
+from fleetprompt.engine.core.agent import Agent, Function
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.inputs import inputs_schema
+from fleetprompt.engine.core.plan import Input, Plan
 from fleetprompt.engine.ports.model import ToolSpec
 from fleetprompt.engine.ports.tool import ActionType, Tool, ToolInfo
 from fleetprompt.engine.tools.workflow import START
@@ -36,6 +38,8 @@ class Entry(Struct, frozen=True):
     target: str = ""
     """The workflow or the agent behind it."""
     timeout: float | None = None
+    inputs: Mapping[str, Input] | None = None
+    """Of a workflow whose inputs are the arguments; None: they are in an argument `inputs`."""
 
 
 class Toolbox:
@@ -92,12 +96,17 @@ def outside(patterns: Sequence[str]) -> list[str]:
 
 
 def entries_of(
-    agent: Agent, tools: Sequence[Tool], agents: Mapping[str, Agent], variables: Collection[str] = ()
+    agent: Agent,
+    tools: Sequence[Tool],
+    agents: Mapping[str, Agent],
+    variables: Collection[str] = (),
+    plans: Mapping[str, Plan] | None = None,
 ) -> list[Entry]:
-    """Everything that an agent can call. `variables`: those that its workflow declares."""
+    """Everything that an agent can call. `variables`: those that its workflow declares. `plans`: of its functions, by
+    their names; one that is not there takes its workflow's inputs as an object of which nothing is told."""
     return [
         *map(tool_entry, tools),
-        *_functions(agent),
+        *(_function(function, (plans or {}).get(function.name)) for function in agent.functions),
         *_others(agent, agents),
         *_people(agent),
         *_variables(agent, variables),
@@ -110,23 +119,23 @@ def tool_entry(tool: Tool) -> Entry:
     return Entry(name, "start" if name == START else "tool", tool.info, tool)
 
 
-def _functions(agent: Agent) -> list[Entry]:
-    return [
-        Entry(
-            function.name,
-            "workflow",
-            _info(
-                function.name,
-                function.description or f"Start the workflow {function.workflow} and wait for its output.",
-                _object({"inputs": {"type": "object", "description": "The inputs of the workflow."}}, ["inputs"]),
-                waits=True,
-                repeat="safe",
-            ),
-            target=function.workflow,
-            timeout=function.timeout,
-        )
-        for function in agent.functions
-    ]
+def _function(function: Function, plan: Plan | None) -> Entry:
+    """A workflow as a function."""
+    about = f"Start the workflow {function.workflow} and wait for its output."
+    if plan is None:
+        given = {"inputs": {"type": "object", "description": "The inputs of the workflow."}}
+        parameters = _object(given, ["inputs"])
+    else:
+        about = plan.description or about
+        parameters = inputs_schema(plan.inputs)
+    return Entry(
+        function.name,
+        "workflow",
+        _info(function.name, function.description or about, parameters, waits=True, repeat="safe"),
+        target=function.workflow,
+        timeout=function.timeout,
+        inputs=plan.inputs if plan is not None else None,
+    )
 
 
 def _others(agent: Agent, agents: Mapping[str, Agent]) -> list[Entry]:

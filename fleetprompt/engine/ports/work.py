@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 from msgspec import Struct
 
 from fleetprompt.engine.core.agent import Agent
+from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.ports.budget import Allowance, BudgetRefused
 from fleetprompt.engine.ports.memory import Memories
 from fleetprompt.engine.ports.model import Delta, Models, ModelTarget
@@ -170,6 +171,11 @@ class WorkContext(Context, Protocol):
 
     async def startable(self, workflow: str, inputs: Mapping[str, Any], own: Sequence[Allowance] = ()) -> Startable:
         """See `ToolRoom.startable`; `own`: limits besides those of the step."""
+        ...
+
+    async def pinned(self, workflow: str) -> Plan | None:
+        """The plan of a workflow that this run may start, as it was when the run began; None where it was not known
+        then."""
         ...
 
     async def wait_until(self, at: float) -> NoReturn:

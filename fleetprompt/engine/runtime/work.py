@@ -19,6 +19,7 @@ from fleetprompt.engine.core.facts import AnyFact, Blob, StepNoted, StepWaiting
 from fleetprompt.engine.core.gate import is_barred
 from fleetprompt.engine.core.keys import call_child_id
 from fleetprompt.engine.core.names import inputs, value_of
+from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.core.working import ask_about_call, call_in_doubt
 from fleetprompt.engine.ports.budget import Allowance, Caps
@@ -233,6 +234,12 @@ class WorkContext(StepContext):
         """See `ports.work.WorkContext.startable`."""
         above = [(each.scope, each.caps) for each in (*self.allowances, *own) if each.caps != Caps()]
         return await startable(self._engine, self._driver.run, workflow, inputs, above)
+
+    async def pinned(self, workflow: str) -> Plan | None:
+        """See `ports.work.WorkContext.pinned`."""
+        created = self._driver.run.created
+        found = created.children.get(workflow) if created is not None else None
+        return (await self._engine.workflows.program(found)).plan if found is not None else None
 
     async def wait_until(self, at: float) -> NoReturn:
         """See `ports.work.WorkContext.wait_until`."""
