@@ -95,6 +95,11 @@ class Access:
 
     # ------------------------------------------------------------ browsers
 
+    @property
+    def origins(self) -> frozenset[str]:
+        """Pages of other sites that may call from a browser."""
+        return self._rules.origins
+
     def check_page(self, request: Request) -> None:
         """Refuse what a page on another site, or a name that was pointed at this machine, has sent. Raises
         `HttpProblem`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from fleetprompt import __version__
 from fleetprompt.daemon.bodies import StrictJson
@@ -72,6 +73,15 @@ def make_app(service_: Service) -> FastAPI:
     app.add_middleware(Idempotency, access=service_.access)
     app.add_middleware(StrictJson)
     app.add_middleware(BodyLimit)
+    if service_.access.origins:
+        # A browser shows a page of another site nothing of an answer that does not say that it may.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(service_.access.origins),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"],
+            expose_headers=["ETag", "Link", "Location", "Retry-After", "Idempotency-Replayed"],
+        )
     described = app.openapi
 
     def with_keys() -> dict[str, Any]:

@@ -128,6 +128,20 @@ async def test_pages_of_other_sites_and_foreign_names_are_refused(tmp_path: Path
             assert answer.status_code == status, headers
 
 
+async def test_a_browser_may_show_answers_to_pages_that_are_named_and_to_no_others(tmp_path: Path) -> None:
+    async with served(tmp_path, Rules(operator="ana", origins=frozenset({"https://ops.example"}))) as daemon:
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        for origin, allowed in (("https://ops.example", "https://ops.example"), ("https://evil.example", None)):
+            answer = await daemon.http.get("/api/workflows", headers={"Origin": origin})
+            assert answer.headers.get("access-control-allow-origin") == allowed
+            before = await daemon.http.options("/api/signals", headers=asked | {"Origin": origin})
+            assert (before.status_code, before.headers.get("access-control-allow-origin")) == (
+                (200, allowed) if allowed else (400, None)
+            )
+        answer = await daemon.http.get("/api/workflows/none", headers={"Origin": "https://ops.example"})
+        assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (404, True)
+
+
 async def test_a_browser_reads_streams_with_a_ticket(tmp_path: Path) -> None:
     async with served(tmp_path, Rules(operator="ana", local_role=None), TOKENS) as daemon:
         made = await daemon.http.post("/api/tickets", headers={"Authorization": "Bearer good"})
