@@ -300,6 +300,17 @@ def test_a_function_that_cannot_be_loaded_leaves_names_in_doubt(project: Project
     assert doubt.startswith("flow.yaml:1:48 unknown-name? whether there is a tool `pay_out` is not known")
 
 
+@pytest.mark.parametrize("pattern", ["*", "fs.*"])
+def test_a_pattern_that_may_mean_a_function_needs_all_of_them(project: Project, pattern: str) -> None:
+    flow = f"name: flow\nagents: {{a: {{tools: ['{pattern}']}}}}\nsteps: [{{id: a, type: agent, agent: a, prompt: x}}]"
+    tools = {"python": ["money:refund", "nowhere:gone"]}
+    project.write("workflows/money.py", MONEY)
+    (said,) = project.told(flow, tools=tools)
+    assert f"`{pattern}` cannot be used: nowhere:gone of [tools] python: there is no module `nowhere`" in said
+    assert "bad-value" in said
+    assert project.told(flow.replace(pattern, "fs.read"), tools=tools) == [], "no function is meant"
+
+
 MODELS = """\
 [models.cheap]
 model = "opnai/gpt-5.4-mini"

@@ -298,3 +298,10 @@ def test_listing_tools_imports_nothing_heavy() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+async def test_a_function_that_cannot_be_loaded_is_in_the_way_of_those_who_may_mean_it() -> None:
+    catalog = Catalog({"python": ["nowhere:gone"]})
+    assert [tool.info.spec.name for tool in await catalog.find(["fs.read", "git.log"])] == ["fs.read", "git.log"]
+    with pytest.raises(InvalidInput, match="there is no module `nowhere`"):
+        await catalog.find(["fs.*"])

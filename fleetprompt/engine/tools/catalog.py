@@ -111,10 +111,12 @@ class Catalog:
 
     async def find(self, patterns: Sequence[str], *, servers: bool = True) -> list[Tool]:
         """The tools with these names, or with names that match: `git.*`. Servers that none of them can mean are not
-        started. Raises `NotFound` for a name that nothing has, with a did-you-mean; `InvalidInput`, `Refused`."""
+        started, and functions are not loaded where all of them are names of other tools. Raises `NotFound` for a name
+        that nothing has, with a did-you-mean; `InvalidInput`, `Refused`."""
         known: dict[str, Tool] = dict(TOOLS)
-        for name, tool in self._functions().items():
-            _add(known, name, tool)
+        if not all(pattern in known for pattern in patterns):
+            for name, tool in self._functions().items():
+                _add(known, name, tool)
         if self._servers is not None and servers:
             for server in self._servers.servers:
                 if any(fnmatchcase(server, pattern.partition(".")[0]) for pattern in patterns):

@@ -69,6 +69,13 @@ class KnownTools:
 
     def pattern(self, pattern: str) -> Said | None:
         """What is wrong with an entry in an agent's list of tools."""
+        if pattern in self._own or pattern in self._registered():
+            return None
+        self._listed()
+        return self._unusable(pattern) if self.failed and _is_open(pattern) else self._missing(pattern)
+
+    def _missing(self, pattern: str) -> Said | None:
+        """Why nothing that there is matches."""
         if any(fnmatchcase(name, pattern) for name in (*self._own, *self._registered())):
             return None
         for name in self._listed():
@@ -80,6 +87,12 @@ class KnownTools:
             if tools is None or any(fnmatchcase(name, pattern) for name in tools):
                 return _not_recorded(pattern, server) if tools is None else None
         return self._unknown(pattern, meant)
+
+    def _unusable(self, pattern: str) -> Said:
+        """A pattern may mean a function that cannot be loaded: whoever has it among their tools cannot begin."""
+        place, error = next(iter(self.failed.items()))
+        told = f"`{inert(pattern)}` cannot be used: {self._functions[place]} of [tools] python: {error.message}"
+        return Said(told, error.hint, ProblemCode.BAD_VALUE)
 
     def call(self, name: str, arguments: Mapping[str, Any] | None) -> Iterator[Said]:
         """What is wrong with a call that a workflow makes by itself."""
@@ -181,7 +194,7 @@ class KnownTools:
     def _doubt(self, pattern: str, others: Collection[str], at: tuple[str | int, ...]) -> Said | None:
         if pattern.startswith(_OF_AGENTS) or any(fnmatchcase(name, pattern) for name in others):
             return None
-        said = self.pattern(pattern)
+        said = self._missing(pattern)
         if said is None or said.severity == "warning":
             # What a server has is looked at when it is started.
             return None
@@ -267,6 +280,11 @@ class KnownTools:
         server, _, tool = name.partition(".")
         seen = self._accepted().get(server)
         return seen is not None and tool in seen.tools
+
+
+def _is_open(pattern: str) -> bool:
+    """Whether it can mean several tools."""
+    return any(character in pattern for character in "*?[")
 
 
 @cache
