@@ -222,6 +222,22 @@ MEASURES: tuple[Measure, ...] = (
         ),
     ),
     Measure(
+        "attached",
+        (Subject(FLOOR, "bench.console_attached:alone"), Subject(OURS, "bench.console_attached:measure")),
+        (
+            Figure("http_kept_percent", "500 facts/s, 20 consoles attached over HTTP, of headless", "%", "≥ 80", True),
+            Figure("http_facts_per_s", "… facts (floor: headless)", "1/s", higher=True),
+            Figure("http_engine_percent", "… the daemon, share of a core (floor: headless)", "%"),
+            Figure("http_consoles_percent", "… the consoles together, share of a core", "%"),
+            Figure("http_least_kb_per_s", "… painted by the console that paints least", "kB/s"),
+            Figure("here_kept_percent", "the same, attached on its machine, of headless", "%", "≥ 80", True),
+            Figure("here_engine_percent", "… the daemon, share of a core", "%"),
+            Figure("here_consoles_percent", "… the consoles together, share of a core", "%"),
+            Figure("here_least_kb_per_s", "… painted by the console that paints least", "kB/s"),
+        ),
+        always=False,
+    ),
+    Measure(
         "model",
         (Subject(OURS, "bench.model:measure"),),
         (

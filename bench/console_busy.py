@@ -78,15 +78,16 @@ class Work:
     ticks: int = 0
 
 
-def start(task: Task, work: Work) -> float:
-    """Start the runs on a copy of the fleet with a past; when they go on, in epoch seconds."""
+def start(task: Task, work: Work, ready: float = READY) -> float:
+    """Start the runs on a copy of the fleet with a past; when they go on, in epoch seconds: not before `ready` have
+    passed."""
     folder = copied(task)
     write_project(folder, FUNCTIONS, ticks=TICKS, chain=chain())
 
     async def started() -> float:
         async with engine(task) as opened:
             workflow = await Workflow.register(opened, folder, work.name)
-            at = time.time() + READY + work.runs / STARTS
+            at = time.time() + ready + work.runs / STARTS
             given = {"at": datetime.fromtimestamp(at, UTC).isoformat()}
             given |= {"text": "x" * 180} if work.name == "chain" else {"seconds": EVERY, "items": [0] * work.ticks}
             await asyncio.gather(*(workflow.start(**given) for _ in range(work.runs)))

@@ -165,6 +165,8 @@ async def _open(front: Front, engine: EngineChoice) -> Console:
     from fleetprompt.client.opening import make_state, open_beside, open_console
 
     make_state(front.project.state)
+    if (served := await _daemon_here(front)) is not None:
+        return served
     if engine == "process":
         # What is in the store is shown while its engine starts.
         console = await open_beside(front.place, recover=True)
@@ -178,11 +180,34 @@ async def _open(front: Front, engine: EngineChoice) -> Console:
     return console
 
 
+async def _daemon_here(front: Front) -> Console | None:
+    """A console of the daemon that serves this project, by its socket: the kernel tells it who asks, and consoles that
+    read the store themselves take from it the processor that it needs. None where no daemon answers there."""
+    socket = front.project.state / "fleet.sock"
+    if front.database or not socket.is_socket():
+        return None
+    from fleetprompt.client.http.address import UNIX, address_of
+    from fleetprompt.client.http.console import connect
+    from fleetprompt.client.http.link import Disconnected
+
+    try:
+        return (await connect(address_of(f"{UNIX}{socket}"), tenant=front.tenant)).as_console
+    except Disconnected:
+        # One that has died leaves its socket behind, and one of another version is attached to by the store.
+        return None
+
+
 async def _start_engine(front: Front, console: Console) -> Console:
     from fleetprompt.client.beside import BesideConsole
     from fleetprompt.client.consoles import AttachedConsole
+    from fleetprompt.client.http.console import RemoteConsole
     from fleetprompt.client.reopening import take_over
 
+    if isinstance(console, RemoteConsole):
+        # The daemon is gone: what it held is free, unless somebody was faster.
+        opened = await _open(front, "embedded")
+        await console.close()
+        return opened
     if isinstance(console, BesideConsole):
         await console.restart()
         return console

@@ -78,7 +78,9 @@ class Listening:
             self._missed = True
             # How it goes on to be out of reach is nothing new; that it does not let one in any more is.
             quiet = bool(before) and not app.door.refused
-            said = f"{why}: what is shown is as it was, and nothing can be changed until it is back"
+            key = app.keymap.shown(BY_ID["console.engine"])
+            can = f" ({key} runs an engine here)" if app.door.can_start_engine else ""
+            said = f"{why}: what is shown is as it was, and nothing can be changed until it is back{can}"
             app.say("warning", said, quiet=quiet)
 
     async def _listen(self, console: Console) -> None:
@@ -130,7 +132,7 @@ class Listening:
             app.say("warning", f"the engine does not answer ({who}): what is asked for is recorded until it does")
         elif driven and self._missed:
             self._missed = False
-            app.say("info", "connected again" if app.fleet.elsewhere else "the engine is back")
+            app.say("info", "the engine is back")
             self.read_again()
         elif not driven and app.door.is_given_back and app.door.can_start_engine:
             app.say("info", "whoever held the engine has left: this console starts its own again")

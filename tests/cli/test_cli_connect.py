@@ -256,3 +256,18 @@ async def _until(test: object) -> None:
     async with asyncio.timeout(PATIENCE):
         while not test():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.crash
+def test_the_console_finds_the_daemon_of_its_project_and_takes_over_when_it_is_gone(far: Far) -> None:
+    screen = far.fleet.terminal("-C", str(far.fleet.root), columns=140, XDG_CONFIG_HOME=str(far.elsewhere))
+    screen.expect("attached")
+    # It is told what others do.
+    assert far.fleet("-C", str(far.fleet.root), "run", "gated", "--no-wait", "-q").code == 3
+    screen.expect("needs you")
+    far.daemon.end(signal.SIGKILL)
+    screen.expect("not connected")
+    screen.type("\x05")
+    screen.expect("live")
+    screen.type("q")
+    assert screen.wait() == 0

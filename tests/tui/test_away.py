@@ -89,7 +89,7 @@ async def test_what_is_shown_is_dim_and_still_while_it_cannot_be_reached(tmp_pat
             await until(pilot, lambda: rows(app) == 2 and app.fleet.approvals == 2)
             assert "at ops.example.com" in frame(app)
             assert app.palette.style("strong") == bright
-            await until(pilot, lambda: said(app, "connected again"))
+            await until(pilot, lambda: said(app, "the engine is back"))
             preview = app.screen.query_one(RunPreview)
             await until(pilot, lambda: preview.runview is not None)
 

@@ -160,6 +160,7 @@ class Valued(Struct, frozen=True, omit_defaults=True):
 _OWN: Final[dict[str, dict[str, Any]]] = {
     "start": {"request": SentStart},
     "register": {"file": SentFile},
+    "register_all": {"files": list[SentFile]},
     "keep_workflow": {"file": SentFile},
     "value": {"fact": Valued},
 }
@@ -193,6 +194,7 @@ def _start(request: StartRun) -> SentStart:
 _PACK: Final[dict[tuple[str, str], Callable[[Any], Any]]] = {
     ("start", "request"): _start,
     ("register", "file"): _file,
+    ("register_all", "files"): lambda files: [_file(each) for each in files],
     ("keep_workflow", "file"): _file,
     ("publish", "signal"): lambda signal: structs.replace(signal, by=""),
     ("value", "fact"): lambda what: Valued(approval=what) if isinstance(what, Approval) else Valued(fact=what),

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import structs
 
 from fleetprompt import __version__
+from fleetprompt.client.files import WorkflowFile
 from fleetprompt.client.http.messages import FACE, MEDIA_TYPE, PATH, PROTOCOL, Hello, SentFile, SentStart, Told
 from fleetprompt.client.http.methods import Method, Valued, method
 from fleetprompt.client.identity import Face, Identity
@@ -79,13 +80,29 @@ async def _asking(request: Request) -> tuple[Identity, Console]:
 async def _start(console: Console, arguments: dict[str, Any]) -> str:
     sent: SentStart = arguments["request"]
     files = [await console.read_workflow(each.text, each.named) for each in sent.files]
-    given = {name: getattr(sent, name) for name in SentStart.__struct_fields__ if name != "files"}
+    given: dict[str, Any] = {name: getattr(sent, name) for name in SentStart.__struct_fields__ if name != "files"}
+    if files and all([await _is_known(console, each) for each in files]):
+        given["workflow"], files = files[0].plan.name, []
     return await console.start(StartRun(files=tuple(files), **given))
 
 
 async def _register(console: Console, arguments: dict[str, Any]) -> str:
-    file: SentFile = arguments["file"]
-    return await console.register(await console.read_workflow(file.text, file.named))
+    sent: SentFile = arguments["file"]
+    file = await console.read_workflow(sent.text, sent.named)
+    return file.digest if await _is_known(console, file) else await console.register(file)
+
+
+async def _register_all(console: Console, arguments: dict[str, Any]) -> None:
+    files = [await console.read_workflow(each.text, each.named) for each in arguments["files"]]
+    await console.register_all([each for each in files if not await _is_known(console, each)])
+
+
+async def _is_known(console: Console, file: WorkflowFile) -> bool:
+    """Whether a workflow is so already: to register it as a text would make it forget the file that it is from."""
+    try:
+        return (await console.workflow(file.plan.name)).plan == file.digest
+    except NotFound:
+        return False
 
 
 async def _keep_workflow(console: Console, arguments: dict[str, Any]) -> Workflow:
@@ -101,6 +118,7 @@ async def _value(console: Console, arguments: dict[str, Any]) -> Any:
 _OWN: dict[str, Callable[[Console, dict[str, Any]], Any]] = {
     "start": _start,
     "register": _register,
+    "register_all": _register_all,
     "keep_workflow": _keep_workflow,
     "value": _value,
 }

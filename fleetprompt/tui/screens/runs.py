@@ -191,6 +191,11 @@ class RunsScreen(FilteredScreen[RunLines]):
             work = preview.show(self.client, run, facts)
             self.run_worker(work, group="preview", exclusive=True)
 
+    def voting_changed(self) -> None:
+        """What is asked says what can be decided."""
+        if self.preview is not None:
+            self.preview.show_asked()
+
     def do_run_preview(self) -> None:
         """Show it, or leave the room to the list."""
         if not self.has_class("-high"):

@@ -117,6 +117,11 @@ class RunPreview(Horizontal):
         self.query_one(AskBox).show(None, self.app.now())
         self.query_one(Pill).refresh()
 
+    def show_asked(self) -> None:
+        """What can be decided may be other than it was."""
+        if self.runview is not None:
+            self._show_asked()
+
     def _show_asked(self) -> None:
         self.query_one(AskBox).show(self.runview, self.app.now())
         self.query_one(Pill).refresh()
