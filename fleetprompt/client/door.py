@@ -77,6 +77,11 @@ class Door:
         return self._starting and self.behind is not None and self.behind.where == "none"
 
     @property
+    def is_served(self) -> bool:
+        """A daemon answers, and not the store itself."""
+        return hasattr(self.behind, "lost")
+
+    @property
     def lost(self) -> str:
         """Why the daemon behind it cannot be reached; empty while it can, and where there is none elsewhere."""
         return getattr(self.behind, "lost", "")

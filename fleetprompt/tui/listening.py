@@ -16,22 +16,23 @@ from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.painting import is_remote
 
 if TYPE_CHECKING:
+    from fleetprompt.client.door import Door
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.tui.app import FleetConsole
 
 BEAT = 0.05
 """Seconds between two looks at what has changed."""
 REMOTE_BEAT = 0.1
-"""The same where every byte goes over a network."""
+"""The same where every byte goes over a network, and where a daemon answers many who look at the same time."""
 SHARE = 5
 """The console leaves the loop to the engine for so many times what its own work has taken."""
 COUNT_SECONDS = 1.0
 """How often runs are counted, at most."""
 
 
-def beat() -> float:
+def beat(door: Door) -> float:
     """Seconds between two looks at what has changed."""
-    return REMOTE_BEAT if is_remote() else BEAT
+    return REMOTE_BEAT if is_remote() or door.is_served else BEAT
 
 
 class Listening:
@@ -86,7 +87,7 @@ class Listening:
     async def _listen(self, console: Console) -> None:
         await self._count(console)
         loop = asyncio.get_running_loop()
-        async with aclosing(console.changes(beat())) as changes:
+        async with aclosing(console.changes(beat(self._app.door))) as changes:
             async for change in changes:
                 began = loop.time()
                 try:
