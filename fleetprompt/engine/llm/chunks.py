@@ -79,9 +79,6 @@ class Straight:
         self._refused = refused
         self._stream = stream
         self._source: Final = stream.completion_stream
-        self._last: str | None = None
-        self._same = 1
-        """How often the last piece of text has come, one after the other."""
 
     @property
     def finish(self) -> str | None:
@@ -96,12 +93,10 @@ class Straight:
             while True:
                 chunk = await anext(self._source)
                 if _is_plain(chunk):
-                    self._watch(chunk.choices[0].delta.content)
                     return chunk
                 made = self._stream.chunk_creator(chunk=chunk)
                 if made is None:
                     continue
-                self._last = None
                 if (usage := getattr(made, "usage", None)) is not None:
                     self.usage.append(usage)
                 return made
@@ -115,16 +110,6 @@ class Straight:
             raise self._litellm.exceptions.MidStreamFallbackError(
                 message=str(error), model=self.model, llm_provider="openai", original_exception=error
             ) from error
-
-    def _watch(self, text: str | None) -> None:
-        """Stop a model that says one thing for ever."""
-        if self._same >= self._litellm.REPEATED_STREAMING_CHUNK_LIMIT:
-            raise self._litellm.InternalServerError(
-                message=f"The model is repeating the same chunk = {self._last}.", model="", llm_provider=""
-            )
-        again = text is not None and len(text) > 2 and text == self._last
-        self._same = self._same + 1 if again else 1
-        self._last = text
 
 
 def _is_plain(chunk: Any) -> bool:

@@ -52,6 +52,17 @@ _TRANSPORT: Final = {
     "ConnectionError",
     "APIConnectionError",
 }
+_TORN: Final = {
+    "TransferEncodingError",
+    "ContentLengthError",
+    "ClientPayloadError",
+    "IncompleteRead",
+    "ReadError",
+    "RemoteProtocolError",
+}
+ENDED: Final = "the stream ended before the answer was complete"
+"""What is said of a connection that was torn down in the middle of an answer, in the place of what the library below
+says of its bytes."""
 _CONTEXT: Final = {"ContextWindowExceededError"}
 _STATUS_OF: Final = {
     "BadRequestError": 400,
@@ -146,7 +157,8 @@ def _said(error: BaseException) -> str:
 def failure(fault: Fault, *, model: str, base: str, begun: bool, received: int, now: float) -> ModelFailed:
     """What a fault means. `begun`: a part of the answer came; `received`: its tokens; `now`: seconds since 1970."""
     kind, code, retryable, spent, what, hint = _meaning(fault, begun, base)
-    said = fault.message if len(fault.message) <= LONGEST else fault.message[:LONGEST] + "…"
+    said = ENDED if begun and set(fault.classes) & _TORN else fault.message
+    said = said if len(said) <= LONGEST else said[:LONGEST] + "…"
     return ModelFailed(
         f"`{model}` {what}: {said}",
         kind=kind,

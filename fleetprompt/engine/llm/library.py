@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -76,6 +77,9 @@ def _load() -> Any:
     library.disable_streaming_logging = True
     library.turn_off_message_logging = True
     library.disable_hf_tokenizer_download = True
+    # It breaks an answer off that says the same a hundred times over, such as a table with empty cells. What an answer
+    # may be is limited by its tokens and its time, and whether an agent goes in circles is looked at elsewhere.
+    library.REPEATED_STREAMING_CHUNK_LIMIT = sys.maxsize
     for name in _LOGGERS:
         # They write to the terminal, which belongs to the console. What matters comes as an exception.
         logger = logging.getLogger(name)
