@@ -19,8 +19,8 @@ from fleetprompt.client.wording import (
     ago,
     count,
     duration,
+    exact_money,
     mode_label,
-    money,
     rfc3339,
     short,
     span,
@@ -92,7 +92,7 @@ def _row(known: Known, now: float, *, uncertain: bool) -> list[str | Text]:
     name = marked("failed" if known.problem else figures.last.status if figures is not None else "draft")
     name.append(" ").append_text(plain(known.name))
     model = (agent.model or "default") if agent is not None else "-"
-    more = [money(figures.uncertain_nano) if figures is not None and figures.uncertain_nano else "-"]
+    more = [exact_money(figures.uncertain_nano) if figures is not None and figures.uncertain_nano else "-"]
     return [
         name,
         model,
@@ -131,7 +131,7 @@ def _figures(figures: AgentStatistics | None) -> list[str]:
         duration(figures.mean),
         duration(figures.p95),
         f"{figures.tokens:,}",
-        spent(figures.cost_nano, "simulated" if all_unreal else ""),
+        spent(figures.cost_nano, "simulated" if all_unreal else "", exact_money),
     ]
 
 
@@ -209,7 +209,7 @@ _LIMITS = {"tool_calls": "calls", "cost_nano": "cost", "on_limit": "then"}
 
 
 def _limit(name: str, value: Any) -> str:
-    return money(value) if name == "cost_nano" else f"{value:,}" if isinstance(value, int) else str(value)
+    return exact_money(value) if name == "cost_nano" else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _model(agent: Agent, means: AgentMeans) -> Text:
@@ -252,7 +252,7 @@ def _figure_lines(figures: AgentStatistics, since: str) -> list[Text]:
     spending = f"  {count(figures.requests, 'request')}, {count(figures.tool_calls, 'call')}, {tokens} tokens, {cost}"
     lines = [line, Text(spending)]
     if figures.uncertain_nano:
-        lines.append(Text(f"  and perhaps {money(figures.uncertain_nano)}: nobody knows whether it is billed"))
+        lines.append(Text(f"  and perhaps {exact_money(figures.uncertain_nano)}: nobody knows whether it is billed"))
     if figures.unreal:
         lines.append(Text(f"  {figures.unreal:,} of them SIMULATED or replayed", style="bold yellow"))
     return lines
@@ -281,8 +281,8 @@ def _session_lines(front: Front, sessions: Sequence[AgentSession]) -> list[Text]
             ago(now - each.started_at),
             duration(each.active + (max(0.0, now - each.since) if each.since is not None else 0.0)),
             f"{each.tokens:,}",
-            spent(each.cost_nano, each.mode),
-            *([money(each.uncertain_nano) if each.uncertain_nano else "-"] if uncertain else []),
+            spent(each.cost_nano, each.mode, exact_money),
+            *([exact_money(each.uncertain_nano) if each.uncertain_nano else "-"] if uncertain else []),
             each.workflow,
             Text(f"{mode_label(each.mode)}  " if mode_label(each.mode) else "", style="bold yellow").append_text(
                 plain(each.goal)

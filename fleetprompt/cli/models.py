@@ -94,8 +94,10 @@ def _print(front: Front, found: list[KnownModel]) -> None:
 def _mode(known: KnownModel) -> str:
     if known.target is None:
         return "–"
-    mode = known.target.mode
-    return f"{mode}, calls tools" if known.answers else mode.upper() if mode in ("simulated", "replay") else mode
+    from fleetprompt.client.wording import mode_label
+
+    told = mode_label(known.target.mode) or known.target.mode
+    return f"{told}, calls tools" if known.answers else told
 
 
 def _prices(known: KnownModel) -> tuple[str, str]:

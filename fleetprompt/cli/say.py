@@ -34,7 +34,7 @@ def _is_of_models(tree: Tree, fact: AnyFact) -> bool:
     if isinstance(fact, f.RunCreated | f.RunForked | f.ApprovalRequested | f.ApprovalDecided):
         return True
     step = tree.run.steps.get(getattr(fact, "path", ""))
-    return step is not None and step.program.node.type in ("agent", "image")
+    return step is not None and step.program.node.type in ("agent", "chat", "image")
 
 
 def summary(fact: AnyFact, tree: Tree) -> Text:

@@ -12,6 +12,9 @@ from rich.text import Text
 from fleetprompt.engine.core.inert import inert
 
 GAP = 2
+PADDED = 40
+"""Cells to which texts of a flexible column are filled up where nobody counts the cells of a line: what is longer is
+whole, and makes the lines of the others no longer."""
 NARROWEST = 12
 """Cells that a flexible column keeps."""
 _ITEM = re.compile(r"- |\w+: ")
@@ -45,7 +48,7 @@ def layout(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
         kept.remove(dropped)
     widths = _widths(columns, natural, kept, width)
     titles = [Text(column.title, style="bold") for column in columns]
-    return [_line(columns, line, kept, widths) for line in (titles, *cells)]
+    return [_line(columns, line, kept, widths, cut=width is not None) for line in (titles, *cells)]
 
 
 def _text(cell: Cell, column: Column) -> Text:
@@ -61,7 +64,7 @@ def _least(columns: Sequence[Column], natural: list[int], kept: list[int]) -> in
 def _widths(columns: Sequence[Column], natural: list[int], kept: list[int], width: int | None) -> dict[int, int]:
     widths = {i: natural[i] for i in kept}
     if width is None:
-        return widths
+        return {i: min(natural[i], PADDED) if columns[i].flexible else natural[i] for i in kept}
     over = sum(widths.values()) + GAP * (len(kept) - 1) - width
     while over > 0:
         flexible = [i for i in kept if columns[i].flexible and widths[i] > NARROWEST]
@@ -75,11 +78,13 @@ def _widths(columns: Sequence[Column], natural: list[int], kept: list[int], widt
     return widths
 
 
-def _line(columns: Sequence[Column], cells: Sequence[Text], kept: list[int], widths: dict[int, int]) -> Text:
+def _line(
+    columns: Sequence[Column], cells: Sequence[Text], kept: list[int], widths: dict[int, int], *, cut: bool
+) -> Text:
     line = Text()
     for i in kept:
         text = cells[i]
-        if text.cell_len > widths[i]:
+        if cut and text.cell_len > widths[i]:
             text.truncate(widths[i], overflow="ellipsis")
         space = " " * max(0, widths[i] - text.cell_len)
         if columns[i].right:

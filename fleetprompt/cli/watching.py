@@ -98,10 +98,10 @@ class Watch:
 
     async def _foretell(self, plan: Plan) -> str:
         """In which mode a plan will run; nothing where nobody reads it."""
-        if self._manner.quiet or not plan.agents or self._front.elsewhere is not None:
-            return ""
-        from fleetprompt.client.foretelling import foretold
+        from fleetprompt.client.foretelling import asked_models, foretold
 
+        if self._manner.quiet or not asked_models(plan) or self._front.elsewhere is not None:
+            return ""
         return await foretold(self._front.place, plan)
 
     # ------------------------------------------------------------ the whole of it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -121,6 +122,14 @@ def money(nano: int) -> str:
     return f"${dollars:,.2f}"
 
 
+def exact_money(nano: int) -> str:
+    """US dollars to a hundredth of a cent, for what stands beside a limit: $0.018 is not $0.02."""
+    if 0 < abs(nano) < NANO // 100:
+        return money(nano)
+    whole, _, rest = f"{nano / NANO:,.4f}".partition(".")
+    return f"${whole}.{rest[:2]}{rest[2:].rstrip('0')}"
+
+
 MODES = {"simulated": "SIMULATED", "replay": "REPLAYED", "mixed": "PARTLY SIMULATED", "local": "LOCAL"}
 
 
@@ -129,9 +138,9 @@ def mode_label(mode: str) -> str:
     return MODES.get(mode, "")
 
 
-def spent(nano: int, mode: str = "") -> str:
+def spent(nano: int, mode: str = "", told: Callable[[int], str] = money) -> str:
     """What something has cost: `n/a` where no model was asked, so that nobody takes it for a price; `-` for nothing."""
-    return money(nano) if nano else "n/a" if is_unreal(mode) else "-"
+    return told(nano) if nano else "n/a" if is_unreal(mode) else "-"
 
 
 def perhaps(nano: int) -> str:

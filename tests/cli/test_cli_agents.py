@@ -192,3 +192,24 @@ def test_names_of_agents_are_completed(team: Fleet, monkeypatch: pytest.MonkeyPa
     assert complete(team, monkeypatch, "fleet agents show b", 3) == ["bad", "boss"]
     team("run", "team.yaml", "-q")
     assert complete(team, monkeypatch, "fleet agents show ", 3) == ["bad", "boss", "clerk", "loose"]
+
+
+def test_what_is_spent_of_a_limit_is_told_apart_from_it(fleet: Fleet) -> None:
+    agent = "name: sre\nguardrails: {cost_usd: 0.02}\n"
+    (fleet.root / "agents").mkdir()
+    (fleet.root / "agents" / "sre.yaml").write_text(agent)
+    now = time.time()
+    begun = StepNoted(path="ask", kind="session", key="sre", value={"agent_id": "sre", "goal": "look"}, at=now)
+    said = StepNoted(
+        path="ask",
+        kind="llm.completed",
+        key="sre/llm/0",
+        value={"model": "m", "mode": "live", "cost_nano": 18 * CENT // 10, "tokens": 9},
+        at=now,
+    )
+    done = StepNoted(path="ask", kind="agent.completed", key="sre", at=now)
+    fill(fleet, run("run-1-aaaaaaaa", "audit", begun, said, done, agents=("sre",)))
+    shown = fleet.ok("agents", "show", "sre")
+    assert "cost $0.02" in shown
+    assert "9 tokens, $0.018" in shown
+    assert "$0.018" in fleet.ok("agents")

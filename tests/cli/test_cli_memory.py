@@ -124,3 +124,13 @@ async def test_an_engine_keeps_only_what_can_be_meant(tmp_path: Path, data: obje
         second = await engine.bus.submit(Signal(id="s4", type=types.REMEMBER, source="test", at=2.0, data=good))
         assert first.data["new"]
         assert second.data == {"memory": first.data["memory"], "new": False}
+
+
+def test_a_long_memory_makes_no_other_line_longer(fleet: Fleet) -> None:
+    fleet.ok("run", "quick.yaml", "-q")
+    given = {"created_at": 1.0, "accessed_at": 2.0, "scope": "shared", "type": "fact"}
+    short = Memory(id="m-aaa1", text="short", **given)
+    keep(fleet.root / ".fleet" / "fleet.db", short, Memory(id="m-bbb2", text="long " * 300, **given))
+    lines = fleet.ok("memory").splitlines()
+    assert sorted(len(line) > 1000 for line in lines) == [False, False, True], "it is whole, and alone so long"
+    assert all(len(line) < 160 for line in lines if "long" not in line)

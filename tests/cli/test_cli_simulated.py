@@ -27,6 +27,18 @@ rules:
 """
 
 
+def test_a_step_that_asks_a_model_itself_is_labelled_from_the_first_line_on(fleet: Fleet) -> None:
+    (fleet.root / "simulations").mkdir()
+    (fleet.root / "simulations" / "talk.yaml").write_text("rules: [{say: hello}]")
+    fleet.write("talk", "name: talk\nsteps: [{id: talk, type: chat, prompt: hi}]")
+    told = fleet("run", "talk.yaml").out.splitlines()
+    assert [line.split()[-1] for line in told[:4]] == ["SIMULATED"] * 4, told
+    (fleet.root / "fleet.toml").write_text('[models.default]\nmodel = "openai/x"\napi_base = "http://127.0.0.1:9/v1"\n')
+    told = fleet("run", "talk.yaml").out.splitlines()
+    assert [line.split()[-1] for line in told[:2]] == ["LOCAL"] * 2, told
+    assert "LOCAL" in fleet.ok("models")
+
+
 def test_a_simulation_is_labelled_from_its_first_line_to_its_last(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

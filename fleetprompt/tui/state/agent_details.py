@@ -10,7 +10,7 @@ import msgspec
 
 from fleetprompt.client.files import shown
 from fleetprompt.client.values import cut, one_line_json
-from fleetprompt.client.wording import ago, count, duration, glyph, money, short, span
+from fleetprompt.client.wording import ago, count, duration, exact_money, glyph, short, span
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import AgentSession, AgentStatistics
@@ -90,7 +90,7 @@ def _configuration(agent: Agent) -> Iterator[Line]:
 def _limits(limits: dict[str, Any]) -> str:
     names = {"cost_nano": "cost", "tool_calls": "calls", "on_limit": "then"}
     return ", ".join(
-        f"{names.get(name, name)} {money(value) if name == 'cost_nano' else value}"
+        f"{names.get(name, name)} {exact_money(value) if name == 'cost_nano' else value}"
         for name, value in limits.items()
         if value is not None
     )
@@ -122,7 +122,7 @@ def _figures(figures: AgentStatistics) -> Iterator[Line]:
     yield parts
     used = f"  {count(figures.requests, 'request')}, {count(figures.tool_calls, 'call')}, {figures.tokens:,} tokens  "
     all_unreal = figures.unreal >= figures.executions
-    cost = cost_words(figures.cost_nano, figures.uncertain_nano, "simulated" if all_unreal else "")
+    cost = cost_words(figures.cost_nano, figures.uncertain_nano, "simulated" if all_unreal else "", exact_money)
     simulated: tuple[Part, ...] = ()
     if figures.unreal:
         simulated = ((f"  {count(figures.unreal, 'execution')} simulated or replayed", "badge"),)

@@ -3,6 +3,8 @@ been spent is never added to what was. PURE."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fleetprompt.client.wording import MODES, NANO, money, sign
 from fleetprompt.engine.core.mode import is_unreal
 from fleetprompt.tui.state.lines import Cell, Part
@@ -35,11 +37,13 @@ def cost_cell(nano: int, uncertain_nano: int = 0, mode: str = "", *, nothing: st
     return (NONE, "dim") if is_unreal(mode) else (nothing, "faint")
 
 
-def cost_words(nano: int, uncertain_nano: int = 0, mode: str = "") -> tuple[Part, ...]:
+def cost_words(
+    nano: int, uncertain_nano: int = 0, mode: str = "", told: Callable[[int], str] = amount
+) -> tuple[Part, ...]:
     """An amount in a sentence, with what may have been spent besides: `$0.42 + up to $0.10 uncertain`."""
     if not nano and not uncertain_nano:
         return ((NONE, "dim"),) if is_unreal(mode) else ()
-    parts: tuple[Part, ...] = ((amount(nano) if nano else "$0.00", ""),)
+    parts: tuple[Part, ...] = ((told(nano) if nano else "$0.00", ""),)
     if uncertain_nano:
         parts += ((f" + up to {money(uncertain_nano)} uncertain", "warning"),)
     return parts
