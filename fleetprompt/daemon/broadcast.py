@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from fleetprompt.client.matching import RunFilter
 from fleetprompt.daemon.caller import Caller
-from fleetprompt.daemon.events import Told, frames
+from fleetprompt.daemon.events import frames
 from fleetprompt.daemon.pump import Pump
 from fleetprompt.daemon.step_ids import OWN, Ids
 from fleetprompt.engine.core.errors import FleetError
@@ -35,9 +35,12 @@ _Value = TypeVar("_Value")
 class Batch:
     """Facts that are told at once."""
 
-    def __init__(self, facts: Sequence[Stored], told: list[list[Told]]) -> None:
+    def __init__(self, facts: Sequence[Stored], ids: Mapping[str, Ids]) -> None:
+        """`ids` are those of the steps of their runs."""
         self.facts = facts
-        self._told = told
+        self._ids = {stored.run: ids.get(stored.run, OWN) for stored in facts}
+        self._told: dict[frozenset[str], list[bytes]] = {}
+        """What is told of each fact, by the events that are wanted."""
         self.first, self.last = facts[0].seq, facts[-1].seq
         self.runs = frozenset(stored.run for stored in facts)
         self._wire: dict[tuple[frozenset[str], str], bytes] = {}
@@ -67,12 +70,14 @@ class Batch:
         return self._wire[key]
 
     def _made(self, wanted: frozenset[str], runs: frozenset[str], after: int) -> bytes:
+        told = self._told.get(wanted)
+        if told is None:
+            every = (frames(stored, self._ids[stored.run], wanted) for stored in self.facts)
+            told = self._told[wanted] = [b"".join(each.wire for each in events) for events in every]
         return b"".join(
-            told.wire
-            for stored, each in zip(self.facts, self._told, strict=True)
-            if stored.seq > after and stored.run in runs
-            for told in each
-            if not wanted or told.event in wanted
+            wire
+            for stored, wire in zip(self.facts, told, strict=True)
+            if wire and stored.seq > after and stored.run in runs
         )
 
 
@@ -84,11 +89,6 @@ class Runs:
         self._ids: OrderedDict[str, Ids] = OrderedDict()
         self._rows: OrderedDict[str, RunHead] = OrderedDict()
         """Rows as they were once: good for filters on what never changes."""
-
-    async def translated(self, facts: Sequence[Stored]) -> list[list[Told]]:
-        """The events of facts, in the words of who wrote the workflows."""
-        ids = await self.ids(facts)
-        return [frames(stored, ids.get(stored.run, OWN)) for stored in facts]
 
     async def ids(self, facts: Sequence[Stored]) -> Mapping[str, Ids]:
         """The ids of steps, by run; of the runs of these facts, and of others."""
@@ -166,7 +166,7 @@ class Broadcast:
             self._more.set()
 
     async def _tell(self, facts: list[Stored]) -> None:
-        self._batches.append(Batch(facts, await self.runs.translated(facts)))
+        self._batches.append(Batch(facts, await self.runs.ids(facts)))
         self._facts += len(facts)
         self.last = facts[-1].seq
         while self._facts > KEPT_FACTS and len(self._batches) > 1:

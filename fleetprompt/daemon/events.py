@@ -75,13 +75,14 @@ class Told(NamedTuple):
     """As it goes over the wire."""
 
 
-def frames(stored: Stored, ids: Ids = OWN) -> list[Told]:
-    """The events of a fact in order. `ids` are those of the steps of its run."""
+def frames(stored: Stored, ids: Ids = OWN, wanted: frozenset[str] = frozenset()) -> list[Told]:
+    """The events of a fact in order, or those of them that are wanted. `ids` are those of the steps of its run."""
     told = list(_events(stored, ids))
     last = len(told)
     return [
         Told(event, frame(event, data, str(stored.seq) if k == last else f"{stored.seq}.{k}"))
         for k, (event, data) in enumerate(told, start=1)
+        if not wanted or event in wanted
     ]
 
 
