@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("show", "Show one run: its steps, values, approvals and errors."),
         "logs": ("logs", "Show what the steps of a run have logged."),
         "facts": ("facts", "Show the journal of a run."),
+        "record": ("record", "Write what models answered in a run to a file, for replay/FILE."),
         "cost": ("cost", "Show what was spent: by workflow, step, model, day or run."),
         "cancel": ("control", "End runs early."),
         "pause": ("control", "Start nothing new in runs until they are resumed."),

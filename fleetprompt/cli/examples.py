@@ -68,6 +68,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "show": ("fleet show last", "fleet show 1a2b3c4d --full", "fleet show 1a2b3c4d --at 12 --json"),
     "logs": ("fleet logs last -f", "fleet logs 1a2b3c4d --step deploy --tail 50"),
     "facts": ("fleet facts last", "fleet facts 1a2b3c4d --upto 20 --json"),
+    "record": ("fleet record last recordings/triage.jsonl", "fleet record 1a2b3c4d triage.jsonl"),
     "cost": ("fleet cost", "fleet cost --by step wf:deploy --since today", "fleet cost --by day --since 30d --json"),
     "cancel": ("fleet cancel 1a2b3c4d --reason 'wrong branch'", "fleet cancel wf:crawl status:waiting --yes"),
     "pause": ("fleet pause 1a2b3c4d", "fleet pause label.env=prod --reason 'incident'"),

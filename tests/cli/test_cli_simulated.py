@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from cli_kit import Fleet
 
@@ -145,3 +147,27 @@ def test_which_limit_has_told_an_agent_to_finish_is_said_of_the_run(fleet: Fleet
     assert "wrapped up at the limit of step a on requests" in shown
     assert "wrapped up at the limit of agent own in step b on tool calls" in shown
     assert "wrapped up at its limit: max_iterations: 1" in shown
+
+
+def test_what_was_answered_is_written_to_a_file_and_replayed_elsewhere(fleet: Fleet) -> None:
+    (fleet.root / "simulations").mkdir()
+    (fleet.root / "simulations" / "talk.yaml").write_text(
+        "rules: [{say: 'hello, it is a long day: " + "z" * 90000 + "'}]"
+    )
+    fleet.write("talk", "name: talk\nsteps: [{id: talk, type: chat, prompt: hi}]")
+    said = fleet("run", "talk.yaml", "--json").json
+    wrote = fleet("record", "last", "talk.jsonl")
+    assert (wrote.code, "1 answer of models written to talk.jsonl" in wrote.err) == (0, True)
+    assert (fleet.root / "talk.jsonl").stat().st_mode & 0o077 == 0
+    shutil.rmtree(fleet.root / ".fleet")
+    shutil.rmtree(fleet.root / "simulations")
+    (fleet.root / "fleet.toml").write_text('[models.default]\nmodel = "replay/talk.jsonl"\n')
+    again = fleet("run", "talk.yaml", "--json").json
+    assert (again["output"], again["mode"]) == (said["output"], "replay")
+
+    again = fleet("record", "last", "talk.jsonl")
+    assert (again.code, "exists already" in again.err) == (1, True)
+    fleet.ok("run", "quick.yaml", "-q")
+    nothing = fleet("record", "last", "none.jsonl")
+    assert (nothing.code, "no model has answered" in nothing.err) == (2, True)
+    assert not (fleet.root / "none.jsonl").exists()

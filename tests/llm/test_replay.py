@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from llm_kit import GET, KEY, request, target
 from msgspec.structs import replace
+from recording_kit import Recorded
 from stub_server import Stub
 
+from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.llm.provider_litellm import LiteLLM
 from fleetprompt.engine.llm.providers import Lines, Room
-from fleetprompt.engine.llm.recording import Recorded, Writer, entry_of, read, request_digest
+from fleetprompt.engine.llm.recording import entry_of, read, request_digest, write
 from fleetprompt.engine.llm.replay import Replay
 from fleetprompt.engine.ports.model import (
     Delta,
@@ -48,13 +50,14 @@ def replay(tmp_path: Path) -> Replay:
 
 async def recorded(tmp_path: Path, *wanted: ModelRequest) -> list[ModelAnswer | ModelFailed]:
     """What a live provider answers, recorded in `run.jsonl`."""
-    provider = Recorded(LiteLLM(), Writer(tmp_path / "run.jsonl", redact))
+    provider = Recorded(LiteLLM())
     found: list[ModelAnswer | ModelFailed] = []
     for one in wanted:
         try:
             found.append(await provider.answer(one, KEY, lambda _: None))
         except ModelFailed as error:
             found.append(error)
+    provider.write(tmp_path / "run.jsonl", redact)
     return found
 
 
@@ -110,9 +113,8 @@ async def test_failures_are_replayed_at_their_attempt(stub: Stub, tmp_path: Path
 
 async def test_equal_requests_are_told_apart_by_their_place(tmp_path: Path, replay: Replay) -> None:
     asked = request(target("http://x/v1"))
-    writer = Writer(tmp_path / "run.jsonl")
-    for place in ("a", "b"):
-        writer.write(entry_of("answer", request_digest(asked), f"{place}/llm/0#1", "m", ModelAnswer(text=place)))
+    digest, run = request_digest(asked), tmp_path / "run.jsonl"
+    write(run, [entry_of("answer", digest, f"{place}/llm/0#1", "m", ModelAnswer(text=place)) for place in ("a", "b")])
     for place in ("b", "a", "b"):
         found = await replay.answer(at(asked, key=f"{place}/llm/0#1"), "", lambda _: None)
         assert found.text == place
@@ -129,10 +131,12 @@ async def test_no_secret_is_written_and_only_the_owner_reads(stub: Stub, tmp_pat
     call = ToolCall("get", "{}", "c")
     asked = (Message("user", SECRET), Message("assistant", calls=(call,)), Message("tool", SECRET, call_id="c"))
     await recorded(tmp_path, request(target(stub.base), messages=asked), request(target(stub.base, "401")))
-    writer = Writer(tmp_path / "run.jsonl", redact)
-    writer.write(entry_of("answer", "d", "k", "m", ModelAnswer(text=f"the key is {SECRET}", reasoning=SECRET)))
+    said = entry_of("answer", "d", "k", "m", ModelAnswer(text=f"the key is {SECRET}", reasoning=SECRET))
     path = tmp_path / "run.jsonl"
-    text = path.read_text()
+    with pytest.raises(Refused, match="exists already"):
+        write(path, [said], redact)
+    write(tmp_path / "said.jsonl", [said], redact)
+    text = path.read_text() + (tmp_path / "said.jsonl").read_text()
     assert SECRET not in text
     assert KEY not in text
     assert path.stat().st_mode & 0o077 == 0
@@ -140,10 +144,11 @@ async def test_no_secret_is_written_and_only_the_owner_reads(stub: Stub, tmp_pat
 
 
 async def test_pictures_and_vectors_are_recorded_too(stub: Stub, tmp_path: Path, replay: Replay) -> None:
-    provider = Recorded(LiteLLM(), Writer(tmp_path / "run.jsonl"))
+    provider = Recorded(LiteLLM())
     picture = ImageRequest(target=target(stub.base, "openai/stub-image"), prompt="a cat", key="i#1")
     live = await provider.image(picture, KEY)
     vectors = await provider.embed(target(stub.base, "openai/stub-vectors"), ["a", "bb"], KEY)
+    provider.write(tmp_path / "run.jsonl")
     again = await replay.image(replace(picture, target=replaying("run.jsonl")), "")
     assert (again.data, again.media_type, again.cost_nano) == (live.data, live.media_type, None)
     assert (await replay.embed(replaying("run.jsonl"), ["a", "bb"], "")).vectors == vectors.vectors

@@ -16,22 +16,16 @@ import msgspec
 from msgspec import Struct
 
 from fleetprompt.engine.core.codec import digest, mapping
-from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.errors import InvalidInput, Refused
 from fleetprompt.engine.llm.providers import Lines
 from fleetprompt.engine.ports.model import (
     Delta,
     EmbeddingAnswer,
     ImageAnswer,
     ImageRequest,
-    Loads,
-    Message,
     ModelAnswer,
     ModelFailed,
     ModelRequest,
-    ModelTarget,
-    OnDelta,
-    Provider,
-    ToolSpec,
 )
 
 FORMAT: Final = 1
@@ -93,12 +87,6 @@ def entry_of(kind: str, digest_: str, key: str, model: str, what: Any) -> dict[s
     return {"v": FORMAT, "kind": kind, "digest": digest_, "key": key, "model": model, "what": msgspec.to_builtins(what)}
 
 
-def failure_of(error: ModelFailed) -> dict[str, Any]:
-    """How a request failed, to be written."""
-    names = ("message", "kind", "code", "retryable", "spent", "retry_after", "status", "received", "hint")
-    return {name: getattr(error, name) for name in names}
-
-
 def read(source: Source) -> Iterator[Entry]:
     """The entries of a recording. Raises `InvalidInput`, with the line, for what is none."""
     if not isinstance(source, Path):
@@ -132,21 +120,18 @@ def _entry(line: Mapping[str, Any], place: str) -> Entry:
     return Entry(**texts, what=mapping(line["what"]), place=place)
 
 
-class Writer:
-    """Adds entries to a file that only its owner can read."""
-
-    def __init__(self, path: Path, redact: Callable[[str], str] = lambda text: text) -> None:
-        self.path = path
-        self._redact = redact
-
-    def write(self, entry: Mapping[str, Any]) -> None:
-        """Add an entry, whole: several processes can write to one file. Raises `OSError`."""
-        line = msgspec.json.encode(redacted(entry, self._redact)) + b"\n"
-        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(file, line)
-        finally:
-            os.close(file)
+def write(path: Path, entries: Iterable[Mapping[str, Any]], redact: Callable[[str], str] = lambda text: text) -> int:
+    """Write a recording to a new file that only its owner can read; how many entries it has. Raises `Refused` where
+    there is one already, `InvalidInput` where it cannot be written."""
+    lines = [msgspec.json.encode(redacted(entry, redact)) + b"\n" for entry in entries]
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.writelines(lines)
+    except FileExistsError:
+        raise Refused(f"{path} exists already", hint="give another name") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from None
+    return len(lines)
 
 
 def redacted(value: Any, redact: Callable[[str], str]) -> Any:
@@ -158,54 +143,6 @@ def redacted(value: Any, redact: Callable[[str], str]) -> Any:
     if isinstance(value, list | tuple):
         return [redacted(item, redact) for item in cast("Iterable[Any]", value)]
     return value
-
-
-class Recorded:
-    """A provider whose answers and failures are written to a recording."""
-
-    def __init__(self, provider: Provider, writer: Writer) -> None:
-        self._provider = provider
-        self._writer = writer
-
-    @property
-    def loaded(self) -> bool:
-        """As the provider's."""
-        return not isinstance(self._provider, Loads) or self._provider.loaded
-
-    async def load(self) -> None:
-        """As the provider's."""
-        if isinstance(self._provider, Loads):
-            await self._provider.load()
-
-    async def answer(self, request: ModelRequest, credential: str, on_delta: OnDelta) -> ModelAnswer:
-        return await self._noted(
-            "answer",
-            request_digest(request),
-            request.key,
-            request.target,
-            self._provider.answer(request, credential, on_delta),
-        )
-
-    async def image(self, request: ImageRequest, credential: str) -> ImageAnswer:
-        return await self._noted(
-            "image", image_digest(request), request.key, request.target, self._provider.image(request, credential)
-        )
-
-    async def embed(self, target: ModelTarget, texts: Sequence[str], credential: str) -> EmbeddingAnswer:
-        asked = self._provider.embed(target, texts, credential)
-        return await self._noted("embedding", texts_digest(texts), "", target, asked)
-
-    async def count(self, target: ModelTarget, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
-        return await self._provider.count(target, messages, tools)
-
-    async def _noted(self, kind: str, digest_: str, key: str, target: ModelTarget, asked: Any) -> Any:
-        try:
-            answer: Any = await asked
-        except ModelFailed as error:
-            self._writer.write(entry_of("failure", digest_, key, target.model, failure_of(error)))
-            raise
-        self._writer.write(entry_of(kind, digest_, key, target.model, answer))
-        return answer
 
 
 def answer_from(entry: Entry) -> ModelAnswer:
