@@ -19,7 +19,7 @@ def complete(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, words: str, position
 
 
 def test_commands_runs_and_files_are_completed(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert complete(fleet, monkeypatch, "fleet re", 1) == ["recover", "resume", "retry", "resolve", "reject"]
+    assert complete(fleet, monkeypatch, "fleet re", 1) == ["recover", "record", "resume", "retry", "resolve", "reject"]
     assert complete(fleet, monkeypatch, "fleet show ", 2) == ["last"]
     fleet.ok("run", "quick.yaml", "-q")
     assert complete(fleet, monkeypatch, "fleet show ", 2) == ["last", fleet.runs()[0]["id"][-8:]]

@@ -156,17 +156,17 @@ def test_what_was_answered_is_written_to_a_file_and_replayed_elsewhere(fleet: Fl
     )
     fleet.write("talk", "name: talk\nsteps: [{id: talk, type: chat, prompt: hi}]")
     said = fleet("run", "talk.yaml", "--json").json
-    wrote = fleet("record", "last", "talk.jsonl")
-    assert (wrote.code, "1 answer of models written to talk.jsonl" in wrote.err) == (0, True)
-    assert (fleet.root / "talk.jsonl").stat().st_mode & 0o077 == 0
+    wrote = fleet("record", "last", "recordings/talk.jsonl")
+    assert (wrote.code, "1 answer of models written to recordings/talk.jsonl" in wrote.err) == (0, True)
+    assert (fleet.root / "recordings/talk.jsonl").stat().st_mode & 0o077 == 0
     shutil.rmtree(fleet.root / ".fleet")
     shutil.rmtree(fleet.root / "simulations")
-    (fleet.root / "fleet.toml").write_text('[models.default]\nmodel = "replay/talk.jsonl"\n')
+    (fleet.root / "fleet.toml").write_text('[models.default]\nmodel = "replay/talk"\n')
     again = fleet("run", "talk.yaml", "--json").json
     assert (again["output"], again["mode"]) == (said["output"], "replay")
 
-    again = fleet("record", "last", "talk.jsonl")
-    assert (again.code, "exists already" in again.err) == (1, True)
+    again = fleet("record", "last", "recordings/talk.jsonl")
+    assert (again.code, "exists already" in again.err) == (2, True)
     fleet.ok("run", "quick.yaml", "-q")
     nothing = fleet("record", "last", "none.jsonl")
     assert (nothing.code, "no model has answered" in nothing.err) == (2, True)
