@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "reject": ("approvals", "Reject one of them."),
         "escalate": ("approvals", "Hand one of them on to whom it names next."),
         "token": ("token", "List, make or revoke tokens for those who come over the network."),
+        "audit": ("audit", "List what operators changed and were refused; verify that nobody has changed the log."),
         "grants": ("grants", "List what was allowed for every run of a workflow; take it back."),
         "signal": ("signals", "Publish a signal."),
         "signals": ("signals", "List signals; show or replay some, list what came to nothing."),

@@ -88,6 +88,10 @@ def prune(
     logs_older_than: Annotated[
         str, typer.Option("--logs-older-than", metavar="AGE", help="Logs of finished runs, such as 7d.")
     ] = "",
+    audit_older_than: Annotated[
+        str,
+        typer.Option("--audit-older-than", metavar="AGE", help="Entries of the audit log, which else stay for good."),
+    ] = "",
     vacuum: Annotated[
         bool, typer.Option("--vacuum", help="Write the store anew, as small as it can be; no engine may run.")
     ] = False,
@@ -102,6 +106,7 @@ def prune(
     from fleetprompt.client.database import prunable
     from fleetprompt.client.database import prune as delete
     from fleetprompt.client.wording import count, rough, size
+    from fleetprompt.engine.core.audit import AuditNote, digest_of
 
     front: Front = ctx.obj
     front.require_store()
@@ -123,8 +128,27 @@ def prune(
     if runs and not yes and front.terminal.interactive and not front.terminal.confirm(f"delete {said}?"):
         front.terminal.say("nothing done")
         return 1
+    told = AuditNote(
+        tenant=tenant,
+        at=now,
+        by=front.identity.name,
+        role=front.identity.role,
+        via="cli",
+        action="prune",
+        kind="store",
+        detail=digest_of([age, logs_age, own, audit_older_than]),
+    )
     deleted, room = front.run(
-        delete(front.place, before=now - age, logs_before=now - logs_age, vacuum=vacuum, workflows=own, tenant=tenant)
+        delete(
+            front.place,
+            before=now - age,
+            logs_before=now - logs_age,
+            vacuum=vacuum,
+            workflows=own,
+            tenant=tenant,
+            audit=told,
+            audit_before=now - _age(audit_older_than) if audit_older_than else None,
+        )
     )
     if json:
         front.terminal.json({"dry_run": False, **deleted, "bytes_freed": room.freed, "bytes_unused": room.left})

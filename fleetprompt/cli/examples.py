@@ -97,6 +97,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "memory show": ("fleet memory show m-1a2b3c",),
     "memory add": ("fleet memory add 'The shop closes at 6.' --scope agent/support --tag hours",),
     "memory forget": ("fleet memory forget m-1a2b3c --yes",),
+    "audit": ("fleet audit --since 24h", "fleet audit --refused --by ana --json"),
+    "audit verify": ("fleet audit verify", "fleet audit verify --head 5f0c --json"),
     "grants": ("fleet grants", "fleet grants --all --json"),
     "grants revoke": ("fleet grants revoke ap-1a2b3c",),
     "token": ("fleet token", "fleet token list --all --json"),

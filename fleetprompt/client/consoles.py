@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 import msgspec
 import uuid_utils
 
+from fleetprompt.client.auditing import Refusals
 from fleetprompt.client.changing import ELSEWHERE, Equipment, seen, seen_here, unseen
 from fleetprompt.client.changing import SILENT as NO_ANSWER
 from fleetprompt.client.chatting import Chatting
@@ -46,6 +47,7 @@ from fleetprompt.engine.core.signal_rules import Rules
 from fleetprompt.engine.ports import (
     Approval,
     Change,
+    Clock,
     Corrupt,
     EngineHealth,
     LogLine,
@@ -110,6 +112,10 @@ class StoreConsole(
     _lent = False
     """Others own what is behind it, and close that."""
 
+    def __init__(self, store: Store, clock: Clock) -> None:
+        super().__init__(store, clock)
+        self.refusals = Refusals(store)
+
     def become(self, identity: Identity) -> Self:
         """From now on this identity asks through it, in their tenant."""
         self.identity = identity
@@ -132,8 +138,9 @@ class StoreConsole(
             msgspec.json.encode([data, key])
         except (ValueError, TypeError, RecursionError) as error:
             raise InvalidInput(f"this cannot be kept as JSON: {error}"[:300]) from None
+        id_ = new_id()
         return Signal(
-            id=new_id(),
+            id=id_,
             type=type_,
             source=f"{self.face}/{by or 'unknown'}",
             at=self.clock.now(),
@@ -142,6 +149,7 @@ class StoreConsole(
             tenant=self.tenant,
             key=key,
             by=by,
+            audit=self.noted_command(type_, id_, subject, data, by),
         )
 
     def _shown(self, health: EngineHealth) -> EngineHealth:
@@ -321,6 +329,7 @@ class EmbeddedConsole(StoreConsole):
         """Close the engine: finish or park."""
         if self._lent:
             return
+        await self.refusals.close()
         try:
             if self._wire is not None:
                 await self._wire.close()
@@ -342,7 +351,10 @@ class EmbeddedConsole(StoreConsole):
         return await look_at(self.engine, approval.run, approval.id, values)
 
     async def _register(self, file: WorkflowFile) -> str:
-        return await self.engine.workflows.register(file.plan, source=file.text, file=file.file, tenant=self.tenant)
+        note = self.noted("register", "workflow", file.plan.name, file.digest)
+        return await self.engine.workflows.register(
+            file.plan, source=file.text, file=file.file, tenant=self.tenant, audit=note
+        )
 
     async def register_all(self, files: Sequence[WorkflowFile]) -> None:
         """Register the files of workflows that differ."""
@@ -453,6 +465,7 @@ class AttachedConsole(StoreConsole):
         for talk in self.listening:
             talk.hang_up()
         if not self._lent:
+            await self.refusals.close()
             await self.store.close()
 
     async def _nudge(self) -> bool:
@@ -506,7 +519,8 @@ class AttachedConsole(StoreConsole):
                     updated_at=self.clock.now(),
                     max_runs=file.plan.max_runs,
                     active_since=known.active_since if known is not None else self.clock.now(),
-                )
+                ),
+                self.noted("register", "workflow", file.plan.name, digest),
             )
             self._wrote()
         return digest

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fleetprompt.client.identity import DEFAULT_TENANT
 from fleetprompt.client.opening import Place, open_store
+from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import RUN_FIELDS
@@ -54,10 +55,13 @@ async def prune(
     vacuum: bool = False,
     workflows: Mapping[str, float] | None = None,
     tenant: str = DEFAULT_TENANT,
+    audit: AuditNote | None = None,
+    audit_before: float | None = None,
 ) -> tuple[dict[str, int], Room]:
     """Delete finished runs that ended before a time, with all that is theirs; counts by table, and what became of the
     room. `workflows`: times of their own for the runs of some, by pattern. `vacuum` writes the whole store anew: raises
-    `EngineIsRunning`, as nobody could write meanwhile."""
+    `EngineIsRunning`, as nobody could write meanwhile. `audit` is what the audit log is told of it, whose own entries
+    before `audit_before` are deleted as well."""
     from fleetprompt.engine.store.database import SqlStore
 
     lock = EngineLock(place.lock) if vacuum else None
@@ -67,6 +71,10 @@ async def prune(
         try:
             own = await _own(store, workflows or {}, tenant)
             counts = await store.prune(before=before, logs_before=logs_before, workflows=own, tenant=tenant)
+            if audit is not None:
+                if audit_before is not None:
+                    counts["audit"] = await store.audit.prune(audit_before, audit)
+                await store.audit.add(audit)
             room = await store.shrink(whole=vacuum) if isinstance(store, SqlStore) else Room()
         finally:
             if lock is not None:

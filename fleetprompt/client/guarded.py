@@ -6,19 +6,25 @@ reach until somebody has said whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 
+from fleetprompt.client.auditing import Auditing
 from fleetprompt.client.identity import DEFAULT_TENANT, Face, Forbidden, Identity, Permission, require
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import InvalidInput
+from fleetprompt.engine.core.errors import FleetError, InvalidInput, StoreUnavailable
 from fleetprompt.engine.core.keys import signal_id
 
 if TYPE_CHECKING:
+    from fleetprompt.client.auditing import Refusals
     from fleetprompt.client.protocol import Console, StartRun, TakenUp, Where
+    from fleetprompt.engine.core.audit import AuditNote
     from fleetprompt.engine.core.signal import Result, Signal
+
+T = TypeVar("T")
 
 
 class Rule(NamedTuple):
@@ -75,6 +81,8 @@ RULES: Final[dict[str, Rule]] = {
     "edited": Rule("approve", "change calls that are to be approved"),
     "escalate": Rule("approve", "hand approvals on", by=True),
     "revoke": Rule("administer", "take grants back", by=True),
+    "audit": Rule("administer", "look at the audit log"),
+    "verify_audit": Rule("administer", "look at the audit log"),
     "tokens": Rule("administer", "look at tokens"),
     "create_token": Rule("administer", "make tokens", by=True),
     "revoke_token": Rule("administer", "revoke tokens", by=True),
@@ -90,6 +98,9 @@ COMMANDS: Final[dict[str, Rule]] = {
     types.RAISE: Rule("administer", "raise the limits of runs"),
 }
 """What `command` can send, and who may send it."""
+FORBIDDEN: Final = "FORBIDDEN"
+REFUSED: Final = "REFUSED"
+"""How the audit log calls what a role does not include, and what the engine has refused."""
 STANDING_GRANT: Final = Rule("administer", "grant calls for every run of a workflow")
 OWN_SOURCES: Final = (
     *("cli/", "console/", "http/", "ssh/"),
@@ -134,10 +145,16 @@ class Guarded:
     # ------------------------------------------------------------ what depends on what is given
 
     async def start(self, request: StartRun) -> str:
+        return await self._told("start", request.workflow, self._start(request))
+
+    async def _start(self, request: StartRun) -> str:
         self._require(RULES["start"])
         return await self.behind.start(msgspec.structs.replace(request, by=self._who(request.by)))
 
     async def command(self, type_: str, run: str, *, by: str, data: dict[str, Any] | None = None) -> Result:
+        return await self._told("command", run, self._command(type_, run, by, data))
+
+    async def _command(self, type_: str, run: str, by: str, data: dict[str, Any] | None) -> Result:
         rule = COMMANDS.get(type_)
         if rule is None:
             raise InvalidInput(f"`{type_}` is no command to a run", hint=f"there are: {', '.join(COMMANDS)}")
@@ -145,6 +162,9 @@ class Guarded:
         return await self.behind.command(type_, run, by=self._who(by), data=data)
 
     async def publish(self, signal: Signal) -> tuple[Signal, bool]:
+        return await self._told("publish", signal.type, self._publish(signal))
+
+    async def _publish(self, signal: Signal) -> tuple[Signal, bool]:
         self._require(RULES["publish"])
         if signal.tenant not in (DEFAULT_TENANT, self.identity.tenant):
             raise Forbidden(f"{self.identity.name} is not of the tenant `{signal.tenant}`")
@@ -155,7 +175,8 @@ class Guarded:
         # Ids are unique among all tenants: what another has called so must not be seen by its being taken.
         of, own = self.identity, self.identity.acts_for_others
         id_ = signal.id if own else signal_id("sent", of.tenant, signal.id)
-        named = msgspec.structs.replace(signal, id=id_, by=by, starters=(), source=source, tenant=of.tenant)
+        own = {"id": id_, "by": by, "starters": (), "audit": None, "source": source, "tenant": of.tenant}
+        named = msgspec.structs.replace(signal, **own)
         return await self.behind.publish(named)
 
     async def vote(
@@ -167,6 +188,17 @@ class Guarded:
         via: str = "",
         grant: Literal["", "run", "workflow"] = "",
         **said: Any,
+    ) -> Result:
+        return await self._told("vote", approval, self._vote(approval, decision, by, via, grant, said))
+
+    async def _vote(
+        self,
+        approval: str,
+        decision: Literal["approved", "rejected"],
+        by: str,
+        via: str,
+        grant: Literal["", "run", "workflow"],
+        said: dict[str, Any],
     ) -> Result:
         self._require(RULES["vote"])
         if grant == "workflow":
@@ -184,14 +216,50 @@ class Guarded:
         method: Callable[..., Any] = getattr(self.behind, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            self._require(rule)
-            if rule.by:
-                kwargs["by"] = self._who(kwargs.get("by", ""))
-            return method(*args, **kwargs)
+            about = next((each for each in args if isinstance(each, str)), "")
+            try:
+                self._require(rule)
+                if rule.by:
+                    kwargs["by"] = self._who(kwargs.get("by", ""))
+            except Forbidden:
+                self._tell_later(name, about)
+                raise
+            found = method(*args, **kwargs)
+            return self._told(name, about, found) if rule.needs != "read" and isawaitable(found) else found
 
         # The console behind is the same for good: the next call finds this at once.
         self.__dict__[name] = call
         return call
+
+    async def _told(self, name: str, about: str, asked: Awaitable[T]) -> T:
+        """What comes of a call; the audit log is told where that is a refusal."""
+        try:
+            found = await asked
+        except StoreUnavailable:
+            raise
+        except FleetError as error:
+            await self._tell(name, about, FORBIDDEN if isinstance(error, Forbidden) else error.code)
+            raise
+        if getattr(found, "status", "") == "refused":
+            await self._tell(name, about, REFUSED)
+        return found
+
+    async def _tell(self, name: str, about: str, code: str) -> None:
+        told = self._refused(name, about, code)
+        if told is not None:
+            await told[0].add(told[1])
+
+    def _tell_later(self, name: str, about: str) -> None:
+        told = self._refused(name, about, FORBIDDEN)
+        if told is not None:
+            told[0].later(told[1])
+
+    def _refused(self, name: str, about: str, code: str) -> tuple[Refusals, AuditNote] | None:
+        """Whom to tell what; None where a console elsewhere tells it itself."""
+        if not isinstance(self.behind, Auditing):
+            return None
+        note = self.behind.refused(name, about, code)
+        return (self.behind.refusals, note) if note is not None else None
 
     def _require(self, rule: Rule) -> None:
         require(self.identity, rule.needs, rule.what)

@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from fleetprompt.client.agents import AgentDefinition, places
+from fleetprompt.client.auditing import Auditing
 from fleetprompt.client.files import SUFFIXES, WorkflowFile, load_file, shown
 from fleetprompt.client.identity import DEFAULT_TENANT, Forbidden
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused
-from fleetprompt.engine.ports import Store, Workflow
+from fleetprompt.engine.ports import Workflow
 
 if TYPE_CHECKING:
     from fleetprompt.client.importing import Imported, Origin
     from fleetprompt.engine.definition.names import Names
 
 
-class Keeping:
+class Keeping(Auditing):
     """The part of a console that keeps what is sent."""
 
-    store: Store
-    tenant: str
     _root: Path
     workflow_folders: tuple[Path, ...]
     names: Any
@@ -96,7 +95,12 @@ class Keeping:
         """
         if self.tenant != DEFAULT_TENANT:
             raise Forbidden("agents are files of the project, which is of another tenant")
-        return await asyncio.to_thread(self._keep_agent, text, known)
+        kept = await asyncio.to_thread(self._keep_agent, text, known)
+        # A file is in no transaction: it is told of as soon as it is there.
+        note = self.noted("keep_agent", "agent", kept.name, text)
+        if note is not None:
+            await self.store.audit.add(note)
+        return kept
 
     def _keep_agent(self, text: str, known: AgentDefinition | None) -> AgentDefinition:
         from fleetprompt.engine.definition.yaml import load_document

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from msgspec import Struct
 
 from fleetprompt.client.identity import Face, Role
+from fleetprompt.engine.core.audit import AuditEntry, Verdict
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import (
@@ -35,6 +36,7 @@ from fleetprompt.engine.ports import (
     Workflow,
     WorkflowStatistics,
 )
+from fleetprompt.engine.ports.audit import AuditQuery
 from fleetprompt.engine.ports.grant import WorkflowGrant
 from fleetprompt.engine.ports.memory import Memory
 from fleetprompt.engine.ports.operations import Position, Switch
@@ -591,6 +593,15 @@ class Console(Protocol):
     async def conversation(self, session: str) -> list[Turn]:
         """What was said in a conversation, the oldest first, read back from its runs: the newest 500 messages. Empty
         for one that has not begun."""
+        ...
+
+    # what was done, and by whom
+    async def audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """Entries of the audit log of this tenant, the newest first."""
+        ...
+
+    async def verify_audit(self, known: str = "") -> Verdict:
+        """Walk through the whole chain of this tenant. `known`: a head that was kept elsewhere, to be met."""
         ...
 
     # who may come from elsewhere

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 import uuid_utils
 
+from fleetprompt.client.auditing import Auditing
 from fleetprompt.client.identity import Face
 from fleetprompt.client.protocol import Published, Where
 from fleetprompt.engine.core import starters
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.signal import Result, Signal
-from fleetprompt.engine.ports import Clock, Lineage, Store
+from fleetprompt.engine.ports import Lineage
 from fleetprompt.engine.runtime.admission import Origin
 
 ROUTED_SECONDS = 2.0
@@ -21,12 +22,9 @@ ROUTED_SECONDS = 2.0
 LOOK_SECONDS = 0.05
 
 
-class Replaying(ABC):
+class Replaying(Auditing, ABC):
     """The part of a console that looks after single signals."""
 
-    store: Store
-    clock: Clock
-    tenant: str
     where: Where
     face: Face
 
@@ -84,6 +82,7 @@ class Replaying(ABC):
             only=only,
             muted=not deliver,
             extensions=old.extensions,
+            audit=self.noted("replay", "signal", old.id, {"only": only, "deliver": deliver}, by),
         )
         stored, duplicate = await self.admitted(copy, "replay")
         routed, results = await self.outcome(stored.id)

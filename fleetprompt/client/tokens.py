@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
+from fleetprompt.client.auditing import Auditing
 from fleetprompt.client.identity import ROLES, Face, Identity, Role, checked_name
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, StoreUnavailable
 from fleetprompt.engine.ports import Clock, Store
@@ -66,13 +67,8 @@ def new_token(id_: str = "") -> tuple[str, str]:
     return id_, f"fleet_{id_}_{''.join(secrets.choice(_ANY) for _ in range(SECRET))}"
 
 
-class Issuing:
+class Issuing(Auditing):
     """The part of a console that looks after tokens: those of its tenant."""
-
-    store: Store
-    clock: Clock
-    tenant: str
-    identity: Identity | None
 
     async def tokens(self) -> list[Token]:
         """All tokens, the newest first."""
@@ -95,7 +91,8 @@ class Issuing:
             created_by=by,
             expires_at=None if lasts is None else now + lasts,
         )
-        await self.store.tokens.add(token, digest_of(secret))
+        told = {"name": token.name, "role": role, "lasts": lasts}
+        await self.store.tokens.add(token, digest_of(secret), self.noted("create_token", "token", id_, told, by))
         return Issued(token, secret)
 
     async def revoke_token(self, text: str, *, by: str) -> Token:
@@ -103,7 +100,8 @@ class Issuing:
         found = _meant(await self.store.tokens.list(self.tenant), text)
         if found.revoked_at is not None:
             raise InvalidInput(f"the token {found.id} is revoked already")
-        await self.store.tokens.revoke(found.id, by=by, at=self.clock.now(), tenant=self.tenant)
+        note = self.noted("revoke_token", "token", found.id, None, by)
+        await self.store.tokens.revoke(found.id, by=by, at=self.clock.now(), tenant=self.tenant, audit=note)
         return next(token for token in await self.tokens() if token.id == found.id)
 
 

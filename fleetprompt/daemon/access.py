@@ -32,6 +32,10 @@ HasTokens = Callable[[], Awaitable[bool]]
 """Whether anybody, of whatever tenant, has a token that counts."""
 
 
+Failed = Callable[[str, int], Awaitable[None]]
+"""Told of who was not let in: their address, and the status that they were answered with."""
+
+
 class Rules(Struct, frozen=True, kw_only=True):
     """Who is let in."""
 
@@ -54,15 +58,26 @@ class Access:
         authenticate: Authenticate,
         has_tokens: HasTokens,
         clock: Callable[[], float] = time.time,
+        failed: Failed | None = None,
     ) -> None:
+        """`failed` is told of whoever was not let in."""
         self._rules = rules
         self._authenticate = authenticate
         self._has_tokens = has_tokens
         self._clock = clock
+        self._failed = failed
         self._key = secrets.token_bytes(32)
 
     async def identity(self, request: Request) -> Identity:
         """Who asks. Raises `HttpProblem` with 401 or 403."""
+        try:
+            return await self._identity(request)
+        except HttpProblem as problem:
+            if self._failed is not None and problem.status in (401, 403):
+                await self._failed(_sender(request), problem.status)
+            raise
+
+    async def _identity(self, request: Request) -> Identity:
         token = _bearer(request)
         if token is not None:
             found = await self._authenticate(token)
@@ -191,6 +206,12 @@ def _is_local(request: Request) -> bool:
 
 def _is_this_machine(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
+
+
+def _sender(request: Request) -> str:
+    """The address of who asks."""
+    client = request.scope.get("client")
+    return str(client[0]) if client else "unknown"
 
 
 def _address(request: Request) -> str:

@@ -16,6 +16,7 @@ from fleetprompt.daemon.problems import MEDIA_TYPE, answer_problems
 from fleetprompt.daemon.routes import (
     agents,
     approvals,
+    audit,
     console,
     executions,
     insight,
@@ -65,6 +66,7 @@ def make_app(service_: Service) -> FastAPI:
         insight,
         service,
         switch,
+        audit,
         metrics,
         console,
     ):

@@ -13,10 +13,11 @@ from fleetprompt.client.consoles import EmbeddedConsole
 from fleetprompt.client.hooks import Hooks
 from fleetprompt.client.reloading import Reloaded, Reloading
 from fleetprompt.client.workflow_files import WorkflowFiles
-from fleetprompt.daemon.access import Access, Authenticate, HasTokens, Rules
+from fleetprompt.daemon.access import Access, Authenticate, Failed, HasTokens, Rules
 from fleetprompt.daemon.app import make_app
 from fleetprompt.daemon.service import About, ConsoleFor, Measure, Service
 from fleetprompt.daemon.serving import Address, serving
+from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.errors import InvalidInput
 
 FOLDERS = ("workflows", "agents", "schemas")
@@ -58,7 +59,12 @@ async def daemon(
     found = await reloading.look()
     async with asyncio.TaskGroup() as group:
         service = Service(
-            console_for, Access(rules, authenticate, has_tokens), Hooks(console.engine), closing, group, measure
+            console_for,
+            Access(rules, authenticate, has_tokens, failed=_noting(console)),
+            Hooks(console.engine),
+            closing,
+            group,
+            measure,
         )
         service.about = About(root.resolve().name, console.engine.groups_of)
         watched = tuple(dict.fromkeys((folder, *(root / name for name in FOLDERS))))
@@ -69,6 +75,24 @@ async def daemon(
         finally:
             closing.set()
             watching.cancel()
+
+
+def _noting(console: EmbeddedConsole) -> Failed:
+    """Tells the audit log of who was not let in."""
+
+    async def failed(address: str, status: int) -> None:
+        note = AuditNote(
+            tenant=console.tenant,
+            at=console.clock.now(),
+            by=address,
+            via="http",
+            action="authenticate",
+            outcome="refused",
+            code=str(status),
+        )
+        await console.refusals.add(note)
+
+    return failed
 
 
 async def _follow(

@@ -33,6 +33,7 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.ports import Change, Page, Stored
+from fleetprompt.engine.ports.audit import AuditQuery
 
 FLOW = """
 name: asks
@@ -195,6 +196,8 @@ async def test_every_read_gives_what_it_gives_in_the_engines_process(tmp_path: P
             "switch": (),
             "holds": (),
             "tokens": (),
+            "audit": (AuditQuery(limit=5),),
+            "verify_audit": (),
         }
         for name, args in calls.items():
             here, there = await getattr(near, name)(*args), await getattr(far, name)(*args)
@@ -264,7 +267,7 @@ async def test_whatever_changes_something_is_done_by_who_has_come(tmp_path: Path
         done = {"read_workflow", "register", "start", "edited", "escalate", "vote", "command", "publish", "replay"}
         done |= {"set_workflow", "set_schedule", "fire", "remember", "forget", "revoke", "create_token", "revoke_token"}
         done |= {"replay_range", "replay_letter", "dismiss_letters", "translated", "keep_workflow", "keep_agent"}
-        done |= {"chat", "say", "tokens", "set_switch", "register_all"}
+        done |= {"chat", "say", "tokens", "set_switch", "register_all", "audit", "verify_audit"}
         assert not {name for name, rule in RULES.items() if rule.needs != "read"} - done
 
 

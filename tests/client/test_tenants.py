@@ -29,6 +29,7 @@ from fleetprompt.engine.core.facts import Blob, StepNoted
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.core.subscription_settings import SubscriptionSettings
 from fleetprompt.engine.ports import NEWEST_FIRST, LogLine, Page, Stored
+from fleetprompt.engine.ports.audit import AuditQuery
 from fleetprompt.engine.ports.model import Delta
 
 MARK = "hush"
@@ -200,6 +201,8 @@ WHOLE: dict[str, Ask] = {
     "agents": lambda c, of: c.agents(),
     "agent_statistics": lambda c, of: c.agent_statistics(0.0, [(of.agent, of.workflow)]),
     "tokens": lambda c, of: c.tokens(),
+    "audit": lambda c, of: c.audit(AuditQuery()),
+    "verify_audit": lambda c, of: c.verify_audit(),
     "spend": lambda c, of: c.spend(0.0),
     "statistics": lambda c, of: c.statistics(0.0),
     "activity": lambda c, of: c.activity(0.0, 4e9, 3),

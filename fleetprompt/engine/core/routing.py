@@ -241,7 +241,7 @@ def names(signal: Signal, kind: str, id_: str) -> dict[str, Any]:
     request = mapping(signal.data) if kind == "webhook" else {"body": signal.data}
     return {
         "data": signal.data,
-        "signal": msgspec.to_builtins(signal),
+        "signal": msgspec.to_builtins(msgspec.structs.replace(signal, audit=None)),
         "trigger": told(signal, kind, id_),
         "body": request.get("body"),
         "headers": mapping(request.get("headers")),

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
+from fleetprompt.engine.core.audit import AuditNote
+
 START = "fleet.run.start"
 CANCEL = "fleet.run.cancel"
 PAUSE = "fleet.run.pause"
@@ -86,6 +88,9 @@ class Signal(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Why nobody hears it, of one that left a run: its data does not fit what its type carries."""
     chain: int = 0
     """Of one that a run sends: how many runs have started one another by their signals before, that one included."""
+    audit: AuditNote | None = None
+    """Of a command, on its way into the store: what the audit log is to tell of it, in the transaction that keeps the
+    signal. It is no part of what is kept, and nothing that runs sees it."""
     extensions: dict[str, str | int | bool] = {}
     """What else its CloudEvents envelope carried: extensions that mean nothing here, `dataschema`, and
     `datacontenttype` where that is not JSON."""

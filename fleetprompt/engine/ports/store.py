@@ -7,8 +7,10 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.ports.agents import AgentSessions
+from fleetprompt.engine.ports.audit import Audit
 from fleetprompt.engine.ports.budget import Budgets
 from fleetprompt.engine.ports.dead_letter import DeadLetters
 from fleetprompt.engine.ports.delivery import Deliveries
@@ -55,7 +57,9 @@ class Catalog(Protocol):
         """The YAML text that was kept with a plan by the tenant; None: by any."""
         ...
 
-    async def set_workflow(self, workflow: Workflow) -> None: ...
+    async def set_workflow(self, workflow: Workflow, audit: AuditNote | None = None) -> None:
+        """Keep what is known about a workflow now; with it what the audit log is to tell of who has changed it."""
+        ...
 
     async def workflow(self, name: str, tenant: str = "default") -> Workflow | None: ...
 
@@ -271,6 +275,8 @@ class Store(Protocol):
     def tokens(self) -> Tokens: ...
     @property
     def operations(self) -> Operations: ...
+    @property
+    def audit(self) -> Audit: ...
     @property
     def logs(self) -> Logs: ...
     @property

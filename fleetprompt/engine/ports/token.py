@@ -7,6 +7,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from fleetprompt.engine.core.audit import AuditNote
+
 
 class Token(Struct, frozen=True, kw_only=True):
     """What is known of one, without its secret. Times are epoch seconds."""
@@ -30,8 +32,9 @@ class Token(Struct, frozen=True, kw_only=True):
 class Tokens(Protocol):
     """All tokens, each with the SHA-256 of what is shown."""
 
-    async def add(self, token: Token, digest: str) -> None:
-        """Keep a new one. Raises `Refused` where its id is taken, by whatever tenant."""
+    async def add(self, token: Token, digest: str, audit: AuditNote | None = None) -> None:
+        """Keep a new one, and what the audit log is to tell of it. Raises `Refused` where its id is taken, by whatever
+        tenant."""
         ...
 
     async def find(self, id: str) -> tuple[Token, str] | None:
@@ -46,7 +49,9 @@ class Tokens(Protocol):
         """Whether there is a token, of whatever tenant, that is worth something now."""
         ...
 
-    async def revoke(self, id: str, *, by: str, at: float, tenant: str = "default") -> bool:
+    async def revoke(
+        self, id: str, *, by: str, at: float, tenant: str = "default", audit: AuditNote | None = None
+    ) -> bool:
         """Make it worth nothing; False where the tenant has none of that id that is not revoked yet."""
         ...
 

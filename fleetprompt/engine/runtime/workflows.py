@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import RunFinished
 from fleetprompt.engine.core.firing import Schedule, schedules_of
@@ -94,9 +95,12 @@ class Workflows:
         known = await self._entry(name, tenant)
         return known.file if known is not None else ""
 
-    async def register(self, plan: Plan, *, source: str, file: str = "", tenant: str = "default") -> str:
-        """Keep a plan as the current one of its workflow; returns its digest."""
-        digest, changed = await self._register(plan, source, kept(file, self._engine.directory), tenant)
+    async def register(
+        self, plan: Plan, *, source: str, file: str = "", tenant: str = "default", audit: AuditNote | None = None
+    ) -> str:
+        """Keep a plan as the current one of its workflow, and what the audit log is to tell of who has changed it;
+        returns its digest."""
+        digest, changed = await self._register(plan, source, kept(file, self._engine.directory), tenant, audit)
         if changed:
             await self.refresh()
         return digest
@@ -112,7 +116,9 @@ class Workflows:
         if any(task.result()[1] for task in tasks):
             await self.refresh()
 
-    async def _register(self, plan: Plan, source: str, file: str, tenant: str) -> tuple[str, bool]:
+    async def _register(
+        self, plan: Plan, source: str, file: str, tenant: str, audit: AuditNote | None = None
+    ) -> tuple[str, bool]:
         """The plan's digest, and whether anything about its workflow has changed."""
         catalog = self._engine.store.catalog
         digest = await catalog.put(plan, source=source, tenant=tenant)
@@ -130,7 +136,8 @@ class Workflows:
                     updated_at=now,
                     max_runs=plan.max_runs,
                     active_since=known.active_since if known is not None else now,
-                )
+                ),
+                audit,
             )
         if digest not in self._programs:
             self._keep(Program(plan, digest))

@@ -8,8 +8,10 @@ from contextlib import suppress
 
 import sqlalchemy as sa
 
+from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.plan import Plan, decode_plan, encode_plan, plan_digest
 from fleetprompt.engine.ports import Workflow
+from fleetprompt.engine.store.audit import write
 from fleetprompt.engine.store.dialect import Row
 from fleetprompt.engine.store.reading import Reader, of_tenant
 from fleetprompt.engine.store.statements import Bulk, Session
@@ -64,12 +66,14 @@ class SqlCatalog:
         rows = await self._reader.rows(given.limit(1))
         return rows[0].source if rows else None
 
-    async def set_workflow(self, workflow: Workflow) -> None:
+    async def set_workflow(self, workflow: Workflow, audit: AuditNote | None = None) -> None:
         """Keep what is known about a workflow now."""
         row = tuple(getattr(workflow, name) for name in _NAMES)
 
         def put(session: Session) -> None:
             self._set.execute(session, [row])
+            if audit is not None:
+                write(session, self._reader.dialect, [audit])
 
         await self._writer.work(put)
 

@@ -10,6 +10,7 @@ from fleetprompt.engine.ports import Health, Lease, Store
 from fleetprompt.engine.store import lines, url
 from fleetprompt.engine.store.agent_sessions import SqlAgentSessions
 from fleetprompt.engine.store.approvals import SqlApprovals
+from fleetprompt.engine.store.audit import SqlAudit
 from fleetprompt.engine.store.blobs import SqlBlobs
 from fleetprompt.engine.store.budgets import SqlBudgets
 from fleetprompt.engine.store.catalog import SqlCatalog
@@ -73,6 +74,7 @@ class SqlStore:
         self.memories = SqlMemories(reader, writer)
         self.tokens = SqlTokens(reader, writer)
         self.operations = SqlOperations(reader, writer)
+        self.audit = SqlAudit(reader, writer)
         self.agents = SqlAgentSessions(reader, zone)
         self.figures = SqlFigures(reader, zone)
         self.logs = SqlLogs(reader, writer, log_cap)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
+from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.delivery import Delivery
 from fleetprompt.engine.core.evolve_work import GRANTED
 from fleetprompt.engine.core.facts import (
@@ -21,7 +22,7 @@ from fleetprompt.engine.core.facts import (
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.spending import CALLS
 from fleetprompt.engine.ports import Append, Wait
-from fleetprompt.engine.store import agent_book, approvals, projection
+from fleetprompt.engine.store import agent_book, approvals, audit, projection
 from fleetprompt.engine.store.agent_sessions import write_sessions
 from fleetprompt.engine.store.grants import grant_row
 from fleetprompt.engine.store.projection import ApprovalFact
@@ -46,6 +47,7 @@ class Extras:
         self._approvals: list[tuple[ApprovalFact, Append]] = []
         self._costs: list[tuple[Any, ...]] = []
         self._grants: list[tuple[Any, ...]] = []
+        self._audit: list[AuditNote] = []
         self._working: list[Append] = []
         """Those that tell of agents at work."""
 
@@ -59,6 +61,8 @@ class Extras:
         if entry.received is not None:
             self._signals.append(signal_row(entry.received))
             self._received += 1
+            if entry.received.audit is not None:
+                self._audit.append(entry.received.audit)
         for signal in entry.signals:
             self._signals.append(signal_row(signal))
         self._deliveries += map(delivery_row, entry.deliveries)
@@ -130,6 +134,8 @@ class Extras:
             write_sessions(statements, session, self._working)
         for fact, entry in self._approvals:
             approvals.apply_fact(session.connection, fact, entry)
+        # Last: on Postgres others wait for the heads of the chains from here on.
+        audit.write(session, statements.dialect, self._audit)
         return True
 
 
@@ -148,7 +154,7 @@ def signal_row(signal: Signal) -> tuple[Any, ...]:
         signal.at,
         signal.key,
         signal.correlation,
-        _json(signal),
+        _json(msgspec.structs.replace(signal, audit=None)),
         False,
         signal.causation,
     )

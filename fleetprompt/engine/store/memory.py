@@ -30,6 +30,7 @@ from fleetprompt.engine.ports import (
 from fleetprompt.engine.store import budget_book, lines, memory_tables, projection
 from fleetprompt.engine.store.budget_book import Book
 from fleetprompt.engine.store.memory_agents import MemoryAgentSessions
+from fleetprompt.engine.store.memory_audit import MemoryAudit
 from fleetprompt.engine.store.memory_dead_letters import MemoryDeadLetters
 from fleetprompt.engine.store.memory_deliveries import MemoryDeliveries
 from fleetprompt.engine.store.memory_figures import MemoryFigures
@@ -88,6 +89,7 @@ class MemoryStore:
         self.memories = MemoryMemories(state)
         self.tokens = MemoryTokens(state)
         self.operations = MemoryOperations(state)
+        self.audit = MemoryAudit(state)
         self.agents = MemoryAgentSessions(state, zone)
         self.figures = MemoryFigures(state, zone)
         self.logs = MemoryLogs(state, log_cap)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.plan import Plan, decode_plan, encode_plan, plan_digest
 from fleetprompt.engine.ports import Budget, Holder, Workflow
@@ -15,6 +16,7 @@ from fleetprompt.engine.ports.grant import WorkflowGrant
 from fleetprompt.engine.ports.token import Token
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.budget_book import run_of
+from fleetprompt.engine.store.memory_audit import write
 from fleetprompt.engine.store.memory_state import State
 
 
@@ -52,8 +54,10 @@ class MemoryCatalog:
         kept = self._state.plans.get(digest, {})
         return next(iter(kept.values()), None) if tenant is None else kept.get(tenant)
 
-    async def set_workflow(self, workflow: Workflow) -> None:
+    async def set_workflow(self, workflow: Workflow, audit: AuditNote | None = None) -> None:
         self._state.workflows[(workflow.tenant, workflow.name)] = workflow
+        if audit is not None:
+            write(self._state, audit)
 
     async def workflow(self, name: str, tenant: str = "default") -> Workflow | None:
         return self._state.workflows.get((tenant, name))
@@ -161,11 +165,13 @@ class MemoryTokens:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def add(self, token: Token, digest: str) -> None:
+    async def add(self, token: Token, digest: str, audit: AuditNote | None = None) -> None:
         """Raises `Refused` where its id is taken."""
         if token.id in self._state.tokens:
             raise Refused(f"there is a token {token.id} already")
         self._state.tokens[token.id] = (token, digest)
+        if audit is not None:
+            write(self._state, audit)
 
     async def find(self, id: str) -> tuple[Token, str] | None:
         return self._state.tokens.get(id)
@@ -180,12 +186,16 @@ class MemoryTokens:
         every = [token for token, _ in self._state.tokens.values() if token.revoked_at is None]
         return any(token.expires_at is None or token.expires_at > now for token in every)
 
-    async def revoke(self, id: str, *, by: str, at: float, tenant: str = "default") -> bool:
+    async def revoke(
+        self, id: str, *, by: str, at: float, tenant: str = "default", audit: AuditNote | None = None
+    ) -> bool:
         """False where there is none that is not revoked."""
         token, digest = self._state.tokens.get(id, (None, ""))
         if token is None or token.tenant != tenant or token.revoked_at is not None:
             return False
         self._state.tokens[id] = (msgspec.structs.replace(token, revoked_at=at, revoked_by=by), digest)
+        if audit is not None:
+            write(self._state, audit)
         return True
 
     async def used(self, id: str, at: float) -> None:

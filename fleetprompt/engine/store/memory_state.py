@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from fleetprompt.engine.core.audit import AuditEntry, Head
 from fleetprompt.engine.core.dead_letter import DeadLetter
 from fleetprompt.engine.core.delivery import Delivery
 from fleetprompt.engine.core.firing import Firing, Standing
@@ -58,6 +59,9 @@ class State:
         """By workflow, trigger and tenant."""
         self.switches: dict[str, Switch] = {}
         self.cursors: dict[str, int] = {}
+        self.audit: dict[tuple[str, int], AuditEntry] = {}
+        """By tenant and place in its chain."""
+        self.audit_heads: dict[str, Head] = {}
         self.firing_seq = 0
         self.firings: dict[int, Firing] = {}
         self.firing_keys: dict[tuple[str, str, str, str], int] = {}
@@ -123,6 +127,7 @@ class State:
             "dead_letters": len(self.dead_letters),
             "deliveries": len(self.deliveries),
             "switches": len(self.switches),
+            "audit": len(self.audit),
             "memories": len(self.memories),
             "tokens": len(self.tokens),
             "plans": sum(len(kept) for kept in self.plans.values()),

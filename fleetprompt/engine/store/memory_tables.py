@@ -12,7 +12,7 @@ from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Append, Approval, Conflict
 from fleetprompt.engine.ports.grant import WorkflowGrant
-from fleetprompt.engine.store import agent_book, memory_memories, projection
+from fleetprompt.engine.store import agent_book, memory_audit, memory_memories, projection
 from fleetprompt.engine.store.budget_book import NOTHING, Reservation, forfeited, is_past, run_of
 from fleetprompt.engine.store.memory_state import State
 
@@ -78,7 +78,9 @@ def insert_signal(state: State, signal: Signal) -> Signal | None:
     if signal.id in state.signals or (signal.key and (signal.tenant, signal.key) in state.keys):
         return None
     state.sequence += 1
-    stored = msgspec.structs.replace(_as_stored(signal), sequence=state.sequence)
+    if signal.audit is not None:
+        memory_audit.write(state, signal.audit)
+    stored = msgspec.structs.replace(_as_stored(signal), sequence=state.sequence, audit=None)
     state.signals[signal.id] = stored
     state.unrouted[signal.id] = None
     if signal.key:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.ports import Publication
+from fleetprompt.engine.store import audit
 from fleetprompt.engine.store.dialect import Dialect, Rows
 from fleetprompt.engine.store.extras import signal_row
 from fleetprompt.engine.store.statements import Bulk, Session, Statements
@@ -99,9 +100,10 @@ class Publisher:
             return None
         session.execute("RELEASE SAVEPOINT lot", ())
         ids = [(asked.signal.id,) for asked in lot]
+        self._audit(session, lot)
         places = {str(id_): int(seq) for id_, seq in self._statements.signal_places.fetch(session, ids)}
         return [
-            Publication(msgspec.structs.replace(asked.signal, sequence=places[asked.signal.id]), routed=done)
+            Publication(_stored(asked.signal, places[asked.signal.id]), routed=done)
             for asked, done in zip(lot, routed, strict=True)
         ]
 
@@ -109,8 +111,17 @@ class Publisher:
         signal = asked.signal
         if self._statements.signals_insert.execute(session, [_row(asked, routed)]):
             ((_, seq),) = self._statements.signal_places.fetch(session, [(signal.id,)])
-            return Publication(msgspec.structs.replace(signal, sequence=seq), routed=routed)
+            self._audit(session, [asked])
+            return Publication(_stored(signal, seq), routed=routed)
         return earlier(session, signal)
+
+    def _audit(self, session: Session, lot: Sequence[_Asked]) -> None:
+        notes = [asked.signal.audit for asked in lot if asked.signal.audit is not None]
+        audit.write(session, self._statements.dialect, notes)
+
+
+def _stored(signal: Signal, seq: int) -> Signal:
+    return msgspec.structs.replace(signal, sequence=seq, audit=None)
 
 
 def _row(asked: _Asked, routed: bool) -> tuple[Any, ...]:

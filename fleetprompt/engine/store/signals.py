@@ -16,7 +16,7 @@ from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
 from fleetprompt.engine.core.signal import VOTE, Result, Signal
 from fleetprompt.engine.ports import Lineage, Page, Publication, RunHead
-from fleetprompt.engine.store import projection
+from fleetprompt.engine.store import audit, projection
 from fleetprompt.engine.store.approvals import insert_vote
 from fleetprompt.engine.store.dead_letters import bury, revive
 from fleetprompt.engine.store.extras import Extras, signal_row
@@ -72,7 +72,9 @@ class SqlSignals:
         if self._statements.signals_insert.execute(session, [signal_row(signal)]):
             insert_vote(session.connection, signal, ballot)
             ((seq, _),) = self._statements.signal_rows.fetch(session, [(signal.id,)])
-            return Publication(signal=msgspec.structs.replace(signal, sequence=seq))
+            if signal.audit is not None:
+                audit.write(session, self._statements.dialect, [signal.audit])
+            return Publication(signal=msgspec.structs.replace(signal, sequence=seq, audit=None))
         found = earlier(session, signal)
         if isinstance(found, Refused):
             raise found

@@ -100,6 +100,8 @@ class Statements:
     """Every statement of an append, for one database."""
 
     def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+
         def bulk(columns: Sequence[sa.Column[Any]], build: Callable[[sa.CTE], sa.Executable]) -> Bulk:
             return Bulk(dialect, columns, build)
 

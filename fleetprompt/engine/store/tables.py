@@ -610,6 +610,41 @@ switches = sa.Table(
 )
 """By which the fleet (`*`), or a tenant of it, was paused, drained or stopped."""
 
+audit = sa.Table(
+    "audit",
+    metadata,
+    _text("tenant"),
+    _number("seq"),
+    _time("at"),
+    _text("by"),
+    _text("role"),
+    _text("via"),
+    _text("credential"),
+    _text("action"),
+    _text("kind"),
+    _text("object"),
+    _text("outcome"),
+    _text("code"),
+    _text("detail"),
+    _number("count"),
+    _text("prev"),
+    _text("hash"),
+    sa.PrimaryKeyConstraint("tenant", "seq"),
+)
+"""What operators have changed, and were refused: a chain for each tenant, see `core/audit.py`."""
+
+audit_heads = sa.Table(
+    "audit_heads",
+    metadata,
+    _text("tenant"),
+    _number("seq"),
+    _text("hash"),
+    _number("base_seq"),
+    _text("base_hash"),
+    sa.PrimaryKeyConstraint("tenant"),
+)
+"""Where each chain ends, and behind which entry it begins."""
+
 counters = sa.Table(
     "counters",
     metadata,

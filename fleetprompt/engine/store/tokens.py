@@ -8,8 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec.structs import asdict
 
+from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.ports.token import Token
+from fleetprompt.engine.store.audit import write
 from fleetprompt.engine.store.dialect import Row
 from fleetprompt.engine.store.reading import Reader
 from fleetprompt.engine.store.statements import Session
@@ -26,7 +28,7 @@ class SqlTokens:
         self._reader = reader
         self._writer = writer
 
-    async def add(self, token: Token, digest: str) -> None:
+    async def add(self, token: Token, digest: str, audit: AuditNote | None = None) -> None:
         """Keep a new one. Raises `Refused` where its id is taken."""
 
         def add(session: Session) -> None:
@@ -34,6 +36,7 @@ class SqlTokens:
             if connection.execute(sa.select(sa.exists().where(tokens.c.id == token.id))).scalar():
                 raise Refused(f"there is a token {token.id} already")
             connection.execute(sa.insert(tokens).values(asdict(token) | {"digest": digest}))
+            self._log(session, audit)
 
         await self._writer.work(add)
 
@@ -53,15 +56,24 @@ class SqlTokens:
         of = sa.select(tokens.c.id).where(tokens.c.revoked_at.is_(None), lasts).limit(1)
         return bool(await self._reader.rows(of))
 
-    async def revoke(self, id: str, *, by: str, at: float, tenant: str = "default") -> bool:
+    async def revoke(
+        self, id: str, *, by: str, at: float, tenant: str = "default", audit: AuditNote | None = None
+    ) -> bool:
         """Make it worth nothing; False where there is none that is not."""
         mine = sa.and_(tokens.c.id == id, tokens.c.tenant == tenant, tokens.c.revoked_at.is_(None))
 
         def revoke(session: Session) -> bool:
             changed = sa.update(tokens).where(mine).values(revoked_at=at, revoked_by=by)
-            return session.connection.execute(changed).rowcount == 1
+            if session.connection.execute(changed).rowcount != 1:
+                return False
+            self._log(session, audit)
+            return True
 
         return await self._writer.work(revoke)
+
+    def _log(self, session: Session, note: AuditNote | None) -> None:
+        if note is not None:
+            write(session, self._reader.dialect, [note])
 
     async def used(self, id: str, at: float) -> None:
         """Remember that it was used."""

@@ -1,0 +1,123 @@
+"""What people do through consoles is in the audit log, by whatever face, and so is what they are refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from client_kit import attached, embedded, place_at
+
+from fleetprompt.client.auditing import MINUTE, MOST, OTHERS, Refusals
+from fleetprompt.client.files import load_files
+from fleetprompt.client.guarded import guarded
+from fleetprompt.client.identity import Forbidden, Identity
+from fleetprompt.client.protocol import Console, StartRun
+from fleetprompt.engine.core import signal as types
+from fleetprompt.engine.core.audit import AuditNote
+from fleetprompt.engine.core.errors import NotFound
+from fleetprompt.engine.core.signal import Signal
+from fleetprompt.engine.ports.audit import AuditQuery
+from fleetprompt.engine.store.memory import MemoryStore
+
+FLOW = "name: asks\ntriggers: [{type: signal, match: it.is}]\nsteps: [{id: gate, type: approval, message: Go?}]\n"
+ANA = Identity(name="ana", role="admin", via="http", credential="t1")
+VIEWER = Identity(name="vic", role="viewer", via="console", credential="t2")
+
+
+@asynccontextmanager
+async def closing_(console: Any) -> AsyncIterator[Any]:
+    yield console
+    await console.close()
+
+
+async def told(console: Console) -> list[tuple[str, str, str, str]]:
+    found = await console.audit(AuditQuery())
+    return [(entry.by, entry.action, entry.outcome, entry.code) for entry in reversed(found)]
+
+
+@pytest.mark.parametrize("opened", [embedded, attached])
+async def test_what_is_changed_has_an_entry_with_who_it_was(tmp_path: Path, opened: Any) -> None:
+    (tmp_path / "asks.yaml").write_text(FLOW)
+    place = place_at(tmp_path)
+    async with closing_(await opened(place)) as behind:
+        ana = guarded(behind, ANA)
+        await ana.register(load_files(tmp_path / "asks.yaml", tmp_path)[0])
+        run = await ana.start(StartRun(workflow="asks"))
+        await ana.command(types.PAUSE, run, by="")
+        await ana.set_workflow("asks", "paused", by="ana")
+        issued = await ana.create_token("ci", role="viewer", lasts=None, by="")
+        await ana.revoke_token(issued.token.id, by="")
+        await ana.publish(Signal(id="x", type="a.b", source="", at=1.0))
+        found = await ana.audit(AuditQuery())
+        assert [(entry.action, entry.kind) for entry in reversed(found)] == [
+            ("register", "workflow"),
+            ("start", "run"),
+            ("command/pause", "run"),
+            ("set_workflow", "workflow"),
+            ("create_token", "token"),
+            ("revoke_token", "token"),
+        ]
+        assert {(each.by, each.role, each.via, each.credential) for each in found} == {("ana", "admin", "http", "t1")}
+        assert {entry.object for entry in found} == {"asks", run, issued.token.id}
+        assert issued.secret not in str(found)
+        assert (await ana.verify_audit()).ok
+
+
+async def test_what_is_refused_is_told_too(tmp_path: Path) -> None:
+    async with closing_(await embedded(place_at(tmp_path))) as behind:
+        vic, ana = guarded(behind, VIEWER), guarded(behind, ANA)
+        for _ in range(3):
+            with pytest.raises(Forbidden):
+                await vic.start(StartRun(workflow="asks"))
+        with pytest.raises(Forbidden):
+            await vic.tokens()
+        with pytest.raises(NotFound):
+            await ana.revoke_token("nothing", by="")
+        assert (await ana.command(types.PAUSE, "no-such-run", by="")).status == "refused"
+        await behind.refusals.close()
+        assert await told(ana) == [
+            ("vic", "start", "refused", "FORBIDDEN"),
+            ("ana", "revoke_token", "refused", "VALIDATION_ERROR"),
+            ("ana", "command", "refused", "REFUSED"),
+            ("vic", "tokens", "refused", "FORBIDDEN"),
+            ("vic", "start", "refused", "FORBIDDEN"),
+        ] or {each[1] for each in await told(ana)} == {"start", "tokens", "revoke_token", "command"}
+        counted = [entry.count for entry in await ana.audit(AuditQuery(action="start"))]
+        assert sum(counted) == 3
+        with pytest.raises(Forbidden):
+            await vic.audit(AuditQuery())
+
+
+async def test_a_signal_that_is_sent_brings_no_entry_of_its_own_making(tmp_path: Path) -> None:
+    """Who publishes cannot say what the log is to tell of it."""
+    forged = AuditNote(tenant="default", at=1.0, by="boss", action="vote")
+    async with closing_(await embedded(place_at(tmp_path))) as behind:
+        ana = guarded(behind, ANA)
+        await ana.publish(Signal(id="x", type="a.b", source="", at=1.0, audit=forged, starters=("boss",)))
+        assert await told(ana) == []
+
+
+async def test_nobody_fills_the_log_by_being_refused() -> None:
+    store = MemoryStore()
+    refusals = Refusals(store)
+
+    def note(by: str, at: float) -> AuditNote:
+        return AuditNote(
+            tenant="default", at=at, by=by, via="http", action="authenticate", outcome="refused", code="401"
+        )
+
+    for at in range(1000):
+        await refusals.add(note(f"10.0.0.{at}", 100.0 + at / 100))
+        await refusals.add(note("10.0.0.1", 100.0 + at / 100))
+    found = await store.audit.list(AuditQuery(limit=5000))
+    assert len(found) == MOST + 1
+    await refusals.add(note("10.0.0.1", 100.0 + MINUTE))
+    found = await store.audit.list(AuditQuery(limit=5000))
+    assert sum(entry.count for entry in found) == 2001, "how often is told when the minute is over"
+    assert len(found) < 2 * MOST
+    assert {entry.by for entry in found} >= {OTHERS, "10.0.0.1"}
+    await refusals.close()
+    assert (await store.audit.verify()).ok
