@@ -42,6 +42,7 @@ from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused, StoreUnavailable
 from fleetprompt.engine.core.inert import inert
+from fleetprompt.engine.core.plan import plan_digest
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.signal_rules import Rules
 from fleetprompt.engine.ports import (
@@ -359,7 +360,9 @@ class EmbeddedConsole(StoreConsole):
     async def register_all(self, files: Sequence[WorkflowFile]) -> None:
         """Register the files of workflows that differ."""
         given = [(file.plan, file.text, file.file) for file in files]
-        await self.engine.workflows.register_all(given, self.tenant)
+        await self.engine.workflows.register_all(
+            given, self.tenant, lambda plan: self.noted("register", "workflow", plan.name, plan_digest(plan))
+        )
 
     async def admitted(self, signal: Signal, origin: Origin) -> tuple[Signal, bool]:
         """Publish a signal from there."""

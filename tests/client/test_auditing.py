@@ -44,7 +44,8 @@ async def test_what_is_changed_has_an_entry_with_who_it_was(tmp_path: Path, open
     place = place_at(tmp_path)
     async with closing_(await opened(place)) as behind:
         ana = guarded(behind, ANA)
-        await ana.register(load_files(tmp_path / "asks.yaml", tmp_path)[0])
+        await ana.register_all(load_files(tmp_path / "asks.yaml", tmp_path))
+        await ana.register(load_files(tmp_path / "asks.yaml", tmp_path)[0])  # It is the same: nothing changes.
         run = await ana.start(StartRun(workflow="asks"))
         await ana.command(types.PAUSE, run, by="")
         await ana.set_workflow("asks", "paused", by="ana")

@@ -220,6 +220,7 @@ ELSEWHERE = {
     "publish": "test_an_id_of_another_tenant_is_free",
     "publish ": "test_a_signal_reaches_nothing_of_another_tenant",
     "register": "test_workflows_of_one_name_are_each_tenants_own",
+    "register_all": "test_workflows_of_one_name_are_each_tenants_own",
     "keep_workflow": "test_workflows_of_one_name_are_each_tenants_own",
     "keep_agent": "test_agents_that_are_sent_are_of_the_projects_own_tenant",
     "translated": "a text, from which the answer is made and nothing else",
@@ -507,6 +508,8 @@ async def test_workflows_of_one_name_are_each_tenants_own(world: World) -> None:
     file = world.root / "hush-flow.yaml"
     file.write_text(FLOW.replace('"hush?"', '"mine?"'))
     await world.others.register(load_files(file, world.root)[0])
+    file.write_text(FLOW.replace('"hush?"', '"mine, too?"'))
+    await world.others.register_all(load_files(file, world.root))
     assert {each.name for each in await world.others.workflows()} == {"hush-flow", "mine"}
     await world.others.set_workflow("hush-flow", "paused", by="eve")
     assert await world.picture() == before

@@ -98,13 +98,13 @@ def hash_of(note: AuditNote, seq: int, prev: str) -> str:
 
 def sealed(note: AuditNote, head: Head) -> tuple[AuditEntry, Head]:
     """The next entry of a chain, and where the chain ends then."""
-    note = msgspec.structs.replace(note, at=float(note.at), object=_kept(note.object), by=_kept(note.by))
+    note = msgspec.structs.replace(note, at=float(note.at), object=kept(note.object), by=kept(note.by))
     seq = head.seq + 1
     entry = AuditEntry(**note_fields(note), seq=seq, prev=head.hash, hash=hash_of(note, seq, head.hash))
     return entry, msgspec.structs.replace(head, seq=seq, hash=entry.hash)
 
 
-def _kept(text: str) -> str:
+def kept(text: str) -> str:
     """A text as every database keeps it: what others send can be long, and hold what is no text."""
     return text[:LONGEST].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 

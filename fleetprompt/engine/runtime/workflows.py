@@ -105,12 +105,17 @@ class Workflows:
             await self.refresh()
         return digest
 
-    async def register_all(self, given: Sequence[tuple[Plan, str, str]], tenant: str = "default") -> None:
+    async def register_all(
+        self,
+        given: Sequence[tuple[Plan, str, str]],
+        tenant: str = "default",
+        audit: Callable[[Plan], AuditNote | None] = lambda plan: None,
+    ) -> None:
         """Keep plans, with their YAML and their files, as the current ones of their workflows, which differ: what is
-        the same for all of them, such as a transaction, is done once."""
+        the same for all of them, such as a transaction, is done once. `audit`: see `register`, of each plan."""
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._register(plan, source, kept(file, self._engine.directory), tenant))
+                group.create_task(self._register(plan, source, kept(file, self._engine.directory), tenant, audit(plan)))
                 for plan, source, file in given
             ]
         if any(task.result()[1] for task in tasks):

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec.structs import asdict, astuple, replace
 
-from fleetprompt.engine.core.audit import PRUNED, AuditEntry, AuditNote, Head, Verdict, Walk, sealed
+from fleetprompt.engine.core.audit import PRUNED, AuditEntry, AuditNote, Head, Verdict, Walk, kept, sealed
 from fleetprompt.engine.ports.audit import AuditQuery
 from fleetprompt.engine.store.dialect import Dialect, Row
 from fleetprompt.engine.store.reading import Reader
@@ -82,7 +82,7 @@ class SqlAudit:
             of = of.where(audit.c.seq < query.before)
         for name in ("by", "action", "object", "outcome"):
             if wanted := getattr(query, name):
-                of = of.where(audit.c[name] == wanted)
+                of = of.where(audit.c[name] == kept(wanted))
         rows = await self._reader.rows(of.order_by(audit.c.seq.desc()).limit(query.limit))
         return [_entry(row) for row in rows]
 
@@ -109,8 +109,8 @@ class SqlAudit:
             connection = session.connection
             head = _locked(session, dialect, tenant)
             mine = audit.c.tenant == tenant
-            kept = sa.select(sa.func.min(audit.c.seq)).where(mine, audit.c.at >= before)
-            first = connection.execute(kept).scalar()
+            stays = sa.select(sa.func.min(audit.c.seq)).where(mine, audit.c.at >= before)
+            first = connection.execute(stays).scalar()
             upto = (first if first is not None else head.seq) - 1
             last = connection.execute(sa.select(audit.c.hash).where(mine, audit.c.seq == upto)).scalar()
             if last is None:

@@ -6,7 +6,7 @@ import builtins
 
 from msgspec.structs import replace
 
-from fleetprompt.engine.core.audit import PRUNED, AuditEntry, AuditNote, Head, Verdict, Walk, sealed
+from fleetprompt.engine.core.audit import PRUNED, AuditEntry, AuditNote, Head, Verdict, Walk, kept, sealed
 from fleetprompt.engine.ports.audit import AuditQuery
 from fleetprompt.engine.store.memory_state import State
 
@@ -31,7 +31,9 @@ class MemoryAudit:
 
     async def list(self, query: AuditQuery, tenant: str = "default") -> builtins.list[AuditEntry]:
         """The newest first."""
-        wanted = {name: value for name in ("by", "action", "object", "outcome") if (value := getattr(query, name))}
+        wanted = {
+            name: kept(value) for name in ("by", "action", "object", "outcome") if (value := getattr(query, name))
+        }
         found = [
             entry
             for entry in reversed(self._of(tenant))
