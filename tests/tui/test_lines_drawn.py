@@ -37,6 +37,10 @@ class Shown(App[None]):
     def palette(self) -> Palette:
         return Palette(self) if self.theme == LIGHT.name else self._dark
 
+    @property
+    def frame(self) -> Palette:
+        return self.palette
+
     def compose(self) -> ComposeResult:
         self._dark = Palette(self)
         yield Pill(lambda width: list(self.said))
