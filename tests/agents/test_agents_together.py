@@ -368,3 +368,16 @@ async def test_what_began_before_models_were_told_of_inputs_goes_on_as_it_began(
     assert done.value["output"]["output"]["amount"] == 7
     offered = [request["body"]["tools"] for request in stub.requests()]
     assert offered[0] == offered[1] == offered[2], "it is the same agent"
+
+
+async def test_the_agents_of_a_step_delegate_twenty_times_and_no_more(tmp_path: Path) -> None:
+    parts = {"calls": [call("delegate_policy", task=f"part {number}") for number in range(22)]}
+    script = [{"when": "I am policy.", "text": "a part"}, parts, {"text": "done"}]
+    with start_stub(tmp_path, script) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, TEAM)
+            assert await over(engine) == ("completed", "done")
+            failed = [note.value["error"]["message"] for note in await notes(engine, "tool.failed")]
+            began = [note for note in await notes(engine, "session") if note.value["agent_id"] == "policy"]
+    assert failed == ["the agents of a step delegate 20 times at most"] * 2
+    assert len(began) == 20

@@ -532,7 +532,8 @@ class Worker:
         path = f"{call.key}/{name}"
         if self._depth + 1 > MAX_DEPTH:
             return _refused(f"agents delegate {MAX_DEPTH} deep at most")
-        if sum("/tool/" in each for each in record.agents) > MAX_DELEGATIONS:
+        # One that was begun before goes on.
+        if path not in record.agents and sum("/tool/" in each for each in record.agents) >= MAX_DELEGATIONS:
             return _refused(f"the agents of a step delegate {MAX_DELEGATIONS} times at most")
         said = Said("task_delegation", self.agent.name, goal)
         request = requested(said, name, call.key, sent=call.at or self._ctx.now())
