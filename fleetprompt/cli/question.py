@@ -168,7 +168,7 @@ def _covered(approval: Approval, changed: Mapping[str, Change], call: EditedCall
 
 def _terms(approval: Approval, votes: Sequence[Vote], times: Times, now: float) -> list[str]:
     parts = [f"asked {times.moment(approval.requested_at, now)}"]
-    if approval.until is not None:
+    if approval.until is not None and approval.status == "pending":
         left = rough(approval.until - now)
         parts.append(f"{left} left, then {approval.on_timeout}")
     if who := whom(approval.approvers, approval.barred):

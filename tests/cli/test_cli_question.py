@@ -131,3 +131,10 @@ def test_what_only_the_engine_can_tell_of_a_changed_call_is_not_told_as_it_was()
     form = {"url": {"type": "string", "default": SHOW["covers"]["url"]}, "query": {"type": "object"}}
     changed = [line.plain.strip() for line in grant_lines(asked(form=form), "run", {"query": {"more": "1"}})]
     assert {f"{name}: {IN_JOURNAL}" for name in ("method", "url", "body", "query")} <= set(changed)
+
+
+def test_how_much_time_is_left_is_told_while_there_is_something_to_decide() -> None:
+    given: dict[str, Any] = {"until": 90.0, "on_timeout": "escalate"}
+    assert "1m left, then escalate" in question_lines(asked(WRITE, **given), [], Times(), 0.0)[-1].plain
+    decided = question_lines(asked(WRITE, status="approved", **given), [], Times(), 0.0)
+    assert "left" not in decided[-1].plain
