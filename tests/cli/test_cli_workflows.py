@@ -38,6 +38,7 @@ def commit(folder: Path, files: dict[str, str]) -> None:
 
 def audit(fleet: Fleet, folder: str) -> dict[str, Any]:
     said = fleet("run", str(WORKFLOWS / "repo-audit.yaml"), "-i", f"repo={folder}", "-i", "report=r.md", "--json")
+    assert said.out, said
     assert said.json["status"] == ("failed" if said.code else "completed"), said
     assert "Traceback" not in said.err
     return said.json

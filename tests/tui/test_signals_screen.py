@@ -314,6 +314,14 @@ async def _strict(app: FleetConsole, root: Path, type_: str) -> None:
     await app.client.register(load_file(file))
 
 
+async def asked(app: FleetConsole, pilot: Any, screen: SignalsScreen, *keys: str) -> None:
+    """Press keys until the question is there: what has just come under the cursor takes none."""
+    while not isinstance(app.screen, Confirm):
+        await until(pilot, lambda: screen.steady.settled(app.now(), QUIET))
+        await pilot.press(*keys)
+        await pilot.pause(0.1)
+
+
 async def test_what_could_not_be_started_is_shown_tried_again_and_dismissed(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot, screen):
         await _strict(app, tmp_path, "integer")
@@ -323,19 +331,16 @@ async def test_what_could_not_be_started_is_shown_tried_again_and_dismissed(tmp_
         await screen.apply_filter("dead:strict")
         await until(pilot, lambda: keys(screen) == ["s2", "s1"])
         await until(pilot, lambda: "strict/t" in shown(screen))
-        await pilot.press("R")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await asked(app, pilot, screen, "R")
         assert isinstance(app.screen, Confirm)
         assert "cannot start strict" in "".join(text for line in app.screen._lines for text, _ in line)
         await pilot.press("n")
         await _strict(app, tmp_path, "string")
-        await pilot.press("home", "D")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await asked(app, pilot, screen, "home", "D")
         await pilot.press("y")
         await until(pilot, lambda: told(app, "tried again"))
         await until(pilot, lambda: keys(screen) == ["s1"])
-        await pilot.press("home", "X")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await asked(app, pilot, screen, "home", "X")
         await pilot.press("y")
         await until(pilot, lambda: told(app, "dismissed"))
         await until(pilot, lambda: keys(screen) == [])
