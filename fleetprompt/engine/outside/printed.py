@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any, Literal, TextIO, cast
 
 from fleetprompt.engine.outside.output import Stream
@@ -71,8 +71,11 @@ class Printed:
             finally:
                 _current.reset(token)
             return
+        # What the taker of the line starts is not the function's either, and goes on when the step is long over.
+        context = copy_context()
+        context.run(_current.set, None)
         try:
-            self._loop.call_soon_threadsafe(self._log, text, level)
+            self._loop.call_soon_threadsafe(self._log, text, level, context=context)
         except RuntimeError:
             # The engine has stopped and this thread was left behind; nobody reads the log any more.
             pass
