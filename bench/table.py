@@ -32,7 +32,8 @@ def _row(measure: Measure, figure: Figure, found: dict[str, Found]) -> tuple[str
         ratios.append(f"{_times(figure, mine, best)} {peer}")
     if mine and floor:
         ratios.append(f"{_times(figure, mine, floor)} floor")
-    what = figure.what if not figure.unit else f"{figure.what} [{figure.unit}]"
+    # `[/s]` would be markup.
+    what = figure.what if not figure.unit else f"{figure.what} \\[{figure.unit}]"
     label = f"{measure.name}: {what}" if not figure.what.startswith("…") else what
     return (
         label,
