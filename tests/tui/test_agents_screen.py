@@ -109,13 +109,13 @@ async def test_agents_are_filtered_and_found_by_a_link(project: RecordedProject)
         await pressing()(pilot)
         screen = app.screen
         assert isinstance(screen, AgentsScreen)
-        assert screen.agents is not None
-        assert [entry.name for entry in screen.agents.entries] == ["odd"]
+        assert screen.listed is not None
+        assert [entry.name for entry in screen.listed.entries] == ["odd"]
         assert "1 broken agent" in screen.found()
         await pressing("slash", *" zzz", "enter")(pilot)
-        assert screen.agents.count == 0
+        assert screen.listed.count == 0
         await pressing("escape")(pilot)
-        assert screen.agents.count == 4
+        assert screen.listed.count == 4
         await screen.seek("sre")
         await pressing()(pilot)
         entry = screen.entry()

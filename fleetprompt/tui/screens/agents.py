@@ -9,19 +9,17 @@ from fleetprompt.client.agents import sessions_of
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.query_fields import AGENT_FIELDS
 from fleetprompt.engine.ports import Page
-from fleetprompt.tui.screens.detailed import DetailedScreen
+from fleetprompt.tui.screens.entries import EntriesScreen
 from fleetprompt.tui.state.agent_details import RECENT, details
 from fleetprompt.tui.state.agents import AgentEntry, AgentList
 from fleetprompt.tui.state.lines import Line, Part
-from fleetprompt.tui.widgets.heading import Heading
-from fleetprompt.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import AgentSession
 
 
-class AgentsScreen(DetailedScreen["AgentEntry", "AgentSession"]):
+class AgentsScreen(EntriesScreen[AgentList, AgentEntry, "AgentSession"]):
     """The agents that match a filter, and details of the one at the cursor."""
 
     PLACES: ClassVar = ("agents",)
@@ -37,27 +35,13 @@ class AgentsScreen(DetailedScreen["AgentEntry", "AgentSession"]):
     AgentsScreen.-beside #details { width: 5fr; }
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.agents: AgentList | None = None
-
-    async def opened(self, console: Console) -> None:
-        """Show the list."""
-        self.agents = AgentList(console, self.app.now)
-        lines = Lines(self.agents)
-        self.query_one(Heading).watch_lines(lines)
-        await self.query_one("#list").mount(lines)
-        self.lines = lines
-        lines.focus()
-        await self.load()
-
-    async def values(self, name: str) -> Sequence[tuple[str, int]]:
-        """What there is in a field."""
-        return self.agents.values(name) if self.agents is not None else ()
+    def made(self, console: Console) -> AgentList:
+        """The agents."""
+        return AgentList(console, self.app.now)
 
     def said(self) -> Sequence[Part] | None:
         """How many there are, and how many cannot be worked with."""
-        agents = self.agents
+        agents = self.listed
         if agents is None or not agents.loaded:
             return None
         broken = sum(bool(entry.problem) for entry in agents.entries)
@@ -65,11 +49,6 @@ class AgentsScreen(DetailedScreen["AgentEntry", "AgentSession"]):
         return [*said, (count(agents.count, "agent"), ""), (" · figures of 7 days", "dim")]
 
     # ------------------------------------------------------------ reading
-
-    @property
-    def listed(self) -> AgentList | None:
-        """The agents."""
-        return self.agents
 
     def none_yet(self) -> Sequence[Part]:
         """How there come to be some."""
@@ -80,17 +59,7 @@ class AgentsScreen(DetailedScreen["AgentEntry", "AgentSession"]):
         if change.runs or change.workflows or change.lost:
             self.load_soon()
 
-    def tick(self) -> None:
-        """Times go on."""
-        if self.agents is not None and self.lines is not None:
-            self.lines.repaint(self.lines.visible_range)
-            self.show_details()
-
     # ------------------------------------------------------------ details
-
-    def entry(self) -> AgentEntry | None:
-        """The agent at the cursor."""
-        return self.agents.entry(self.lines.key) if self.agents is not None and self.lines is not None else None
 
     async def look_up(self, entry: AgentEntry) -> Sequence[AgentSession]:
         """What it did last. Raises `FleetError`."""

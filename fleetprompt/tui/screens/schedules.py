@@ -9,19 +9,17 @@ from fleetprompt.client.wording import count
 from fleetprompt.engine.core.query_fields import SCHEDULE_FIELDS
 from fleetprompt.engine.ports import Page
 from fleetprompt.tui.acting_schedules import Verb, act
-from fleetprompt.tui.screens.detailed import DetailedScreen
+from fleetprompt.tui.screens.entries import EntriesScreen
 from fleetprompt.tui.state.lines import Line, Part
 from fleetprompt.tui.state.schedule_details import SHOWN, details
 from fleetprompt.tui.state.schedules import ScheduleEntry, ScheduleList
-from fleetprompt.tui.widgets.heading import Heading
-from fleetprompt.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.core.firing import Firing
 
 
-class SchedulesScreen(DetailedScreen["ScheduleEntry", "Firing"]):
+class SchedulesScreen(EntriesScreen[ScheduleList, ScheduleEntry, "Firing"]):
     """The schedules that match a filter, and details of the one at the cursor."""
 
     PLACES: ClassVar = ("schedules",)
@@ -37,38 +35,19 @@ class SchedulesScreen(DetailedScreen["ScheduleEntry", "Firing"]):
     SchedulesScreen.-beside #details { width: 5fr; }
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.schedules: ScheduleList | None = None
-
-    async def opened(self, console: Console) -> None:
-        """Show the list."""
-        self.schedules = ScheduleList(console, self.app.now)
-        lines = Lines(self.schedules)
-        self.query_one(Heading).watch_lines(lines)
-        await self.query_one("#list").mount(lines)
-        self.lines = lines
-        lines.focus()
-        await self.load()
-
-    async def values(self, name: str) -> Sequence[tuple[str, int]]:
-        """What there is in a field."""
-        return self.schedules.values(name) if self.schedules is not None else ()
+    def made(self, console: Console) -> ScheduleList:
+        """The schedules."""
+        return ScheduleList(console, self.app.now)
 
     def said(self) -> Sequence[Part] | None:
         """How many there are, and whether anybody lets them fire."""
-        schedules = self.schedules
+        schedules = self.listed
         if schedules is None or not schedules.loaded:
             return None
         said: list[Part] = [] if schedules.fires else [("no engine fires them  ", "warning")]
         return [*said, (count(schedules.count, "schedule"), "")]
 
     # ------------------------------------------------------------ reading
-
-    @property
-    def listed(self) -> ScheduleList | None:
-        """The schedules."""
-        return self.schedules
 
     def none_yet(self) -> Sequence[Part]:
         """How there come to be some."""
@@ -83,20 +62,12 @@ class SchedulesScreen(DetailedScreen["ScheduleEntry", "Firing"]):
             self.load_soon()
 
     def tick(self) -> None:
-        """Times go on."""
-        if self.schedules is not None and self.lines is not None:
-            self.lines.repaint(self.lines.visible_range)
-            self.show_details()
-            if self.schedules.is_due:
-                self.load_soon()
+        """Times go on, and may have come."""
+        super().tick()
+        if self.listed is not None and self.listed.is_due:
+            self.load_soon()
 
     # ------------------------------------------------------------ details
-
-    def entry(self) -> ScheduleEntry | None:
-        """The schedule at the cursor."""
-        if self.schedules is None or self.lines is None:
-            return None
-        return self.schedules.entry(self.lines.key)
 
     async def look_up(self, entry: ScheduleEntry) -> Sequence[Firing]:
         """What became of its times. Raises `FleetError`."""
@@ -110,13 +81,6 @@ class SchedulesScreen(DetailedScreen["ScheduleEntry", "Firing"]):
         return details(entry, known or entry.recent, self.app.now(), self.app.times)
 
     # ------------------------------------------------------------ doing
-
-    def chosen(self) -> list[ScheduleEntry]:
-        """The schedules that are marked, or the one at the cursor."""
-        if self.schedules is None or self.lines is None:
-            return []
-        found = (self.schedules.entry(key) for key in self.lines.chosen())
-        return [entry for entry in found if entry is not None]
 
     async def on_lines_opened(self) -> None:
         """Enter shows the run that it started last."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
@@ -13,11 +12,10 @@ from fleetprompt.client.protocol import Console
 from fleetprompt.client.wording import ago, duration, glyph
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import AGENT_FIELDS
-from fleetprompt.engine.core.query_match import matcher
 from fleetprompt.engine.ports import AgentStatistics
-from fleetprompt.tui.state.lines import Cell, Column, Key, Part
+from fleetprompt.tui.state.entries import EntryList
+from fleetprompt.tui.state.lines import Cell, Column, Part
 from fleetprompt.tui.state.money import badge, cost_cell
 from fleetprompt.tui.state.runs import tokens
 
@@ -91,71 +89,29 @@ class AgentEntry(Struct, frozen=True, kw_only=True):
         return "simulated" if figures.unreal >= figures.executions else "mixed"
 
 
-class AgentList:
-    """The agents that match a filter, by name. `now` gives the time in epoch seconds."""
+class AgentList(EntryList[AgentEntry]):
+    """The agents that match a filter, by name."""
 
+    FIELDS: ClassVar = AGENT_FIELDS
     columns: Sequence[Column] = COLUMNS
 
     def __init__(self, console: Console, now: Callable[[], float]) -> None:
+        super().__init__(now)
         self.console = console
-        self._now = now
-        self.filter = ""
-        self.loaded = False
-        self.entries: list[AgentEntry] = []
-        """Those that match, in their order."""
-        self._all: list[AgentEntry] = []
 
-    async def load(self) -> None:
-        """Read what is written and what was done. Raises `FleetError`."""
+    async def read(self) -> list[AgentEntry]:
+        """What is written and what was done. Raises `FleetError`."""
         found: dict[str, AgentEntry] = {}
-        for name, workflow, definition, figures in await told(self.console, self._now() - DAYS * DAY):
+        for name, workflow, definition, figures in await told(self.console, self.now() - DAYS * DAY):
             key = f"{name} {definition.workflow if definition is not None else workflow}".strip()
             if key in found and definition is not None:
                 key = f"{name} {definition.file}"
             found[key] = AgentEntry(key=key, name=name, workflow=workflow, definition=definition, figures=figures)
-        self._all = sorted(found.values(), key=lambda entry: (entry.name, entry.key))
-        self.loaded = True
-        self.arrange()
+        return sorted(found.values(), key=lambda entry: (entry.name, entry.key))
 
-    def arrange(self) -> None:
-        """Filter anew. A filter that cannot be understood raises `InvalidInput`."""
-        fits = matcher(parse(self.filter, AGENT_FIELDS).require(), self._now())
-        self.entries = [entry for entry in self._all if fits(entry.row)]
-
-    def values(self, name: str) -> list[tuple[str, int]]:
-        """What there is in a field, the most frequent first."""
-        field = AGENT_FIELDS.find(name)
-        if field is None:
-            return []
-        found: Counter[str] = Counter()
-        for entry in self._all:
-            value = entry.row[field.column]
-            found.update(value if field.many else [value] if value else [])
-        return found.most_common()
-
-    @property
-    def count(self) -> int:
-        """How many are listed."""
-        return len(self.entries)
-
-    def key(self, index: int) -> Key | None:
-        """The key of an agent."""
-        return self.entries[index].key if 0 <= index < len(self.entries) else None
-
-    def find(self, key: Key) -> int | None:
-        """Where an agent stands: by its key, else by its name."""
-        for wanted in ("key", "name"):
-            at = next((at for at, each in enumerate(self.entries) if getattr(each, wanted) == key), None)
-            if at is not None:
-                return at
-        return None
-
-    def entry(self, key: Key | None) -> AgentEntry | None:
-        """An agent that is listed."""
-        return next((each for each in self.entries if each.key == key), None)
-
-    def show(self, first: int, last: int) -> None:
-        """All of them are there already."""
+    def called(self, entry: AgentEntry) -> str:
+        """Its name."""
+        return entry.name
 
     def cells(self, index: int) -> Sequence[Cell] | None:
         """An agent as a line."""
@@ -176,7 +132,7 @@ class AgentList:
             (duration(figures.p95) if figures is not None else "-", "dim"),
             (tokens(figures.tokens) if figures is not None else "-", "dim"),
             cost,
-            (ago(self._now() - last.started_at) if last is not None else "-", "dim"),
+            (ago(self.now() - last.started_at) if last is not None else "-", "dim"),
             _about(entry),
         )
 

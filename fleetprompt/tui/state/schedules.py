@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.wording import ago, glyph
 from fleetprompt.engine.core.inert import inert
-from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import SCHEDULE_FIELDS
-from fleetprompt.engine.core.query_match import matcher
 from fleetprompt.engine.ports import Page
-from fleetprompt.tui.state.lines import Cell, Column, Key, Part
+from fleetprompt.tui.state.entries import EntryList
+from fleetprompt.tui.state.lines import Cell, Column, Part
 
 if TYPE_CHECKING:
     from fleetprompt.client.scheduling import ScheduleState
@@ -70,24 +68,20 @@ class ScheduleEntry(Struct, frozen=True, kw_only=True):
         return self.state.last.run if self.state.last is not None else ""
 
 
-class ScheduleList:
-    """The schedules that match a filter, by name. `now` gives the time in epoch seconds."""
+class ScheduleList(EntryList[ScheduleEntry]):
+    """The schedules that match a filter, in the order of the store."""
 
+    FIELDS: ClassVar = SCHEDULE_FIELDS
     columns: Sequence[Column] = COLUMNS
 
     def __init__(self, console: Console, now: Callable[[], float]) -> None:
+        super().__init__(now)
         self.console = console
-        self._now = now
-        self.filter = ""
-        self.loaded = False
         self.fires = True
-        """Whether there is an engine that lets schedules start runs."""
-        self.entries: list[ScheduleEntry] = []
-        """Those that match, in their order."""
-        self._all: list[ScheduleEntry] = []
+        """An engine lets them fire."""
 
-    async def load(self) -> None:
-        """Read them anew. Raises `FleetError`."""
+    async def read(self) -> list[ScheduleEntry]:
+        """What they are and what became of their times. Raises `FleetError`."""
         states = await self.console.schedules()
         recent: dict[tuple[str, str], list[Firing]] = {}
         if states:
@@ -96,61 +90,27 @@ class ScheduleList:
                 recent.setdefault((firing.workflow, firing.trigger), []).append(firing)
         health = await self.console.health()
         self.fires = health.state != "none" and health.fires
-        self._all = [
+        return [
             ScheduleEntry(
                 state=state, recent=tuple(recent.get((state.schedule.workflow, state.schedule.trigger), ())[:STRIP])
             )
             for state in states
         ]
-        self.loaded = True
-        self.arrange()
 
-    def arrange(self) -> None:
-        """Filter anew. A filter that cannot be understood raises `InvalidInput`."""
-        fits = matcher(parse(self.filter, SCHEDULE_FIELDS).require(), self._now())
-        self.entries = [entry for entry in self._all if fits(entry.row)]
-
-    def values(self, name: str) -> list[tuple[str, int]]:
-        """What there is in a field, the most frequent first."""
-        field = SCHEDULE_FIELDS.find(name)
-        if field is None:
-            return []
-        found = Counter(str(entry.row[field.column]) for entry in self._all if entry.row[field.column])
-        return found.most_common()
+    def called(self, entry: ScheduleEntry) -> str:
+        """Its workflow."""
+        return entry.state.schedule.workflow
 
     @property
     def is_due(self) -> bool:
         """Whether the time of one of them has come since they were read."""
-        now = self._now()
+        now = self.now()
         return any(entry.state.next is not None and entry.state.next <= now for entry in self.entries)
-
-    @property
-    def count(self) -> int:
-        """How many are listed."""
-        return len(self.entries)
-
-    def key(self, index: int) -> Key | None:
-        """The key of a schedule."""
-        return self.entries[index].key if 0 <= index < len(self.entries) else None
-
-    def find(self, key: Key) -> int | None:
-        """Where a schedule stands: by its name, else by that of its workflow."""
-        at = next((at for at, each in enumerate(self.entries) if each.key == key), None)
-        if at is None:
-            at = next((at for at, each in enumerate(self.entries) if each.state.schedule.workflow == key), None)
-        return at
-
-    def entry(self, key: Key | None) -> ScheduleEntry | None:
-        """A schedule that is listed."""
-        return next((each for each in self.entries if each.key == key), None)
-
-    def show(self, first: int, last: int) -> None:
-        """All of them are there already."""
 
     def cells(self, index: int) -> Sequence[Cell] | None:
         """A schedule as a line."""
         entry = self.entries[index]
-        state, now = entry.state, self._now()
+        state, now = entry.state, self.now()
         last = state.last
         return (
             (glyph(state.status), STATUSES[state.status]),
