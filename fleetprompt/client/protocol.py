@@ -249,6 +249,11 @@ class Console(Protocol):
         """The position of the newest fact, after which `watch` tells what comes; 0 where there is none."""
         ...
 
+    async def pruned(self) -> int:
+        """The position of the newest fact that was pruned, 0 where none was: to who goes on from before it, `watch`
+        does not tell everything."""
+        ...
+
     def watch(self, run: str = "", after: int = 0) -> AsyncIterator[Stored | Progress]:
         """Facts after a position, then live ones, with log lines between them."""
         ...

@@ -95,6 +95,10 @@ class Reading(LogReading, Listing, Figures):
         """The position of the newest fact."""
         return await self.store.journal.position()
 
+    async def pruned(self) -> int:
+        """The position of the newest fact that was pruned."""
+        return await self.store.journal.pruned(self.tenant)
+
     async def plan(self, digest: str) -> Plan:
         """A plan by its digest."""
         plan = await self.store.catalog.plan(digest, self.tenant)

@@ -64,9 +64,7 @@ class EventStream(Response, ABC):
         start: Message = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         await send(start)
         hello = f"retry: {RETRY_MS}\n\n".encode() + frame("connected", {"execution_id": self._about or None})
-        if self._reset:
-            hello += frame("reset", {"execution_id": self._about or None})
-        await self._send(send, hello)
+        await self._send(send, hello + (self._anew() if self._reset else b""))
         with suppress(*_LEFT):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._until_left(receive))
@@ -82,6 +80,10 @@ class EventStream(Response, ABC):
     @abstractmethod
     async def _tell(self, send: Send, group: asyncio.TaskGroup) -> None:
         """Send what is to be told, until there is nothing more."""
+
+    def _anew(self) -> bytes:
+        """Say that something was missed: what was told before is to be forgotten."""
+        return frame("reset", {"execution_id": self._about or None})
 
     def _wants(self, event: str) -> bool:
         return not self._wanted or event in self._wanted
@@ -159,16 +161,23 @@ class FleetStream(EventStream):
         return batch.wire(self._wanted, self._filter.text if self._filter is not None else "", runs, seq)
 
     async def _catch_up(self, cast: Broadcast, seq: int, send: Send, group: asyncio.TaskGroup) -> int:
-        """Read the journal until the broadcast can be followed; how far that was."""
+        """Read the journal until the broadcast can be followed; how far that was. Where it was pruned, the listener is
+        told so and goes on from now: what is left would be taken for all there was."""
         pump = Pump(self._console.watch("", seq))
         reading = group.create_task(pump.run())
+        facts: list[Stored] = []
         try:
-            while seq < cast.floor and (facts := await pump.take()):
-                await self._send(send, await self._chosen(cast, facts, seq))
-                seq = facts[-1].seq
+            # Looked at when they were read: until then nothing was missing before the last of them.
+            while seq >= await self._console.pruned():
+                if facts:
+                    await self._send(send, await self._chosen(cast, facts, seq))
+                    seq = facts[-1].seq
+                if seq >= cast.floor or not (facts := await pump.take()):
+                    return seq
+            await self._send(send, self._anew())
+            return cast.last
         finally:
             reading.cancel()
-        return seq
 
     async def _chosen(self, cast: Broadcast, facts: Sequence[Stored], after: int) -> bytes:
         """The events of those facts behind a position that are wanted."""

@@ -151,6 +151,7 @@ async def test_every_read_gives_what_it_gives_in_the_engines_process(tmp_path: P
             "source": (head.plan,),
             "value": (large,),
             "position": (),
+            "pruned": (),
             "logs": (run,),
             "log_chunks": (run,),
             "log_lines": (run, chunks),

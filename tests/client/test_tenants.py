@@ -207,6 +207,7 @@ WHOLE: dict[str, Ask] = {
     "statistics": lambda c, of: c.statistics(0.0),
     "activity": lambda c, of: c.activity(0.0, 4e9, 3),
     "holds": lambda c, of: c.holds(),
+    "pruned": lambda c, of: c.pruned(),
     "deliveries": lambda c, of: c.deliveries("", EVERYTHING),
     "health": lambda c, of: c.health(),
 }

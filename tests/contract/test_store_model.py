@@ -203,6 +203,8 @@ class Model(RuleBasedStateMachine):
             ask("journal", "facts", run)
         ask("journal", "since", 0)
         ask("journal", "position")
+        for tenant in TENANTS:
+            ask("journal", "pruned", tenant)
         ask("journal", "histories", RUNS)
         ask("runs", "unfinished", now=NOW + 5)
         ask("runs", "due", NOW + 5)

@@ -169,6 +169,8 @@ async def test_old_runs_go_with_all_that_is_theirs(store: Store) -> None:
     await store.blobs.put("pinned", b"4")
     await store.logs.flush()
     position = await store.journal.position()
+    last = (await store.journal.facts("old"))[-1].seq
+    assert await store.journal.pruned() == 0
 
     counts = await store.prune(before=NOW + 50)
 
@@ -192,6 +194,7 @@ async def test_old_runs_go_with_all_that_is_theirs(store: Store) -> None:
     assert await store.signals.get("sig-new") is not None
     assert len((await store.logs.read("new"))[0]) == 1
     assert await store.journal.position() == position
+    assert [await store.journal.pruned(tenant) for tenant in ("default", "b")] == [last, 0]
     assert not (await store.signals.publish(signal(key="old"))).duplicate
     assert (await store.prune(before=NOW + 50)).get("runs", 0) == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -219,6 +220,26 @@ async def _ids(reader: asyncio.StreamReader, completed: int) -> list[int]:
                     seen.append(int(found[1]))
                     done += found[2] == b"complete"
     return seen
+
+
+async def test_who_was_before_what_retention_has_deleted_begins_anew(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        gone, journal = await daemon.finished(), daemon.console.store.journal
+        last = (await journal.facts(gone))[-1].seq
+        kept = await daemon.execute("hello")
+        await daemon.pending(kept)
+        async with daemon.listening("/api/stream", "1", events="complete") as events:
+            assert [(await anext(events)).name for _ in "12"] == ["connected", "complete"], "nothing is missing yet"
+        assert (await daemon.console.store.prune(before=time.time() + 60))["runs"] == 1
+        async with daemon.listening("/api/stream", "1", events="status") as events:
+            assert [(await anext(events)).name for _ in "12"] == ["connected", "reset"], "also where nothing happens"
+            begun = await daemon.execute("quick")
+            assert (await anext(events)).data["execution_id"] == begun, "what is left of before is not told"
+        async with daemon.listening("/api/stream", str(last), events="status") as events:
+            told = [await anext(events) for _ in "12"]
+            assert [told[0].name, told[1].data["execution_id"]] == ["connected", kept], "nothing behind it has gone"
+        found = await daemon.http.get(f"/api/executions/{gone}/stream", headers={"Last-Event-ID": "1"})
+        assert found.status_code == 404
 
 
 async def test_who_was_where_nothing_is_begins_anew(tmp_path: Path) -> None:

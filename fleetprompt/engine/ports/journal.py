@@ -202,6 +202,11 @@ class Journal(Protocol):
         """The highest `seq`; 0 for an empty journal."""
         ...
 
+    async def pruned(self, tenant: str = "default") -> int:
+        """The highest `seq` of the tenant's that was pruned; 0 where nothing was. Who has read up to there has missed
+        nothing."""
+        ...
+
     @property
     def commits(self) -> int:
         """Transactions committed by this process, for tests and health."""

@@ -14,7 +14,7 @@ from fleetprompt.engine.ports import Append, Appended, Corrupt, Stored
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Rows
 from fleetprompt.engine.store.reading import Question, Reader, of_tenant
-from fleetprompt.engine.store.tables import counters, journal
+from fleetprompt.engine.store.tables import PRUNED, counters, journal
 from fleetprompt.engine.store.writer import Writer, into
 
 ALL = 2**63 - 1
@@ -97,6 +97,11 @@ class SqlJournal:
         floor = sa.select(counters.c.value).where(counters.c.tenant == "", counters.c.name == "seq").scalar_subquery()
         rows = await self._reader.rows(sa.select(highest, floor))
         return max(value or 0 for value in rows[0])
+
+    async def pruned(self, tenant: str = "default") -> int:
+        """The highest `seq` of the tenant's that was pruned."""
+        mine = sa.select(counters.c.value).where(counters.c.tenant == tenant, counters.c.name == PRUNED)
+        return max((row.value for row in await self._reader.rows(mine)), default=0)
 
 
 def _facts() -> Rows:

@@ -291,6 +291,10 @@ class MemoryJournal:
         """The highest `seq` ever given."""
         return self.state.seq
 
+    async def pruned(self, tenant: str = "default") -> int:
+        """The highest `seq` of the tenant's that was pruned."""
+        return self.state.pruned.get(tenant, 0)
+
 
 def _read(row: Row) -> Stored | Corrupt:
     try:

@@ -36,6 +36,8 @@ class State:
         self.seq = 0
         self.sequence = 0
         self.journal: dict[int, Row] = {}
+        self.pruned: dict[str, int] = {}
+        """By tenant: the highest position that went."""
         self.histories: dict[str, list[Row]] = {}
         self.runs: dict[str, RunHead] = {}
         self.waits: dict[tuple[str, str], Wait] = {}

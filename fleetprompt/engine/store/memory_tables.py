@@ -218,6 +218,7 @@ def _prune_runs(state: State, gone: set[str], tenant: str) -> None:
         del state.runs[run]
         for row in state.histories.pop(run, []):
             del state.journal[row.seq]
+            state.pruned[tenant] = max(row.seq, state.pruned.get(tenant, 0))
         state.logs.pop(run, None)
         state.log_tenants.pop(run, None)
         state.agent_sessions.pop(run, None)

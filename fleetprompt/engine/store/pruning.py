@@ -18,6 +18,7 @@ from fleetprompt.engine.store.dialect import Dialect
 from fleetprompt.engine.store.statements import Bulk, Session, Statements
 from fleetprompt.engine.store.tables import (
     OWNED,
+    PRUNED,
     UNDELIVERED,
     agent_sessions,
     approvals,
@@ -122,7 +123,7 @@ class Pruning:
                 break
         if not gone:
             return False
-        self._remember.execute(session, [("", "seq", session.position())])
+        self._remember.execute(session, [("", "seq", session.position()), self._highest(connection, gone)])
         self._delete_blobs(connection, gone)
         asked = sa.select(approvals.c.id).where(approvals.c.run.in_(gone), approvals.c.tenant == self._tenant)
         self._delete(connection, votes, votes.c.approval.in_(asked))
@@ -131,6 +132,12 @@ class Pruning:
         self._delete(connection, runs, runs.c.id.in_(gone))
         self._delete_budgets(session, gone)
         return True
+
+    def _highest(self, connection: sa.Connection, gone: Sequence[str]) -> tuple[str, str, int]:
+        """What is remembered of the highest fact of the tenant's that went, with these runs or before."""
+        going = sa.select(sa.func.max(journal.c.seq)).where(journal.c.run.in_(gone), journal.c.tenant == self._tenant)
+        before = sa.select(counters.c.value).where(counters.c.tenant == self._tenant, counters.c.name == PRUNED)
+        return self._tenant, PRUNED, max(connection.execute(each).scalar() or 0 for each in (going, before))
 
     def _delete_budgets(self, session: Session, gone: Sequence[str]) -> None:
         """What the runs hold will never be settled: it may have been spent. Scopes stay while others hold something."""

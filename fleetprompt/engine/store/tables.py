@@ -653,5 +653,7 @@ counters = sa.Table(
     _number("value"),
     sa.PrimaryKeyConstraint("tenant", "name"),
 )
-"""Numbers that must outlive the rows they were taken from: `seq`, the highest position that pruning has deleted, and
-`cursor/…`, up to where somebody has told others of the journal."""
+"""Numbers that must outlive the rows they were taken from: `seq`, the highest position when pruning last deleted
+something, `pruned`, the highest that it has deleted of a tenant, and `cursor/…`, up to where somebody has told others
+of the journal."""
+PRUNED = "pruned"
