@@ -19,7 +19,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "schema": ("project", "Print the JSON Schema of workflow files, for editors."),
         "agents": ("agents", "List agents with what they have done; show one, check their files."),
         "memory": ("memory", "List and search what agents remember; add to it, have some forgotten."),
-        "chat": ("chat", "Talk to an agent."),
+        "chat": ("chat", "Talk to an agent, or to a workflow that takes messages."),
         "workflows": ("workflows", "List workflows; pause, activate or archive one."),
         "triggers": ("triggers", "List what starts runs, and why a trigger has started none."),
         "schedules": ("schedules", "List schedules; fire, pause or resume one, show the next times."),

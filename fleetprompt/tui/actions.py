@@ -346,8 +346,8 @@ ACTIONS: tuple[Action, ...] = (
     ),
     *_group(
         "Agents",
-        _change("agent.chat", "c", "agents", "chat", "talk to the agent: each message is a run", 2, "chat"),
-        _change("chat.stop", "ctrl+t", "chat", "stop", "stop the agent that is answering", 3, "stop the answer"),
+        _change("agent.chat", "c", "agents workflows", "chat", "talk to it: each message is a run", 2, "chat"),
+        _change("chat.stop", "ctrl+t", "chat", "stop", "stop what is answering", 3, "stop the answer"),
         _action("chat.run", "ctrl+o", "chat", "its run", "open the run of the last message", 4, "open its run"),
         _action("chat.new", "ctrl+n", "chat", "new", "begin another conversation", 5, "new conversation"),
     ),

@@ -160,14 +160,15 @@ async def _schedules(app: FleetConsole, rest: str, jump: bool) -> None:
 
 
 async def _chat(app: FleetConsole, rest: str, jump: bool) -> None:
-    """A conversation with an agent. Raises `NotFound` for one that is written nowhere."""
+    """A conversation with an agent or a workflow. Raises `NotFound` where none of that name takes messages."""
     from fleetprompt.tui.screens.chat import ChatScreen
+    from fleetprompt.tui.state.chat import conversations_with
 
     if not rest:
         await _agents(app, "", jump)
         return
     if app.client is not None:
-        await app.client.agent(rest)
+        await conversations_with(app.client, rest)
     found = next((each for each in app.screen_stack if isinstance(each, ChatScreen) and each.agent == rest), None)
     if found is not None:
         await return_to(app, found)

@@ -11,18 +11,34 @@ from deciding_kit import client_of, console, said, until
 from fleetprompt.client.chatting import Turn
 from fleetprompt.client.wording import Times
 from fleetprompt.engine.core.errors import Failure
+from fleetprompt.engine.core.facts import RunCreated
 from fleetprompt.engine.ports.live import Piece
 from fleetprompt.tui.screens.chat import ChatScreen
 from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.chat import live_lines, turn_lines
 from fleetprompt.tui.state.speech import Speech
 from tests.held_speech import HeldSpeech
+from tests.tui.test_workflows_screen import console as listing
+from tests.tui.test_workflows_screen import to
 
 GUIDE = "name: guide\ndescription: Knows the way.\nsystem: You know the way.\ntools: [fs.write]\n"
 WORDS = """
 rules:
   - {agent: guide, if: "'write' in asked", turn: 0, call: {tool: fs.write, with: {path: a.txt, content: x}}}
   - {agent: guide, pace: 90, say: "you said ${{ asked }}; take the left one, then the next, and ask there again"}
+"""
+
+DESK = """
+name: desk
+triggers: [{type: chat}]
+inputs: {message: string, history: {type: array, default: []}}
+steps:
+  - {id: find, type: transform, output: found}
+  - {id: reply, type: chat, model: simulated/desk, prompt: "${{ inputs.message }}", history: "${{ inputs.history }}"}
+"""
+DESK_WORDS = """
+rules:
+  - {step: reply, say: "to ${{ asked }}: it is under the mat, the one at the back door and not that at the front"}
 """
 
 
@@ -50,6 +66,8 @@ def test_what_is_being_said_stands_below_or_what_it_asks() -> None:
     speech = Speech()
     speech.apply([Piece(path="answer", key="guide/llm/0", kind="text", text="take the")])
     assert text(live_lines("guide", speech, "", "^o")) == ["", "● guide  is answering", "  take the"]
+    speech.apply([Piece(path="then", key="then/0", kind="text", text="and now")])
+    assert text(live_lines("desk", speech, "", "^o"))[2:] == ["  and now"], "whichever step of a workflow speaks"
     assert text(live_lines("guide", Speech(), "may I?", "^o"))[1] == "◆ guide  asks: may I?   ^o decides"
 
 
@@ -92,3 +110,47 @@ async def test_one_talks_to_an_agent_and_goes_on_later(tmp_path: Path, monkeypat
         await until(pilot, lambda: said(app, "there is no agent `nobody`"))
     async with console(tmp_path, link="chat guide", mode="attach") as (app, pilot, _):
         await until(pilot, lambda: isinstance(app.screen, ChatScreen) and len(app.screen.turns) == 2)
+
+
+async def test_one_talks_to_a_workflow_that_takes_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = HeldSpeech(monkeypatch, 16)
+    for folder, name, words in (("workflows", "desk", DESK), ("simulations", "desk", DESK_WORDS)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.yaml").write_text(words)
+    (tmp_path / "workflows" / "deaf.yaml").write_text("name: deaf\nsteps: [{id: a, type: transform, output: 1}]\n")
+    async with listing(tmp_path) as (app, pilot, listed):
+
+        def offered() -> bool:
+            return "agent.chat" in [action.id for action in listed.footer()]
+
+        await to(pilot, listed, "deaf")
+        assert not offered()
+        await pilot.press("c")
+        await until(pilot, lambda: said(app, "deaf takes no messages"))
+        await app.go_to("chat deaf")
+        await until(pilot, lambda: said(app, "there is no agent `deaf`"))
+        await to(pilot, listed, "desk")
+        assert offered()
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen) and bool(app.screen.session))
+        screen = app.screen
+        assert isinstance(screen, ChatScreen)
+
+        def shown() -> str:
+            return "\n".join(line for block in screen.pane._blocks for line in text(block))
+
+        await pilot.press(*"key?", "enter")
+        await until(pilot, lambda: "desk  is answering" in shown() and "it is" in shown())
+        speech.go_on()
+        await until(pilot, lambda: "not that at the front" in shown() and not screen.open_run)
+        await pilot.press(*"again?", "enter")
+        await until(pilot, lambda: len(screen.turns) == 2 and not screen.open_run)
+        created = (await client_of(app).facts(screen.turns[1].run, upto=1))[0].fact
+        assert isinstance(created, RunCreated)
+        before = created.inputs["history"]
+        assert [(each["role"], each["content"][:6]) for each in before] == [("user", "key?"), ("assistant", "to key")]
+        session = screen.session
+    async with console(tmp_path, link="chat desk", mode="attach") as (app, pilot, _):
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen) and len(app.screen.turns) == 2)
+        assert isinstance(app.screen, ChatScreen)
+        assert app.screen.session == session

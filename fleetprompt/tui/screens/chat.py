@@ -1,4 +1,5 @@
-"""A conversation with an agent: each message is a run, in which it answers with all that was said before."""
+"""A conversation with an agent, or with a workflow that takes messages: each message is a run, which answers with all
+that was said before."""
 
 from __future__ import annotations
 

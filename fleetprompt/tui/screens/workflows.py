@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from fleetprompt.client.saying import takes_messages
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert
@@ -24,6 +25,7 @@ from fleetprompt.tui.widgets.lines import Lines
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import RunHead
+    from fleetprompt.tui.actions import Action
 
 PORTION = 10
 """Files that are looked at before what was found is shown."""
@@ -209,6 +211,12 @@ class WorkflowsScreen(DetailedScreen["Entry", "RunHead"]):
 
     # ------------------------------------------------------------ doing
 
+    def footer(self) -> Sequence[Action]:
+        """What can be done to the workflow at the cursor: one talks to those that take messages."""
+        entry = self.entry()
+        talks = entry is not None and entry.plan is not None and takes_messages(entry.plan)
+        return [action for action in super().footer() if talks or action.id != "agent.chat"]
+
     def entry(self) -> Entry | None:
         """The workflow at the cursor."""
         return self.workflows.entry(self.lines.key) if self.workflows is not None and self.lines is not None else None
@@ -230,6 +238,16 @@ class WorkflowsScreen(DetailedScreen["Entry", "RunHead"]):
         entry = self.entry()
         if entry is not None and self.settled("start"):
             await start(self.app, entry)
+
+    async def do_agent_chat(self) -> None:
+        """Talk to it."""
+        entry = self.entry()
+        if entry is None:
+            return
+        if entry.plan is None or not takes_messages(entry.plan):
+            self.app.say("warning", f"chat: {entry.name} takes no messages: it has no trigger {{type: chat}}")
+            return
+        await self.app.go_to(f"chat {entry.name}")
 
     def do_workflow_source(self) -> None:
         """Show its file, or what was registered of it where there is none."""

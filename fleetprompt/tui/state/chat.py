@@ -1,4 +1,5 @@
-"""A conversation with an agent as it is shown: each message and its answer, and what is just being said. PURE."""
+"""A conversation with an agent or a workflow as it is shown: each message and its answer, and what is just being said.
+PURE."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.wording import Times, duration, glyph, sign
+from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_scan import quote
 from fleetprompt.engine.ports import Page
@@ -19,15 +21,26 @@ from fleetprompt.tui.state.speech import Speech, lines
 if TYPE_CHECKING:
     from fleetprompt.client.chatting import Turn
 
-STEP = "answer"
-"""Id of the step in which an agent answers."""
 LOOKED = 50
 """Runs among which one's last conversation is looked for."""
 
 
-async def last_conversation(console: Console, agent: str, who: str) -> str:
-    """The conversation in which somebody has talked to an agent last; empty for none. Raises `FleetError`."""
-    heads, _ = await console.runs(f"wf:{quote(f'chat:{agent}')}", Page(limit=LOOKED))
+async def conversations_with(console: Console, name: str) -> str:
+    """A filter that finds what was said to the agent of that name, or to the workflow where no agent has it. Raises
+    `NotFound` where nobody of that name takes messages."""
+    try:
+        await console.agent(name)
+    except NotFound:
+        if await console.listens(name):
+            return f"wf:{quote(name)} trigger:chat"
+        raise
+    return f"wf:{quote(f'chat:{name}')}"
+
+
+async def last_conversation(console: Console, name: str, who: str) -> str:
+    """The conversation in which somebody has talked to an agent or a workflow last; empty for none. Raises
+    `FleetError`."""
+    heads, _ = await console.runs(await conversations_with(console, name), Page(limit=LOOKED))
     return next((head.session for head in heads if head.session and head.owner == who), "")
 
 
@@ -65,13 +78,13 @@ def _indented(line: Line) -> Line:
 
 
 def live_lines(agent: str, speech: Speech, question: str, asks: str) -> list[Line]:
-    """What an agent that has not answered yet is saying, or what it asks; `asks` is the key that leads there."""
-    heard = speech.of(STEP)
+    """What is being said where there is no answer yet, or what is asked; `asks` is the key that leads there."""
+    heard = speech.latest()
     parts: list[Part] = [(f"{sign('●')} ", "running"), (inert(agent), "strong"), ("  is answering", "dim")]
     if question:
         parts = [(f"{sign('◆')} ", "waiting"), (inert(agent), "strong"), ("  asks: ", "waiting"), (inert(question), "")]
         parts += [(f"   {asks}", "accent"), (" decides", "dim")]
     found: list[Line] = [(), parts]
     if heard is not None:
-        found += [_indented(line) for line in lines(heard[1])]
+        found += [_indented(line) for line in lines(heard)]
     return found

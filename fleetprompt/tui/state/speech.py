@@ -93,6 +93,10 @@ class Speech:
             self.version += 1
         self._words.clear()
 
+    def latest(self) -> Words | None:
+        """What was said last, wherever in the run."""
+        return next(reversed(self._words.values()), None)
+
     def of(self, path: str, key: str = "") -> tuple[str, Words] | None:
         """What is said in a step, or in everything below a key in it: the latest, with its own key."""
         for (where, place), words in reversed(self._words.items()):
