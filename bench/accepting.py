@@ -106,7 +106,7 @@ def measure(task: Task) -> Figures:
     # A daemon as people have it: the bench's own settings for determinism are not for it.
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
     try:
-        port = _port(server)
+        port = port_of(server)
         asyncio.run(_send(port, "bench.unheard", 0, WARM))
         unheard, seconds = asyncio.run(_send(port, "bench.unheard", WARM, count))
         heard, longer = asyncio.run(_send(port, "bench.heard", WARM + count, count))
@@ -122,7 +122,8 @@ def measure(task: Task) -> Figures:
     }
 
 
-def _port(server: subprocess.Popen[str]) -> int:
+def port_of(server: subprocess.Popen[str]) -> int:
+    """The port of a daemon that has just been started, once it listens."""
     assert server.stdout is not None
     for line in server.stdout:
         told = json.loads(line)

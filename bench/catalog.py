@@ -142,6 +142,17 @@ MEASURES: tuple[Measure, ...] = (
         ),
     ),
     Measure(
+        "webhook",
+        (Subject(OURS, "bench.webhook:measure"),),
+        (
+            Figure("effect_p50_ms", "signed webhooks, 100/s: request to the first effect started, p50", "ms", "≤ 8"),
+            Figure("effect_p99_ms", "… p99", "ms", "≤ 40"),
+            Figure("answer_p50_ms", "… request to its answer, p50", "ms"),
+            Figure("answer_p99_ms", "… p99", "ms"),
+            Figure("cpu_ms", "… processor time of the daemon per request and run of two steps", "ms"),
+        ),
+    ),
+    Measure(
         "parked",
         (Subject(OURS, "bench.parked:measure"),),
         (

@@ -54,15 +54,16 @@ def make_app(service_: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service_
+    # They are looked at in this order: first what is asked most often.
     app.include_router(signals.intake)
     for routes in (
+        webhooks,
         executions,
         approvals,
         workflows,
         agents,
         replays,
         signals,
-        webhooks,
         insight,
         service,
         switch,

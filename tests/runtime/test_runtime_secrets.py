@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,27 @@ def file_of(tmp_path: Path, text: str, mode: int = 0o600) -> Path:
     path.write_text(text)
     path.chmod(mode)
     return path
+
+
+def test_a_file_that_is_kept_is_read_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = file_of(tmp_path, 'TOKEN = "first"\n')
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    secrets = Secrets(file)
+    assert secrets.get("TOKEN") == "first"
+    file_of(tmp_path, 'TOKEN = "second"\n')
+    assert secrets.get("TOKEN") == "second"
+    # Put in its place, as editors do, and of the same size.
+    (tmp_path / "new").write_text('TOKEN = "other!"\n')
+    (tmp_path / "new").chmod(0o600)
+    (tmp_path / "new").replace(file)
+    assert secrets.get("TOKEN") == "other!"
+    file.chmod(0o640)
+    with pytest.raises(InvalidInput):
+        secrets.get("TOKEN")
+    file.unlink()
+    with pytest.raises(NotFound):
+        secrets.get("TOKEN")
 
 
 def test_the_environment_comes_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import time
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ PREFIX = "FLEET_SECRET_"
 MASK = "•••"
 SHORTEST = 4
 """Shorter values are not redacted: they would blank out half of every text."""
+SETTLED_SECONDS = 1.0
+"""A file that was changed longer ago than this has another time of change when it is changed again."""
 
 
 class Secrets:
@@ -26,6 +29,8 @@ class Secrets:
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
+        self._kept: tuple[tuple[int, ...], dict[str, Any]] = (), {}
+        """What the file held, and by what it is told that it still does."""
         self._values: set[str] = set()
         """Everything that was ever known: what was changed since may still turn up."""
         self._pattern: re.Pattern[str] | None = None
@@ -65,14 +70,21 @@ class Secrets:
         """What the file holds. Raises `InvalidInput` for one that is unsafe, or cannot be read."""
         if self._file is None or not self._file.is_file():
             return {}
-        if self._file.stat().st_mode & 0o077:
+        found = self._file.stat()
+        if found.st_mode & 0o077:
             raise InvalidInput(f"{self._file} can be read by others", hint=f"chmod 600 {self._file}")
+        stamp = found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
+        if stamp == self._kept[0]:
+            return self._kept[1]
         try:
             with self._file.open("rb") as stream:
-                return tomllib.load(stream)
+                values = tomllib.load(stream)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not TOML"
             raise InvalidInput(f"{self._file} cannot be read: {reason}", hint='write NAME = "value"') from None
+        if time.time() - max(found.st_mtime, found.st_ctime) > SETTLED_SECONDS:
+            self._kept = stamp, values
+        return values
 
     @property
     def known(self) -> bool:
