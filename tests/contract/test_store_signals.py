@@ -229,9 +229,13 @@ async def test_what_nobody_hears_is_stored_as_done_with(store: Store) -> None:
     done = {each.signal.id: each.routed for each in found}
     # A pattern may be for any type: of those the engine finds out itself.
     assert done == {"order.paiddefault": False, "order.paidb": False, "a.bdefault": True, "a.bb": False}
+    assert {each.signal.id: each.waited for each in found} == {id_: not routed for id_, routed in done.items()}
     assert sorted(each.id for each in await store.signals.unrouted()) == ["a.bb", "order.paidb", "order.paiddefault"]
     assert (await store.signals.results("a.bdefault")) == (True, [])
-    assert not (await store.signals.publish(signal("c.d", id="heard"))).routed
+    heard = await store.signals.publish(signal("c.d", id="heard"))
+    assert (heard.routed, heard.waited) == (False, False)
+    alone = await store.signals.publish(signal("order.paid", id="alone"))
+    assert (alone.routed, alone.waited) == (False, True)
 
 
 async def test_of_many_at_once_each_gets_its_own_answer(store: Store) -> None:

@@ -116,6 +116,8 @@ class Publication(Struct, frozen=True):
     duplicate: bool = False
     routed: bool = False
     """It is done with: nobody hears it."""
+    waited: bool = True
+    """Steps may wait for it; False: none did when it was stored."""
 
 
 class Signals(Protocol):

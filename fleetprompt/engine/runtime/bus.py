@@ -44,6 +44,8 @@ class Bus:
         """Signals that were routed since a drain has read its list."""
         self.fresh: set[str] = set()
         """Signals that are being published here: nobody else routes them, and nothing came of them before."""
+        self.unwaited: set[str] = set()
+        """Those of them for which no step waited when they were stored."""
 
     # ------------------------------------------------------------ in
 
@@ -64,10 +66,13 @@ class Bus:
             unheard = not self._engine.workflows.routes.hears(signal)
             publication = await self.store(signal, unheard=unheard)
             self.admission.tally["duplicate" if publication.duplicate else "accepted"] += 1
+            if not publication.waited:
+                self.unwaited.add(signal.id)
             if not publication.duplicate and not publication.routed:
                 await self.route(publication.signal)
         finally:
             self.fresh.discard(signal.id)
+            self.unwaited.discard(signal.id)
         return publication
 
     async def _earlier(self, signal: Signal) -> Signal | None:

@@ -135,14 +135,14 @@ class MemorySignals:
             memory_tables.insert_vote(state, signal, projection.ballot(signal))
         stored = memory_tables.insert_signal(state, signal)
         assert stored is not None
-        done = unheard and not any(
+        waited = any(
             wait.on == "signal" and ("*" in wait.ref or wait.ref == signal.type)
             for (run, _), wait in state.waits.items()
             if state.runs[run].tenant == signal.tenant
         )
-        if done:
+        if unheard and not waited:
             del state.unrouted[signal.id]
-        return Publication(signal=stored, routed=done)
+        return Publication(signal=stored, routed=unheard and not waited, waited=waited)
 
     async def unrouted(self, limit: int = 1000) -> builtins.list[Signal]:
         found = [self._state.signals[id_] for id_ in self._state.unrouted]

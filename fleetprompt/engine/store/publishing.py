@@ -75,24 +75,23 @@ class Publisher:
                 asked.answer.set_result(found)
 
     def _store(self, session: Session, lot: Sequence[_Asked]) -> list[Publication | Refused]:
-        routed = self._nobody_waits(session, lot)
-        found = self._together(session, lot, routed)
-        return found or [self._alone(session, asked, done) for asked, done in zip(lot, routed, strict=True)]
+        waited = self._waited_for(session, lot)
+        found = self._together(session, lot, waited)
+        return found or [self._alone(session, asked, heard) for asked, heard in zip(lot, waited, strict=True)]
 
-    def _nobody_waits(self, session: Session, lot: Sequence[_Asked]) -> list[bool]:
-        """Of each whether it is done with once it is stored: no trigger hears it, and no step waits for its type."""
-        types = {(asked.signal.tenant, asked.signal.type) for asked in lot if asked.unheard}
-        found: list[Sequence[Any]] = self._waited.fetch(session, [*types]) if types else []
-        heard = {(tenant, type_) for tenant, type_ in found}
-        return [asked.unheard and (asked.signal.tenant, asked.signal.type) not in heard for asked in lot]
+    def _waited_for(self, session: Session, lot: Sequence[_Asked]) -> list[bool]:
+        """Of each whether a step may wait for it."""
+        types = {(asked.signal.tenant, asked.signal.type) for asked in lot}
+        heard = {(tenant, type_) for tenant, type_ in self._waited.fetch(session, [*types])}
+        return [(asked.signal.tenant, asked.signal.type) in heard for asked in lot]
 
     def _together(
-        self, session: Session, lot: Sequence[_Asked], routed: Sequence[bool]
+        self, session: Session, lot: Sequence[_Asked], waited: Sequence[bool]
     ) -> list[Publication | Refused] | None:
         """Store all of them; None, and nothing is stored, where some are known."""
         if len({asked.signal.id for asked in lot}) < len(lot) or len(lot) == 1:
             return None
-        rows = [_row(asked, done) for asked, done in zip(lot, routed, strict=True)]
+        rows = [_row(asked, heard) for asked, heard in zip(lot, waited, strict=True)]
         session.execute("SAVEPOINT lot", ())
         if self._statements.signals_insert.execute(session, rows) != len(rows):
             session.execute("ROLLBACK TO SAVEPOINT lot", ())
@@ -102,17 +101,14 @@ class Publisher:
         ids = [(asked.signal.id,) for asked in lot]
         self._audit(session, lot)
         places = {str(id_): int(seq) for id_, seq in self._statements.signal_places.fetch(session, ids)}
-        return [
-            Publication(_stored(asked.signal, places[asked.signal.id]), routed=done)
-            for asked, done in zip(lot, routed, strict=True)
-        ]
+        return [_published(asked, places[asked.signal.id], heard) for asked, heard in zip(lot, waited, strict=True)]
 
-    def _alone(self, session: Session, asked: _Asked, routed: bool) -> Publication | Refused:
+    def _alone(self, session: Session, asked: _Asked, waited: bool) -> Publication | Refused:
         signal = asked.signal
-        if self._statements.signals_insert.execute(session, [_row(asked, routed)]):
+        if self._statements.signals_insert.execute(session, [_row(asked, waited)]):
             ((_, seq),) = self._statements.signal_places.fetch(session, [(signal.id,)])
             self._audit(session, [asked])
-            return Publication(_stored(signal, seq), routed=routed)
+            return _published(asked, seq, waited)
         return earlier(session, signal)
 
     def _audit(self, session: Session, lot: Sequence[_Asked]) -> None:
@@ -120,12 +116,14 @@ class Publisher:
         audit.write(session, self._statements.dialect, notes)
 
 
-def _stored(signal: Signal, seq: int) -> Signal:
-    return msgspec.structs.replace(signal, sequence=seq, audit=None)
+def _published(asked: _Asked, seq: int, waited: bool) -> Publication:
+    stored = msgspec.structs.replace(asked.signal, sequence=seq, audit=None)
+    return Publication(stored, routed=asked.unheard and not waited, waited=waited)
 
 
-def _row(asked: _Asked, routed: bool) -> tuple[Any, ...]:
-    return (*asked.row[:_ROUTED], routed, *asked.row[_ROUTED + 1 :])
+def _row(asked: _Asked, waited: bool) -> tuple[Any, ...]:
+    """Its row: it is done with where nobody hears it and no step waits for it."""
+    return (*asked.row[:_ROUTED], asked.unheard and not waited, *asked.row[_ROUTED + 1 :])
 
 
 def earlier(session: Session, signal: Signal) -> Publication | Refused:
