@@ -73,7 +73,7 @@ def make_app(service_: Service) -> FastAPI:
     ):
         app.include_router(routes.router)
     answer_problems(app)
-    app.add_middleware(Idempotency, access=service_.access)
+    app.add_middleware(Idempotency, access=service_.access, answers=service_.answers)
     app.add_middleware(StrictJson)
     app.add_middleware(BodyLimit)
     if service_.access.origins:

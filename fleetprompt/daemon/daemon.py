@@ -64,7 +64,8 @@ async def daemon(
             Hooks(console.engine),
             closing,
             group,
-            measure,
+            answers=console.store.kept_answers,
+            measure=measure,
         )
         service.about = About(root.resolve().name, console.engine.groups_of)
         watched = tuple(dict.fromkeys((folder, *(root / name for name in FOLDERS))))

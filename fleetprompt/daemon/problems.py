@@ -91,7 +91,7 @@ def problem(
 
 def answer_problems(app: FastAPI) -> None:
     """Have an application answer every exception with a problem document."""
-    app.add_exception_handler(FleetError, _of_fleet)
+    app.add_exception_handler(FleetError, of_fleet)
     app.add_exception_handler(HttpProblem, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(ValidationError, _of_validation)
@@ -104,7 +104,8 @@ def status_of(error: FleetError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-async def _of_fleet(request: Request, error: Exception) -> JSONResponse:
+async def of_fleet(request: Request, error: Exception) -> JSONResponse:
+    """The document about one of the product's errors."""
     assert isinstance(error, FleetError)
     if isinstance(error, InvalidFile):
         found = [as_json(each) for each in error.problems]

@@ -16,6 +16,7 @@ from fleetprompt.client.protocol import Console
 from fleetprompt.daemon.access import Access
 from fleetprompt.daemon.broadcast import Broadcast
 from fleetprompt.daemon.caller import Caller, Origins
+from fleetprompt.engine.ports.kept_answer import KeptAnswers
 from fleetprompt.engine.telemetry.exposition import Snapshot
 
 __all__ = ["Caller", "ConsoleFor", "Service", "caller", "service_of"]
@@ -42,6 +43,8 @@ class Service:
         hooks: Hooks,
         closing: asyncio.Event,
         tasks: asyncio.TaskGroup,
+        *,
+        answers: KeptAnswers,
         measure: Measure | None = None,
     ) -> None:
         self.console_for = console_for
@@ -49,6 +52,8 @@ class Service:
         self.hooks = hooks
         self.closing = closing
         """Set when streams are to end."""
+        self.answers = answers
+        """What requests were answered that may be sent again."""
         self.measure = measure
         """Takes the metrics; None where none are kept."""
         self.about = About()

@@ -126,7 +126,6 @@ async def test_every_post_that_is_sent_again_is_answered_as_the_first(tmp_path: 
             ("/api/signals", {"type": "order.placed", "data": 1}),
             ("/api/memory", memory),
             ("/api/workflows", {"name": "sent", "steps": [{"id": "a", "type": "transform", "output": 1}]}),
-            ("/api/tickets", None),
         ):
             first, second = [
                 await daemon.http.post(path, json=body, headers={"Idempotency-Key": "k"}) for _ in range(2)
@@ -134,6 +133,8 @@ async def test_every_post_that_is_sent_again_is_answered_as_the_first(tmp_path: 
             assert first.is_success, first.text
             assert (second.status_code, second.content) == (first.status_code, first.content), path
             assert second.headers["idempotency-replayed"] == "true"
+        tickets = [await daemon.http.post("/api/tickets", headers={"Idempotency-Key": "k"}) for _ in "12"]
+        assert "idempotency-replayed" not in tickets[1].headers, "what lets somebody in is not kept"
         wrong = await daemon.http.post("/api/memory", json=memory, headers={"Idempotency-Key": "x" * 201})
         assert wrong.status_code == 422
         failed = [
@@ -141,6 +142,33 @@ async def test_every_post_that_is_sent_again_is_answered_as_the_first(tmp_path: 
             for body in ({"text": ""}, memory)
         ]
         assert [each.status_code for each in failed] == [422, 201], "what failed is forgotten"
+
+
+async def test_the_next_daemon_knows_what_was_answered(tmp_path: Path) -> None:
+    headers, memory = {"Idempotency-Key": "k"}, {"text": "the cache lies", "scope": "workflow/hello"}
+    async with served(tmp_path) as daemon:
+        first = await daemon.http.post("/api/memory", json=memory, headers=headers)
+        execution = await daemon.execute("hello")
+        await daemon.pending(execution)
+        paused = await daemon.http.post(f"/api/executions/{execution}/pause", headers=headers)
+        assert (first.status_code, paused.status_code) == (201, 202)
+    async with served(tmp_path) as daemon:
+        again = await daemon.http.post("/api/memory", json=memory, headers=headers)
+        assert (again.status_code, again.content, again.headers["idempotency-replayed"]) == (201, first.content, "true")
+        assert again.headers["content-type"] == first.headers["content-type"]
+        assert (await daemon.http.get("/api/memory")).text.count("the cache lies") == 1
+        await daemon.http.post(f"/api/executions/{execution}/resume")
+        again = await daemon.http.post(f"/api/executions/{execution}/pause", headers=headers)
+        assert again.content == paused.content
+        assert (await daemon.until(execution, "waiting"))["waiting_on"] == "approval", "it is not paused once more"
+        other = await daemon.http.post("/api/memory", json=memory | {"text": "it does not"}, headers=headers)
+        assert other.status_code == 422
+        theirs = await daemon.http.post(
+            "/api/memory",
+            json=memory,
+            headers=headers | {"X-elevAIte-OrganizationId": "acme", "X-elevAIte-UserId": "ana"},
+        )
+        assert (theirs.status_code, "idempotency-replayed" in theirs.headers) == (201, False), "each tenant has its own"
 
 
 async def test_who_sends_it_again_too_early_waits_for_the_first(tmp_path: Path) -> None:

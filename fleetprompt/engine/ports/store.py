@@ -18,6 +18,7 @@ from fleetprompt.engine.ports.figures import Figures
 from fleetprompt.engine.ports.firing import Firings
 from fleetprompt.engine.ports.grant import Grants
 from fleetprompt.engine.ports.journal import Holder, Journal
+from fleetprompt.engine.ports.kept_answer import KeptAnswers
 from fleetprompt.engine.ports.lists import Approvals, Runs, Signals
 from fleetprompt.engine.ports.memory import Memories
 from fleetprompt.engine.ports.operations import Operations
@@ -277,6 +278,8 @@ class Store(Protocol):
     def operations(self) -> Operations: ...
     @property
     def audit(self) -> Audit: ...
+    @property
+    def kept_answers(self) -> KeptAnswers: ...
     @property
     def logs(self) -> Logs: ...
     @property

@@ -21,6 +21,7 @@ from fleetprompt.engine.store.figures import SqlFigures
 from fleetprompt.engine.store.firings import SqlFirings
 from fleetprompt.engine.store.grants import SqlGrants
 from fleetprompt.engine.store.journal import SqlJournal
+from fleetprompt.engine.store.kept_answers import SqlKeptAnswers
 from fleetprompt.engine.store.logs import SqlLogs
 from fleetprompt.engine.store.memories import SqlMemories
 from fleetprompt.engine.store.memory import MemoryStore
@@ -75,6 +76,7 @@ class SqlStore:
         self.tokens = SqlTokens(reader, writer)
         self.operations = SqlOperations(reader, writer)
         self.audit = SqlAudit(reader, writer)
+        self.kept_answers = SqlKeptAnswers(reader, writer)
         self.agents = SqlAgentSessions(reader, zone)
         self.figures = SqlFigures(reader, zone)
         self.logs = SqlLogs(reader, writer, log_cap)

@@ -44,6 +44,7 @@ from fleetprompt.engine.store.memory_parts import (
     MemoryCatalog,
     MemoryClaims,
     MemoryGrants,
+    MemoryKeptAnswers,
     MemoryTokens,
 )
 from fleetprompt.engine.store.memory_queries import MemoryApprovals, MemoryRuns, MemorySignals
@@ -90,6 +91,7 @@ class MemoryStore:
         self.tokens = MemoryTokens(state)
         self.operations = MemoryOperations(state)
         self.audit = MemoryAudit(state)
+        self.kept_answers = MemoryKeptAnswers(state)
         self.agents = MemoryAgentSessions(state, zone)
         self.figures = MemoryFigures(state, zone)
         self.logs = MemoryLogs(state, log_cap)

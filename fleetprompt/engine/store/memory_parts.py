@@ -13,6 +13,7 @@ from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.plan import Plan, decode_plan, encode_plan, plan_digest
 from fleetprompt.engine.ports import Budget, Holder, Workflow
 from fleetprompt.engine.ports.grant import WorkflowGrant
+from fleetprompt.engine.ports.kept_answer import KeptAnswer
 from fleetprompt.engine.ports.token import Token
 from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.budget_book import run_of
@@ -203,3 +204,22 @@ class MemoryTokens:
         if id in self._state.tokens:
             token, digest = self._state.tokens[id]
             self._state.tokens[id] = (msgspec.structs.replace(token, last_used_at=at), digest)
+
+
+class MemoryKeptAnswers:
+    """What requests were answered."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def find(self, key: str, *, since: float, tenant: str = "default") -> KeptAnswer | None:
+        """The answer that was kept for a key, unless it is older."""
+        found = self._state.kept_answers.get((tenant, key))
+        return found if found is not None and found.at >= since else None
+
+    async def keep(self, answer: KeptAnswer, *, since: float) -> None:
+        """Keep one, and let those go that are older."""
+        every = self._state.kept_answers
+        for key in [key for key, each in every.items() if each.at < since]:
+            del every[key]
+        every[(answer.tenant, answer.key)] = answer

@@ -12,6 +12,7 @@ from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Approval, Budget, Holder, LogLine, RunHead, Vote, Wait, Workflow
 from fleetprompt.engine.ports.agents import AgentSession
 from fleetprompt.engine.ports.grant import WorkflowGrant
+from fleetprompt.engine.ports.kept_answer import KeptAnswer
 from fleetprompt.engine.ports.memory import Memory
 from fleetprompt.engine.ports.operations import Switch
 from fleetprompt.engine.ports.token import Token
@@ -61,6 +62,8 @@ class State:
         """By workflow, trigger and tenant."""
         self.switches: dict[str, Switch] = {}
         self.cursors: dict[str, int] = {}
+        self.kept_answers: dict[tuple[str, str], KeptAnswer] = {}
+        """By tenant and key."""
         self.audit: dict[tuple[str, int], AuditEntry] = {}
         """By tenant and place in its chain."""
         self.audit_heads: dict[str, Head] = {}
@@ -128,6 +131,7 @@ class State:
             "firings": len(self.firings),
             "dead_letters": len(self.dead_letters),
             "deliveries": len(self.deliveries),
+            "kept_answers": len(self.kept_answers),
             "switches": len(self.switches),
             "audit": len(self.audit),
             "memories": len(self.memories),

@@ -187,6 +187,9 @@ def prune(
     state.deliveries = {
         key: delivery for key, delivery in state.deliveries.items() if key[0] != tenant or delivery.created_at >= before
     }
+    state.kept_answers = {
+        key: answer for key, answer in state.kept_answers.items() if key[0] != tenant or answer.at >= before
+    }
     _prune_signals(state, gone, before, tenant)
     if logs_before is not None:
         for run, kept in state.logs.items():

@@ -32,6 +32,7 @@ from fleetprompt.engine.store.tables import (
     deliveries,
     firings,
     journal,
+    kept_answers,
     logs,
     memories,
     reservations,
@@ -81,6 +82,7 @@ class Pruning:
             self._firings,
             self._letters,
             self._deliveries,
+            self._kept_answers,
             self._signals,
             self._memories,
             *([self._logs] if logs_before is not None else []),
@@ -232,6 +234,11 @@ class Pruning:
         if found:
             self._delete(session.connection, deliveries, deliveries.c.seq.in_(found))
         return len(found) == ROWS
+
+    def _kept_answers(self, session: Session) -> bool:
+        """All at once: what is left of them that nobody has sent anything after, see `kept_answers.GO`."""
+        self._delete(session.connection, kept_answers, kept_answers.c.at < self._before)
+        return False
 
     def _signals(self, session: Session) -> bool:
         connection = session.connection

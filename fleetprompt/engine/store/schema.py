@@ -21,7 +21,7 @@ from fleetprompt.engine.store.dialect import Dialect
 from fleetprompt.engine.store.remains import require_whole
 from fleetprompt.engine.store.tables import metadata
 
-HEAD = "0018"
+HEAD = "0019"
 """The version that `tables.py` describes: the last one in `migrations/versions`."""
 
 OLDEST = (3, 33, 0)

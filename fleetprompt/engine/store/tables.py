@@ -645,6 +645,22 @@ audit_heads = sa.Table(
 )
 """Where each chain ends, and behind which entry it begins."""
 
+kept_answers = sa.Table(
+    "kept_answers",
+    metadata,
+    # In the order of KeptAnswer's fields.
+    _text("tenant"),
+    _text("key"),
+    _text("request"),
+    _time("at"),
+    _number("status"),
+    _text("headers"),
+    _bytes("body"),
+    sa.PrimaryKeyConstraint("key", "tenant"),
+    sa.Index("kept_answers_at", "at"),
+)
+"""What requests were answered that may be sent again."""
+
 counters = sa.Table(
     "counters",
     metadata,
