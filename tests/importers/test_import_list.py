@@ -290,3 +290,26 @@ def test_triggers_that_are_not_there_are_told() -> None:
 )  # fmt: skip
 def test_the_form_is_told_by_its_shape(given: Any, format_: str) -> None:
     assert recognise(given) == format_
+
+
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ("$.input.rows[1:3]", "${{ inputs.rows[1:3] }}"),
+        ("$.input.rows[-2:]", "${{ inputs.rows[-2:] }}"),
+        ("of $.input.rows[:2].name, too", "of ${{ inputs.rows[:2] | map(attribute='name') }}, too"),
+    ],
+)
+def test_some_items_of_a_list(there: str, here: str) -> None:
+    assert step(flow(tool("a", tool_args={"x": there})), "a")["with"] == {"x": here}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["$.input.a[::2]", "$.input.a[0,1]", "$.input.a['x','y']", "$.input.a.length()", "$.input..b", "$.input.a[?(@.x)]",
+     "$..b", "$.*", "$[0]", "$[*].x", "$", "$.input.a[(@.length-1)]"],
+)  # fmt: skip
+def test_a_path_that_searches_or_computes_stays_whole_and_is_told(path: str) -> None:
+    found = imported(flow(tool("a", tool_args={"x": path})))
+    assert data(found)["steps"][0]["with"] == {"x": path}
+    assert len(told(found, "unsupported")) == 1

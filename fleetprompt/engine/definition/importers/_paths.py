@@ -11,6 +11,7 @@ from fleetprompt.engine.definition.importers._terms import (
     EACH,
     Name,
     Operand,
+    Part,
     Path,
     Scope,
     Untranslatable,
@@ -24,6 +25,9 @@ _KEY: Final = re.compile(r"""\[\s*(?:'([^'\\\n]*)'|"([^"\\\n]*)")\s*\]""")
 _ALL: Final = re.compile(r"\[\s*\*\s*\]|\.\*")
 _PATH_MEMBER: Final = re.compile(r"\.([A-Za-z_]\w*(?:-\w+)*)")
 _PATH_START: Final = re.compile(r"\$(?=\.[A-Za-z_]|\[['\"])")
+_PART: Final = re.compile(r"\[\s*(-?\d{0,9})\s*:\s*(-?\d{0,9})\s*:?\s*\]")
+_BEYOND: Final = re.compile(r"\.\.(?=[A-Za-z_*\[])|\[(?=\s*[-\d:,'\"?(@*])|\(\)")
+"""What goes on with a path and is more than a path here: a search, several members, every second one, a function."""
 _INSIDE_WORD: Final = re.compile(r"[\w-]")
 
 
@@ -33,6 +37,9 @@ def chain(base: str, path: Path) -> Operand:
     for at, member in enumerate(path):
         if isinstance(member, int):
             text += f"[{member}]"
+        elif isinstance(member, Part):
+            text += f"[{member}]"
+            return _each(text, path[at + 1 :])
         elif isinstance(member, Name):
             plain = re.fullmatch(r"[A-Za-z]\w*", member, re.ASCII) and member not in RESERVED
             text += f".{member}" if plain else f"[{quoted(member)}]"
@@ -83,7 +90,7 @@ def json_path(source: str, at: int, scope: Scope) -> tuple[list[Any], int]:
     """The path that begins with `$` at a place, and where it ends. Raises `Unknown`, `Untranslatable`."""
     start = at
     if _PATH_START.match(source, at) is None:
-        raise Untranslatable("`$` begins a path such as $.step.field")
+        raise Untranslatable(f"`{source[at : at + 12].split()[0]}` does not begin as $.step.field does")
     at += 1
     path: list[Any] = []
     root = odd_root(source, at + 1, scope) if source.startswith(".", at) else ""
@@ -97,13 +104,15 @@ def json_path(source: str, at: int, scope: Scope) -> tuple[list[Any], int]:
             path.append(Name(found[1]))
         elif (found := _INDEX.match(source, at)) is not None:
             path.append(int(found[1]))
+        elif (found := _PART.match(source, at)) is not None and "-" not in (found[1], found[2]):
+            path.append(Part(f"{found[1]}:{found[2]}"))
         elif (found := _KEY.match(source, at)) is not None:
             path.append(Name(found[1] if found[1] is not None else found[2]))
         else:
             break
         at = found.end()
-    if source.startswith(("..", "[?", "[("), at) and path:
-        raise Untranslatable(f"`{source[start : at + 2]}…` searches, and paths here do not")
+    if (beyond := _BEYOND.match(source, at)) is not None:
+        raise Untranslatable(f"`{source[start : beyond.end()]}…` searches, chooses or computes, and paths here do not")
     if not path or not isinstance(path[0], Name):
         raise Untranslatable("a path begins with a name")
     return path, at

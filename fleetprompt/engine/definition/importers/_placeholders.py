@@ -19,7 +19,9 @@ from fleetprompt.engine.definition.importers._terms import (
 
 BRACES: Final = re.compile(r"\{\s*([A-Za-z_][\w.\-\[\]]*)\s*\}")
 _TRIMMED: Final = re.compile(r"^-(?=\s)|(?<=\s)-$")
-_MARKS: Final = re.compile(r"\{\{|\{%|\{(?=\s*[A-Za-z_])|\$(?=\.[A-Za-z_]|\[['\"])")
+_MARKS: Final = re.compile(
+    r"\{\{|\{%|\{(?=\s*[A-Za-z_])|\$(?=\.{1,2}[A-Za-z_]|\.{1,2}[*\[]|\[\s*(?:['\"?(*:]|-?\d))|^\s*\$(?=\s*$)"
+)
 
 
 class Left(NamedTuple):

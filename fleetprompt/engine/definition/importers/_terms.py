@@ -15,8 +15,12 @@ class Name(str):
     """A member that is called so, as opposed to `EACH`."""
 
 
+class Part(str):
+    """A member that stands for some of the items: `1:3`."""
+
+
 Path = Sequence[Any]
-"""A root name and members: `Name`, a position, or `EACH`."""
+"""A root name and members: `Name`, a position, `Part` or `EACH`."""
 
 
 class Untranslatable(Exception):
