@@ -459,6 +459,41 @@ def test_dependencies_input_mapping_config_and_name() -> None:
     assert [each.get("needs") for each in found] == [None, None, None], "they stand in their order"
 
 
+def test_steps_without_ids_are_read_by_their_names() -> None:
+    flow = graph(
+        {"name": "Load It", "step_type": "data_input", "config": {"data": {"a": 1}}},
+        {"name": "Rate", "step_type": "data_input", "config": {"data": {"b": "{{ Load It.a }}"}}},
+        {
+            "name": "Ask Them",
+            "step_type": "human_approval",
+            "config": {"prompt": "{Rate.b}?"},
+            "dependencies": ["Rate"],
+        },
+        {
+            "name": "go",
+            "step_type": "tool_execution",
+            "config": {"tool_name": "act"},
+            "dependencies": ["Ask Them"],
+            "conditions": "Ask Them.output.decision == 'approved'",
+            "input_mapping": {"v": "Load It.output.a", "w": "Rate.b"},
+        },
+    )
+    found = steps(flow)
+    assert found[1]["output"] == {"b": "${{ steps.load_it.output.a | default(none) }}"}
+    assert found[2]["message"] == "${{ steps.rate.output.b }}?"
+    assert found[2]["on_error"] == "continue"
+    assert found[3]["needs"] == ["ask_them.approved"]
+    assert found[3]["with"] == {
+        "v": "${{ steps.load_it.output.a | default(none) }}", "w": "${{ steps.rate.output.b }}",
+    }  # fmt: skip
+
+
+def test_a_name_that_several_steps_have_is_none_of_theirs() -> None:
+    both = {"name": "Twin", "step_type": "data_input", "config": {"data": 1}}
+    found = imported(graph(both, dict(both), node("c", expression="{{ Twin.a }}")))
+    assert told(found) == ["/steps/2/parameters/expression: `{{ Twin.a }}` stays as text: nothing is called `Twin`"]
+
+
 def test_what_an_agent_is_given_and_not_asked_stands_below_the_goal() -> None:
     flow = graph(
         node("a", data=1),

@@ -187,7 +187,7 @@ class Builder:
         value = (match["value"] or "true").strip("'\"").lower()
         opposite = match["operator"] in ("!=", "!==") or bool(match["not"])
         for at, edge in enumerate(self.edges):
-            if edge.target is not node or edge.port or edge.source.key != match["key"]:
+            if edge.target is not node or edge.port or self.draft.step(match["key"]) is not edge.source:
                 continue
             yes = {"approved": True, "rejected": False, "true": True, "false": False}.get(value)
             if (
@@ -229,7 +229,8 @@ class Builder:
         texts = [self.conditions[node].value] if node in self.conditions else []
         if node.kind == "condition":
             texts.append(self.parameters[node].body)
-        pattern = rf"(?<![\w.-]){re.escape(gate.key)}(?![\w-])|\$\.{re.escape(gate.key)}(?![\w-])"
+        called = "|".join(re.escape(name) for name in self.draft.called(gate))
+        pattern = rf"(?:(?<![\w.-])|\$\.)(?:{called})(?![\w-])"
         return any(re.search(pattern, text if isinstance(text, str) else json.dumps(text)) for text in texts)
 
     # ------------------------------------------------------------ steps
@@ -366,7 +367,7 @@ class Builder:
 
 
 _DECISION: Final = re.compile(
-    r"""(?P<not>(?:not\s+|!)?)(?:\{\{\s*)?(?:steps\.)?(?P<key>[\w-]+)(?:\.(?:output|result))?
+    r"""(?P<not>(?:not\s+|!)?)(?:\{\{\s*)?(?:steps\.)?(?P<key>[^.{}()'"=!]+?)(?:\.(?:output|result))?
     (?:\.(?P<member>decision|status|approved|result|value|condition))?(?:\s*\}\})?
     (?:\s*(?P<operator>===?|!==?)\s*(?P<value>'[a-zA-Z]+'|"[a-zA-Z]+"|true|false|True|False))?""",
     re.VERBOSE,

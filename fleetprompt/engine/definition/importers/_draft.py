@@ -68,6 +68,8 @@ class Draft:
         self.ids = Ids()
         self.steps: dict[str, Node] = {}
         """By their ids in the file."""
+        self.names: dict[str, Node | None] = {}
+        """Steps whose ids were made of their names, by these; None where several are called so."""
         self.inputs: dict[str, dict[str, Any]] = {}
         self.inputs_at: dict[str, str] = {}
         """What an input is called in the file, to what it is called here."""
@@ -83,9 +85,17 @@ class Draft:
     def roots(self) -> tuple[str, ...]:
         """Ids that do not look like names, the longest first."""
         if self._roots is None:
-            odd = [key for key in self.steps if key and not _PLAIN.fullmatch(key)]
+            odd = [key for key in {**self.names, **self.steps} if key and not _PLAIN.fullmatch(key)]
             self._roots = tuple(sorted(odd, key=lambda key: (-len(key), key)))
         return self._roots
+
+    def step(self, name: str) -> Node | None:
+        """The step of an id, or the only one of a name."""
+        return self.steps.get(name) or self.names.get(name)
+
+    def called(self, step: Node) -> list[str]:
+        """What the file calls a step."""
+        return [step.key, *(name for name, node in self.names.items() if node is step)]
 
     def input(self, name: str, pointer: Pointer) -> str:
         """Declare an input that is read; what it is called here."""
@@ -145,7 +155,7 @@ class Scope:
     def knows(self, root: str) -> bool:
         return (
             root in self.local
-            or root in self.draft.steps
+            or self.draft.step(root) is not None
             or root in (*_INPUT_ROOTS, *_RUN, *CHAT_INPUTS, "steps", "secrets", "env")
             or self._item(root) is not None
         )
@@ -161,11 +171,11 @@ class Scope:
         item = self._item(root)
         if item is not None:
             return self._of_loop(item, root, rest)
-        step = self.draft.steps.get(root)
+        step = self.draft.step(root)
         if step is not None and (root not in _INPUT_ROOTS or (rest and rest[0] in _OUTPUTS)):
             return self._step(step, rest)
         if root == "steps" and rest and isinstance(rest[0], Name):
-            step = self.draft.steps.get(rest[0])
+            step = self.draft.step(rest[0])
             if step is None:
                 raise Unknown(f"there is no step `{rest[0]}`")
             return self._step(step, rest[1:])
@@ -309,7 +319,7 @@ class Scope:
     def _branch(self, step: Node, rest: Path) -> Operand:
         if isinstance(rest[0], Name) and rest[0] in ("results", "branches", "outputs") and len(rest) > 1:
             rest = rest[1:]
-        inner = self.draft.steps.get(str(rest[0]))
+        inner = self.draft.step(str(rest[0]))
         if inner is not None and inner.owner is step:
             return self._step(inner, rest[1:])
         return self._plain(step, "output", rest)

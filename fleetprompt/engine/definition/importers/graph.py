@@ -104,6 +104,10 @@ def _nodes(build: Builder) -> None:
         inner = given.find("parameters", "config")
         parameters = Given(report, inner.value if inner else {}, inner.pointer or given.pointer)
         node = build.add(key, given, kind, parameters)
+        name = given.body.get("name")
+        if isinstance(name, str) and name and not _key(given.body):
+            names = build.draft.names
+            names[name] = None if name in names else node
         asked = given.find("conditions") if kind != "condition" or parameters.has("condition") else Found(None, ())
         if asked and kind != "trigger":
             build.conditions[node] = asked
