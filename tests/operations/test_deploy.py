@@ -74,6 +74,14 @@ def test_every_histogram_is_asked_for_by_its_series() -> None:
                 assert found in ("_bucket", "_count", "_sum"), query
 
 
+def test_no_alert_depends_on_which_series_there_are() -> None:
+    # A counter has no series before the first thing is counted, and one for each label after that.
+    for rule in RULES:
+        for name in re.findall(r"(?<!\()(?:rate|increase)\((\w+)", rule["expr"]):
+            assert not LABELS.get(base(name)), (rule["alert"], "sum it up")
+        assert "== 0" not in rule["expr"] or rule["expr"].startswith("up"), (rule["alert"], "use `unless`")
+
+
 def test_each_alert_says_what_to_do() -> None:
     for rule in RULES:
         assert rule["labels"]["severity"] in ("page", "ticket")
