@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from fleetprompt.client.files import SUFFIXES, WorkflowFile, load_files
 from fleetprompt.client.identity import Face
+from fleetprompt.engine.core import tracing
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.facts import RunCreated
@@ -42,6 +43,8 @@ class Message(Struct, frozen=True, kw_only=True):
     project: str = ""
     key: str = ""
     """Idempotency key: a second message with the same key is the first one's run."""
+    traceparent: str = ""
+    """Of whoever says it (W3C Trace Context): its run is linked to it."""
 
 
 class Saying(ABC):
@@ -103,6 +106,7 @@ class Saying(ABC):
             tenant=self.tenant,
             key=message.key,
             by=by,
+            traceparent=message.traceparent if tracing.parse(message.traceparent) is not None else "",
         )
         stored, _ = await self.admitted(signal, "trigger")
         return await self._answering(stored, run_of(stored.id, workflow, trigger))

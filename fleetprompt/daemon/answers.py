@@ -10,18 +10,24 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from pydantic import BaseModel, TypeAdapter
 
+from fleetprompt.engine.core.errors import InvalidInput
+
 _any = TypeAdapter(Any)
 
 
 def read(request: Request, value: BaseModel | Sequence[BaseModel] | Any, **headers: str) -> Response:
     """What was asked for, or 304 for who has it already (`If-None-Match`, RFC 9110 13.1.2)."""
-    body = _any.dump_json(value)
+    return told(request, _any.dump_json(value), "application/json", **headers)
+
+
+def told(request: Request, body: bytes, media: str, **headers: str) -> Response:
+    """The same with a body as it is sent."""
     tag = tag_of(body)
     headers = {"ETag": tag, "Cache-Control": "no-cache", **headers}
     known = [each.strip() for each in request.headers.get("if-none-match", "").split(",")]
     if tag in known or "*" in known:
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(body, media_type=media, headers=headers)
 
 
 def tag_of(value: Any) -> str:
@@ -30,10 +36,18 @@ def tag_of(value: Any) -> str:
     return f'W/"{sha256(body).hexdigest()[:24]}"'
 
 
-def page(request: Request, rows: Sequence[BaseModel], cursor: str) -> Response:
-    """A page of a list; `Link: …; rel="next"` (RFC 8288) leads to the next one."""
+def page(request: Request, rows: Sequence[BaseModel], cursor: str, name: str = "cursor") -> Response:
+    """A page of a list; `Link: …; rel="next"` (RFC 8288) leads to the next one. `name` is what the parameter is called
+    that says where it begins."""
     if not cursor:
         return read(request, rows)
-    given = [(name, value) for name, value in request.query_params.multi_items() if name not in ("cursor", "ticket")]
-    link = f'<{request.url.path}?{urlencode([*given, ("cursor", cursor)])}>; rel="next"'
+    given = [pair for pair in request.query_params.multi_items() if pair[0] not in (name, "ticket")]
+    link = f'<{request.url.path}?{urlencode([*given, (name, cursor)])}>; rel="next"'
     return read(request, rows, Link=link)
+
+
+def position(cursor: str) -> int:
+    """The number that a cursor is. Raises `InvalidInput`."""
+    if cursor and not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 16):
+        raise InvalidInput("the cursor is not one of this list", hint="take it from the `Link` of the page before")
+    return int(cursor or 0)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from fleetprompt.daemon.records import failure, plain, reference
+from fleetprompt.daemon.records import failure, outcome, reference
 from fleetprompt.daemon.step_ids import OWN, Ids
 from fleetprompt.engine.core import facts as f
 from fleetprompt.engine.core.codec import mapping
@@ -111,7 +111,7 @@ def _events(stored: Stored, ids: Ids) -> Iterator[tuple[str, dict[str, Any]]]:
                     run
                     | {"step": shown(fact.error.path) or None, "error": fact.error.message, "code": fact.error.code},
                 )
-            yield "complete", run | {"status": fact.status, "result": _result(fact), "error": failure(fact.error, ids)}
+            yield "complete", run | {"status": fact.status, "result": outcome(fact), "error": failure(fact.error, ids)}
         case f.StepStarted():
             yield "step_start", run | {"step": shown(fact.path), "attempt": fact.attempt, "role": fact.role}
         case f.StepNoted():
@@ -131,7 +131,7 @@ def _events(stored: Stored, ids: Ids) -> Iterator[tuple[str, dict[str, Any]]]:
             decided = {"approval_id": fact.id, "decision": fact.decision, "by": list(fact.by)}
             yield "status", run | {"status": "running", "step": shown(fact.path)} | decided
         case f.StepSucceeded():
-            yield "step_complete", run | {"step": shown(fact.path), "status": "completed", "result": _result(fact)}
+            yield "step_complete", run | {"step": shown(fact.path), "status": "completed", "result": outcome(fact)}
         case f.StepResolved():
             yield "status", run | {"status": "running", "step": shown(fact.path), "answer": fact.answer, "by": fact.by}
         case f.StepFailed():
@@ -171,10 +171,6 @@ def _noted(fact: f.StepNoted, step: dict[str, Any]) -> Iterator[tuple[str, dict[
             yield "tool_result", here | {"tool": str(value.get("tool", "")), "result": None, "error": error}
         case _:
             return
-
-
-def _result(fact: f.RunFinished | f.StepSucceeded) -> Any:
-    return reference(fact.blob) if fact.blob is not None else plain(fact.output)
 
 
 def deltas(run: str, pieces: Iterable[Piece], ids: Ids = OWN) -> bytes:

@@ -58,15 +58,15 @@ class TriggerBody(BaseModel):
 
 
 class Execute(Body):
-    """A wish to execute a workflow."""
+    """A wish to execute a workflow. What is null is not given: clients write out all fields that they have."""
 
-    trigger: TriggerBody = TriggerBody.model_validate({})
-    user_id: str = Field(default="", max_length=200)
+    trigger: TriggerBody | None = None
+    user_id: str | None = Field(default=None, max_length=200)
     """Whom the execution belongs to; only where no token says who asks."""
-    session_id: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")
+    session_id: str | None = Field(default=None, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")
     """The conversation that it belongs to."""
-    context: dict[str, Any] = {}
-    input: dict[str, Any] = {}
+    context: dict[str, Any] | None = None
+    input: dict[str, Any] | None = None
 
 
 class Started(BaseModel):
@@ -112,13 +112,14 @@ class ExecutionHead(BaseModel):
     """None where nothing real was paid for: SIMULATED."""
     tokens: int = 0
     mode: str = ""
+    result: Any = None
+    """What came out; null until it is over."""
 
 
 class Execution(ExecutionHead):
     """An execution with its steps."""
 
     steps: list[ExecutionStep]
-    result: Any = None
 
 
 class ApprovalRecord(BaseModel):

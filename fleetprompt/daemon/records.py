@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fleetprompt.client.wording import NANO, rfc3339
-from fleetprompt.daemon.models import ApprovalRecord, ExecutionHead, ExecutionStep, WorkflowRecord
+from fleetprompt.daemon.models import ApprovalRecord, ExecutionHead, ExecutionStep
 from fleetprompt.daemon.step_ids import OWN, Ids
 from fleetprompt.engine.core.errors import Failure
-from fleetprompt.engine.core.facts import Blob
+from fleetprompt.engine.core.facts import AnyFact, Blob, RunFinished, StepSucceeded
 from fleetprompt.engine.core.mode import is_unreal
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.state import Step
@@ -40,9 +40,15 @@ def head_fields(head: RunHead, ids: Ids = OWN) -> dict[str, Any]:
     }
 
 
-def execution_head(head: RunHead, ids: Ids = OWN) -> ExecutionHead:
-    """An execution as lists have it."""
-    return ExecutionHead(**head_fields(head, ids))
+def execution_head(head: RunHead, last: AnyFact | None, ids: Ids = OWN) -> ExecutionHead:
+    """An execution as lists have it. `last` is the last fact of one that is over."""
+    result = outcome(last) if isinstance(last, RunFinished) else None
+    return ExecutionHead(**head_fields(head, ids), result=result)
+
+
+def outcome(fact: RunFinished | StepSucceeded) -> Any:
+    """What came out of a run or a step, or what stands for it where it is too large."""
+    return reference(fact.blob) if fact.blob is not None else plain(fact.output)
 
 
 def failure(error: Failure | None, ids: Ids = OWN) -> dict[str, Any] | None:
@@ -104,11 +110,11 @@ def approval_record(approval: Approval, votes: Sequence[Vote] = (), ids: Ids = O
     )
 
 
-def workflow_fields(workflow: Workflow, plan: Plan, first_seen: float) -> dict[str, Any]:
-    """The fields of a workflow."""
+def workflow_fields(workflow: Workflow, plan: Plan, first_seen: float, name: str = "") -> dict[str, Any]:
+    """The fields of a workflow. `name` is what its author calls it, where that is not its id."""
     return {
         "id": workflow.name,
-        "name": workflow.name,
+        "name": name or workflow.name,
         "status": workflow.status,
         "created_at": rfc3339(first_seen),
         "updated_at": rfc3339(workflow.updated_at),
@@ -117,11 +123,6 @@ def workflow_fields(workflow: Workflow, plan: Plan, first_seen: float) -> dict[s
         "file": workflow.file,
         "inputs": {name: _declared(declared) for name, declared in plan.inputs.items()},
     }
-
-
-def workflow_record(workflow: Workflow, plan: Plan, first_seen: float) -> WorkflowRecord:
-    """A workflow."""
-    return WorkflowRecord(**workflow_fields(workflow, plan, first_seen))
 
 
 def _declared(declared: Any) -> Mapping[str, Any]:

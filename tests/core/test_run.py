@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from play import NOW, Play, act, ask, calc, call, each, fan, listen, plan, snapshot
+from play import NOW, Play, act, ask, calc, call, cond, each, fan, listen, plan, snapshot
 
 from fleetprompt.engine.core.advance import advance
 from fleetprompt.engine.core.codec import CorruptFact, decode, encode
@@ -281,6 +281,22 @@ def test_the_most_pressing_reason_to_wait_is_told(nodes: list[Any], on: str) -> 
     for path in play.owed:
         play.fail(path)
     assert (play.status(), play.run.waiting_on) == ("waiting", on)
+
+
+def test_where_a_run_is_are_steps_that_are_not_over() -> None:
+    play = Play(plan(ask("gate"), act("late", needs=["gate.rejected"]), act("side", needs=[])))
+    play.ok("side")
+    assert play.run.last is play.step("side")
+    assert play.run.spot is play.step("gate")
+    play = Play(plan(cond("c", "true", []), ask("yes", needs=["c.then"]), act("no", needs=["c.else"])))
+    assert play.run.last is play.step("no")
+    assert play.run.spot is play.step("yes")
+    play = Play(plan(fan("p", {"x": [ask("inner")], "y": [act("b")]})))
+    play.ok("p.b")
+    assert play.run.spot is play.step("p.inner")
+    play.vote("p.inner")
+    assert play.run.ended
+    assert play.run.spot is play.run.last
 
 
 def test_a_run_before_its_first_fact() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from daemon_kit import served
+from daemon_kit import FLOW, served
 
 from fleetprompt.client.identity import Identity
 from fleetprompt.daemon.access import Rules
+from fleetprompt.engine.core.facts import RunCreated
 
 
 async def test_a_workflow_is_executed_approved_and_read(tmp_path: Path) -> None:
@@ -53,8 +54,31 @@ async def test_a_workflow_is_executed_approved_and_read(tmp_path: Path) -> None:
         for step in found["steps"]:
             assert step.keys() >= {"step_id", "status", "started_at", "completed_at", "result", "error"}
         assert found["trigger"] == "chat"
+        [listed] = (await daemon.http.get("/api/executions", params={"workflow_id": "hello"})).json()
+        del found["steps"]
+        assert listed == found, "lists have the same without steps"
         [vote] = (await daemon.http.get(f"/api/approvals/{asked['id']}")).json()["votes"]
         assert (vote["by"], vote["comment"], vote["via"]) == ("ana", "yes", "http")
+
+
+async def test_lists_tell_where_an_execution_is_and_nothing_of_its_result_before_that_is_there(tmp_path: Path) -> None:
+    other = "  - {id: other, type: transform, needs: [gate.rejected], output: 1}\n"
+    async with served(tmp_path, two=FLOW.replace("hello", "two") + other) as daemon:
+        execution = await daemon.execute("two")
+        asked = await daemon.pending(execution)
+        await daemon.http.post(f"/api/approvals/{asked['id']}", json={"decision": "rejected", "comment": "no"})
+        again = await daemon.execute("two", input={"name": "Ada"})
+        await daemon.pending(again)
+        open_, over = (await daemon.http.get("/api/executions")).json()
+        assert (open_["step"], open_["waiting_on"], open_["result"]) == ("gate", "approval", None)
+        assert over["result"] == (await daemon.until(execution, "completed"))["result"] == 1
+
+
+async def test_what_is_null_is_not_given(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        nothing = dict.fromkeys(("trigger", "user_id", "session_id", "context", "input"))
+        found = await daemon.until(await daemon.execute("quick", **nothing), "completed")
+        assert (found["owner"], found["session_id"], found["trigger"]) == ("ana", "", "api")
 
 
 @pytest.mark.parametrize("alias", ["/agents/workflows/hello/execute", "/api/workflows/hello/execute"])
@@ -221,11 +245,45 @@ async def test_lists_come_in_pages_that_lead_on(tmp_path: Path) -> None:
 async def test_what_has_not_changed_is_not_sent_again(tmp_path: Path) -> None:
     async with served(tmp_path) as daemon:
         execution = await daemon.finished()
-        for path in (f"/api/executions/{execution}", "/api/executions", "/api/approvals", "/api/workflows/hello"):
+        described = (await daemon.http.get("/api/openapi.json")).json()["paths"]
+        lasting = {path for path, item in described.items() if "get" in item}
+        lasting -= {"/healthz", "/metrics", "/api/stream", "/api/executions/{execution_id}/stream"}
+        [asked] = (await daemon.http.get("/api/approvals")).json()
+        [signal] = (await daemon.http.get("/api/signals?limit=1")).json()
+        await daemon.http.post("/api/agents", json={"name": "sre", "system": "Be short."})
+        ids = {"execution_id": execution, "approval_id": asked["id"], "signal_id": signal["id"], "name": "sre"}
+        ids |= {"workflow_id": "hello"}
+        paths = {path.format_map(ids) for path in lasting if "{letter_id}" not in path}
+        assert len(paths) > 15
+        for path in sorted(paths | {"/api/workflows/hello?form=yaml"}):
             first = await daemon.http.get(path)
             tag = first.headers["etag"]
             again = await daemon.http.get(path, headers={"If-None-Match": f'"other", {tag}'})
             assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), path
+
+
+async def test_every_list_that_can_be_long_leads_on(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        for n in range(3):
+            said = {"text": f"Fact {n}.", "scope": "shared"}
+            assert (await daemon.http.post("/api/memory", json=said)).status_code == 201
+            await daemon.http.put("/api/switch", json={"position": "on", "reason": str(n)})
+
+        async def walked(path: str, field: str) -> list[Any]:
+            found: list[Any] = []
+            while path:
+                answer = await daemon.http.get(path)
+                assert answer.status_code == 200, answer.text
+                found += [each[field] for each in answer.json()]
+                path = answer.links.get("next", {}).get("url", "")
+            return found
+
+        assert await walked("/api/memory?limit=1&scope=shared", "text") == ["Fact 2.", "Fact 1.", "Fact 0."]
+        entries = await walked("/api/audit?limit=500", "seq")
+        assert await walked("/api/audit?limit=2", "seq") == entries
+        assert len(entries) >= 3
+        for path in ("/api/memory?cursor=x", "/api/cost?cursor=-1", "/api/cost?cursor=9999999"):
+            assert (await daemon.http.get(path)).status_code == 422, path
 
 
 async def test_an_execution_is_paused_resumed_cancelled_and_retried(tmp_path: Path) -> None:
@@ -326,8 +384,14 @@ async def test_messages_are_turns_of_a_conversation(tmp_path: Path) -> None:
         found = (await daemon.http.get("/api/executions", params={"session_id": "s1"})).json()
         assert [each["trigger"] for each in found] == ["chat"] * 3
         assert (found[0]["owner"], found[0]["project"]) == ("ana", "p")
+        trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        for sent, links in ((trace, (trace,)), ("nonsense", ())):
+            linked = await say("traced", {"traceparent": sent})
+            [created, *_] = await daemon.console.facts(linked.json()["execution_id"], upto=1)
+            assert isinstance(created.fact, RunCreated)
+            assert created.fact.links == links
         unwanted = await say("spam")
         assert (unwanted.status_code, "`if`" in unwanted.json()["detail"]) == (409, True)
         assert (await say(" ")).status_code == 422
         turns = await daemon.console.conversation("s1")
-        assert [turn.message for turn in turns] == ["hello", "and now", "third"]
+        assert [turn.message for turn in turns] == ["hello", "and now", "third", "traced", "traced"]

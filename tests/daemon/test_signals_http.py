@@ -37,6 +37,12 @@ async def test_an_event_starts_what_listens_for_it_once(tmp_path: Path) -> None:
         assert (found["type"], found["data"], found["by"]) == ("deploy.finished", {"env": "prod"}, "ana")
         [outcome] = found["outcomes"]
         assert (await daemon.until(outcome["execution_id"], "completed"))["result"] == "prod"
+        trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+        plain = {"type": "deploy.unheard", "data": {}}
+        for sent, kept in ((trace, trace["traceparent"]), ({"traceparent": "nonsense"}, "")):
+            told = await daemon.http.post("/api/signals", json=plain, headers=sent)
+            signal, _, _ = await daemon.console.signal(told.json()["id"])
+            assert signal.traceparent == kept
         assert len((await daemon.http.get("/api/executions")).json()) == 1
 
 

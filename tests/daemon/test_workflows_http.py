@@ -128,7 +128,9 @@ async def test_a_graph_of_another_system_is_created_and_run_in_its_own_words(tmp
         made = await daemon.http.post("/api/workflows", json=GRAPH)
         assert made.status_code == 201, made.text
         found = made.json()
-        assert (found["id"], found["name"], found["status"]) == ("support-triage", "support-triage", "active")
+        assert (found["id"], found["name"], found["status"]) == ("support-triage", "Support Triage", "active")
+        [listed] = (await daemon.http.get("/api/workflows", params={"limit": 1, "cursor": "quick"})).json()
+        assert (listed["id"], listed["name"]) == ("support-triage", "Support Triage")
         assert any("position" in note["message"] for note in found["notes"]), "what has no counterpart is told"
         assert (checked["valid"], checked["notes"]) == (True, found["notes"])
         assert found["step_ids"] == {"Is-Urgent": "is_urgent", "Ask-Human": "ask_human", "keep all": "keep_all"}

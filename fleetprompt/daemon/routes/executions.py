@@ -26,6 +26,7 @@ from fleetprompt.daemon.models import (
     RetryBody,
     Started,
     Status,
+    TriggerBody,
 )
 from fleetprompt.daemon.problems import HttpProblem
 from fleetprompt.daemon.records import execution_head, execution_step, head_fields, plain
@@ -33,9 +34,10 @@ from fleetprompt.daemon.service import Caller, caller, service_of
 from fleetprompt.daemon.streams import ExecutionStream, FleetStream
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
+from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result
-from fleetprompt.engine.ports import Page
+from fleetprompt.engine.ports import Page, RunHead
 
 MOST_TRACE = 512
 """Characters of a `traceparent`: what is longer is none."""
@@ -57,33 +59,36 @@ async def execute(
     request: Request, asking: Asking, workflow_id: WorkflowId, body: Execute, idempotency_key: IdempotencyKey = ""
 ) -> Started:
     """Execute a workflow: it is durable when this is answered."""
-    asking = await on_behalf(request, asking, body.user_id)
+    asking = await on_behalf(request, asking, body.user_id or "")
     console = asking.console
     workflow = await console.workflow(workflow_id)
-    trigger = body.trigger.model_dump(exclude_none=True)
+    cause, context, given = body.trigger or TriggerBody.model_validate({}), body.context or {}, body.input or {}
+    trigger = cause.model_dump(exclude_none=True)
+    session, trace = body.session_id or "", request.headers.get("traceparent", "")[:MOST_TRACE]
     origin = await asking.origin(workflow.plan)
     plan = await console.plan(workflow.plan)
     key = f"http/{asking.name}/{workflow_id}/{idempotency_key}" if idempotency_key else ""
-    if body.trigger.kind == "chat" and body.trigger.current_message and origin is None and takes_messages(plan):
+    if cause.kind == "chat" and cause.current_message and origin is None and takes_messages(plan):
         message = Message(
-            text=body.trigger.current_message,
-            session=body.session_id,
+            text=cause.current_message,
+            session=session,
             history=trigger.get("history"),
-            fields={**trigger, **body.context, **body.input},
+            fields={**trigger, **context, **given},
             project=project(request),
             key=key,
+            traceparent=trace,
         )
         run = await console.say(workflow_id, message, by=asking.name)
     else:
         wish = StartRun(
             workflow=workflow_id,
-            inputs=inputs_of(plan, body, trigger, origin),
+            inputs=inputs_of(plan, {**trigger, **context}, given, origin),
             project=project(request),
-            session=body.session_id,
+            session=session,
             key=key,
             by=asking.name,
             trigger=trigger,
-            traceparent=request.headers.get("traceparent", "")[:MOST_TRACE],
+            traceparent=trace,
         )
         run = await console.start(wish)
     try:
@@ -105,15 +110,15 @@ async def on_behalf(request: Request, asking: Caller, user: str) -> Caller:
     return service.caller(msgspec.structs.replace(asking.identity, name=checked_name(user, "user_id")))
 
 
-def inputs_of(plan: Plan, body: Execute, trigger: dict[str, Any], origin: Origin | None) -> dict[str, Any]:
-    """The inputs of a run: of the trigger's fields and the context what the workflow declares, and all of `input`.
+def inputs_of(plan: Plan, around: dict[str, Any], own: dict[str, Any], origin: Origin | None) -> dict[str, Any]:
+    """The inputs of a run: of the trigger's fields and the context (`around`) what the workflow declares, and all of
+    its own.
 
-    For a workflow of another system (`origin`), where nothing is declared, `input` is the three taken together.
+    For a workflow of another system (`origin`), where nothing is declared, `input` is all of it taken together.
     """
-    around = {**trigger, **body.context}
     if origin is None:
-        return {name: value for name, value in around.items() if name in plan.inputs} | body.input
-    whole = around | body.input
+        return {name: value for name, value in around.items() if name in plan.inputs} | own
+    whole = around | own
     given = {origin.inputs.get(name, name): value for name, value in whole.items() if name != EVERYTHING}
     if EVERYTHING in origin.inputs:
         given[origin.inputs[EVERYTHING]] = whole
@@ -138,7 +143,16 @@ async def executions(
         if value:
             terms.append(term(field, value))
     heads, following = await asking.console.runs(" ".join(terms), Page(limit=limit, cursor=cursor))
-    return page(request, [execution_head(head, await asking.ids(head.plan)) for head in heads], following)
+    rows = [execution_head(head, await _last(asking, head), await asking.ids(head.plan)) for head in heads]
+    return page(request, rows, following)
+
+
+async def _last(asking: Caller, head: RunHead) -> AnyFact | None:
+    """The last fact of an execution that is over, which says what came of it."""
+    if head.finished_at is None:
+        return None
+    found = await asking.console.facts(head.id, after=head.n - 1)
+    return found[-1].fact if found else None
 
 
 def term(field: str, value: str) -> str:

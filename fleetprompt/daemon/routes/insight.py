@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from fleetprompt.client.wording import NANO, rfc3339
-from fleetprompt.daemon.answers import page, read
+from fleetprompt.daemon.answers import page, position, read
 from fleetprompt.daemon.models import (
     CostRecord,
     FactRecord,
@@ -18,7 +18,8 @@ from fleetprompt.daemon.models import (
     MemoryRecord,
     Remembered,
 )
-from fleetprompt.daemon.routes.executions import Asking, ExecutionId, Limit, answered, step_path
+from fleetprompt.daemon.routes.executions import Asking, Cursor, ExecutionId, Limit, answered, step_path
+from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.ports.figures import CostBy
 from fleetprompt.engine.ports.memory import Memory
 
@@ -26,6 +27,8 @@ router = APIRouter()
 After = Annotated[int, Query(ge=0, le=2**53, description="Position after which to go on.")]
 Since = Annotated[float, Query(ge=0, le=1e11, description="Epoch seconds.")]
 DAY = 86_400.0
+MOST_COSTS = 100_000
+"""Rows of a list of costs."""
 
 
 @router.get("/api/executions/{execution_id}/facts", response_model=list[FactRecord], tags=["executions"])
@@ -77,10 +80,12 @@ async def memories(
     q: Annotated[str, Query(max_length=1_000, description="What fits these words best.")] = "",
     scope: Annotated[str, Query(max_length=200)] = "",
     limit: Limit = 50,
+    cursor: Cursor = "",
 ) -> Response:
-    """What agents remember, the newest first, or what fits a text best."""
-    found = await asking.console.memories(q, scope=scope, limit=limit)
-    return read(request, [_memory(each) for each in found])
+    """What agents remember, the newest first; or what fits a text best, which is one page."""
+    found = await asking.console.memories(q, scope=scope, limit=limit, before=position(cursor))
+    more = not q and len(found) == limit
+    return page(request, [_memory(each) for each in found], str(found[-1].seq) if more else "")
 
 
 @router.post("/api/memory", status_code=201, tags=["memory"])
@@ -124,9 +129,14 @@ async def cost(
     since: Annotated[float | None, Query(ge=0, le=1e11, description="Epoch seconds.")] = None,
     until: Annotated[float | None, Query(ge=0, le=1e11, description="Epoch seconds.")] = None,
     limit: Limit = 100,
+    cursor: Cursor = "",
 ) -> Response:
     """What was spent, the most expensive first, days newest first."""
-    rows = await asking.console.costs(by, filter, since=since, until=until, limit=limit)
+    after = position(cursor)
+    if after > MOST_COSTS:
+        raise InvalidInput(f"a list of costs has at most {MOST_COSTS:,} rows")
+    rows = (await asking.console.costs(by, filter, since=since, until=until, limit=after + limit + 1))[after:]
+    following = str(after + limit) if len(rows) > limit else ""
     found = [
         CostRecord(
             key=row.key,
@@ -138,6 +148,6 @@ async def cost(
             calls=row.calls,
             simulated_calls=row.unreal,
         )
-        for row in rows
+        for row in rows[:limit]
     ]
-    return page(request, found, "")
+    return page(request, found, following)

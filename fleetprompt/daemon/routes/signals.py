@@ -6,6 +6,7 @@ import json
 import time
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from fleetprompt.client.consoles import new_id
@@ -15,7 +16,7 @@ from fleetprompt.daemon.models import Outcome, PlainSignal, PublishedSignal, Sig
 from fleetprompt.daemon.problems import HttpProblem
 from fleetprompt.daemon.routes.executions import Asking, Cursor, Limit
 from fleetprompt.daemon.service import Caller
-from fleetprompt.engine.core import cloudevents, cloudevents_http
+from fleetprompt.engine.core import cloudevents, cloudevents_http, tracing
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.ports import Page
@@ -49,6 +50,9 @@ async def publish(
     if len(body) > MOST_SIGNAL:
         raise HttpProblem(413, f"a signal may have {MOST_SIGNAL:,} bytes")
     signal = _read(request, asking, body)
+    trace = request.headers.get("traceparent", "")
+    if not signal.traceparent and tracing.parse(trace) is not None:
+        signal = msgspec.structs.replace(signal, traceparent=trace.strip())
     if idempotency_key:
         signal = _keyed(signal, idempotency_key)
     stored, duplicate = await asking.console.publish(signal)
@@ -82,8 +86,6 @@ def _read(request: Request, asking: Caller, body: bytes) -> Signal:
 
 
 def _keyed(signal: Signal, key: str) -> Signal:
-    import msgspec
-
     if signal.key and signal.key != key:
         raise InvalidInput("the signal has another key than the header Idempotency-Key")
     return msgspec.structs.replace(signal, key=key)

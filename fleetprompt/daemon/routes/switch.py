@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from fleetprompt.client.wording import rfc3339
+from fleetprompt.daemon.answers import read
 from fleetprompt.daemon.routes.executions import Asking
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.ports.operations import Position, Switch
@@ -29,10 +30,10 @@ class SwitchBody(BaseModel):
     reason: str = Field("", max_length=500)
 
 
-@router.get("/api/switch")
-async def switch(asking: Asking) -> SwitchRecord:
+@router.get("/api/switch", response_model=SwitchRecord)
+async def switch(request: Request, asking: Asking) -> Response:
     """Whether the fleet is on, draining, paused or off."""
-    return _record(await asking.console.switch())
+    return read(request, _record(await asking.console.switch()))
 
 
 @router.put("/api/switch")

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fleetprompt.client.definitions import InvalidFile, as_json
 from fleetprompt.client.files import WorkflowFile
 from fleetprompt.client.keeping import as_yaml
-from fleetprompt.daemon.answers import page, read, tag_of
+from fleetprompt.daemon.answers import page, read, tag_of, told
 from fleetprompt.daemon.bodies import content_type, sent_text
 from fleetprompt.daemon.models import Answer, CheckedWorkflow, CreatedWorkflow, GraphWorkflow, WorkflowRecord, inline
 from fleetprompt.daemon.problems import HttpProblem
-from fleetprompt.daemon.records import workflow_fields, workflow_record
+from fleetprompt.daemon.records import workflow_fields
 from fleetprompt.daemon.routes.executions import Asking, Cursor, Limit, WorkflowId, answered
 from fleetprompt.daemon.service import Caller
 from fleetprompt.engine.core.errors import NotFound, Refused
@@ -83,7 +83,7 @@ async def workflows(
     left = [each for each in found if each.name > cursor and (not status or each.status == status)]
     shown = left[:limit]
     seen = await asking.console.first_seen([each.name for each in shown])
-    rows = [workflow_record(each, await asking.console.plan(each.plan), _first(seen, each)) for each in shown]
+    rows = [WorkflowRecord(**await _described(asking, each, seen)) for each in shown]
     return page(request, rows, shown[-1].name if len(left) > limit else "")
 
 
@@ -102,7 +102,7 @@ async def workflow(
     found = await asking.console.workflow(workflow_id)
     if form == "yaml":
         text = await asking.console.source(found.plan)
-        return Response(text, media_type="application/yaml", headers={"ETag": tag_of(text.encode())})
+        return told(request, text.encode(), "application/yaml")
     return read(request, await _record(asking, found))
 
 
@@ -163,8 +163,13 @@ def _first(seen: dict[str, float], workflow: Workflow) -> float:
 
 async def _fields(asking: Caller, name: str) -> dict[str, Any]:
     found = await asking.console.workflow(name)
-    seen = await asking.console.first_seen([name])
-    return workflow_fields(found, await asking.console.plan(found.plan), _first(seen, found))
+    return await _described(asking, found, await asking.console.first_seen([name]))
+
+
+async def _described(asking: Caller, found: Workflow, seen: dict[str, float]) -> dict[str, Any]:
+    origin = await asking.origin(found.plan)
+    name = origin.name if origin is not None else ""
+    return workflow_fields(found, await asking.console.plan(found.plan), _first(seen, found), name)
 
 
 async def _record(asking: Caller, workflow: Workflow) -> WorkflowRecord:

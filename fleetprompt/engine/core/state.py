@@ -470,6 +470,18 @@ class Run:
         return "waiting"
 
     @property
+    def spot(self) -> Step | None:
+        """The step that it is at: the one that moved last, unless that is over and another one is not."""
+        last, scope = self.last, self.root
+        if last is None or not last.settled or self.ended:
+            return last
+        found: Step | None = None
+        while scope is not None and scope.active:
+            found = next(reversed(scope.active))
+            scope = next(reversed(found.inner.open.values()), None) if found.inner is not None else None
+        return found or last
+
+    @property
     def waiting_on(self) -> WaitingOn | None:
         """What a waiting run waits for; the most pressing of several."""
         if self.status != "waiting":

@@ -42,9 +42,12 @@ __all__ = [
 
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _FROM = "# Imported from "
+_NAME = "# Name in the source: "
 _IDS = "# Ids of the source: "
 _INPUTS = "# Inputs of the source: "
 _SCHEMA = "# yaml-language-server: $schema=../.fleet/workflow.schema.json\n"
+MAX_NAME = 200
+"""Characters of a workflow's name in the source that are kept."""
 MAX_COMMENTS = 20
 """Losses that the result itself names."""
 
@@ -74,6 +77,8 @@ class Origin(Struct, frozen=True):
     """Ids of steps in the source, by those in the file; where they differ."""
     inputs: dict[str, str] = {}
     """Inputs in the file, by what the source calls them; where they differ. `*`: the one that holds all."""
+    name: str = ""
+    """What the source calls the workflow; empty where that is its name."""
 
 
 def formats() -> dict[str, str]:
@@ -123,7 +128,8 @@ def import_workflow(source: Any, format: str | None = None, *, file: str = "", a
     if not isinstance(source, str | bytes):
         losses = tuple(map(_unplaced, losses))
     inputs = {theirs: ours for theirs, ours in draft.inputs_at.items() if theirs != ours}
-    text = _written(workflow, draft, losses, {_IDS: ids, _INPUTS: inputs}, chosen, file)
+    theirs = workflow.theirs[:MAX_NAME] if workflow.theirs != workflow.name else ""
+    text = _written(workflow, draft, losses, {_NAME: theirs, _IDS: ids, _INPUTS: inputs}, chosen, file)
     return Imported(text, workflow.name, chosen, losses, ids, inputs)
 
 
@@ -149,19 +155,21 @@ def origin_of(text: str) -> Origin | None:
     if not any(line.startswith(_FROM) for line in lines):
         return None
     ids = {ours: theirs for theirs, ours in _names(lines, _IDS).items()}
-    return Origin(ids, _names(lines, _INPUTS))
+    return Origin(ids, _names(lines, _INPUTS), str(_said(lines, _NAME) or ""))
 
 
 def _names(lines: list[str], head: str) -> dict[str, str]:
     """What a comment with this beginning says of names."""
-    for line in lines:
-        if line.startswith(head):
-            try:
-                found: Any = json.loads(line.removeprefix(head))
-            except ValueError:
-                return {}
-            return {str(theirs): str(ours) for theirs, ours in mapping(found).items()}
-    return {}
+    return {str(theirs): str(ours) for theirs, ours in mapping(_said(lines, head)).items()}
+
+
+def _said(lines: list[str], head: str) -> Any:
+    """What a comment with this beginning says; None where there is none."""
+    found = next((line.removeprefix(head) for line in lines if line.startswith(head)), "null")
+    try:
+        return json.loads(found)
+    except ValueError:
+        return None
 
 
 def _discover() -> None:
@@ -250,7 +258,7 @@ def _written(
     workflow: Workflow,
     draft: Draft,
     losses: tuple[Problem, ...],
-    renamed: dict[str, dict[str, str]],
+    renamed: dict[str, Any],
     format: str,
     file: str,
 ) -> str:
@@ -267,7 +275,7 @@ def _written(
     return "".join((_SCHEMA, *_comments(losses, renamed, format, file))) + dump(whole)
 
 
-def _comments(losses: tuple[Problem, ...], renamed: dict[str, dict[str, str]], format: str, file: str) -> Iterable[str]:
+def _comments(losses: tuple[Problem, ...], renamed: dict[str, Any], format: str, file: str) -> Iterable[str]:
     name = inert(Path(file).name)
     yield f"{_FROM}{name or 'data'} ({format} form).\n"
     for head, names in renamed.items():

@@ -14,7 +14,7 @@ _NO_ERROR = {"error_code": "", "error_message": "", "error_step": ""}
 
 def head_of(run: Run, host: str, now: float, before: RunHead | None = None) -> RunHead:
     """What lists show of a run, and what wakes it. `before` is its head after fewer facts, on the same host."""
-    last = run.last
+    spot = run.spot
     head = before or _origin(run, host)
     return replace(
         head,
@@ -26,7 +26,7 @@ def head_of(run: Run, host: str, now: float, before: RunHead | None = None) -> R
         started_at=run.started_at,
         finished_at=run.finished_at,
         wake_at=None if run.ended else run.wake_at,
-        step=last.path if last is not None else "",
+        step=spot.path if spot is not None else "",
         steps_done=run.steps_done,
         cost_nano=run.cost_nano,
         tokens=run.tokens,

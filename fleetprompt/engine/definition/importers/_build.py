@@ -56,6 +56,8 @@ class Workflow(Struct):
     description: str
     steps: list[dict[str, Any]]
     guardrails: dict[str, Any] = {}
+    theirs: str = ""
+    """What the file calls it."""
 
 
 class Builder:
@@ -72,12 +74,14 @@ class Builder:
         """Conditions without which a step is skipped."""
         self.parameters: dict[Node, Given] = {}
         self._named: dict[str, Node | None] = {}
+        self._theirs = ""
 
     def head(self) -> tuple[str, str]:
         """Name and description of the workflow."""
         theirs, description = self.top.text("name", "workflow_name", "title"), self.top.text("description")
         found = self.top.find("name", "workflow_name", "title")
         name = workflow_name(theirs)
+        self._theirs = theirs
         if not theirs:
             self.report.assumed((), f"the file has no name: it is called `{name}`")
         elif _plain(theirs) != _plain(name):
@@ -363,7 +367,7 @@ class Builder:
         limits = guardrails(self.top)
         self.top.leave()
         fill_in(self.draft)
-        return Workflow(name, description, steps, limits)
+        return Workflow(name, description, steps, limits, self._theirs)
 
 
 _DECISION: Final = re.compile(
