@@ -123,6 +123,12 @@ def agreeing(approval: Approval, votes: Iterable[Vote]) -> int:
     return sum(vote.decision == "approved" for vote in counted(approval, votes))
 
 
+def decides(approval: Approval, votes: Iterable[Vote]) -> bool:
+    """Whether the votes that count settle it, also where no engine has carried them out yet."""
+    valid = counted(approval, votes)
+    return len(valid) >= approval.quorum or any(vote.decision == "rejected" for vote in valid)
+
+
 def why_decided(approval: Approval, votes: Iterable[Vote], person: str) -> str:
     """Why nothing more can be said by a person about an approval, also where no engine has carried out the votes yet;
     empty where something can."""

@@ -35,7 +35,10 @@ async def approve(app: FleetConsole, approval: Approval, *, seen: bool = False) 
     if look is None:
         return
     fill = partial(_fill, app, look)
-    if form_problem(look.approval.form, {}):
+    corrects = standing_of(app, look).corrects
+    if corrects and not look.approval.form:
+        app.say("warning", f"not approved: {_has_voted(standing_of(app, look))}")
+    elif corrects or form_problem(look.approval.form, {}):
         read_first(app, look, "fill in the form", fill, seen=seen)
     else:
         vote = Vote(brief(look.approval), "approved")
@@ -54,7 +57,7 @@ async def reject(app: FleetConsole, approval: Approval, *, seen: bool = False) -
             send(app, [Vote(brief(look.approval), "rejected", text)])
 
     if seen:
-        lines = named_one(brief(look.approval), look.approval.message)
+        lines = [*named_one(brief(look.approval), look.approval.message), *instead_of(app, look)]
     else:
         lines = bounded(preview(look, standing_of(app, look), app.times, app.now(), still=True))
     app.push_screen(Ask("reject?", lines, "reject", placeholder="reason", needed=True, danger=True), reason)
@@ -74,7 +77,7 @@ async def comment(app: FleetConsole, approval: Approval, *, seen: bool = False) 
             send(app, [Vote(brief(look.approval), "approved", text)])
 
     def ask() -> None:
-        lines = named_one(brief(look.approval), look.approval.message)
+        lines = [*named_one(brief(look.approval), look.approval.message), *instead_of(app, look)]
         app.push_screen(Ask("approve with a comment", lines, "approve", placeholder="comment", needed=True), given)
 
     read_first(app, look, "write a comment", ask, seen=seen)
@@ -91,7 +94,8 @@ async def edit(app: FleetConsole, approval: Approval, *, seen: bool = False) -> 
 
 
 async def fresh(app: FleetConsole, approval: Approval, decision: Decision) -> Look | None:
-    """The approval as it is now, if it is what was shown and this operator may decide about it; else they are told."""
+    """The approval as it is now, if it is what was shown and this operator may decide about it, be it once more; else
+    they are told."""
     console = app.client
     if not app.may_change(VERBS[decision]) or console is None:
         return None
@@ -103,15 +107,16 @@ async def fresh(app: FleetConsole, approval: Approval, decision: Decision) -> Lo
     except FleetError as error:
         app.say("error", f"not {decision}: {error.message}")
         return None
-    problem = why_not(app, look, fingerprint(approval))
+    problem = why_not(app, look, fingerprint(approval), once=False)
     if problem:
         app.say("warning", f"not {decision}: {problem}")
         return None
     return look
 
 
-def why_not(app: FleetConsole, look: Look, shown: bytes = b"") -> str:
-    """Why this operator cannot decide about an approval, of which a version with the fingerprint `shown` was shown."""
+def why_not(app: FleetConsole, look: Look, shown: bytes = b"", *, once: bool = True) -> str:
+    """Why this operator cannot decide about an approval, of which a version with the fingerprint `shown` was shown.
+    `once`: what they have said before stays as it is, though it could be corrected."""
     now = look.approval
     state = standing_of(app, look)
     if now.status != "pending":
@@ -120,9 +125,9 @@ def why_not(app: FleetConsole, look: Look, shown: bytes = b"") -> str:
         return CHANGED
     if look.missing:
         return "what would be executed is no longer in the store"
-    if state.voted:
-        return f"you have {state.voted} it already{_waits_for(state)}"
-    if not state.may:
+    if state.voted and (once or not state.corrects):
+        return _has_voted(state)
+    if not state.may and not state.voted:
         return f"it is for {inert(whom(now.approvers, now.barred))}, not for {inert(app.who)}"
     return ""
 
@@ -131,9 +136,16 @@ def standing_of(app: FleetConsole, look: Look) -> Standing:
     return standing(look.approval, look.votes, app.who, app.groups)
 
 
-def _waits_for(state: Standing) -> str:
+def _has_voted(state: Standing) -> str:
     missing = state.quorum - len(state.agreed)
-    return f"; it waits for {count(missing, 'more approval')}" if missing > 0 and state.voted == "approved" else ""
+    waits = f"; it waits for {count(missing, 'more approval')}" if missing > 0 and state.voted == "approved" else ""
+    return f"you have {state.voted} it already{waits}"
+
+
+def instead_of(app: FleetConsole, look: Look) -> list[Line]:
+    """What the decision takes the place of."""
+    state = standing_of(app, look)
+    return [((f"you have {state.voted} it: this takes the place of that", "warning"),)] if state.corrects else []
 
 
 def read_first(

@@ -167,6 +167,31 @@ async def test_two_people_at_two_consoles_make_a_quorum(tmp_path: Path) -> None:
         await until(pilot, lambda: shown(app).status == "approved")
 
 
+async def test_a_vote_is_corrected_until_enough_people_agree(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, clock):
+        run, _ = await asking(app, pilot, clock, tmp_path, TWO, 2)
+        screen = approvals(app)
+        await pilot.press("a")
+        await until(pilot, lambda: said(app, "1 of 2: ana approved"))
+        await until(pilot, lambda: bool(screen.look and screen.look.votes))
+        offered = {action.id for action in screen.footer()}
+        assert "approval.approve" not in offered
+        assert {"approval.reject", "approval.comment"} <= offered
+        await until(pilot, lambda: any("until enough people agree you can say otherwise" in line for line in read(app)))
+        clock.at += 10
+        await pilot.press("asterisk", "r")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        assert "1 more cannot be rejected and stays as it is" in dialog(app), "what is marked is not corrected"
+        await pilot.press("escape", "U", "r")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        assert "you have approved it: this takes the place of that" in dialog(app)
+        await pilot.press(*"no", "enter")
+        await until(pilot, lambda: shown(app).status == "rejected")
+        assert await ended(client_of(app), run) == ["failed"]
+        _, votes = await client_of(app).approval(shown(app).id)
+        assert [(vote.by, vote.decision, vote.comment) for vote in votes] == [("ana", "rejected", "no")]
+
+
 async def test_a_decision_without_an_engine_is_recorded_once_and_told(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot, clock):
         (run,) = await asking(app, pilot, clock, tmp_path, GATED)

@@ -265,11 +265,30 @@ async def test_what_i_have_voted_on_does_not_need_me_any_more(tmp_path: Path) ->
         await until(pilot, lambda: "you have approved it already" in asked(app))
         screen = app.screen
         assert isinstance(screen, RunScreen)
-        assert not {"approval.approve", "approval.reject", "approval.comment"} & {each.id for each in screen.footer()}
+        offered = {each.id for each in screen.footer()}
+        assert "approval.approve" not in offered
+        assert {"approval.reject", "approval.comment"} <= offered, "it can still be corrected"
+        assert "r reject   c approve + comment" in asked(app)
         await until(pilot, lambda: app.fleet.approvals == 0)
         assert "approval" not in "".join(text for text, _ in app.screen.query_one(TopBar).parts(200))
         await pilot.press("escape")
         await until(pilot, lambda: "needs others: Both of you?" in row())
+        await app.go_to(f"run {run}")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and "c approve + comment" in asked(app))
+        clock.at += 10
+        await pilot.press("c")
+        await asks(app, pilot, ConfirmShown)
+        await until(pilot, lambda: "y write a comment" in keys_of(app))
+        await pilot.press("y")
+        await asks(app, pilot, Ask)
+        assert "you have approved it: this takes the place of that" in dialog(app)
+        await pilot.press(*"yes", "enter")
+        await until(pilot, lambda: said(app, "approved: two → gate"))
+        approval, votes = await client_of(app).approval((await pending(client_of(app)))[0].id)
+        while [vote.comment for vote in votes] != ["yes"]:
+            await pilot.pause(0.02)
+            approval, votes = await client_of(app).approval(approval.id)
+        assert approval.status == "pending"
 
 
 async def test_what_a_run_asks_is_answered_by_a_click(tmp_path: Path) -> None:

@@ -273,6 +273,12 @@ def test_who_may_decide() -> None:
     assert may("group:oncall").may, "nothing is known of groups: the engine will tell"
     mine = Vote(approval="ap-1", by="ana", decision="approved", at=NOW)
     assert (may(votes=(mine,)).may, may(votes=(mine,)).voted) == (False, "approved")
+    assert not may(votes=(mine,)).corrects, "it is decided by that"
+    assert standing(approval(quorum=2), (mine,), "ana", ()).corrects
+    assert not standing(approval(quorum=2), (mine,), "bo", ()).corrects
+    against = Vote(approval="ap-1", by="bo", decision="rejected", at=NOW)
+    assert not standing(approval(quorum=3), (mine, against), "ana", ()).corrects
+    assert not standing(approval(quorum=2, status="withdrawn"), (mine,), "ana", ()).corrects
     earlier = standing(approval(level=1), (mine,), "ana", ())
     assert (earlier.may, earlier.agreed) == (True, ())
 

@@ -27,7 +27,7 @@ from fleetprompt.engine.core.plan import Node, Retry
 from fleetprompt.tui.state.facts import FactRow
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.run_values import Held, attempt_values, load, run_values, step_values
-from fleetprompt.tui.state.run_verbs import verbs
+from fleetprompt.tui.state.run_verbs import verbs, why_no_vote
 from fleetprompt.tui.state.source import LONGEST, SourceText
 
 GATE = Node(id="g", type="approval", kind="approval")
@@ -214,15 +214,21 @@ async def test_the_source_of_a_run_is_that_of_its_plan(project: Project) -> None
 # ---------------------------------------------------------------- verbs
 
 
-def possible(run: Telling, path: str = "", me: str = "ana", groups: tuple[str, ...] = ()) -> set[str]:
+def possible(run: Telling, path: str = "") -> set[str]:
     step = run.fold.run.steps[path] if path else None
-    return {name for name, verb in verbs(run.fold.run, step, me=me, groups=groups).items() if verb.possible}
+    return {name for name, verb in verbs(run.fold.run, step, me="ana").items() if verb.possible}
 
 
-def why_not(run: Telling, name: str, path: str = "", me: str = "ana", groups: tuple[str, ...] = ()) -> str:
+def why_not(run: Telling, name: str, path: str = "") -> str:
     step = run.fold.run.steps[path] if path else None
-    found = {str(verb.name): verb.why_not for verb in verbs(run.fold.run, step, me=me, groups=groups).values()}
+    found = {str(verb.name): verb.why_not for verb in verbs(run.fold.run, step, me="ana").values()}
     return found[name]
+
+
+def why_not_vote(run: Telling, me: str = "ana", groups: tuple[str, ...] = ()) -> str:
+    step = run.fold.run.steps["g"]
+    assert step.gate is not None
+    return why_no_vote(step, step.gate, me, groups)
 
 
 def test_what_can_be_done_with_a_run() -> None:
@@ -230,7 +236,6 @@ def test_what_can_be_done_with_a_run() -> None:
     assert possible(run) == {"cancel", "pause"}
     assert why_not(run, "resume") == "the run is not paused"
     assert why_not(run, "retry") == "only a finished run can be retried"
-    assert why_not(run, "approve") == "select the step that asks"
     run.say(RunPaused(at=START))
     assert possible(run) == {"cancel", "resume"}
     run.say(RunFinished(at=START, status="failed"))
@@ -241,25 +246,24 @@ def test_what_can_be_done_with_a_run() -> None:
 
 def test_what_can_be_done_with_a_step_that_asks() -> None:
     run = telling(GATE)
-    assert why_not(run, "approve", "g") == "the step asks for no approval"
     run.start("g")
     run.say(ApprovalRequested(at=START, path="g", id="ap-1", digest="", approvers=("ana", "bo"), quorum=2))
-    assert possible(run, "g") == {"approve", "reject", "cancel", "pause"}
-    assert verbs(run.fold.run, run.fold.run.steps["g"], me="ana")["approve"].target == "ap-1"
-    assert why_not(run, "reject", "g", me="eve") == "only ana, bo may decide this"
+    assert possible(run, "g") == {"cancel", "pause"}
+    assert why_not_vote(run) == ""
+    assert why_not_vote(run, "eve") == "only ana, bo may decide this"
     run.say(ApprovalVoted(at=START, path="g", id="ap-1", by="ana", decision="approved"))
-    assert why_not(run, "approve", "g") == "you have approved it already"
+    assert why_not_vote(run) == "you have approved it already"
     run.say(ApprovalDecided(at=START, path="g", id="ap-1", decision="approved"))
-    assert why_not(run, "approve", "g", me="bo") == "the approval is already approved"
+    assert why_not_vote(run, "bo") == "the approval is already approved"
 
 
 def test_who_is_in_a_group_is_known_to_the_engine_alone_unless_it_is_said() -> None:
     run = telling(GATE)
     run.start("g")
     run.say(ApprovalRequested(at=START, path="g", id="ap-1", digest="", approvers=("group:oncall",)))
-    assert "approve" in possible(run, "g", me="eve")
-    assert "approve" in possible(run, "g", me="eve", groups=("oncall",))
-    assert "approve" not in possible(run, "g", me="eve", groups=("dev",))
+    assert not why_not_vote(run, "eve")
+    assert not why_not_vote(run, "eve", ("oncall",))
+    assert why_not_vote(run, "eve", ("dev",)) == "only group:oncall may decide this"
 
 
 def test_a_step_in_doubt_is_answered_for_in_the_attempt_that_is_seen() -> None:

@@ -23,7 +23,7 @@ from fleetprompt.tui import deciding, deciding_calls, deciding_many
 from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.screens.base import QUIET
 from fleetprompt.tui.screens.filtered import FilteredScreen
-from fleetprompt.tui.state.approval_call import can_be
+from fleetprompt.tui.state.approval_call import CORRECTING, can_be
 from fleetprompt.tui.state.approval_preview import closing, matter, question, same_matter, terms
 from fleetprompt.tui.state.approval_value import Line
 from fleetprompt.tui.state.approvals import KINDS, Inbox
@@ -161,8 +161,9 @@ class ApprovalsScreen(FilteredScreen[ApprovalLines]):
             return False
         if lines.selection.marks:
             return id_ in VOTES
-        possible = look.approval.status == "pending" and inbox.standing(look.approval).may
-        return possible and can_be(id_, look.approval)
+        state = inbox.standing(look.approval)
+        possible = state.may or (state.corrects and id_ in CORRECTING)
+        return look.approval.status == "pending" and possible and can_be(id_, look.approval)
 
     # ------------------------------------------------------------ what is said about the list
 

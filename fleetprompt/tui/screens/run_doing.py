@@ -19,7 +19,6 @@ from fleetprompt.tui.widgets.run_tree import TreeView
 if TYPE_CHECKING:
     from fleetprompt.engine.ports import Approval
 
-VOTES = ("approve", "reject")
 _VERBS: dict[str, Name] = {
     "run.cancel": "cancel",
     "run.pause": "pause",
@@ -28,16 +27,11 @@ _VERBS: dict[str, Name] = {
     "run.retry": "retry",
     "run.retry_from": "retry_from",
     "run.resolve": "resolve",
-    "approval.approve": "approve",
-    "approval.reject": "reject",
-    "approval.edit": "approve",
-    "approval.comment": "approve",
-    "approval.grant_run": "approve",
-    "approval.grant_workflow": "approve",
-    "approval.end": "reject",
-    "approval.escalate": "reject",
 }
-DECISIONS = tuple(id_ for id_ in _VERBS if id_.startswith("approval."))
+DECISIONS = tuple(
+    f"approval.{verb}"
+    for verb in ("approve", "reject", "edit", "comment", "grant_run", "grant_workflow", "end", "escalate")
+)
 
 
 class RunDoing(ConsoleScreen):
@@ -69,19 +63,17 @@ class RunDoing(ConsoleScreen):
         fold, step = view.current_fold, view.current_step
         key = (fold.id, fold.run.n, step.path if step is not None else "")
         if self._possible[0] != key:
-            self._possible = key, verbs(fold.run, step, me=self.app.who, groups=self.app.groups)
+            self._possible = key, verbs(fold.run, step, me=self.app.who)
         return self._possible[1]
 
     def can(self, action: Action) -> bool:
         """Whether something can be done to what the cursor is at; to look at it is always possible."""
-        if action.id in DECISIONS and not self.beside.ask_box.can_be(action.id):
-            return False
+        if action.id in DECISIONS:
+            # What is shown above the rest can be decided wherever the cursor is.
+            return self.beside.ask_box.can_be(action.id)
         name = _VERBS.get(action.id)
         verb = self.possible().get(name) if name is not None else None
-        if verb is None or verb.possible:
-            return True
-        # What is shown above the rest can be decided wherever the cursor is.
-        return verb.name in VOTES and self.beside.ask_box.may
+        return verb is None or verb.possible
 
     def _may(self, name: Name) -> Verb | None:
         verb = self.possible().get(name)

@@ -101,6 +101,12 @@ def hands_on_to(approval: Approval | Gate) -> str:
     return ", ".join(map(str, items(mapping(approval.escalate).get("to"))))
 
 
+CORRECTING = frozenset(
+    f"approval.{verb}" for verb in ("reject", "edit", "comment", "grant_run", "grant_workflow", "end")
+)
+"""What can be said in place of an approval that was given already."""
+
+
 def can_be(action: str, approval: Approval | Gate) -> bool:
     """Whether what an action does makes sense for an approval."""
     match action:

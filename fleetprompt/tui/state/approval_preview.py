@@ -144,9 +144,8 @@ def _say(approval: Approval, state: Standing, *, deciding: bool) -> Iterator[Lin
     if deciding:
         yield ((DECIDING, "warning"), ("  your decision is on its way", "dim"))
     elif state.voted:
-        enough = len(state.agreed) >= state.quorum or state.voted == "rejected"
-        when = "; an engine has to carry it out" if enough else ""
-        yield ((f"you have {state.voted} it already{when}", "warning"),)
+        when = "until enough people agree you can say otherwise" if state.corrects else "an engine has to carry it out"
+        yield ((f"you have {state.voted} it already; {when}", "warning"),)
     elif not state.may:
         own = is_barred(approval.barred, state.who)
         why = "you started the run: somebody else has to decide" if own else "you are not among those who may decide"

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fleetprompt.client.deciding import counted, may_decide, unsure
+from fleetprompt.client.deciding import counted, decides, may_decide, unsure
 from fleetprompt.client.protocol import Console
 from fleetprompt.engine.core.gate import is_barred
 from fleetprompt.engine.core.inert import inert
@@ -27,6 +27,8 @@ class Standing(Struct, frozen=True):
     """The operator."""
     may: bool = True
     """The operator may decide, as far as can be told here."""
+    corrects: bool = False
+    """The operator has said something already, and may say something else: it is not decided yet."""
 
     @property
     def words(self) -> str:
@@ -49,6 +51,7 @@ def standing(approval: Approval, votes: Iterable[Vote], who: str, groups: Collec
         voted=voted,
         who=who,
         may=may,
+        corrects=bool(voted) and approval.status == "pending" and not decides(approval, present),
     )
 
 

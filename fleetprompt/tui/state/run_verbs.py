@@ -13,7 +13,7 @@ from fleetprompt.engine.core.fork import start_of
 from fleetprompt.engine.core.gate import Gate, entitled, is_barred
 from fleetprompt.engine.core.state import Run, Step
 
-Name = Literal["approve", "reject", "resolve", "retry", "retry_from", "cancel", "pause", "resume", "raise"]
+Name = Literal["resolve", "retry", "retry_from", "cancel", "pause", "resume", "raise"]
 
 
 class Verb(Struct, frozen=True):
@@ -23,19 +23,15 @@ class Verb(Struct, frozen=True):
     possible: bool
     why_not: str = ""
     target: str = ""
-    """What it is done to, besides the run: the approval's id, or the step's path."""
+    """What it is done to, besides the run: the step's path."""
     attempt: int = 0
     """`resolve`: the attempt that is in doubt, as it is seen now."""
 
 
-def verbs(run: Run, step: Step | None, *, me: str, groups: Collection[str] = ()) -> dict[Name, Verb]:
-    """Every verb by name, for a step of a run or (None) for the run as a whole.
-
-    `me` is who would do it, `groups` those that person is in; without them nobody but the engine can tell.
-    """
+def verbs(run: Run, step: Step | None, *, me: str) -> dict[Name, Verb]:
+    """Every verb by name, for a step of a run or (None) for the run as a whole. `me` is who would do it."""
     at = run.at
     found = (
-        *_votes(step, me, groups),
         _resolve(step),
         _verb("retry", start_of(run)),
         _retry_from(run, step),
@@ -51,21 +47,9 @@ def _verb(name: Name, said: Reply | Step | None, target: str = "") -> Verb:
     return Verb(name, not isinstance(said, Refusal), said.reason if isinstance(said, Refusal) else "", target)
 
 
-def _votes(step: Step | None, me: str, groups: Collection[str]) -> tuple[Verb, Verb]:
-    why_not = why_no_vote(step, me, groups)
-    gate = step.gate if step is not None else None
-    id_ = gate.id if gate is not None else ""
-    return Verb("approve", not why_not, why_not, id_), Verb("reject", not why_not, why_not, id_)
-
-
-def why_no_vote(step: Step | None, me: str, groups: Collection[str], gate: Gate | None = None) -> str:
-    """Why somebody cannot decide about what a step asks, of several things about the one that is given; empty where
-    they can."""
-    if step is None:
-        return "select the step that asks"
-    gate = gate or step.gate
-    if gate is None:
-        return "the step asks for no approval"
+def why_no_vote(step: Step, gate: Gate, me: str, groups: Collection[str]) -> str:
+    """Why somebody cannot decide about something that a step asks; empty where they can. Without groups nobody but the
+    engine can tell of those who are in one."""
     if gate.decision or not step.asks:
         return f"the approval is already {gate.decision or 'closed'}"
     if me in gate.votes:

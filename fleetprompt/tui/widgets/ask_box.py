@@ -19,7 +19,7 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
 from fleetprompt.tui.actions import BY_ID
 from fleetprompt.tui.screens.base import ConsoleScreen
-from fleetprompt.tui.state.approval_call import can_be
+from fleetprompt.tui.state.approval_call import CORRECTING, can_be
 from fleetprompt.tui.state.approval_preview import briefly
 from fleetprompt.tui.state.approvals import DECIDING
 from fleetprompt.tui.state.lines import Part
@@ -93,19 +93,19 @@ class AskBox(Static):
         first = next(iter(view.fold.index.asking.values()), None)
         return _question(view.fold, first.step) if first is not None else None
 
-    @property
-    def may(self) -> bool:
-        """There is something that this operator can decide about."""
-        asked = self.asked()
-        return asked is not None and not self._why_not(asked)
-
     def _why_not(self, asked: Question) -> str:
-        return why_no_vote(asked.step, self.app.who, self.app.groups, asked.gate)
+        return why_no_vote(asked.step, asked.gate, self.app.who, self.app.groups)
 
     def can_be(self, action: str) -> bool:
-        """Whether what an action does makes sense for what is asked."""
+        """Whether this operator can do what an action does to what is asked."""
         asked = self.asked()
-        return asked is not None and can_be(action, asked.gate)
+        if asked is None or not can_be(action, asked.gate):
+            return False
+        return not self._why_not(asked) or (self._corrects(asked) and action in CORRECTING)
+
+    def _corrects(self, asked: Question) -> bool:
+        """The operator has said something already, and can say something else."""
+        return self.app.who in asked.gate.votes and not asked.gate.decision and asked.step.asks
 
     def show(self, view: RunView | None, now: float) -> None:
         """Show what a run asks for, if it does."""
@@ -167,11 +167,14 @@ class AskBox(Static):
             return Text("nothing can be decided until the daemon is back", style("warning"))
         if self.app.read_only:
             return Text("this console is read-only", style("dim"))
+        keys = Text()
         if why_not := self._why_not(asked):
-            return Text(inert(why_not), style("warning"))
+            keys.append(inert(why_not), style("warning"))
+            if not self._corrects(asked):
+                return keys
+            keys.append("   ")
         # In the list of runs less can be done than in a run.
         places = self.screen.places() if isinstance(self.screen, ConsoleScreen) else ()
-        keys = Text()
         for id_, name in (
             ("approval.approve", "approved"),
             ("approval.reject", "rejected"),
@@ -183,7 +186,7 @@ class AskBox(Static):
             ("approval.escalate", "accent"),
         ):
             action = BY_ID[id_]
-            if not set(action.where) & set(places) or not can_be(id_, asked.gate):
+            if not set(action.where) & set(places) or not self.can_be(id_):
                 continue
             click = Style(meta={"@click": f"screen.do('{id_}')"})
             keys.append(self.app.keymap.shown(action), style(name) + click)
