@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
-from store_kit import KINDS, POSTGRES, entry, fact, put, start, step, take, throw_away
+from store_kit import POSTGRES, drop, entry, fact, in_new_schema, put, start, step, take
 
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, StoreUnavailable
 from fleetprompt.engine.ports import ClaimRefused, Conflict, Stored
@@ -24,12 +23,11 @@ ADMIN = sa.make_url(POSTGRES or "postgresql:///").set(drivername="postgresql+asy
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
-    made = KINDS["postgres"](tmp_path, UTC)
-    assert isinstance(made, SqlStore)
+async def store() -> AsyncIterator[SqlStore]:
+    made = in_new_schema()
     await made.open()
     yield made
-    await throw_away(made)
+    await drop(made)
 
 
 async def admin(store: SqlStore, *statements: str) -> list[Any]:
