@@ -35,6 +35,8 @@ class Registry(Generic[T]):
     def __init__(self, family: str) -> None:
         self.family = family
         self._items: dict[str, T] = {}
+        self._built_in: set[str] = set()
+        """Packages whose modules are imported."""
         self.failed: dict[str, PluginFailed] = {}
         """Plugins that raised on import, by name: the rest of the product works without them."""
 
@@ -73,10 +75,12 @@ class Registry(Generic[T]):
 
         A third-party plugin that raises is recorded in `failed` and left out; a built-in that raises is a bug.
         """
-        root = importlib.import_module(package)
-        for module in pkgutil.iter_modules(root.__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{package}.{module.name}")
+        if package not in self._built_in:
+            root = importlib.import_module(package)
+            for module in pkgutil.iter_modules(root.__path__):
+                if not module.name.startswith("_"):
+                    importlib.import_module(f"{package}.{module.name}")
+            self._built_in.add(package)
         for point in installed(group):
             if point.name in self.failed:
                 continue
