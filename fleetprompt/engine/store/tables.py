@@ -546,14 +546,7 @@ deliveries = sa.Table(
 )
 """Signals on their way to subscriptions. Whoever tries one holds it by a `lease` until a time."""
 UNDELIVERED = deliveries.c.status == sa.literal_column("'pending'")
-sa.Index(
-    "deliveries_due",
-    deliveries.c.tenant,
-    deliveries.c.subscription,
-    deliveries.c.due,
-    sqlite_where=UNDELIVERED,
-    postgresql_where=UNDELIVERED,
-)
+_partial(sa.Index("deliveries_due", deliveries.c.tenant, deliveries.c.subscription, deliveries.c.due), UNDELIVERED)
 
 blobs = sa.Table(
     "blobs",
