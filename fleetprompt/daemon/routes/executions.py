@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from fleetprompt.client.identity import checked_name
-from fleetprompt.client.importing import EVERYTHING, Origin
 from fleetprompt.client.matching import RunFilter
 from fleetprompt.client.protocol import Console, StartRun
 from fleetprompt.client.saying import Message, takes_messages
@@ -38,6 +37,9 @@ from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result
 from fleetprompt.engine.ports import Page, RunHead
+
+if TYPE_CHECKING:
+    from fleetprompt.client.importing import Origin
 
 MOST_TRACE = 512
 """Characters of a `traceparent`: what is longer is none."""
@@ -118,6 +120,8 @@ def inputs_of(plan: Plan, around: dict[str, Any], own: dict[str, Any], origin: O
     """
     if origin is None:
         return {name: value for name, value in around.items() if name in plan.inputs} | own
+    from fleetprompt.client.importing import EVERYTHING  # Most daemons have no workflow of another system.
+
     whole = around | own
     given = {origin.inputs.get(name, name): value for name, value in whole.items() if name != EVERYTHING}
     if EVERYTHING in origin.inputs:
