@@ -492,6 +492,26 @@ def test_runs_that_start_in_a_crowd_read_the_catalog_once() -> None:
     tell(story, TYPED)
 
 
+def test_workflows_that_are_registered_together_are_looked_up_together() -> None:
+    async def story(world: World, engine: Engine) -> None:
+        asked: list[str] = []
+
+        def heard(what: str) -> float:
+            asked.append(what)
+            return 0.0
+
+        world.read_time = heard
+        plan = engine.workflows.active[0].plan
+        many = [(msgspec.structs.replace(plan, name=f"typed-{i}"), "", "") for i in range(20)]
+        await engine.workflows.register_all(many)
+        await engine.watches._refresh()
+        assert len(engine.workflows.active) == 21
+        # What comes of them is read row by row by nobody.
+        assert not {"catalog.workflow", "catalog.plan"} & set(asked)
+
+    tell(story, TYPED)
+
+
 def test_what_nobody_hears_is_done_with_when_it_is_stored_and_what_a_step_waits_for_is_not() -> None:
     async def story(world: World, engine: Engine) -> None:
         await world.start("waits")

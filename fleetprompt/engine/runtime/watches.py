@@ -264,9 +264,12 @@ class Watches:
         """Look after the watches that there are now."""
         kept: dict[Key, Kept] = {}
         for active in self._engine.workflows.active:
+            found = watches_of(active.plan, active.tenant)
+            if not found:
+                continue
             file = await self._engine.workflows.file(active.plan.name, active.tenant)
             base = (self._root / file).parent if file else self._root
-            for watch in watches_of(active.plan, active.tenant):
+            for watch in found:
                 try:
                     each = Kept(watch, places(watch.paths, base, self._root))
                 except FleetError as error:

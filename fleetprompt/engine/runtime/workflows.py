@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
 
 KEPT_PROGRAMS = 256
+TOGETHER = 256
+"""Plans that are read at once."""
 
 
 class Workflows:
@@ -31,6 +33,8 @@ class Workflows:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._programs: OrderedDict[str, Program] = OrderedDict()
+        self._plans: dict[str, Plan] = {}
+        """Of those that are active, by digest: they are made ready when something needs that."""
         self._known: dict[tuple[str, str], Workflow] = {}
         """Rows of the catalog that were looked up, by tenant and name, until something may have changed them."""
         self._reading: dict[tuple[str, str], asyncio.Future[Workflow | None]] = {}
@@ -51,24 +55,23 @@ class Workflows:
         if found is not None:
             self._programs.move_to_end(digest)
             return found
-        plan = await self._engine.store.catalog.plan(digest)
-        if plan is None:
-            raise NotFound(f"there is no plan {digest[:12]} in the store")
-        return self._keep(Program(plan, digest))
-
-    async def _read(self, digests: set[str]) -> None:
-        """Read programs that will be asked for, all at once. What is wrong with one is told by who asks for it."""
-        missing = [digest for digest in digests if digest not in self._programs]
-        if len(missing) > 1:
-            plans = await self._engine.store.catalog.plans(missing[:KEPT_PROGRAMS])
-            for digest, plan in plans.items():
-                self._keep(Program(plan, digest))
-
-    def _keep(self, program: Program) -> Program:
-        self._programs[program.digest] = program
+        program = self._programs[digest] = Program(await self._plan(digest), digest)
         if len(self._programs) > KEPT_PROGRAMS:
             self._programs.popitem(last=False)
         return program
+
+    async def _plan(self, digest: str) -> Plan:
+        """The plan of a digest. Raises `NotFound`."""
+        found = self._plans.get(digest) or await self._engine.store.catalog.plan(digest)
+        if found is None:
+            raise NotFound(f"there is no plan {digest[:12]} in the store")
+        return found
+
+    async def _read(self, digests: set[str]) -> None:
+        """Read plans that will be asked for, all at once. What is wrong with one is told by who asks for it."""
+        missing = [digest for digest in digests if digest not in self._plans]
+        for at in range(0, len(missing), TOGETHER):
+            self._plans |= await self._engine.store.catalog.plans(missing[at : at + TOGETHER])
 
     async def _entry(self, name: str, tenant: str) -> Workflow | None:
         """The catalog's row. Whoever asks while it is being read waits for the same answer: runs start in crowds."""
@@ -100,7 +103,8 @@ class Workflows:
     ) -> str:
         """Keep a plan as the current one of its workflow, and what the audit log is to tell of who has changed it;
         returns its digest."""
-        digest, changed = await self._register(plan, source, kept(file, self._engine.directory), tenant, audit)
+        known = await self._engine.store.catalog.workflow(plan.name, tenant)
+        digest, changed = await self._register(plan, source, kept(file, self._engine.directory), tenant, audit, known)
         if changed:
             await self.refresh()
         return digest
@@ -113,21 +117,26 @@ class Workflows:
     ) -> None:
         """Keep plans, with their YAML and their files, as the current ones of their workflows, which differ: what is
         the same for all of them, such as a transaction, is done once. `audit`: see `register`, of each plan."""
+        if not given:
+            return
+        known = {each.name: each for each in await self._engine.store.catalog.workflows(tenant)}
+        project = self._engine.directory
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._register(plan, source, kept(file, self._engine.directory), tenant, audit(plan)))
+                group.create_task(
+                    self._register(plan, source, kept(file, project), tenant, audit(plan), known.get(plan.name))
+                )
                 for plan, source, file in given
             ]
         if any(task.result()[1] for task in tasks):
             await self.refresh()
 
     async def _register(
-        self, plan: Plan, source: str, file: str, tenant: str, audit: AuditNote | None = None
+        self, plan: Plan, source: str, file: str, tenant: str, audit: AuditNote | None, known: Workflow | None
     ) -> tuple[str, bool]:
-        """The plan's digest, and whether anything about its workflow has changed."""
+        """The plan's digest, and whether anything about its workflow has changed. `known`: its row until now."""
         catalog = self._engine.store.catalog
         digest = await catalog.put(plan, source=source, tenant=tenant)
-        known = await catalog.workflow(plan.name, tenant)
         changed = known is None or known.plan != digest or known.file != file
         if changed:
             now = self._engine.now()
@@ -144,8 +153,7 @@ class Workflows:
                 ),
                 audit,
             )
-        if digest not in self._programs:
-            self._keep(Program(plan, digest))
+        self._plans[digest] = plan
         return digest, changed
 
     async def pin(self, name: str, digest: str, tenant: str) -> tuple[str, dict[str, str]]:
@@ -206,7 +214,7 @@ class Workflows:
             if entry.status != "active" or not wanted(entry):
                 continue
             try:
-                program = await self.program(entry.plan)
+                plan = await self._plan(entry.plan)
             except StoreUnavailable:
                 raise
             except Exception as error:
@@ -214,8 +222,9 @@ class Workflows:
                 self.unreadable.add((entry.tenant, entry.name))
                 self._engine.trouble(f"workflow {entry.name}", error)
             else:
-                active.append(Active(program.digest, program.plan, entry.tenant, entry.active_since))
+                active.append(Active(entry.plan, plan, entry.tenant, entry.active_since))
         self.active = active
+        self._plans = {each.digest: each.plan for each in active}
         self.routes = Routes(active)
         self._tell_doubled()
         self._engine.schedules.look()
