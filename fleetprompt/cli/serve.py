@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -40,8 +41,13 @@ def serve(
 ) -> int:
     """Hold the engine, start what is due, and answer over HTTP until SIGTERM or Ctrl-C."""
     front: Front = ctx.obj
-    address = _address(front, host, port, certificate, key)
-    return front.run(_serve(front, address, recover=recover, json=json, log_format=log_format))
+    # Until it listens next to nothing becomes garbage, and what is there then stays: it is not looked through again.
+    gc.disable()
+    try:
+        address = _address(front, host, port, certificate, key)
+        return front.run(_serve(front, address, recover=recover, json=json, log_format=log_format))
+    finally:
+        gc.enable()
 
 
 def _address(front: Front, host: str, port: int, certificate: str, key: str) -> Address:
@@ -114,6 +120,8 @@ async def _served(front: Front, address: Address, told: Observed, *, recover: bo
             told=lambda files: _tell_files(front, files, json),
             measure=measuring(console, metrics, settings.telemetry.stuck_after),
         ) as served:
+            gc.freeze()
+            gc.enable()
             _tell_ready(front, console, served, address, json)
             await stop.wait()
             _say(front, json, "closing", "finishing what is in flight; again: leave at once")
