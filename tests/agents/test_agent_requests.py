@@ -10,7 +10,7 @@ from stub_server import start_stub
 
 from fleetprompt.engine.agents import attempts
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested, BudgetRaised
+from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested, BudgetRaised, StepFailed
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import AGENT_SESSION_FIELDS
 from fleetprompt.engine.llm.discovery import Place
@@ -58,6 +58,28 @@ async def test_a_request_is_repeated_as_often_as_that_can_help(
             assert error.code == code, error
             assert len(await notes(engine, "llm.started")) == len(await notes(engine, "llm.failed")) == requests
     assert len(stub.requests()) == requests
+
+
+@pytest.mark.parametrize(
+    "step", ["type: agent, agent: a, prompt: hello", "type: image, prompt: a cat, model: stub-429"]
+)
+async def test_another_attempt_at_a_step_waits_as_long_as_the_model_has_asked_for(
+    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "TRIES", 1)
+    text = flow("stub-429").replace("type: agent, agent: a, prompt: hello", step + ", retry: {backoff: 10ms}")
+    with start_stub(tmp_path) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, text)
+
+            async def failed() -> StepFailed | None:
+                return next((fact for fact in await facts(engine) if isinstance(fact, StepFailed)), None)
+
+            fact = await until(failed)
+            (asked,) = [note.value for note in await notes(engine) if note.kind in ("llm.failed", "image.failed")]
+            assert asked["retry_after"] == 2.0
+            assert fact.retry_at >= asked["at"] + 2.0
+            await command(engine, types.CANCEL)
 
 
 async def test_another_model_is_asked_where_one_gives_no_answer(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import msgspec
 
 from fleetprompt.engine.agents.tracking import ActionStatus, action
 from fleetprompt.engine.core.codec import mapping
-from fleetprompt.engine.core.errors import Code, FleetError
+from fleetprompt.engine.core.errors import Code, Failure, FleetError
 from fleetprompt.engine.ports.budget import Allowance, Amounts, Settle
 from fleetprompt.engine.ports.model import ModelFailed, ModelTarget
 from fleetprompt.engine.ports.work import WorkContext
+from fleetprompt.engine.ports.world import Failed
 
 TRIES = 4
 """Requests for one thing that are made to each model."""
@@ -34,11 +35,27 @@ class NoAnswer(FleetError):
 
     code: Code = "AGENT_ERROR"
 
-    def __init__(self, message: str, *, code: Code, hint: str = "", retryable: bool = True, data: Any = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: Code,
+        hint: str = "",
+        retryable: bool = True,
+        data: Any = None,
+        until: float | None = None,
+    ) -> None:
+        """`until`: the time before which the model that is asked first has asked us not to come again."""
         super().__init__(message, hint=hint)
         self.code = code
         self.retryable = retryable
         self.data = data
+        self._until = until
+
+    def outcome(self, now: float) -> Failed:
+        """How the attempt at the step ends by it."""
+        error = Failure(self.code, self.message, hint=self.hint, retryable=self.retryable, data=self.data)
+        return Failed(error, max(0.0, self._until - now) if self._until is not None else None)
 
 
 def asked_models(name: str, fallbacks: Sequence[str]) -> tuple[str, ...]:
@@ -72,12 +89,18 @@ def _left(names: Sequence[str], failures: Sequence[Mapping[str, Any]], what: str
         hint=str(last.get("hint", "")),
         retryable=bool(last.get("retryable")),
         data={"requests": len(failures), "model": last.get("model", "")},
+        until=next((_due(each) for each in reversed(failures) if each.get("asked") == names[0]), None),
     )
 
 
+def _due(failure: Mapping[str, Any]) -> float | None:
+    """When the other side wants to be asked again; None where it does not say."""
+    wait = failure.get("retry_after")
+    return float(failure.get("at") or 0.0) + float(wait) if wait is not None else None
+
+
 async def _pause(ctx: WorkContext, tried: int, last: Mapping[str, Any]) -> None:
-    wait = max(BACKOFF[min(tried, len(BACKOFF)) - 1], float(last.get("retry_after") or 0.0))
-    due = float(last.get("at") or 0.0) + wait
+    due = max(float(last.get("at") or 0.0) + BACKOFF[min(tried, len(BACKOFF)) - 1], _due(last) or 0.0)
     left = due - ctx.now()
     if left > LONG:
         await ctx.wait_until(due)

@@ -221,12 +221,11 @@ class Worker:
         except BudgetRefused as refused:
             return await self._at_limit(refused)
         except NoAnswer as error:
-            failure = Failure(error.code, error.message, hint=error.hint, retryable=error.retryable, data=error.data)
-            return await self._give_up(failure, resumes=True)
+            return await self._give_up(error.outcome(self._ctx.now()), resumes=True)
         except FleetError as error:
             # Such as a policy that cannot be read, or a server that has changed: once that is put right, it can go on.
             failure = Failure(error.code, error.message, hint=error.hint, retryable=False)
-            return await self._give_up(failure, resumes=True)
+            return await self._give_up(Failed(failure), resumes=True)
 
     def _situation(self) -> Situation:
         return Situation(
@@ -435,7 +434,7 @@ class Worker:
                 return await self._finish(output)
             case GiveUp(error, unmade, answers, decided):
                 notes = [*self._answer(answers), *self._calls.unmade(unmade, error.message)]
-                return await self._give_up(error, notes, decided or self._decided(answers))
+                return await self._give_up(Failed(error), notes, decided or self._decided(answers))
         return None
 
     async def _ask_model(self, action: AskModel) -> None:
@@ -573,17 +572,18 @@ class Worker:
 
     async def _give_up(
         self,
-        failure: Failure,
+        failed: Failed,
         notes: Sequence[NoteValue] = (),
         decided: Mapping[str, Any] | None = None,
         *,
         resumes: bool = False,
     ) -> Outcome:
+        failure = failed.error
         data = {"code": failure.code, "turns": len(self._transcript.turns)}
         moved = self._transcript.moved("failed", failure.message, FAILED, "error", data)
         value = {"code": failure.code, "message": failure.message, "resumes": resumes} | _with(decided)
         await self._noted(*notes, *self._given_back(), moved, (FAILED, self._path, value))
-        return Failed(failure)
+        return failed
 
     async def _at_limit(self, refused: BudgetRefused) -> Outcome | None:
         """A limit is reached: fail, ask for more, or finish with what there is."""
@@ -597,7 +597,7 @@ class Worker:
             await self._ctx.ask([self._more(refused)])
         tried = {"wrap_up": ", which it has done", "ask": ", and nobody raised it"}
         rule = f"on_limit: {on_limit}{tried.get(on_limit, '')}"
-        return await self._give_up(over_limit(refused), decided=at_limit(refused, "fail", rule), resumes=True)
+        return await self._give_up(Failed(over_limit(refused)), decided=at_limit(refused, "fail", rule), resumes=True)
 
     def _more(self, refused: BudgetRefused) -> Question:
         number = sum(1 for decision in self._ctx.decisions.values() if decision.about == "budget")

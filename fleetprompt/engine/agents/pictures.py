@@ -58,7 +58,7 @@ async def paint(ctx: WorkContext, order: Order) -> Outcome:
     except BudgetRefused as refused:
         return await _at_limit(ctx, refused)
     except NoAnswer as error:
-        return Failed(Failure(error.code, error.message, hint=error.hint, retryable=error.retryable, data=error.data))
+        return error.outcome(ctx.now())
     except FleetError as error:
         return Failed(Failure(error.code, error.message, hint=error.hint, retryable=False))
     await ctx.record((WRITTEN, "", {"files": files}))
