@@ -121,6 +121,7 @@ def show(ctx: typer.Context, approval: ApprovalId, json: Json = False) -> int:
     from fleetprompt.cli.question import question_lines
     from fleetprompt.cli.render import plain
     from fleetprompt.client.deciding import agreeing
+    from fleetprompt.client.wording import decided_by
 
     front: Front = ctx.obj
 
@@ -137,7 +138,7 @@ def show(ctx: typer.Context, approval: ApprovalId, json: Json = False) -> int:
     front.terminal.print(*question_lines(found, votes, front.terminal.times, now, most=None, mode=mode))
     if found.status != "pending":
         at = f" {front.terminal.times.moment(found.decided_at, now)}" if found.decided_at is not None else ""
-        why = f" by {found.reason}" if found.reason and found.reason != "vote" else ""
+        why = decided_by((), found.reason)
         front.terminal.print(plain(f"  {found.status}{at}{why}", "bold"))
     return 0
 

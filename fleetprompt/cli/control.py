@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; it is recorded.")]
 SAMPLE = 5
 FINAL = ("completed", "failed", "cancelled", "timeout")
 

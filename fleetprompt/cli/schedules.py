@@ -286,7 +286,7 @@ def fire(ctx: typer.Context, name: ScheduleName, json: Json = False) -> int:
 def pause(
     ctx: typer.Context,
     name: ScheduleName,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")] = "",
+    reason: Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; it is recorded.")] = "",
 ) -> int:
     """Let a schedule start nothing until it is resumed; what it lets go by is not made up for."""
     return _set(ctx.obj, name, "paused", reason)

@@ -195,18 +195,16 @@ def _approval_lines(front: Front, approvals: list[tuple[Approval, list[Vote]]], 
     from fleetprompt.cli.question import vote_line
     from fleetprompt.cli.render import marked, plain
     from fleetprompt.client.deciding import agreed
-    from fleetprompt.client.wording import GLYPHS
+    from fleetprompt.client.wording import GLYPHS, decided_by
 
     lines = [Text("approvals", style="dim")]
     for approval, votes in approvals:
         status = approval.status if approval.status in GLYPHS else "waiting"
         status = "waiting" if status == "pending" else status
         line = Text("  ").append_text(marked(status)).append(f" {approval.id}  ", style="cyan")
-        line.append_text(plain(approval.path, "bold")).append(f"  {approval.status}")
+        line.append_text(plain(approval.path, "bold")).append(f"  {approval.status}{decided_by((), approval.reason)}")
         line.append(f", {so_far}" if (so_far := agreed(approval, votes)) else "", style="yellow").append("  ")
         lines.append(line.append_text(plain(approval.message.splitlines()[0] if approval.message else "")))
-        if approval.reason and approval.reason != "vote":
-            lines.append(Text(f"    by {approval.reason}", style="dim"))
         lines += [Text("    ").append_text(vote_line(vote, front.terminal.times, now)) for vote in votes]
     return lines
 

@@ -23,7 +23,7 @@ _TO: dict[str, Position] = {"pause": "paused", "drain": "draining", "off": "off"
 def switch(
     ctx: typer.Context,
     move: Annotated[Move, typer.Argument(metavar="[pause|drain|off|on]", help="Where to; none: show it.")] = "show",
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded, and shown.")] = "",
+    reason: Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; it is recorded, and shown.")] = "",
     yes: Yes = False,
     json: Json = False,
 ) -> int:

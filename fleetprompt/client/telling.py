@@ -6,7 +6,7 @@ from typing import assert_never
 
 from fleetprompt.client.reasons import run_seconds, skipped_because, step_reason
 from fleetprompt.client.values import preview
-from fleetprompt.client.wording import count, duration, mode_label, money, perhaps, short
+from fleetprompt.client.wording import count, decided_by, duration, mode_label, money, perhaps, short
 from fleetprompt.engine.core import facts as f
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.facts import AnyFact
@@ -62,11 +62,12 @@ def told_fact(fact: AnyFact, run: Run) -> tuple[str, str]:
         case f.StepResolved():
             return "completed", f"{fact.by} says: {_ANSWERS[fact.answer]}"
         case f.ApprovalRequested():
-            return "waiting", f"waits for approval {fact.id}: {fact.message}"
+            on = f"handed on to {', '.join(fact.approvers) or 'others'}, " if fact.level else ""
+            return "waiting", f"{on}waits for approval {fact.id}: {fact.message}"
         case f.ApprovalVoted():
             return fact.decision, f"{fact.by} has {fact.decision}{': ' + fact.comment if fact.comment else ''}"
         case f.ApprovalDecided():
-            who = " by " + ", ".join(fact.by) if fact.by else f" ({fact.reason})" if fact.reason else ""
+            who = decided_by(fact.by, fact.reason)
             return fact.decision, f"{fact.decision}{who}{': ' + fact.comment if fact.comment else ''}"
         case f.BudgetRaised():
             return "running", _raised(fact)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -118,7 +118,8 @@ def money(nano: int) -> str:
     """US dollars: cents, or as many digits as a small amount needs."""
     dollars = nano / NANO
     if nano and abs(dollars) < 0.01:
-        return f"${dollars:.6f}".rstrip("0").rstrip(".")
+        told = f"${dollars:.6f}".rstrip("0").rstrip(".")
+        return told if told != "$0" else "<$0.000001"
     return f"${dollars:,.2f}"
 
 
@@ -146,6 +147,11 @@ def spent(nano: int, mode: str = "", told: Callable[[int], str] = money) -> str:
 def perhaps(nano: int) -> str:
     """What follows an amount beside which more may have been spent; empty where nothing is in doubt."""
     return f" + up to {money(nano)} uncertain" if nano else ""
+
+
+def decided_by(by: Sequence[str], reason: str) -> str:
+    """What follows what was decided: ` by ana, ben`, or why it was where nobody has said so: ` (timeout)`."""
+    return f" by {', '.join(by)}" if by else f" ({reason})" if reason and reason != "vote" else ""
 
 
 def count(number: int, thing: str, things: str = "") -> str:

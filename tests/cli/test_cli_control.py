@@ -144,6 +144,17 @@ def test_a_rejection_is_recorded_with_its_reason(fleet: Fleet) -> None:
     assert "too dear" in fleet.ok("show", "last")
 
 
+def test_whom_a_question_is_handed_on_to_is_said_and_that_nobody_has_answered(fleet: Fleet) -> None:
+    late = "timeout: 50ms\n    on_timeout: escalate\n    escalate: {to: [user:boss], timeout: 50ms}"
+    fleet.write("late", GATED.replace("name: gated", "name: late").replace("timeout: 1h", late))
+    said = fleet("run", "late.yaml")
+    assert "handed on to user:boss, waits for approval ap-" in said.out
+    assert "gate  rejected (timeout)" in said.out
+    assert "gate  rejected (timeout)  Pay the bill?" in fleet("show", "last").out
+    asked = fleet("approvals", "--all", "--json").json[0]["id"]
+    assert fleet("approvals", "show", asked).out.rstrip().endswith(" (timeout)")
+
+
 def test_approvals_in_json(fleet: Fleet) -> None:
     fleet("run", "gated.yaml", "-q", "--no-wait")
     (approval,) = fleet("approvals", "wf:gated", "--json").json
@@ -209,7 +220,7 @@ def test_only_a_status_term_shows_approvals_that_are_decided(fleet: Fleet) -> No
 def test_a_limit_is_raised_with_the_reason_that_is_given(fleet: Fleet) -> None:
     fleet.write("limited", GATED.replace("name: gated", "name: limited\nguardrails: {cost_usd: 1}"))
     fleet("run", "limited.yaml", "--no-wait")
-    said = fleet("raise", "last", "--usd", "0.25", "--reason", "nearly there", "--json")
+    said = fleet("raise", "last", "--usd", "0.25", "-m", "nearly there", "--json")
     assert (said.code, said.json[0]["status"]) == (0, "queued"), said
     refused = fleet("raise", "last")
     fleet("recover", "--no-wait")

@@ -90,17 +90,18 @@ def test_only_the_last_turns_are_told_unless_everything_is_wanted() -> None:
 
 
 def test_a_call_that_was_rejected_does_not_look_like_one_that_was_let_through() -> None:
-    facts: list[AnyFact] = [*turn(0, calls=[{"name": "fs_write", "arguments": "{}"}] * 2)]
-    for index, decision in enumerate(("approved", "rejected")):
+    facts: list[AnyFact] = [*turn(0, calls=[{"name": "fs_write", "arguments": "{}"}] * 3)]
+    for index, (decision, by) in enumerate((("approved", ("ana",)), ("rejected", ("ana",)), ("withdrawn", ()))):
         key, id_ = f"sre/tool/0.{index}", f"ap-{index}"
         facts += [
             note("tool.proposed", key, tool="fs.write", arguments={}, verdict="ask"),
             ApprovalRequested(at=2, path="look", id=id_, digest="d", message="sre: write", call=key),
-            ApprovalDecided(at=3, path="look", id=id_, decision=decision, by=("ana",)),  # type: ignore[arg-type]
+            ApprovalDecided(at=3, path="look", id=id_, decision=decision, by=by, reason="ended"),  # type: ignore[arg-type]
         ]
     lines, objects = work(*facts)
-    assert lines[1:] == ["○ fs.write  by ana", "✗ fs.write  rejected by ana"]
+    assert lines[1:] == ["○ fs.write  by ana", "✗ fs.write  rejected by ana", "○ fs.write  withdrawn (ended)"]
     assert [(each["status"], each["allowed"]) for each in objects[1:]] == [
         ("pending", "by ana"),
         ("rejected", "rejected by ana"),
+        ("pending", "withdrawn (ended)"),
     ]

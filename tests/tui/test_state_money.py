@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tui_kit import NOW, begun
 
+from fleetprompt.client.wording import money
 from fleetprompt.tui.state.fleet import Asked
 from fleetprompt.tui.state.money import badge, cost_cell, cost_words
 from fleetprompt.tui.state.runs import run_cells
@@ -28,6 +29,10 @@ CENT = 10_000_000
 def test_an_amount(nano: int, uncertain: int, mode: str, cell: tuple[str, str], words: str) -> None:
     assert cost_cell(nano, uncertain, mode) == cell
     assert "".join(text for text, _ in cost_words(nano, uncertain, mode)) == words
+
+
+def test_no_amount_is_told_as_nothing() -> None:
+    assert [money(nano) for nano in (3, 499, 1_500, CENT // 2)] == ["<$0.000001", "<$0.000001", "$0.000002", "$0.005"]
 
 
 def test_only_what_no_paid_model_has_said_has_a_badge() -> None:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from fleetprompt.client.values import preview
-from fleetprompt.client.wording import count, sign
+from fleetprompt.client.wording import count, decided_by, sign
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.facts import StepNoted
 from fleetprompt.engine.core.inert import inert
@@ -91,10 +91,8 @@ def allowed(entry: Entry) -> str:
     decided, proposed = entry.decided, entry.value("tool.proposed")
     if decided is not None:
         # Who has let it through is told by name alone; whoever has not, by what was decided.
-        who = ", ".join(decided.by) or decided.reason
-        if decided.decision == "approved" and who:
-            return f"by {who}"
-        return f"{decided.decision} by {who}" if who else decided.decision
+        who = decided_by(decided.by, decided.reason)
+        return who.strip() if decided.decision == "approved" and who else f"{decided.decision}{who}"
     if entry.asked is not None:
         return "asks"
     match proposed.get("verdict"):
@@ -135,7 +133,7 @@ def _result(entry: Entry) -> str:
 def _said(entry: Entry) -> Told:
     asked, decided = entry.asked, entry.decided
     if asked is not None:
-        by = f"{decided.decision} by {', '.join(decided.by) or decided.reason}" if decided is not None else "asks"
+        by = f"{decided.decision}{decided_by(decided.by, decided.reason)}" if decided is not None else "asks"
         comment = f"  {decided.comment}" if decided is not None and decided.comment else ""
         return Told(entry.name, by=by, detail=preview(asked.message, WORDS) + comment)
     value = mapping(entry.facts[-1].value) if entry.facts else {}
