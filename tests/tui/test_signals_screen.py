@@ -322,6 +322,31 @@ async def asked(app: FleetConsole, pilot: Any, screen: SignalsScreen, *keys: str
         await pilot.pause(0.1)
 
 
+def offered(screen: SignalsScreen) -> set[str]:
+    return {action.id for action in screen.footer()}
+
+
+async def test_dead_letters_are_offered_where_there_are_any(tmp_path: Path) -> None:
+    async with console(tmp_path) as (app, pilot, screen):
+        await _strict(app, tmp_path, "integer")
+        await send(app, "s1", "deploy.done", data={"n": "one"})
+        await send(app, "s2", "test.done")
+        await screen.apply_filter("type:deploy.done,test.done")
+        await until(pilot, lambda: keys(screen) == ["s2", "s1"])
+        await until(pilot, lambda: screen._shown is not None and screen._shown.id == "s2")
+        assert not {"signal.redo", "signal.dismiss"} & offered(screen)
+        await pilot.press("down")
+        await until(pilot, lambda: {"signal.redo", "signal.dismiss"} <= offered(screen))
+        await pilot.press("up")
+        await until(pilot, lambda: not {"signal.redo", "signal.dismiss"} & offered(screen))
+        await pilot.press("asterisk")
+        await until(pilot, lambda: {"signal.redo", "signal.dismiss"} <= offered(screen))
+        await pilot.press("down", "space")
+        await until(pilot, lambda: not {"signal.redo", "signal.dismiss"} & offered(screen))
+        await pilot.press("U")
+        await until(pilot, lambda: {"signal.redo", "signal.dismiss"} <= offered(screen))
+
+
 async def test_what_could_not_be_started_is_shown_tried_again_and_dismissed(tmp_path: Path) -> None:
     async with console(tmp_path) as (app, pilot, screen):
         await _strict(app, tmp_path, "integer")
@@ -331,6 +356,7 @@ async def test_what_could_not_be_started_is_shown_tried_again_and_dismissed(tmp_
         await screen.apply_filter("dead:strict")
         await until(pilot, lambda: keys(screen) == ["s2", "s1"])
         await until(pilot, lambda: "strict/t" in shown(screen))
+        assert {"signal.redo", "signal.dismiss"} <= offered(screen)
         await asked(app, pilot, screen, "R")
         assert isinstance(app.screen, Confirm)
         assert "cannot start strict" in "".join(text for line in app.screen._lines for text, _ in line)

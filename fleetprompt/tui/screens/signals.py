@@ -37,11 +37,16 @@ from fleetprompt.tui.widgets.text_view import TextView
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.ports import Lineage
+    from fleetprompt.tui.actions import Action
 
 REST = 0.06
 """Seconds the cursor rests on a signal before its details are read."""
 LEAST_SECONDS = 0.1
 """How often the top of the stream is read again, at most."""
+DEAD = ("signal.redo", "signal.dismiss")
+"""What is done to dead letters."""
+LOOKED = 500
+"""Signals that are marked among which dead letters are looked for; of more, some may have them."""
 SHARE = 10
 """And not again for so many times what reading it has taken."""
 
@@ -90,6 +95,8 @@ class SignalsScreen(FilteredScreen[SignalLines]):
         self._took = 0.0
         self._shown: Signal | None = None
         """The signal whose details are shown, with what it carries."""
+        self._dead = False
+        """What is marked, or else at the cursor, has dead letters."""
 
     def body(self) -> ComposeResult:
         yield FilterBar(SIGNAL_FIELDS, self.about, self._values)
@@ -225,6 +232,7 @@ class SignalsScreen(FilteredScreen[SignalLines]):
             self.run_worker(partial(self._show_details, key), group="details", exclusive=True, exit_on_error=False)
         elif self._shown is not None:
             self._shown = None
+            self._offer(False)
             self.payload.show(ValueLines())
             self._show_lineage(None)
 
@@ -240,6 +248,8 @@ class SignalsScreen(FilteredScreen[SignalLines]):
             return
         same = self._shown is not None and self._shown.id == id_
         self._shown = signal
+        if self.lines is not None and not self.lines.selection.marks:
+            self._offer(any(each.status == "dead" for each in dead))
         self.payload.border_title = Text(inert(signal.type)).markup
         held = _values_of(signal, routed, results, dead)
         shown = self.payload.source
@@ -330,6 +340,27 @@ class SignalsScreen(FilteredScreen[SignalLines]):
         return inside
 
     # ------------------------------------------------------------ doing
+
+    def footer(self) -> Sequence[Action]:
+        """What can be done to the signal at the cursor, or to what is marked."""
+        return [action for action in super().footer() if self._dead or action.id not in DEAD]
+
+    def _offer(self, dead: bool) -> None:
+        if self._dead != dead:
+            self._dead = dead
+            self.refresh_bars()
+
+    def on_lines_marked(self) -> None:
+        # Beside what all lists do then: Textual asks each class for itself.
+        self.run_worker(self._look_for_letters, group="letters", exclusive=True, exit_on_error=False)
+
+    async def _look_for_letters(self) -> None:
+        marks = [str(key) for key in self.lines.chosen()] if self.lines is not None else []
+        try:
+            found = await self.client.letters_of(marks) if len(marks) <= LOOKED else ()
+        except FleetError:
+            return  # It stays at what was known, and why the store cannot be read is said by the list.
+        self._offer(len(marks) > LOOKED or any(each.status == "dead" for each in found))
 
     def do_signal_publish(self) -> None:
         """Write a signal; known types are offered."""
