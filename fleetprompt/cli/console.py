@@ -105,7 +105,8 @@ async def _show_elsewhere(front: Front, read_only: bool, link: str) -> int:
     prepare_painting()
     from fleetprompt.engine.core.inert import inert
     from fleetprompt.tui.app import FleetConsole
-    from fleetprompt.tui.settings import load_settings
+    from fleetprompt.tui.settings import load_settings, state_folder
+    from fleetprompt.tui.state.views import Views, file_of
 
     console = await front.connect()
     # What the console tells itself need not be said on a terminal that it draws on.
@@ -136,6 +137,7 @@ async def _show_elsewhere(front: Front, read_only: bool, link: str) -> int:
         read_only_why=f": {inert(hello.name)} is a viewer there" if viewer else "",
         elsewhere=console.link.address.host or console.link.address.shown,
         link=link,
+        views=Views(state_folder() / file_of(console.link.address.shown, front.tenant)),
     )
     return await _until_left(front, app)
 

@@ -43,6 +43,12 @@ def user_folder() -> Path:
     return (base if base.is_absolute() else Path.home() / ".config") / "fleetprompt"
 
 
+def state_folder() -> Path:
+    """Where what this user has made in consoles is kept, of projects that are not here."""
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".local" / "state") / "fleetprompt"
+
+
 def load_settings(path: Path | None = None) -> ConsoleSettings:
     """The settings of this user; what is wrong in them is told, and the console opens all the same."""
     path = path or user_folder() / FILE

@@ -258,6 +258,24 @@ async def _until(test: object) -> None:
             await asyncio.sleep(0.02)
 
 
+def test_views_that_are_saved_in_a_console_elsewhere_are_there_in_the_next(far: Far) -> None:
+    there = ("--connect", far.daemon.url, "--token-file", str(far.token("viewer")))
+    state = {"XDG_STATE_HOME": str(far.elsewhere / "state"), "XDG_CONFIG_HOME": str(far.elsewhere)}
+    screen = far.fleet.terminal(*there, "--open", "runs wf:seldom", columns=140, **state)
+    screen.expect("no run matches")
+    screen.type(":")
+    screen.expect("Command")
+    screen.type("save mine\r")
+    far.fleet.until(lambda: list((far.elsewhere / "state" / "fleetprompt").glob("views-*.json")))
+    screen.type("q")
+    assert screen.wait() == 0
+    screen = far.fleet.terminal(*there, "--open", "view mine", columns=140, **state)
+    screen.expect("wf:seldom")
+    screen.type("q")
+    assert screen.wait() == 0
+    assert not (far.elsewhere / ".fleet").exists()
+
+
 @pytest.mark.crash
 def test_the_console_finds_the_daemon_of_its_project_and_takes_over_when_it_is_gone(far: Far) -> None:
     screen = far.fleet.terminal("-C", str(far.fleet.root), columns=140, XDG_CONFIG_HOME=str(far.elsewhere))

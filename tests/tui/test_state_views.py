@@ -9,7 +9,7 @@ import pytest
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import RUN_FIELDS
-from fleetprompt.tui.state.views import BUILT_IN, MOST, MOST_BYTES, View, Views
+from fleetprompt.tui.state.views import BUILT_IN, MOST, MOST_BYTES, View, Views, file_of
 
 
 def test_views_of_ours_can_be_understood() -> None:
@@ -92,11 +92,29 @@ def test_what_another_console_has_saved_stays(tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_be_written_the_view_is_kept_for_this_console(tmp_path: Path) -> None:
+    (tmp_path / "no folder").write_text("")
     views = Views(tmp_path / "no folder" / "views.json")
     for name in ("one", "two"):
         with pytest.raises(InvalidInput, match="for this console only"):
             views.save(View(name))
     assert [view.name for view in views.saved] == ["one", "two"]
+
+
+def test_views_of_projects_elsewhere_are_kept_apart_by_address_and_tenant(tmp_path: Path) -> None:
+    names = [
+        file_of("https://ops.example.com:8377", "default"),
+        file_of("https://ops.example.com:8377", "acme"),
+        file_of("https://ops.example.com:8378", "default"),
+        file_of("unix:/srv/../x/.fleet/fleet.sock", "default"),
+        file_of(f"https://{'x' * 300}/", "default"),
+    ]
+    assert len({*names}) == len(names)
+    assert names[0] == file_of("https://ops.example.com:8377", "default")
+    assert all("/" not in name and len(name) < 100 for name in names)
+    path = tmp_path / "state" / "fleetprompt" / names[0]
+    assert Views(path).save(View("mine")) == 1
+    assert Views(path).at(1) == View("mine")
+    assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 41, "a\x1bb", "a\nb"])

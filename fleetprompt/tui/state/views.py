@@ -1,9 +1,12 @@
-"""Saved views: a filter and an order under a name, called up by a digit. Kept with the state of the project."""
+"""Saved views: a filter and an order under a name, called up by a digit. Kept with the state of the project; those of a
+project elsewhere with the user's own state, by its address."""
 
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +46,12 @@ BUILT_IN = (
     View("failed today", "status:failed,timeout since:today"),
     View("most expensive", "since:7d", by="cost"),
 )
+
+
+def file_of(address: str, tenant: str) -> str:
+    """The file in which the views of a project are kept that a daemon serves at this address, of a tenant."""
+    digest = blake2b(f"{address}\n{tenant}".encode(), digest_size=4).hexdigest()
+    return f"views-{re.sub('[^A-Za-z0-9.-]+', '-', address)[-60:].strip('-.')}-{digest}.json"
 
 
 class Views:
@@ -119,6 +128,7 @@ class Views:
         data = msgspec.json.format(msgspec.json.encode(views), indent=2)
         new = self._path.with_suffix(f".{os.getpid()}.new")
         try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             new.write_bytes(data + b"\n")
             if self.problem:
                 self._put_aside(self._path)
