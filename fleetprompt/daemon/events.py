@@ -27,6 +27,7 @@ KINDS = frozenset(
         "step_start",
         "step_complete",
         "delta",
+        "progress",
         "tool_call",
         "tool_result",
         "error",
@@ -161,8 +162,11 @@ def _noted(fact: f.StepNoted, step: dict[str, Any]) -> Iterator[tuple[str, dict[
     value = mapping(fact.value)
     here = step | {"call": fact.key}
     match fact.kind:
-        case "tool.proposed" if not value.get("problem"):
-            yield "tool_call", here | {"tool": str(value.get("tool", "")), "arguments": value.get("arguments")}
+        case "tool.proposed":
+            yield (
+                "tool_call",
+                here | {"tool": str(value.get("tool", "")), "arguments": _arguments(value.get("arguments"))},
+            )
         case "tool.completed" | "tool.reconciled":
             result = reference(fact.blob) if fact.blob is not None else value.get("output")
             yield "tool_result", here | {"tool": str(value.get("tool", "")), "result": result}
@@ -173,12 +177,25 @@ def _noted(fact: f.StepNoted, step: dict[str, Any]) -> Iterator[tuple[str, dict[
             return
 
 
-def deltas(run: str, pieces: Iterable[Piece], ids: Ids = OWN) -> bytes:
-    """What models are just saying, without ids: it is not kept, and comes whole with the facts."""
-    told = b""
+def _arguments(said: Any) -> Any:
+    """Arguments as they were meant: of a call that could not be made they are as the model wrote them."""
+    if not isinstance(said, str):
+        return said
+    try:
+        return msgspec.json.decode(said)
+    except ValueError:
+        return said
+
+
+def deltas(run: str, pieces: Iterable[Piece], ids: Ids = OWN) -> Iterator[Told]:
+    """What models are just saying, without ids: it is not kept, and comes whole with the facts.
+
+    The `content` of all deltas is the answer, as clients put it together; what is no part of it (reasoning, calls that
+    are being written, what is done before the model is asked) is `progress`.
+    """
     for piece in pieces:
         if piece.kind == "end":
             continue
+        event = "delta" if piece.kind in ("text", "reset") else "progress"
         data = {"execution_id": run, "content": piece.text, "step": ids.shown(piece.path), "key": piece.key}
-        told += frame("delta", data | ({"kind": piece.kind} if piece.kind != "text" else {}))
-    return told
+        yield Told(event, frame(event, data | ({"kind": piece.kind} if piece.kind != "text" else {})))

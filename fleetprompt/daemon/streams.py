@@ -121,19 +121,32 @@ class ExecutionStream(EventStream):
         self._ids = ids
 
     async def _tell(self, send: Send, group: asyncio.TaskGroup) -> None:
-        if self._wants("delta"):
-            group.create_task(self._speak(send))
-        pump = Pump(self._console.watch(self._about, self._position.after))
+        # What is being said comes after what has happened.
+        told, past = self._position.after, await self._past()
+        speaking = not (self._wants("delta") or self._wants("progress"))
+        pump = Pump(self._console.watch(self._about, told))
         group.create_task(pump.run())
-        while facts := await pump.take():
+        while True:
+            if not speaking and told >= past:
+                speaking = True
+                group.create_task(self._speak(send))
+            facts = await pump.take()
             await self._send(send, b"".join(self._wire(stored, self._ids) for stored in facts))
-            if any(isinstance(stored.fact, RunFinished) for stored in facts):
+            if not facts or any(isinstance(stored.fact, RunFinished) for stored in facts):
                 return
+            told = facts[-1].seq
+
+    async def _past(self) -> int:
+        """Position of what has happened last."""
+        head = await self._console.run(self._about)
+        last = await self._console.facts(self._about, after=head.n - 1)
+        return last[-1].seq if last else 0
 
     async def _speak(self, send: Send) -> None:
         async with aclosing(self._console.pieces(self._about, DELTA_SECONDS)) as pieces:
             async for some in pieces:
-                await self._send(send, deltas(self._about, some, self._ids))
+                told = deltas(self._about, some, self._ids)
+                await self._send(send, b"".join(each.wire for each in told if self._wants(each.event)))
 
 
 class FleetStream(EventStream):

@@ -43,6 +43,54 @@ async def test_a_stream_tells_what_happened_and_what_happens_then_ends(tmp_path:
         assert ended[0] == ("greet", "completed", "Hello, Ada!")
 
 
+TALK = """\
+name: talk
+agents: {sre: {tools: [fs.list]}}
+steps:
+  - {id: gate, type: approval, message: "Begin?"}
+  - {id: say, type: agent, agent: sre, prompt: "Look."}
+"""
+WORDS = """\
+rules:
+  - agent: sre
+    turn: 0
+    think: "Hm, well."
+    say: "I look. "
+    call: [{tool: fs.list, with: {path: workflows}}, {tool: no.such}]
+  - {agent: sre, turn: 1, say: There are files.}
+"""
+
+
+async def test_what_models_say_comes_as_they_say_it_after_what_has_happened(tmp_path: Path) -> None:
+    (tmp_path / "workflows/simulations").mkdir(parents=True)
+    (tmp_path / "workflows/simulations/talk.yaml").write_text(WORDS)
+    async with served(tmp_path, talk=TALK) as daemon:
+        execution = await daemon.execute("talk")
+        asked = await daemon.pending(execution)
+        heard: list[Event] = []
+        async with daemon.listening(f"/api/executions/{execution}/stream") as events:
+            async for event in events:
+                heard.append(event)
+                if event.data.get("waiting_on") == "approval":
+                    await daemon.http.post(f"/api/approvals/{asked['id']}", json={"decision": "approved"})
+        said = [event for event in heard if event.name in ("delta", "progress")]
+        assert {event.id for event in said} == {""}
+        assert {event.data["step"] for event in said} == {"say"}
+        answer = "".join(event.data["content"] for event in said if event.name == "delta")
+        assert answer == "I look. There are files.", "and nothing else"
+        kinds = {event.data["kind"] for event in said if event.name == "progress"}
+        assert {"reasoning", "tool_name", "tool_args"} <= kinds
+        names = [event.name for event in heard]
+        assert names.index("status") < names.index("delta")
+        calls = [(event.data["tool"], event.data["arguments"]) for event in heard if event.name == "tool_call"]
+        assert calls == [("fs.list", {"path": "workflows"}), ("no.such", {})]
+        listed, unknown = [event.data for event in heard if event.name == "tool_result"]
+        assert (listed["tool"], listed["result"]["path"]) == ("fs.list", "workflows")
+        assert "no.such" in unknown["error"]["message"]
+        wanted = await daemon.events(f"/api/executions/{execution}/stream", events="tool_call")
+        assert [event.name for event in wanted] == ["connected", "tool_call", "tool_call"]
+
+
 async def test_whoever_was_cut_off_anywhere_goes_on_exactly_there(tmp_path: Path) -> None:
     failing = 'name: bad\nsteps: [{id: one, type: transform, output: "${{ 1 / 0 }}"}]\n'
     async with served(tmp_path, bad=failing) as daemon:
