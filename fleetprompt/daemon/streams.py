@@ -17,16 +17,20 @@ from starlette.types import Message, Receive, Scope, Send
 from fleetprompt.client.matching import RunFilter
 from fleetprompt.daemon.broadcast import Batch, Broadcast
 from fleetprompt.daemon.caller import Caller
-from fleetprompt.daemon.events import Position, deltas, frame, frames, unread
+from fleetprompt.daemon.events import Position, frame, frames, unread
 from fleetprompt.daemon.pump import Pump
 from fleetprompt.daemon.service import Service
 from fleetprompt.daemon.step_ids import OWN, Ids
-from fleetprompt.engine.core.facts import RunFinished
+from fleetprompt.daemon.words import WORDS, Words
+from fleetprompt.engine.core.evolve_work import REQUESTED
+from fleetprompt.engine.core.facts import RunFinished, StepNoted
 from fleetprompt.engine.ports import Stored
 
 HEARTBEAT_SECONDS = 30.0
 DELTA_SECONDS = 0.05
 """Words of models are told at most so often."""
+MOST_HEARD = 200
+"""Executions whose words one listener of the fleet is told at a time."""
 RETRY_MS = 2_000
 """When a browser that was cut off comes back."""
 
@@ -107,6 +111,12 @@ class EventStream(Response, ABC):
             await asyncio.sleep(self._heartbeat)
             await self._send(send, frame("heartbeat", {}))
 
+    async def _speak(self, send: Send, run: str, words: Words) -> None:
+        """Send what models are just saying in an execution."""
+        async with aclosing(self._console.pieces(run, DELTA_SECONDS)) as pieces:
+            async for some in pieces:
+                await self._send(send, words.said(some))
+
     def _wire(self, stored: Stored, ids: Ids) -> bytes:
         told = unread(stored, self._position, ids) if stored.seq == self._position.seq else frames(stored, ids)
         return b"".join(each.wire for each in told if self._wants(each.event))
@@ -123,15 +133,17 @@ class ExecutionStream(EventStream):
     async def _tell(self, send: Send, group: asyncio.TaskGroup) -> None:
         # What is being said comes after what has happened.
         told, past = self._position.after, await self._past()
-        speaking = not (self._wants("delta") or self._wants("progress"))
+        words = Words(self._about, self._ids, self._wanted) if self._wanted & WORDS or not self._wanted else None
+        speaking = False
         pump = Pump(self._console.watch(self._about, told))
         group.create_task(pump.run())
         while True:
-            if not speaking and told >= past:
+            if words is not None and not speaking and told >= past:
                 speaking = True
-                group.create_task(self._speak(send))
+                group.create_task(self._speak(send, self._about, words))
             facts = await pump.take()
-            await self._send(send, b"".join(self._wire(stored, self._ids) for stored in facts))
+            left = words.recorded(stored.fact for stored in facts) if words is not None and speaking else b""
+            await self._send(send, left + b"".join(self._wire(stored, self._ids) for stored in facts))
             if not facts or any(isinstance(stored.fact, RunFinished) for stored in facts):
                 return
             told = facts[-1].seq
@@ -142,19 +154,15 @@ class ExecutionStream(EventStream):
         last = await self._console.facts(self._about, after=head.n - 1)
         return last[-1].seq if last else 0
 
-    async def _speak(self, send: Send) -> None:
-        async with aclosing(self._console.pieces(self._about, DELTA_SECONDS)) as pieces:
-            async for some in pieces:
-                told = deltas(self._about, some, self._ids)
-                await self._send(send, b"".join(each.wire for each in told if self._wants(each.event)))
-
 
 class FleetStream(EventStream):
-    """What happens in all executions, or in those that match a filter."""
+    """What happens in all executions, or in those that match a filter; what models say in them for who asks for it."""
 
     def __init__(self, service: Service, asking: Caller, filter_: RunFilter | None, **given: object) -> None:
         super().__init__(service, asking, **given)  # pyright: ignore[reportArgumentType]
         self._filter = filter_
+        self._heard: dict[str, tuple[Words, asyncio.Task[None]]] = {}
+        """Executions whose words are told."""
 
     async def _tell(self, send: Send, group: asyncio.TaskGroup) -> None:
         seq = self._position.after
@@ -164,8 +172,27 @@ class FleetStream(EventStream):
                 if seq < cast.floor:
                     seq = await self._catch_up(cast, seq, send, group)
                 for batch in await cast.after(seq) if seq >= cast.floor else ():
+                    if self._wanted & WORDS:
+                        await self._hear(cast, batch, send, group)
                     await self._send(send, await self._told(cast, batch, seq))
                     seq = batch.last
+
+    async def _hear(self, cast: Broadcast, batch: Batch, send: Send, group: asyncio.TaskGroup) -> None:
+        """Listen where a model is asked, until that execution is over."""
+        runs = await batch.fitting(self._filter, cast.runs)
+        for stored in batch.facts:
+            fact, run = stored.fact, stored.run
+            if run in self._heard:
+                words, speaking = self._heard[run]
+                await self._send(send, words.recorded([fact]))
+                if isinstance(fact, RunFinished):
+                    del self._heard[run]
+                    speaking.cancel()
+            elif (
+                isinstance(fact, StepNoted) and fact.kind == REQUESTED and run in runs and len(self._heard) < MOST_HEARD
+            ):
+                words = Words(run, (await cast.runs.ids([stored])).get(run, OWN), self._wanted)
+                self._heard[run] = words, group.create_task(self._speak(send, run, words))
 
     async def _told(self, cast: Broadcast, batch: Batch, seq: int) -> bytes:
         if batch.first <= self._position.seq <= batch.last:

@@ -91,6 +91,43 @@ async def test_what_models_say_comes_as_they_say_it_after_what_has_happened(tmp_
         assert [event.name for event in wanted] == ["connected", "tool_call", "tool_call"]
 
 
+async def test_who_follows_the_fleet_is_told_what_models_say_if_they_ask_for_it(tmp_path: Path) -> None:
+    (tmp_path / "workflows/simulations").mkdir(parents=True)
+    (tmp_path / "workflows/simulations/talk.yaml").write_text("pace: 20\n" + WORDS)
+    async with served(tmp_path, talk=TALK) as daemon, AsyncExitStack() as stack:
+
+        async def listen(**params: str) -> AsyncIterator[Event]:
+            return await stack.enter_async_context(daemon.listening("/api/stream", **params))
+
+        both = await listen(events="delta,complete", filter="wf:talk")
+        other, plain = await listen(events="delta,complete", filter="wf:quick"), await listen()
+        started = [await daemon.execute("talk") for _ in range(2)]
+        for execution in started:
+            asked = await daemon.pending(execution)
+            await daemon.http.post(f"/api/approvals/{asked['id']}", json={"decision": "approved"})
+        said = dict.fromkeys(started, "")
+        over = set[str]()
+        async for event in both:
+            if event.name == "delta":
+                said[event.data["execution_id"]] += event.data["content"]
+            elif event.name == "complete":
+                over.add(event.data["execution_id"])
+            if over == set(started):
+                break
+        assert set(said.values()) == {"I look. There are files."}
+        last = await daemon.execute("quick")
+        assert {event.name async for event in _until(other, last)} == {"connected", "complete"}
+        assert "delta" not in {event.name async for event in _until(plain, last)}
+
+
+async def _until(events: AsyncIterator[Event], execution: str) -> AsyncIterator[Event]:
+    """Events up to the end of an execution."""
+    async for event in events:
+        yield event
+        if event.name == "complete" and event.data["execution_id"] == execution:
+            return
+
+
 async def test_whoever_was_cut_off_anywhere_goes_on_exactly_there(tmp_path: Path) -> None:
     failing = 'name: bad\nsteps: [{id: one, type: transform, output: "${{ 1 / 0 }}"}]\n'
     async with served(tmp_path, bad=failing) as daemon:

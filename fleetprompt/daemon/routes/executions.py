@@ -247,7 +247,8 @@ async def fleet_stream(
     events: Annotated[str, Query(max_length=200, description="Only these, separated by commas.")] = "",
     last_event_id: Annotated[str, Header(alias="Last-Event-ID", max_length=40)] = "",
 ) -> Response:
-    """What happens in all executions, from now or from after `Last-Event-ID`. It has no deltas."""
+    """What happens in all executions, from now or from after `Last-Event-ID`. What models are saying is told to who
+    names `delta` or `progress` in `events`."""
     chosen = RunFilter(filter) if filter else None
     wanted = wanted_events(events)
     service = service_of(request)
