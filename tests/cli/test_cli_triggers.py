@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from cli_kit import Fleet
+
+from fleetprompt.cli import triggers
 
 MANY = """
 name: many
@@ -49,3 +52,22 @@ def test_triggers_are_listed_with_why_the_last_has_started_nothing(fleet: Fleet)
     assert "data.nothing" in listed.out or "nothing" in listed.out
     assert [each["trigger"] for each in fleet("triggers", "firings", "outcome:duplicate", "--json").json] == ["heard"]
     assert "no firing matches" in fleet("triggers", "firings", "outcome:missed").err
+
+
+def test_the_last_of_a_trigger_is_told_however_often_others_go_off(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.write("many", MANY.replace('key: "${{ data.n }}"', "if: data.n == 1"))
+    fleet.ok("run", "many.yaml", "-q")
+    fleet("signal", "deploy.done", "--data", '{"n": 2}')
+    fleet("recover")
+    for _ in range(2):
+        fleet.ok("run", "quick.yaml", "-q")
+    fleet("recover")
+    monkeypatch.setattr(triggers, "RECENT", 1)
+    rows = {row["trigger"]: row for row in fleet("triggers", "--json").json}
+    assert (rows["heard"]["last"]["outcome"], rows["heard"]["last"]["reason"]) == ("skipped", "its `if` does not hold")
+    assert rows["broken"]["last"]["outcome"] == "failed"
+    assert rows["files"]["last"] is None
+    [sent] = fleet("signals", "type:deploy.done", "--json").json
+    assert "trigger heard of many: its `if` does not hold" in fleet("signals", "show", sent["id"]).out

@@ -217,6 +217,9 @@ async def test_what_came_of_a_signal_is_part_of_its_firing(store: Store) -> None
     assert [each.run for each in await listed(store, "outcome:fired")] == ["r1"]
     assert [each.run for each in await listed(store, "missing")] == ["r2"]
     assert (await store.firings.latest())[0].outcome == "skipped"
+    # What another trigger has made of the same signal is none of this one's.
+    await store.firings.add(firing(9, trigger="u", outcome="duplicate", signal="s3", run="", reason="its key"))
+    assert [(each.outcome, each.reason) for each in await listed(store, "trigger:u")] == [("duplicate", "its key")]
 
 
 async def test_filters_and_pages(store: Store) -> None:

@@ -9,10 +9,11 @@ from msgspec.structs import replace
 from store_kit import NOW, created, entry, fact, normal, put, signal, start
 
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused
+from fleetprompt.engine.core.firing import Firing
 from fleetprompt.engine.core.query import parse
-from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
+from fleetprompt.engine.core.query_fields import FIRING_FIELDS, SIGNAL_FIELDS
 from fleetprompt.engine.core.signal import Result
-from fleetprompt.engine.ports import Conflict, Page, Store, Wait
+from fleetprompt.engine.ports import Conflict, Page, Store, Unheard, Wait
 from fleetprompt.engine.store.memory import MemoryStore
 
 
@@ -225,7 +226,7 @@ async def test_what_nobody_hears_is_stored_as_done_with(store: Store) -> None:
         for type_ in ("order.paid", "a.b")
         for tenant in ("default", "b")
     ]
-    found = await asyncio.gather(*(store.signals.publish(each, unheard=True) for each in sent))
+    found = await asyncio.gather(*(store.signals.publish(each, unheard=Unheard()) for each in sent))
     done = {each.signal.id: each.routed for each in found}
     # A pattern may be for any type: of those the engine finds out itself.
     assert done == {"order.paiddefault": False, "order.paidb": False, "a.bdefault": True, "a.bb": False}
@@ -236,6 +237,31 @@ async def test_what_nobody_hears_is_stored_as_done_with(store: Store) -> None:
     assert (heard.routed, heard.waited) == (False, False)
     alone = await store.signals.publish(signal("order.paid", id="alone"))
     assert (alone.routed, alone.waited) == (False, True)
+
+
+async def test_why_a_signal_starts_nothing_is_stored_with_it(store: Store) -> None:
+    await _waits_for(store, "r1", "order.paid")
+    await store.signals.publish(signal("a.b", id="taken"))
+
+    def passed(id_: str) -> Unheard:
+        given = {"workflow": "w", "trigger": "t", "scheduled": id_, "due": NOW, "at": NOW, "signal": id_}
+        return Unheard("its `if` does not hold", (Firing(**given, kind="signal", outcome="skipped", reason="so"),))
+
+    every = [signal(id="s1"), signal(id="s2"), signal("order.paid", id="waited"), signal("a.b", id="taken")]
+    for each in every[:1], every[1:3], every[3:]:
+        await asyncio.gather(*(store.signals.publish(one, unheard=passed(one.id)) for one in each))
+    told = {id_: (await store.signals.results(id_))[1] for id_ in ("s1", "s2", "waited", "taken")}
+    reason = "its `if` does not hold"
+    assert told == {
+        **{id_: [Result(signal=id_, status="accepted", reason=reason)] for id_ in ("s1", "s2")},
+        "waited": [],
+        "taken": [],
+    }
+    found, _ = await store.firings.list(parse("", FIRING_FIELDS), Page(), now=NOW)
+    assert [(each.signal, each.outcome, each.reason) for each in found] == [
+        ("s2", "skipped", "so"),
+        ("s1", "skipped", "so"),
+    ]
 
 
 async def test_of_many_at_once_each_gets_its_own_answer(store: Store) -> None:

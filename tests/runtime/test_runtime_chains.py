@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from world import Scenario, World
 
-from fleetprompt.engine.core.signal import MAX_CHAIN
+from fleetprompt.engine.core.signal import MAX_CHAIN, Signal
 from fleetprompt.engine.runtime.engine import Engine
 
 ITSELF = """
@@ -77,3 +77,54 @@ steps: [{id: a, type: transform, output: 1}]
     assert "nothing" in found["broken"].reason
     assert "n" in found["misfit"].reason
     assert len(world.disk.runs) == 1
+
+
+PICKY = """
+name: picky
+triggers:
+  - {type: signal, match: "deploy.*", id: prod, if: "data.env == 'prod'"}
+  - {type: signal, match: "deploy.**", id: large, if: "data.env == 'large'"}
+steps: [{id: a, type: transform, output: 1}]
+"""
+WAITING = "name: waiting\nsteps: [{id: a, type: wait, signal: deploy.done}]\n"
+
+
+def test_why_a_signal_has_started_nothing_is_told_of_each_and_recorded_now_and_then() -> None:
+    world = World(Scenario("picky", (PICKY, WAITING), []))
+
+    def deployed(n: int, env: str = "test", type_: str = "deploy.new") -> Signal:
+        return Signal(id=f"s{n}", type=type_, source="test", at=world.now(), data={"env": env})
+
+    async def story(world: World, engine: Engine) -> None:
+        for n in range(5):
+            await engine.bus.publish(deployed(n))
+        await asyncio.sleep(60)
+        await engine.bus.publish(deployed(5))
+        await engine.bus.publish(deployed(6, "prod"))
+        await world.start("waiting", "w")
+        await asyncio.sleep(60)
+        await engine.bus.publish(deployed(7, type_="deploy.done"))
+
+    world.live(story=story)
+    assert not world.breaks
+    why = "trigger prod of picky: its `if` does not hold; trigger large of picky: its `if` does not hold"
+    for n in range(6):
+        assert [(each.status, each.run, each.reason) for each in world.disk.results[f"s{n}"].values()] == [
+            ("accepted", "", why)
+        ]
+    recorded = [each for each in world.disk.firings.values() if each.trigger == "prod"]
+    assert [(each.signal, each.outcome, each.kind) for each in recorded] == [
+        (signal, "skipped", "signal") for signal in ("s0", "s5", "s7")
+    ]
+    assert [each.reason for each in recorded] == [
+        "its `if` does not hold",
+        "its `if` does not hold, as for 4 more since the last one that was recorded",
+        "its `if` does not hold",
+    ]
+    started = world.disk.results["s6"].values()
+    assert sorted((bool(each.run), each.reason) for each in started) == [
+        (False, "trigger large of picky: its `if` does not hold"),
+        (True, ""),
+    ]
+    assert {each.run for each in world.disk.results["s7"].values()} == {"", "w"}
+    assert not world.disk.unrouted

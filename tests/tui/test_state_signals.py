@@ -110,17 +110,23 @@ async def test_who_looks_far_down_keeps_what_was_read_and_nothing_is_missing(tmp
 
 async def test_what_came_of_a_signal_is_told_once_it_is_known(tmp_path: Path) -> None:
     async with stream(tmp_path) as (console, signals):
-        await publish(console, 1, 2, 3)
+        await publish(console, 0, 1, 2, 3)
         await signals.load()
-        assert [text(signals.cells(at))[-1] for at in range(3)] == ["nobody has taken it up yet"] * 3
+        assert [text(signals.cells(at))[-1] for at in range(4)] == ["nobody has taken it up yet"] * 4
         runs = (Result("s00001", "accepted", run="0" * 30 + "run-00aa"), Result("s00001", "accepted", run="x" * 9))
         await console.store.signals.close("s00001", runs)
         await console.store.signals.close("s00002", (Result("s00002", "refused", run="audit", reason="no \x1b[31m"),))
         await console.store.signals.close("s00003")
-        assert await signals.renew() == {"s00001", "s00002", "s00003"}
-        lines = [signals.cells(at) for at in range(3)]
-        assert [text(line)[-1] for line in lines] == ["nobody listened", r"no \x1b[31m", "reached 2 runs"]
-        assert [line[0][1] for line in lines if line is not None] == ["accepted", "refused", "accepted"]
+        await console.store.signals.close("s00000", (Result("s00000", "accepted", reason="its `if` does not hold"),))
+        assert await signals.renew() == {"s00000", "s00001", "s00002", "s00003"}
+        lines = [signals.cells(at) for at in range(4)]
+        assert [text(line)[-1] for line in lines] == [
+            "nobody listened",
+            r"no \x1b[31m",
+            "reached 2 runs",
+            "started nothing: its `if` does not hold",
+        ]
+        assert [line[0][1] for line in lines if line is not None] == ["accepted", "refused", "accepted", "accepted"]
         assert await signals.renew() == frozenset()
 
 

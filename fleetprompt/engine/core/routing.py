@@ -176,10 +176,6 @@ class Routes:
         """The triggers of a kind that signals with this subject are meant for: with their workflow and their id."""
         return [(each.workflow, each.id, each.trigger) for each in self._meant.get((tenant, kind, subject), ())]
 
-    def hears(self, signal: Signal) -> bool:
-        """Whether anything comes of a signal, be it that somebody has to be told why nothing does."""
-        return bool(signal.only) or bool(self.route(signal))
-
     def route(self, signal: Signal) -> list[Start | Missed | Passed]:
         """The runs that a signal starts. Each trigger starts at most one."""
         kind = KINDS.get(signal.type)
@@ -189,14 +185,7 @@ class Routes:
                 workflow, _, trigger = signal.subject.partition("/") if kind != "webhook" else ("", "", "")
                 return [Passed(workflow, trigger, kind, "no active workflow has this trigger any more", gone=True)]
             return [_started(signal, each) or _passed(each) for each in _once(meant)]
-        found: list[Start | Missed | Passed] = []
-        for each in _once(self._heard(signal)):
-            start = _started(signal, each)
-            if start is not None:
-                found.append(start)
-            elif each.trigger.type == "completion":
-                found.append(_passed(each))
-        return found
+        return [_started(signal, each) or _passed(each) for each in _once(self._heard(signal))]
 
     def _heard(self, signal: Signal) -> list[_Entry]:
         """The triggers that hear a signal, as far as its type and what it is about matter."""

@@ -52,6 +52,7 @@ from fleetprompt.engine.ports.lists import (
     Publication,
     Runs,
     Signals,
+    Unheard,
     Vote,
 )
 from fleetprompt.engine.ports.live import Change, EngineHealth, GroupHealth, Piece, PoolHealth, StoreHealth, Trouble
@@ -143,6 +144,7 @@ __all__ = [
     "Stored",
     "Take",
     "Trouble",
+    "Unheard",
     "Unknown",
     "Vote",
     "Wait",

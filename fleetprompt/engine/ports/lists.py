@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from fleetprompt.engine.core.dead_letter import DeadLetter
 from fleetprompt.engine.core.facts import Blob, WaitingOn
+from fleetprompt.engine.core.firing import Firing
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports.journal import RunHead, Wait
@@ -120,15 +121,24 @@ class Publication(Struct, frozen=True):
     """Steps may wait for it; False: none did when it was stored."""
 
 
+class Unheard(Struct, frozen=True):
+    """What is stored with a signal that starts nothing."""
+
+    reason: str = ""
+    """Why that is, where triggers hear it: its result."""
+    firings: tuple[Firing, ...] = ()
+    """What is recorded of these triggers."""
+
+
 class Signals(Protocol):
     """Signals, their results and their routing state."""
 
-    async def publish(self, signal: Signal, *, unheard: bool = False) -> Publication:
+    async def publish(self, signal: Signal, *, unheard: Unheard | None = None) -> Publication:
         """Store a signal as new, or find the earlier one with its key. A vote (`fleet.approval.vote`) inserts
         its vote row in the same transaction; raises `Refused` when that person has voted already and the
         votes that are there decide, or the approval is closed. A vote that corrects an earlier one is kept in its place
-        once a fact tells it. `unheard`: no trigger hears it, so it is stored as done with where no step waits for its
-        type in that transaction."""
+        once a fact tells it. `unheard`: it starts nothing, so it is stored as done with, and this beside it, where
+        no step waits for its type in that transaction."""
         ...
 
     async def unrouted(self, limit: int = 1000) -> list[Signal]:

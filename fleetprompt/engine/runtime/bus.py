@@ -14,9 +14,10 @@ from fleetprompt.engine.core.dead_letter import dead_letter, mourned
 from fleetprompt.engine.core.errors import FleetError, RateLimited, StoreUnavailable
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.signal_rules import Rules
-from fleetprompt.engine.ports import Publication
+from fleetprompt.engine.ports import Publication, Unheard
 from fleetprompt.engine.runtime.admission import Admission, Origin
 from fleetprompt.engine.runtime.handling import Handler
+from fleetprompt.engine.runtime.unstarted import Unstarted
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
@@ -31,6 +32,7 @@ class Bus:
     def __init__(self, engine: Engine, rules: Rules) -> None:
         self._engine = engine
         self.admission = Admission(rules, now=engine.now, redact=engine.secrets.redact_value)
+        self.unstarted = Unstarted()
         self._handler = Handler(engine)
         self.heard = -inf
         """All that was recorded up to this time has reached the runs it is for: timers due by then may fire."""
@@ -63,8 +65,10 @@ class Bus:
             return Publication(signal=earlier, duplicate=True)
         self.fresh.add(signal.id)
         try:
-            unheard = not self._engine.workflows.routes.hears(signal)
+            unheard = self.unstarted.look(self._engine.workflows.routes, signal, self._engine.now())
             publication = await self.store(signal, unheard=unheard)
+            if unheard is not None and not publication.routed:
+                self.unstarted.forget(unheard.firings)
             self.admission.tally["duplicate" if publication.duplicate else "accepted"] += 1
             if not publication.waited:
                 self.unwaited.add(signal.id)
@@ -99,7 +103,7 @@ class Bus:
         reason = "" if routed else "queued"
         return results[0] if results else Result(signal=signal.id, status="accepted", reason=reason)
 
-    async def store(self, signal: Signal, *, unheard: bool = False) -> Publication:
+    async def store(self, signal: Signal, *, unheard: Unheard | None = None) -> Publication:
         """Put a signal into the store. Raises `StoreUnavailable`, and what the store refuses."""
         try:
             publication = await self._engine.store.signals.publish(signal, unheard=unheard)

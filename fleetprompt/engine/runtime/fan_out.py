@@ -11,12 +11,13 @@ from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.dead_letter import DeadLetter, dead_letter, letter_id
 from fleetprompt.engine.core.errors import Code, Failure, FleetError, Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import RunFinished, output_of
-from fleetprompt.engine.core.firing import Firing, Outcome, run_of
+from fleetprompt.engine.core.firing import Outcome, run_of
 from fleetprompt.engine.core.keys import signal_id
 from fleetprompt.engine.core.plan import trigger_ids
 from fleetprompt.engine.core.routing import KINDS, Missed, Passed, Start, told
 from fleetprompt.engine.core.signal import MAX_CHAIN, MUTED, Result, Signal, type_matches
 from fleetprompt.engine.runtime.message import Ask, Message
+from fleetprompt.engine.runtime.unstarted import firing_of, why_of
 
 if TYPE_CHECKING:
     from fleetprompt.engine.runtime.engine import Engine
@@ -62,6 +63,7 @@ class FanOut:
         came = Came(signal)
         for start in self._meant(signal):
             await self._come_of(signal, start, came)
+        came.tell_passed()
         await engine.store.signals.close(signal.id, came.results, dead=came.letters, revived=came.revived)
         return came.results[0] if came.results else Result(signal=signal.id, status="accepted")
 
@@ -185,20 +187,13 @@ class FanOut:
         already, which tells what came of its signal."""
         if start.kind in RECORDED or not start.trigger:
             return
-        firing = Firing(
-            workflow=start.workflow,
-            trigger=start.trigger,
-            tenant=signal.tenant,
-            kind=start.kind,
-            scheduled=signal.id,
-            due=signal.at,
-            at=self._engine.now(),
-            outcome=outcome,
-            reason=reason,
-            signal=signal.id,
-            run=run,
-        )
-        await self._engine.store.firings.add(firing)
+        now = self._engine.now()
+        if isinstance(start, Passed) and start.kind == "signal":
+            firing = self._engine.bus.unstarted.firing(signal, start, now)
+        else:
+            firing = firing_of(signal, start, outcome, reason, now, run)
+        if firing is not None:
+            await self._engine.store.firings.add(firing)
 
     async def _starts_at_once(self, start: Signal) -> bool:
         """Start a run by a signal that is stored with its facts; one that is refused has to be stored beforehand."""
@@ -240,6 +235,7 @@ class Came:
 
     def __init__(self, signal: Signal) -> None:
         self._signal = signal
+        self._passed: list[Passed] = []
         self.results: list[Result] = []
         self.letters: list[DeadLetter] = []
         self.revived: list[str] = []
@@ -258,9 +254,16 @@ class Came:
 
     def passed(self, start: Passed, at: float) -> None:
         """It was to start nothing after all, or there is nothing left that it was to start."""
-        self.results.append(Result(signal=self._signal.id, status="accepted", reason=start.reason))
+        self._passed.append(start)
         if start.gone:
             self._bury(start, "VALIDATION_ERROR", start.reason, at)
+
+    def tell_passed(self) -> None:
+        """Tell why triggers have started nothing: of a signal that is for one of them alone it is plain which."""
+        if self._passed:
+            alone = self._signal.type in KINDS or self._passed[0].gone
+            why = self._passed[0].reason if alone else why_of(self._passed)
+            self.results.append(Result(signal=self._signal.id, status="accepted", reason=why))
 
     def dead(self, start: Start | Missed, code: Code, reason: str, at: float) -> None:
         """It should have started a run, and cannot."""

@@ -19,6 +19,7 @@ from fleetprompt.engine.core.facts import (
     StepNoted,
     StepSucceeded,
 )
+from fleetprompt.engine.core.firing import Firing
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.spending import CALLS
 from fleetprompt.engine.ports import Append, Wait
@@ -96,8 +97,7 @@ class Extras:
 
     def add_result(self, result: Result, tenant: str) -> None:
         """Take one answer to a signal."""
-        row = (tenant, result.signal, result.run, result.status, result.reason, _json(result.data))
-        self._results[(result.signal, result.run, tenant)] = row
+        self._results[(result.signal, result.run, tenant)] = result_row(result, tenant)
         if result.status == "refused":
             self._refused.append((result.signal, tenant))
 
@@ -142,6 +142,16 @@ class Extras:
 def delivery_row(delivery: Delivery) -> tuple[Any, ...]:
     """A new delivery as a row of `deliveries`, without its `seq`: nobody holds it."""
     return (*astuple(delivery)[:-1], "", 0.0)
+
+
+def firing_row(firing: Firing) -> tuple[Any, ...]:
+    """A firing as a row of `firings`, without its `seq`."""
+    return astuple(firing)[:-1]
+
+
+def result_row(result: Result, tenant: str) -> tuple[Any, ...]:
+    """An answer to a signal as a row of `results`."""
+    return (tenant, result.signal, result.run, result.status, result.reason, _json(result.data))
 
 
 def signal_row(signal: Signal) -> tuple[Any, ...]:

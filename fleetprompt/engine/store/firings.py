@@ -16,7 +16,7 @@ from fleetprompt.engine.core.query_fields import FIRING_FIELDS
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.ports import Conflict, Page
 from fleetprompt.engine.store.dialect import Row
-from fleetprompt.engine.store.extras import signal_row
+from fleetprompt.engine.store.extras import firing_row, signal_row
 from fleetprompt.engine.store.filters import Condition, Expression, View
 from fleetprompt.engine.store.listing import Listing
 from fleetprompt.engine.store.reading import Reader
@@ -24,8 +24,7 @@ from fleetprompt.engine.store.statements import Bulk, Session, Statements
 from fleetprompt.engine.store.tables import firings, results, runs, schedules, signals
 from fleetprompt.engine.store.writer import Writer
 
-_COLUMNS = [column for column in firings.c if column.name != "seq"]
-_NAMES = [column.name for column in _COLUMNS]
+_NAMES = [column.name for column in firings.c if column.name != "seq"]
 _STANDING = [column.name for column in schedules.c]
 
 
@@ -38,7 +37,6 @@ class SqlFirings:
         self._statements = Statements(reader.dialect)
         self._listing = Listing(reader, _VIEW, (firings.c.seq, firings.c.scheduled), zone)
         dialect = reader.dialect
-        self._insert = Bulk(dialect, _COLUMNS, lambda given: dialect.ignore(firings, sa.select(given).where(sa.true())))
         self._new = Bulk(
             dialect, [*schedules.c], lambda given: dialect.ignore(schedules, sa.select(given).where(sa.true()))
         )
@@ -86,7 +84,7 @@ class SqlFirings:
             return None
         if signal is not None and not self._statements.signals_insert.execute(session, [signal_row(signal)]):
             firing = unsent(firing)
-        if not self._insert.execute(session, [astuple(firing)[:-1]]):
+        if not self._statements.firings_insert.execute(session, [firing_row(firing)]):
             # Only where two engines are as fast as one another: then nothing of this transaction is to stay.
             raise Conflict(f"the firing {firing.scheduled} of {firing.workflow}/{firing.trigger} is known")
         seq = session.connection.execute(sa.select(firings.c.seq).where(*key)).scalar_one()
@@ -155,8 +153,8 @@ def _standing(row: Row) -> Standing:
 
 
 def _came(*columns: Expression) -> sa.Select[Any]:
-    """What came of a firing's signal without a run: why it could not start one, or why it was not to."""
-    of = [results.c.signal == firings.c.signal, results.c.tenant == firings.c.tenant, firings.c.signal != ""]
+    """What came of the signal that a firing has sent without a run: why it could not start one, or was not to."""
+    of = [results.c.signal == firings.c.signal, results.c.tenant == firings.c.tenant, firings.c.outcome == "fired"]
     return sa.select(*columns).where(*of).correlate(firings)
 
 

@@ -17,6 +17,7 @@ from fleetprompt.engine.ports import Conflict, Page
 from fleetprompt.engine.store import memory_tables, paging
 from fleetprompt.engine.store.memory_queries import select_page
 from fleetprompt.engine.store.memory_state import State
+from fleetprompt.engine.store.memory_tables import firing_key
 
 
 class MemoryFirings:
@@ -49,16 +50,11 @@ class MemoryFirings:
         return self._store(firing, signal)
 
     def _store(self, firing: Firing, signal: Signal | None) -> Firing | None:
-        state = self._state
-        key = (firing.workflow, firing.trigger, firing.scheduled, firing.tenant)
-        if key in state.firing_keys:
+        if firing_key(firing) in self._state.firing_keys:
             return None
-        if signal is not None and memory_tables.insert_signal(state, signal) is None:
+        if signal is not None and memory_tables.insert_signal(self._state, signal) is None:
             firing = unsent(firing)
-        state.firing_seq += 1
-        state.firing_keys[key] = state.firing_seq
-        stored = state.firings[state.firing_seq] = replace(firing, seq=state.firing_seq)
-        return stored
+        return memory_tables.insert_firing(self._state, firing)
 
     async def get(self, workflow: str, trigger: str, tenant: str = "default", *, scheduled: str) -> Firing | None:
         seq = self._state.firing_keys.get((workflow, trigger, scheduled, tenant))
@@ -92,7 +88,7 @@ class MemoryFirings:
 
     def _told(self, firing: Firing) -> Firing:
         """With what came of its signal without a run."""
-        found = self._state.results.get(firing.signal, {}) if firing.signal else {}
+        found = self._state.results.get(firing.signal, {}) if firing.outcome == "fired" else {}
         without = [found[run] for run in sorted(found) if found[run].status == "refused" or not found[run].run]
         if not without:
             return firing

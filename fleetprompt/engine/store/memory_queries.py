@@ -13,7 +13,7 @@ from fleetprompt.engine.core.facts import WaitingOn
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.query_match import Row, matcher
 from fleetprompt.engine.core.signal import VOTE, Result, Signal, type_matches
-from fleetprompt.engine.ports import Approval, Lineage, Page, Publication, RunHead, Vote, Wait
+from fleetprompt.engine.ports import Approval, Lineage, Page, Publication, RunHead, Unheard, Vote, Wait
 from fleetprompt.engine.store import memory_tables, paging, projection
 from fleetprompt.engine.store.lineage import STARTING, trace
 from fleetprompt.engine.store.memory_index import MemoryIndex
@@ -118,7 +118,7 @@ class MemorySignals:
         self._state = state
         self._zone = zone
 
-    async def publish(self, signal: Signal, *, unheard: bool = False) -> Publication:
+    async def publish(self, signal: Signal, *, unheard: Unheard | None = None) -> Publication:
         """Store a signal as new, or find the earlier one with its id or key.
 
         Raises `Refused` for a vote that does not count, and `InvalidInput` for a vote that is none.
@@ -140,9 +140,14 @@ class MemorySignals:
             for (run, _), wait in state.waits.items()
             if state.runs[run].tenant == signal.tenant
         )
-        if unheard and not waited:
-            del state.unrouted[signal.id]
-        return Publication(signal=stored, routed=unheard and not waited, waited=waited)
+        if unheard is None or waited:
+            return Publication(signal=stored, waited=waited)
+        del state.unrouted[signal.id]
+        if unheard.reason:
+            state.results[signal.id] = {"": Result(signal=signal.id, status="accepted", reason=unheard.reason)}
+        for firing in unheard.firings:
+            memory_tables.insert_firing(state, firing)
+        return Publication(signal=stored, routed=True, waited=False)
 
     async def unrouted(self, limit: int = 1000) -> builtins.list[Signal]:
         found = [self._state.signals[id_] for id_ in self._state.unrouted]

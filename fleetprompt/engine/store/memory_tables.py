@@ -9,6 +9,7 @@ import msgspec
 from fleetprompt.engine.core.dead_letter import DeadLetter
 from fleetprompt.engine.core.errors import Refused, StoreUnavailable
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested
+from fleetprompt.engine.core.firing import Firing
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Append, Approval, Conflict
 from fleetprompt.engine.ports.grant import WorkflowGrant
@@ -71,6 +72,22 @@ def apply(state: State, entry: Append) -> None:
         state.grants.setdefault((grant.tenant, grant.id), stored)
     for fact in projection.approval_facts(entry.facts):
         _approval(state, fact, entry)
+
+
+def firing_key(firing: Firing) -> tuple[str, str, str, str]:
+    """What makes a firing the one it is."""
+    return firing.workflow, firing.trigger, firing.scheduled, firing.tenant
+
+
+def insert_firing(state: State, firing: Firing) -> Firing | None:
+    """Add a firing; None for one that is known."""
+    key = firing_key(firing)
+    if key in state.firing_keys:
+        return None
+    state.firing_seq += 1
+    state.firing_keys[key] = state.firing_seq
+    stored = state.firings[state.firing_seq] = msgspec.structs.replace(firing, seq=state.firing_seq)
+    return stored
 
 
 def insert_signal(state: State, signal: Signal) -> Signal | None:

@@ -14,11 +14,11 @@ import msgspec
 import sqlalchemy as sa
 
 from fleetprompt.engine.core.errors import Refused
-from fleetprompt.engine.core.signal import Signal
-from fleetprompt.engine.ports import Publication
+from fleetprompt.engine.core.signal import Result, Signal
+from fleetprompt.engine.ports import Publication, Unheard
 from fleetprompt.engine.store import audit
 from fleetprompt.engine.store.dialect import Dialect, Rows
-from fleetprompt.engine.store.extras import signal_row
+from fleetprompt.engine.store.extras import firing_row, result_row, signal_row
 from fleetprompt.engine.store.statements import Bulk, Session, Statements
 from fleetprompt.engine.store.tables import signals, waits
 from fleetprompt.engine.store.writer import Writer
@@ -32,7 +32,7 @@ _decode = msgspec.json.Decoder(Signal).decode
 class _Asked(NamedTuple):
     signal: Signal
     row: tuple[Any, ...]
-    unheard: bool
+    unheard: Unheard | None
     answer: asyncio.Future[Publication]
 
 
@@ -46,7 +46,7 @@ class Publisher:
         self._asked: list[_Asked] = []
         self._busy = False
 
-    def publish(self, signal: Signal, unheard: bool) -> asyncio.Future[Publication]:
+    def publish(self, signal: Signal, unheard: Unheard | None) -> asyncio.Future[Publication]:
         """Store a signal as new, or find the earlier one with its id or key; see `ports.Signals.publish`."""
         answer: asyncio.Future[Publication] = asyncio.get_running_loop().create_future()
         # Made here: one that is no JSON is refused, and those that come with it are not.
@@ -99,7 +99,7 @@ class Publisher:
             return None
         session.execute("RELEASE SAVEPOINT lot", ())
         ids = [(asked.signal.id,) for asked in lot]
-        self._audit(session, lot)
+        self._beside(session, lot, waited)
         places = {str(id_): int(seq) for id_, seq in self._statements.signal_places.fetch(session, ids)}
         return [_published(asked, places[asked.signal.id], heard) for asked, heard in zip(lot, waited, strict=True)]
 
@@ -107,23 +107,38 @@ class Publisher:
         signal = asked.signal
         if self._statements.signals_insert.execute(session, [_row(asked, waited)]):
             ((_, seq),) = self._statements.signal_places.fetch(session, [(signal.id,)])
-            self._audit(session, [asked])
+            self._beside(session, [asked], [waited])
             return _published(asked, seq, waited)
         return earlier(session, signal)
 
-    def _audit(self, session: Session, lot: Sequence[_Asked]) -> None:
+    def _beside(self, session: Session, lot: Sequence[_Asked], waited: Sequence[bool]) -> None:
+        """Write what belongs to signals that are stored now."""
         notes = [asked.signal.audit for asked in lot if asked.signal.audit is not None]
         audit.write(session, self._statements.dialect, notes)
+        passed = [
+            (asked.signal, asked.unheard)
+            for asked, heard in zip(lot, waited, strict=True)
+            if asked.unheard is not None and asked.unheard.reason and not heard
+        ]
+        results = [Result(signal=signal.id, status="accepted", reason=why.reason) for signal, why in passed]
+        rows = [result_row(each, signal.tenant) for each, (signal, _) in zip(results, passed, strict=True)]
+        self._statements.results_upsert.execute(session, rows)
+        firings = [firing_row(firing) for _, why in passed for firing in why.firings]
+        self._statements.firings_insert.execute(session, firings)
 
 
 def _published(asked: _Asked, seq: int, waited: bool) -> Publication:
     stored = msgspec.structs.replace(asked.signal, sequence=seq, audit=None)
-    return Publication(stored, routed=asked.unheard and not waited, waited=waited)
+    return Publication(stored, routed=_is_done(asked, waited), waited=waited)
 
 
 def _row(asked: _Asked, waited: bool) -> tuple[Any, ...]:
     """Its row: it is done with where nobody hears it and no step waits for it."""
-    return (*asked.row[:_ROUTED], asked.unheard and not waited, *asked.row[_ROUTED + 1 :])
+    return (*asked.row[:_ROUTED], _is_done(asked, waited), *asked.row[_ROUTED + 1 :])
+
+
+def _is_done(asked: _Asked, waited: bool) -> bool:
+    return asked.unheard is not None and not waited
 
 
 def earlier(session: Session, signal: Signal) -> Publication | Refused:

@@ -15,7 +15,7 @@ from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.core.query import Query
 from fleetprompt.engine.core.query_fields import SIGNAL_FIELDS
 from fleetprompt.engine.core.signal import VOTE, Result, Signal
-from fleetprompt.engine.ports import Lineage, Page, Publication, RunHead
+from fleetprompt.engine.ports import Lineage, Page, Publication, RunHead, Unheard
 from fleetprompt.engine.store import audit, projection
 from fleetprompt.engine.store.approvals import insert_vote
 from fleetprompt.engine.store.dead_letters import bury, revive
@@ -58,7 +58,7 @@ class SqlSignals:
         self._results_of = Question(reader.dialect, came.where(results.c.tenant == whose).order_by(results.c.run))
         self._unrouted = Question(reader.dialect, unrouted.limit(sa.bindparam("most")).offset(sa.literal_column("0")))
 
-    async def publish(self, signal: Signal, *, unheard: bool = False) -> Publication:
+    async def publish(self, signal: Signal, *, unheard: Unheard | None = None) -> Publication:
         """Store a signal as new, or find the earlier one with its id or key.
 
         Raises `Refused` for a vote that does not count, and `InvalidInput` for a vote that is none.

@@ -135,6 +135,7 @@ class Statements:
         self.deliveries_insert = bulk(
             every(t.deliveries, "seq"), lambda given: dialect.ignore(t.deliveries, _of_stored(given))
         )
+        self.firings_insert = bulk(every(t.firings, "seq"), lambda given: dialect.ignore(t.firings, _all(given)))
         self.signal_rows = bulk([t.signals.c.id], _signal_rows)
         self.signal_places = bulk([t.signals.c.id], _signal_places)
         self.routed = bulk([t.signals.c.id, t.signals.c.tenant], _mark_routed)

@@ -296,6 +296,9 @@ def did(row: SignalRow) -> Cell:
     if refused:
         said = next((result.reason for result in refused if result.reason), "") or "refused"
         parts.append((("  " if parts else "") + _short(said), "refused"))
+    passed = next((result.reason for result in row.results if not result.run and result.reason), "")
+    if passed and not parts:
+        parts.append((_short(f"started nothing: {passed}"), "dim"))
     if parts:
         return tuple(parts)
     if not row.routed and not row.results:
