@@ -153,10 +153,16 @@ class StoreConsole(
             audit=self.noted_command(type_, id_, subject, data, by),
         )
 
-    def _shown(self, health: EngineHealth) -> EngineHealth:
-        """An engine as this identity may see it: what went wrong, and what is waited for, tells of others, too."""
-        if self.identity is None or self.identity.acts_for_others:
+    async def _shown(self, health: EngineHealth) -> EngineHealth:
+        """An engine as this identity may see it: what went wrong, and what is waited for, tells of others, too, where
+        there are any. Who may do nothing about it is not told either."""
+        identity = self.identity
+        if identity is None or identity.acts_for_others:
             return health
+        if identity.may("operate"):
+            with suppress(StoreUnavailable):
+                if await self.store.alone(self.tenant):
+                    return health
         troubles = tuple(Trouble(each.at, "engine", TOLD_ELSEWHERE) for each in health.troubles)
         return msgspec.structs.replace(health, troubles=troubles, groups=())
 
@@ -388,7 +394,7 @@ class EmbeddedConsole(StoreConsole):
 
     async def health(self) -> EngineHealth:
         """How the engine is."""
-        return self._shown(await self.engine.vitals.health(self.tenant))
+        return await self._shown(await self.engine.vitals.health(self.tenant))
 
 
 class AttachedConsole(StoreConsole):
@@ -599,7 +605,7 @@ class AttachedConsole(StoreConsole):
         """How the engine is, or what can be seen from outside of one that does not answer."""
         found = await ask_health(self.socket, self.tenant) if self.socket is not None else None
         if found is not None:
-            return self._shown(found)
+            return await self._shown(found)
         await self.look_elsewhere()
         holder = self._holder
         store = await store_health(self.store)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from client_kit import attached, embedded, place_at, start_of
 
+from fleetprompt.client.consoles import TOLD_ELSEWHERE
 from fleetprompt.client.diagnosis import Finding, diagnose
+from fleetprompt.client.identity import Identity, Role
 from fleetprompt.client.opening import Place
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
@@ -70,6 +72,24 @@ async def test_both_consoles_say_the_same(place: Place) -> None:
     assert await beside.holds() == await engine.holds() == {"run-x": "its journal is damaged"}
     await engine.close()
     await beside.close()
+
+
+async def test_what_went_wrong_is_told_over_the_network_where_it_can_be_about_nobody_else(place: Place) -> None:
+    console = await embedded(place)
+    console.engine.trouble("here", FleetError("something broke"))
+
+    async def told(role: Role, tenant: str = "default") -> list[tuple[str, str]]:
+        other = console.bound(Identity(name="ana", tenant=tenant, role=role, via="http"))
+        return [(trouble.where, trouble.what) for trouble in (await other.health()).troubles]
+
+    whole, part = [("here", "something broke")], [("engine", TOLD_ELSEWHERE)]
+    assert await told("admin") == await told("operator") == whole
+    assert await told("viewer") == await told("approver") == part
+    for tenant in ("default", "acme"):
+        sent = Signal(id=tenant, type="a.b", source="test", at=console.engine.now(), tenant=tenant)
+        await console.store.signals.publish(sent)
+    assert await told("admin") == await told("admin", "acme") == part
+    await console.close()
 
 
 async def test_a_store_that_others_keep_from_being_written_is_told_of_all_the_same(

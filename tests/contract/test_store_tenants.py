@@ -11,7 +11,8 @@ from store_kit import NOW, ask, created, entry, fact, put, signal, start, vote
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.plan import Block, Node, Plan, plan_digest
 from fleetprompt.engine.core.signal import Result
-from fleetprompt.engine.ports import LogLine, Store, Wait
+from fleetprompt.engine.ports import LogLine, Store, Wait, Workflow
+from fleetprompt.engine.ports.token import Token
 
 OURS, OTHERS = "acme", "other"
 PLAN = Plan(name="secret-plan", root=Block("", (Node(id="a", type="transform"),)))
@@ -150,3 +151,34 @@ async def test_a_wait_is_found_by_signals_of_its_tenant_alone(store: Store) -> N
     await put(store, start("r1", tenant=OURS, waits=(Wait(path="w", on="signal", ref="deploy.*"),)))
     assert [run for run, _ in await store.runs.waiting("signal", "deploy.done", tenant=OURS)] == ["r1"]
     assert await store.runs.waiting("signal", "deploy.done", tenant=OTHERS) == []
+
+
+async def _workflow(store: Store, tenant: str) -> None:
+    plan = await store.catalog.put(PLAN, source="", tenant=tenant)
+    await store.catalog.set_workflow(Workflow(name=PLAN.name, plan=plan, status="active", tenant=tenant))
+
+
+async def _run(store: Store, tenant: str) -> None:
+    await put(store, start("r9", tenant=tenant))
+
+
+async def _signal(store: Store, tenant: str) -> None:
+    await store.signals.publish(signal("a.b", id="s9", tenant=tenant))
+
+
+async def _token(store: Store, tenant: str) -> None:
+    made = Token(id="t9", tenant=tenant, name="bo", role="viewer", created_at=NOW, created_by="ana")
+    await store.tokens.add(made, "digest")
+
+
+@pytest.mark.parametrize("other", ["aaa", "zzz"])
+@pytest.mark.parametrize("keep", [_workflow, _run, _signal, _token], ids=lambda keep: keep.__name__)
+async def test_who_is_alone_is_so_until_somebody_else_has_something(
+    store: Store, keep: Callable[[Store, str], Awaitable[None]], other: str
+) -> None:
+    assert await store.alone(OURS)
+    await put(store, start("r1", tenant=OURS))
+    await store.signals.publish(SIGNAL)
+    assert await store.alone(OURS)
+    await keep(store, other)
+    assert not await store.alone(OURS)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from fleetprompt.engine.ports import Health, Lease, Store
 from fleetprompt.engine.store import lines, url
 from fleetprompt.engine.store.agent_sessions import SqlAgentSessions
@@ -30,6 +32,7 @@ from fleetprompt.engine.store.pruning import Pruning
 from fleetprompt.engine.store.room import Room
 from fleetprompt.engine.store.runs import SqlRuns
 from fleetprompt.engine.store.signals import SqlSignals
+from fleetprompt.engine.store.tables import runs, signals, tokens, workflows
 from fleetprompt.engine.store.tokens import SqlTokens
 
 PATIENCE = 15.0
@@ -130,6 +133,17 @@ class SqlStore:
         """Bytes that it takes: of the data, and of the log that is written ahead of it (on Postgres that belongs to the
         server, and is 0). Raises `StoreUnavailable`."""
         return await self._backend.size()
+
+    async def alone(self, tenant: str) -> bool:
+        """Whether nobody else has a workflow, a run, a signal or a token here. Raises `StoreUnavailable`."""
+        # Two ranges, each found by an index: rows that are not of a tenant would be looked for among all that are.
+        others = (
+            sa.select(sa.literal(1)).where(beside).limit(1)
+            for table in (workflows, runs, signals, tokens)
+            for beside in (table.c.tenant < tenant, table.c.tenant > tenant)
+        )
+        found = sa.select(sa.or_(*(sa.exists(other) for other in others)).label("others"))
+        return not (await self._backend.reader.rows(found))[0].others
 
     async def check(self) -> Health:
         """Read the whole store and say what is wrong with it. Raises `StoreUnavailable` if it cannot be read."""

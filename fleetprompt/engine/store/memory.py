@@ -134,6 +134,13 @@ class MemoryStore:
         """Nothing on any disk."""
         return 0, 0
 
+    async def alone(self, tenant: str) -> bool:
+        """Whether nobody else has a workflow, a run, a signal or a token here."""
+        state = self.journal.state
+        parts = (state.workflows, state.runs, state.signals)
+        found = {each.tenant for part in parts for each in part.values()}
+        return found | {token.tenant for token, _ in state.tokens.values()} <= {tenant}
+
     async def check(self) -> Health:
         """Counts, journal rows that cannot be decoded, and budgets that say something else than the reservations."""
         state = self.journal.state
