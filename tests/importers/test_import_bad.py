@@ -70,6 +70,7 @@ from fleetprompt.engine.definition.problems import InvalidFile
             graph(node("c", "condition", condition="input.x", to="b"), node("a", "parallel", steps=["b"]), node("b")),
             "unknown-need: `b` lies in `a`, and cannot be reached from `c` alone",
         ),
+        (graph(node("a", "loop", items=[1], steps=["b"], max_iterations=0), node("b")), "bad-value: a loop that does"),
         (graph(node("a", "agent", query="x", max_iterations="many")), "`max_iterations` must be a number, it is text"),
         (graph(node("a", "human_approval", approvers=[3])), "/steps/0/parameters/approvers/0 wrong-type"),
         (graph(node("a", "trigger", kind="schedule", to="b"), node("b")), "missing-key: a schedule needs `cron`"),

@@ -223,6 +223,8 @@ def test_human_approval() -> None:
         "approvers": ["user:ana", "user:ben", "group:oncall", "group:lead", "group:boss"], "timeout": "1h30m",
     }  # fmt: skip
     assert one("human_approval", message="?", timeout_seconds=90)["timeout"] == "1m30s"
+    assert one("human_approval", message="?", approvers="bob, ann")["approvers"] == ["user:bob", "user:ann"]
+    assert one("human_approval", message="?", approvers="cn=bob,dc=x")["approvers"] == ["user:cn=bob,dc=x"]
 
 
 def test_a_comment_that_is_required_is_a_form() -> None:

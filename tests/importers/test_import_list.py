@@ -264,6 +264,26 @@ def test_a_secret_of_a_webhook_is_referred_to_and_never_repeated() -> None:
     assert [each.code for each in found.losses] == ["differs"]
 
 
+@pytest.mark.parametrize(
+    ("trigger", "root"),
+    [
+        ({"type": "event", "event": "order.placed"}, "data"),
+        ({"type": "agent_completion", "agent": "sre"}, "data"),
+        ({"type": "webhook", "path": "in"}, "body"),
+        ({"type": "chat"}, "data"),
+    ],
+)
+def test_whatever_starts_it_gives_what_is_read_of_the_input(trigger: dict[str, Any], root: str) -> None:
+    arguments = {"all": "$.input", "odd": "$.input['my key']", "id": "$.input.id"}
+    given = data(imported(flow(tool("a", tool_args=arguments), trigger=trigger)))["triggers"][0]["inputs"]
+    assert given["input"] == ("${{ body }}" if root == "body" else "${{ data | default({}, true) }}")
+    assert given["my_key"] == f"${{{{ {root}['my key'] | default(none) }}}}"
+    assert given.get("id", "by its name") in ("by its name", f"${{{{ {root}.id | default(none) }}}}")
+    assert ("id" in given) == (trigger["type"] != "chat")
+    plain = data(imported(flow(tool("a", tool_args={"id": "$.input.id"}), trigger=trigger)))
+    assert ("inputs" in plain["triggers"][0]) == (trigger["type"] == "webhook")
+
+
 def test_triggers_that_are_not_there_are_told() -> None:
     found = imported(flow(tool("a"), trigger={"type": "moon_phase", "phase": "full"}))
     assert told(found) == ["/trigger/type: there is no trigger `moon_phase` here"]

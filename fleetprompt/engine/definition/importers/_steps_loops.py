@@ -37,6 +37,9 @@ def loop(step: Making) -> dict[str, Any]:
     items, test = given.find(*ITEMS), given.find("while", "condition", "loop_condition")
     found: dict[str, Any] = {}
     bound = given.whole("max_iterations")
+    if bound == 0:
+        place = given.find("max_iterations").pointer
+        step.draft.report.wrong(place, ProblemCode.BAD_VALUE, "a loop that does nothing has no counterpart here")
     if items:
         found["over"] = _items(step, items)
         if ours != "item":

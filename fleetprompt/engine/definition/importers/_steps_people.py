@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from fleetprompt.engine.core.rendered import MAX_APPROVERS
@@ -33,8 +34,9 @@ def approval(step: Making) -> dict[str, Any]:
         found["show"] = step.scope.value(shown.value, shown.pointer)
     if rest:
         found["show"] = {**rest, **(found["show"] if isinstance(found.get("show"), dict) else {})}
-    approvers = [_approver(step, each, "user") for each in given.items("approvers", "approver", "assignees")]
-    approvers += [_approver(step, each, "group") for each in given.items("approver_role", "approver_roles", "role")]
+    people, roles = ("approvers", "approver", "assignees"), ("approver_role", "approver_roles", "role")
+    approvers = [_approver(step, one, "user") for each in given.items(*people) for one in _several(each)]
+    approvers += [_approver(step, one, "group") for each in given.items(*roles) for one in _several(each)]
     named = list(dict.fromkeys(each for each in approvers if each))
     if len(named) > MAX_APPROVERS:
         report.differs(given.pointer, f"there are more than {MAX_APPROVERS} approvers: the others are left out")
@@ -48,6 +50,13 @@ def approval(step: Making) -> dict[str, Any]:
         place = given.find("require_comment").pointer
         report.differs(place, "only who approves has to give a comment, in the form; who rejects may give one")
     return found
+
+
+def _several(found: Found) -> list[Found]:
+    """Names that are written in one text, with commas."""
+    if not isinstance(found.value, str) or "," not in found.value or re.search(r"[{=]", found.value):
+        return [found]
+    return [Found(name, found.pointer) for name in re.split(r"\s*,\s*", found.value.strip()) if name]
 
 
 def _approver(step: Making, found: Found, kind: str) -> str:

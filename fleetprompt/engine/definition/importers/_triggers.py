@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,8 @@ from fleetprompt.engine.core.signal import MAX_PATTERN, PATTERN
 from fleetprompt.engine.definition.importers._draft import EVERYTHING, Draft
 from fleetprompt.engine.definition.importers._given import Given
 from fleetprompt.engine.definition.importers._name import slug, workflow_name
+from fleetprompt.engine.definition.importers._paths import chain
+from fleetprompt.engine.definition.importers._terms import Name
 from fleetprompt.engine.definition.problems import Pointer, ProblemCode
 from fleetprompt.engine.definition.triggers import ScheduleTrigger
 
@@ -52,20 +55,40 @@ def _add(draft: Draft, trigger: dict[str, Any]) -> None:
 def fill_in(draft: Draft) -> None:
     """Say where the inputs of runs come from that a trigger starts, now that it is known which are read."""
     for trigger in draft.triggers:
-        inputs: dict[str, str] = {}
-        for theirs, ours in draft.inputs_at.items():
-            if trigger["type"] == "chat":
-                known = {"current_message": "message", "history": "history", "session_id": "session"}
-                inputs[ours] = f"${{{{ data.{known[theirs]} }}}}" if theirs in known else ""
-            elif trigger["type"] == "webhook" and theirs == EVERYTHING:
-                inputs[ours] = "${{ body }}"
-            elif trigger["type"] == "webhook" and re.fullmatch(r"[A-Za-z]\w*", theirs, re.ASCII):
-                inputs[ours] = (
-                    "${{ body }}" if theirs in ("body", "payload") else f"${{{{ body.{theirs} | default(none) }}}}"
-                )
-        inputs = {ours: text for ours, text in inputs.items() if text}
+        inputs = _INPUTS[trigger["type"]](draft.inputs_at) if trigger["type"] in _INPUTS else {}
         if inputs:
             trigger["inputs"] = inputs
+
+
+def _of_message(at: Mapping[str, str]) -> dict[str, str]:
+    # Others are given by their names.
+    meant = {theirs: f"data.{member}" for theirs, member in _MESSAGE.items()}
+    meant |= {theirs: _member("data", theirs) for theirs, ours in at.items() if theirs not in meant and theirs != ours}
+    return {ours: f"${{{{ {meant[theirs]} }}}}" for theirs, ours in at.items() if theirs in meant}
+
+
+def _of_request(at: Mapping[str, str]) -> dict[str, str]:
+    whole = ("body", "payload")
+    return {ours: f"${{{{ {'body' if theirs in whole else _member('body', theirs)} }}}}" for theirs, ours in at.items()}
+
+
+def _of_event(at: Mapping[str, str]) -> dict[str, str]:
+    if all(theirs == ours for theirs, ours in at.items()):
+        return {}
+    return {ours: f"${{{{ {_member('data', theirs)} }}}}" for theirs, ours in at.items()}
+
+
+def _member(root: str, name: str) -> str:
+    """What a trigger has of a name, or all that it has; null where it has none."""
+    if name == EVERYTHING:
+        return root if root == "body" else f"{root} | default({{}}, true)"
+    return f"{chain(root, [Name(name)]).text} | default(none)"
+
+
+_MESSAGE: Final = {"current_message": "message", "history": "history", "session_id": "session"}
+_INPUTS: Final[dict[str, Callable[[Mapping[str, str]], dict[str, str]]]] = {
+    "chat": _of_message, "webhook": _of_request, "signal": _of_event, "completion": _of_event,
+}  # fmt: skip
 
 
 def _schedule(draft: Draft, given: Given, place: Pointer) -> None:
