@@ -283,6 +283,14 @@ def test_tool_call(type_: str) -> None:
 def test_data_transform(type_: str) -> None:
     assert one(type_, data={"a": [1, "{{input.x}}"]}) == {"type": "transform", "output": {"a": [1, "${{ inputs.x }}"]}}
     assert one(type_, expression="input.a + 1")["output"] == "${{ inputs.a + 1 }}"
+    assert one(type_, expression="{{input.a}} + 1")["output"] == "${{ inputs.a + 1 }}"
+    assert one(type_, expression="{{input.a}} == 'x' and {{input.b}}")["output"] == (
+        "${{ inputs.a == 'x' and inputs.b }}"
+    )
+    for text in ("Dear {}", "{} {}", "{}, {}", "{}: {}"):
+        there, here = (text.replace("{}", name) for name in ("{{input.a}}", "${{ inputs.a }}"))
+        assert one(type_, expression=there)["output"] == here
+    assert one(type_, template="{{input.a}} - {{input.a}}")["output"] == "${{ inputs.a }} - ${{ inputs.a }}"
     assert one(type_, data={"k": 1}, expressions={"n": "len(input.rows)"})["output"] == {
         "k": 1, "n": "${{ inputs.rows | length }}",
     }  # fmt: skip

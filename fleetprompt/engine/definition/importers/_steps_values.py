@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, cast
 
 from fleetprompt.engine.definition.importers._draft import template
@@ -13,6 +14,10 @@ from fleetprompt.engine.definition.importers._terms import Unknown, Untranslatab
 _STATIC: Final = ("data", "static_data", "value", "output", "values")
 _COMPUTED: Final = ("expression", "transformation", "transform", "template")
 _SEVERAL: Final = ("expressions", "mappings", "mapping", "transformations", "fields")
+
+_FILLED: Final = re.compile(r"\{\{.*?\}\}|'[^']*'|\"[^\"]*\"", re.DOTALL)
+_CALCULATION: Final = re.compile(r"(?:[\s\d.+*/%<>=!&|()-]|\b(?:and|or|not|in|if|else|true|false|null|none)\b)+", re.I)
+_OPERATOR: Final = re.compile(r"[+*/%<>=!&|-]|\b(?:and|or|not|in|if)\b", re.I)
 
 
 def transform(step: Making) -> dict[str, Any]:
@@ -43,13 +48,22 @@ def transform(step: Making) -> dict[str, Any]:
     return {"output": value}
 
 
+def _calculates(text: str) -> bool:
+    """Whether placeholders are all that is no calculation in a text: `{{a}} + 1`, and not `Dear {{a}}`."""
+    around = _FILLED.sub("", text)
+    return "{{" in text and bool(_CALCULATION.fullmatch(around) and _OPERATOR.search(around))
+
+
 def _computed(step: Making, found: Found) -> Any:
     """An expression; where it is none, the value with its placeholders filled in."""
     if not isinstance(found.value, str):
         return step.scope.value(found.value, found.pointer)
-    if "{{" in found.value:
+    calculates = _calculates(found.value) and "template" not in found.pointer
+    if "{{" in found.value and not calculates:
         return step.scope.text(found.value, found.pointer)
     step.scope.pointer = found.pointer
+    if calculates:
+        step.draft.report.assumed(found.pointer, "what stands around `{{ }}` is calculated, as in a condition")
     try:
         return template([translate(found.value, step.scope)])
     except (Unknown, Untranslatable) as error:
