@@ -215,6 +215,8 @@ async def test_a_secret_that_is_not_there_is_our_fault(tmp_path: Path, monkeypat
 async def test_one_path_is_one_trigger(tmp_path: Path) -> None:
     mine = OPEN.replace("path: open", "path: ops/alerts").replace("name: open", "name: zz")
     async with served(tmp_path, alerts=ALERTS, zz=mine) as daemon:
+        known = daemon.console.engine.workflows.active
+        assert len({each.since for each in known}) == 1, "what is registered together is of one age"
         plain = await daemon.http.post(PATH, json={"id": 1})
         assert plain.status_code == 401, "who knows no secret does not reach the second by the path of the first"
         answer = await daemon.http.post(PATH, content=body(), headers=standard(body()), params={"from": "x"})

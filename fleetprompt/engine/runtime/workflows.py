@@ -104,7 +104,8 @@ class Workflows:
         """Keep a plan as the current one of its workflow, and what the audit log is to tell of who has changed it;
         returns its digest."""
         known = await self._engine.store.catalog.workflow(plan.name, tenant)
-        digest, changed = await self._register(plan, source, kept(file, self._engine.directory), tenant, audit, known)
+        before = known or self._new(plan.name, tenant)
+        digest, changed = await self._register(plan, source, kept(file, self._engine.directory), before, audit)
         if changed:
             await self.refresh()
         return digest
@@ -116,43 +117,46 @@ class Workflows:
         audit: Callable[[Plan], AuditNote | None] = lambda plan: None,
     ) -> None:
         """Keep plans, with their YAML and their files, as the current ones of their workflows, which differ: what is
-        the same for all of them, such as a transaction, is done once. `audit`: see `register`, of each plan."""
+        the same for all of them, such as a transaction, is done once, and they are of one age: which of two webhooks
+        keeps a path is said by their names, not by whose turn came first. `audit`: see `register`, of each plan."""
         if not given:
             return
+        new = self._new("", tenant)
         known = {each.name: each for each in await self._engine.store.catalog.workflows(tenant)}
         project = self._engine.directory
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(
-                    self._register(plan, source, kept(file, project), tenant, audit(plan), known.get(plan.name))
+                    self._register(
+                        plan,
+                        source,
+                        kept(file, project),
+                        known.get(plan.name) or msgspec.structs.replace(new, name=plan.name),
+                        audit(plan),
+                    )
                 )
                 for plan, source, file in given
             ]
         if any(task.result()[1] for task in tasks):
             await self.refresh()
 
+    def _new(self, name: str, tenant: str) -> Workflow:
+        """A row of the catalog that is to be."""
+        now = self._engine.now()
+        return Workflow(name=name, tenant=tenant, status="active", plan="", updated_at=now, active_since=now)
+
     async def _register(
-        self, plan: Plan, source: str, file: str, tenant: str, audit: AuditNote | None, known: Workflow | None
+        self, plan: Plan, source: str, file: str, before: Workflow, audit: AuditNote | None
     ) -> tuple[str, bool]:
-        """The plan's digest, and whether anything about its workflow has changed. `known`: its row until now."""
+        """The plan's digest, and whether anything about its workflow has changed. `before`: its row until now."""
         catalog = self._engine.store.catalog
-        digest = await catalog.put(plan, source=source, tenant=tenant)
-        changed = known is None or known.plan != digest or known.file != file
+        digest = await catalog.put(plan, source=source, tenant=before.tenant)
+        changed = (before.plan, before.file) != (digest, file)
         if changed:
-            now = self._engine.now()
-            await catalog.set_workflow(
-                Workflow(
-                    name=plan.name,
-                    tenant=tenant,
-                    status=known.status if known is not None else "active",
-                    plan=digest,
-                    file=file,
-                    updated_at=now,
-                    max_runs=plan.max_runs,
-                    active_since=known.active_since if known is not None else now,
-                ),
-                audit,
+            row = msgspec.structs.replace(
+                before, plan=digest, file=file, max_runs=plan.max_runs, updated_at=self._engine.now()
             )
+            await catalog.set_workflow(row, audit)
         self._plans[digest] = plan
         return digest, changed
 
