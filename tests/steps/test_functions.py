@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 from collections.abc import Collection
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from fleetprompt.engine.outside.functions import call_faults
 from fleetprompt.engine.outside.importing import Folder, Unresolved
+from fleetprompt.engine.outside.uncollected import uncollected
 
 MODULE = """
 from __future__ import annotations
@@ -156,3 +159,29 @@ def test_nothing_of_a_module_runs(home: Path) -> None:
     (home / "runs.py").write_text("import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\ndef f(): ...\n")
     assert not [*call_faults(home, "runs:f", ())]
     assert not (home / "runs.ran").exists()
+
+
+def test_a_tree_is_read_whole_though_another_is_read_in_the_middle_of_it(tmp_path: Path) -> None:
+    (tmp_path / "long.py").write_text("\n".join(f"def f{n}(a, b={n}): return [a, b]" for n in range(500)))
+
+    def another(phase: str, info: object) -> None:
+        ast.parse("[[[1]]]")
+
+    before = gc.get_threshold()
+    gc.callbacks.append(another)
+    gc.set_threshold(20)
+    try:
+        assert not [*call_faults(tmp_path, "long:f7", {"a"})]
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(another)
+
+
+def test_garbage_is_looked_for_again_when_the_last_of_overlapping_spans_has_ended() -> None:
+    first, second = uncollected(), uncollected()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not gc.isenabled()
+    second.__exit__(None, None, None)
+    assert gc.isenabled()

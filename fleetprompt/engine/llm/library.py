@@ -6,13 +6,10 @@ litellm's own retries, router, callbacks, caches, budgets and verbose output sta
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from threading import Lock
@@ -20,6 +17,7 @@ from typing import Any, Final
 
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.llm.warm import warm
+from fleetprompt.engine.outside.uncollected import uncollected
 
 _once: Final = Lock()
 _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
@@ -28,7 +26,9 @@ _CHATTY: Final = ("openai", "httpx", "httpcore", "aiohttp")
 
 def imported() -> Any:
     """litellm, imported and made quiet. The first call takes seconds: to be made in a thread."""
-    with _once, warnings.catch_warnings(), _without_collections():
+    # What an import makes stays: to look through all of it again and again took a quarter of the seconds, and
+    # everything else stands still for a fifth of one each time.
+    with _once, warnings.catch_warnings(), uncollected():
         # Of its own code, and of no use to anybody here: they would be written over the console.
         warnings.simplefilter("ignore")
         return _load()
@@ -36,19 +36,6 @@ def imported() -> Any:
 
 def is_imported() -> bool:
     return bool(_load.cache_info().currsize)
-
-
-@contextmanager
-def _without_collections() -> Generator[None]:
-    """No garbage is looked for meanwhile. What an import makes stays; to look through all of it again and again took a
-    quarter of the seconds, and everything else stands still for a fifth of one each time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 @cache

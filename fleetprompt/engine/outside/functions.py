@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from fleetprompt.engine.core.closest import did_you_mean
 from fleetprompt.engine.outside.importing import is_of_folder
+from fleetprompt.engine.outside.uncollected import uncollected
 
 MOST_BYTES = 2_000_000
 """Of a source file that is looked at."""
@@ -120,7 +121,11 @@ def _parse(path: Path | None, module: str) -> ast.Module | Fault | None:
 def _read(path: Path, mtime: int, size: int) -> ast.Module:
     """As it was at that time: one file may be named by many steps."""
     del mtime, size
-    return ast.parse(path.read_bytes())
+    source = path.read_bytes()
+    # CPython before 3.11.8 and 3.12.2 counts the depth of a tree for all threads at once: when finalizers let another
+    # one run in the middle of two trees, it gives up with a SystemError (gh-106905).
+    with uncollected():
+        return ast.parse(source)
 
 
 # ---------------------------------------------------------------- the names in it
