@@ -31,6 +31,8 @@ TAIL = 16 * 1024
 LINES = 20
 LINGER_SECONDS = 0.2
 """How long the output of a process is waited for once it has ended: others may hold its pipes open."""
+KNOWN_SECONDS = 2.0
+"""How long an engine that is gone may go on as a process: one that hangs as it ends is not waited for."""
 CLOSING_SECONDS = 5.0
 """How long an engine may take to close, beyond the grace of its work."""
 
@@ -112,13 +114,16 @@ class EngineBeside:
         """Of the process that was started last; 0 before the first."""
         return self._transport.get_pid() if self._transport is not None else 0
 
-    @property
-    def last_words(self) -> str:
-        """How the engine that was started last has ended; empty while it runs, and where none has ever been ready."""
-        transport, ears = self._transport, self._ears
-        if not self._ready or transport is None or ears is None or (code := transport.get_returncode()) is None:
+    async def last_words(self) -> str:
+        """How the engine that was started last has ended, which is known a moment after its socket is closed; empty
+        while it goes on, and where none has ever been ready."""
+        if not self._ready:
             return ""
-        return Ended(transport.get_pid(), code, self._asked, ears.lines()).why
+        try:
+            async with asyncio.timeout(KNOWN_SECONDS):
+                return (await self.ended()).why
+        except TimeoutError:
+            return ""
 
     async def start(self) -> Ready:
         """Start it, also again after it has ended, and wait until it listens.

@@ -102,11 +102,10 @@ class Door:
         beside = self._beside
         return self._lent and beside is not None and beside.was_left
 
-    @property
-    def last_words(self) -> str:
+    async def last_words(self) -> str:
         """How the engine beside this process ended; empty where none was, or where it has not."""
         beside = self._beside
-        return beside.engine.last_words if beside is not None else ""
+        return await beside.engine.last_words() if beside is not None else ""
 
     @property
     def is_to_begin(self) -> bool:

@@ -51,9 +51,10 @@ class Listening:
         """Listen from now on, in place of whatever was listened to before.
 
         `driven`: there was an engine a moment ago, or there was none; by default it is looked. Whatever is otherwise by
-        now is told.
+        now is told, also that one which was silent answers.
         """
-        self._engine = (console.where != "none" if driven is None else driven, False)
+        driven = console.where != "none" if driven is None else driven
+        self._engine = (driven, driven and self._engine[1])
         self._app.run_worker(partial(self._listen, console), name="listen", group="listen", exclusive=True)
 
     def end(self) -> None:
@@ -109,7 +110,7 @@ class Listening:
             self._engine = (change.engine, change.silent)
             self.note_engine(console)
             app.refresh_bars()
-            self._tell_engine()
+            await self._tell_engine()
         if app.fleet.away:
             # What is shown stays as it was: nothing can be read.
             return
@@ -122,7 +123,7 @@ class Listening:
                 screen.stale = True
         self._count_soon(console)
 
-    def _tell_engine(self) -> None:
+    async def _tell_engine(self) -> None:
         app = self._app
         driven, silent = self._engine
         if app.fleet.away:
@@ -142,7 +143,8 @@ class Listening:
             self._missed = True
             key = app.keymap.shown(BY_ID["console.engine"])
             can = f" ({key} starts one here)" if app.door.can_start_engine else ""
-            ended = f" ({app.door.last_words})" if app.door.last_words else ""
+            words = await app.door.last_words()
+            ended = f" ({words})" if words else ""
             app.say("warning", f"the engine is gone{ended}: nothing is carried out until one runs{can}")
 
     def read_again(self) -> None:

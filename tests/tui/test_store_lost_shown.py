@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from fleetprompt.client import listening
-from fleetprompt.client.beside import BesideConsole
+from fleetprompt.client.beside import BesideConsole, EngineBeside, Ready
 from fleetprompt.client.door import Door
 from fleetprompt.client.opening import open_beside, open_console
 from fleetprompt.engine.core.errors import StoreUnavailable
@@ -275,4 +275,33 @@ async def test_an_engine_that_hangs_is_shown_as_silent_and_live_when_it_goes_on(
         beside.engine.kill()
         await until(pilot, lambda: "no engine" in frame(app))
         assert said(app, "the engine is gone (killed by SIGKILL)")
+    await app.door.close()
+
+
+async def test_an_engine_that_hangs_just_before_it_is_ready_is_live_when_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(listening, "ANSWER_SECONDS", 0.2)
+    (tmp_path / ".fleet").mkdir()
+    ready = asyncio.Event()
+    start = EngineBeside.start
+
+    async def late(engine: EngineBeside) -> Ready:
+        started = await start(engine)
+        os.kill(engine.pid, signal.SIGSTOP)
+        await ready.wait()
+        return started
+
+    monkeypatch.setattr(EngineBeside, "start", late)
+    app = in_process(tmp_path)
+    async with app.run_test(size=(110, 24)) as pilot:
+        await until(pilot, lambda: said(app, "does not answer"))
+        ready.set()
+        await until(pilot, lambda: not app.door.starting)
+        beside = app.door.behind
+        assert isinstance(beside, BesideConsole)
+        os.kill(beside.engine.pid, signal.SIGCONT)
+        await until(pilot, lambda: "attached" in frame(app))
+        assert said(app, "the engine is back")
     await app.door.close()
