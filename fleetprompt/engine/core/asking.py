@@ -103,49 +103,22 @@ def _check_quorum(wanted: int, approvers: tuple[str, ...], barred: tuple[str, ..
 def escalation(run: Run, step: Step, gate: Gate, at: float) -> ApprovalRequested | None:
     """The request to the next level of an approval; None when there is no next level. Raises as `ask_first` does."""
     if gate.call:
-        return _escalated_call(run, step, gate, at)
+        # Whom to ask next came with the question: a step that asks in the middle of its work has it not in its plan.
+        return _next_level(run, step, gate, at, gate.escalate)
     node = step.program.node
     compiled = step.program.config if node.kind == "approval" else step.program.value(node.approval)
     config, _ = render_config(run, step, compiled)
-    steps = mapping(config.get("escalate"))
-    if gate.level >= 1 or not steps:
+    request = _next_level(run, step, gate, at, mapping(config.get("escalate")))
+    if request is None:
         return None
-    seconds = timeout(steps, "/escalate")
-    approvers, (excludes, barred) = people(steps, "to", "/escalate"), _still_barred(run, gate, steps)
-    _check_quorum(gate.quorum, approvers, barred, "/escalate/to")
-    executed = loaded(run, gate.input) if isinstance(gate.input, Blob) else gate.input
-    request = ApprovalRequested(
-        at=at,
-        path=step.path,
-        id=gate.id,
-        digest=gate.digest,
-        message=gate.message,
-        show=_shown(step, config, executed),
-        approvers=approvers,
-        excludes=excludes,
-        barred=barred,
-        quorum=gate.quorum,
-        form=gate.form,
-        until=at + seconds if seconds is not None else None,
-        on_timeout=str(steps.get("on_timeout") or "reject"),
-        level=gate.level + 1,
-        input=None if isinstance(gate.input, Blob) else gate.input,
-        blob=gate.input if isinstance(gate.input, Blob) else None,
-        secrets=gate.secrets,
-    )
     # What is shown may differ from what was shown before, where it depends on variables.
-    return msgspec.structs.replace(request, digest=_bound(step, request, executed, gate.secrets))
+    executed = loaded(run, gate.input) if isinstance(gate.input, Blob) else gate.input
+    shown = msgspec.structs.replace(request, show=_shown(step, config, executed), secrets=gate.secrets)
+    return msgspec.structs.replace(shown, digest=_bound(step, shown, executed, gate.secrets))
 
 
-def _still_barred(run: Run, gate: Gate, to: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Whom the next level excludes: who was before, for a question is not given to somebody by nobody answering it."""
-    excludes = starters.united(gate.excludes, excluded(to, "to"))
-    return excludes, who_is_barred(run, excludes)
-
-
-def _escalated_call(run: Run, step: Step, gate: Gate, at: float) -> ApprovalRequested | None:
-    """The same for what a step asks in the middle of its work: whom to ask next came with the question."""
-    to = gate.escalate
+def _next_level(run: Run, step: Step, gate: Gate, at: float, to: dict[str, Any]) -> ApprovalRequested | None:
+    """The same question, to others."""
     if gate.level >= 1 or not to:
         return None
     seconds = timeout(to, "/escalate")
@@ -171,3 +144,9 @@ def _escalated_call(run: Run, step: Step, gate: Gate, at: float) -> ApprovalRequ
         call=gate.call,
         about=gate.about,
     )
+
+
+def _still_barred(run: Run, gate: Gate, to: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Whom the next level excludes: who was before, for a question is not given to somebody by nobody answering it."""
+    excludes = starters.united(gate.excludes, excluded(to, "to"))
+    return excludes, who_is_barred(run, excludes)
