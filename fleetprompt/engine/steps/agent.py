@@ -55,7 +55,8 @@ class AgentStep(StepModel):
             wanted = cls.rendered(ctx.effect.input)
         except ValidationError as error:
             return unusable(error)
-        from fleetprompt.engine.agents.loop import Task, work
+        from fleetprompt.engine.agents.loop import work
+        from fleetprompt.engine.agents.worker import Task
 
         schema = wanted.output_schema
         task = Task(

@@ -50,7 +50,8 @@ class Chat(StepModel):
             wanted = cls.rendered(ctx.effect.input)
         except ValidationError as error:
             return unusable(error)
-        from fleetprompt.engine.agents.loop import Task, work
+        from fleetprompt.engine.agents.loop import work
+        from fleetprompt.engine.agents.worker import Task
 
         schema = wanted.output_schema
         task = Task(
