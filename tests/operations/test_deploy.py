@@ -21,6 +21,7 @@ LABELS = {
     "workflow_executions_total": {"workflow", "status"},
     "workflow_step_duration_seconds": {"workflow", "step_type", "le"},
     "llm_requests_total": {"model", "outcome"},
+    "llm_overshoots_total": {"model"},
     "llm_tokens_total": {"model", "direction"},
     "llm_cost_usd_total": {"kind"},
     "approval_wait_seconds": {"decision", "le"},

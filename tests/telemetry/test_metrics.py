@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from agent_kit import StubModels, command, over, start, vote, waits
+from agent_kit import StubModels, command, notes, over, start, vote, waits
 from store_kit import ask, created, entry, put
 from stub_server import start_stub
 
@@ -75,6 +75,29 @@ async def test_an_agents_requests_tokens_money_and_calls_are_counted(tmp_path: P
     assert metrics.reserved_usd == 0
     [(labels, counts)] = metrics.steps.counts.items()
     assert (labels, sum(counts)) == (("reads", "agent"), 1)
+
+
+async def test_what_a_provider_takes_beyond_what_was_reserved_is_told(tmp_path: Path) -> None:
+    greedy = {"text": "done", "usage": {"prompt": 11, "completion": 9_000}}
+    with start_stub(tmp_path, [{"calls": [{"name": "fs_list", "arguments": {}}]}, greedy]) as stub:
+        async with measured(tmp_path, StubModels(stub)) as (engine, metrics):
+            await start(engine, READS)
+            assert (await over(engine))[0] == "completed"
+            [budget] = await engine.store.budgets.of_run("r1")
+            first, last = [note.value for note in await notes(engine, "llm.completed")]
+            [begun] = [note.value for note in await notes(engine, "llm.started")][1:]
+            await engine.store.logs.flush()
+            lines, _ = await engine.store.logs.read("r1")
+    held = begun["reserve"]["amounts"]
+    assert "overshoot" not in first
+    assert last["overshoot"] == {
+        "tokens": 9_011 - held["tokens"],
+        "cost_nano": last["cost_nano"] - held["cost_nano"],
+    }
+    assert metrics.overshoots.values == {("openai/stub",): 1}
+    assert [line.level for line in lines if "took more than was reserved for it" in line.text] == ["warning"]
+    # It is spent, whatever was reserved.
+    assert budget.spent.tokens == first["tokens"] + 9_011
 
 
 async def test_what_is_open_is_right_at_once_after_a_restart(tmp_path: Path) -> None:

@@ -175,8 +175,13 @@ def failed(
 
 
 def settled(started: Mapping[str, Any], spent: Amounts = NOTHING, uncertain: Amounts = NOTHING) -> dict[str, Any]:
-    """How the reservation of a request ends; nothing where it made none."""
+    """How the reservation of a request ends, and by how much more was taken than it held (`overshoot`): providers count
+    as they like, and some give more than they were asked for. Nothing where it made none."""
     reserve = mapping(started.get("reserve"))
     if not reserve:
         return {}
-    return {"settle": msgspec.to_builtins(Settle(str(reserve["id"]), spent, uncertain))}
+    held = msgspec.convert(mapping(reserve.get("amounts")), Amounts)
+    over = {"tokens": spent.tokens - held.tokens, "cost_nano": spent.cost_nano - held.cost_nano}
+    beyond = {name: more for name, more in over.items() if more > 0}
+    settle = {"settle": msgspec.to_builtins(Settle(str(reserve["id"]), spent, uncertain))}
+    return settle | ({"overshoot": beyond} if beyond else {})

@@ -103,6 +103,8 @@ class Requests:
         ctx.show(key, Delta("reset"))
         answer = await provider.answer(request, ctx.credential(target), lambda delta: ctx.show(key, delta))
         value = _answered(answer, target, number, name, turn) | _action(wanted, name, turn, "completed")
+        if beyond := value.get("overshoot"):
+            ctx.log(f"{target.model} took more than was reserved for it, limits or not", "warning", beyond)
         return await self._noted(kinds.ANSWERED, key, value)
 
     async def _try_out(self, target: ModelTarget, key: str) -> None:

@@ -57,6 +57,8 @@ class Metrics:
         """By model and direction: `input`, `output`."""
         self.cost = Counter()
         """US dollars, by kind: `settled`, `uncertain`."""
+        self.overshoots = Counter()
+        """Requests that took more than was reserved for them, by model."""
         self.waits = Histogram(WAIT_SECONDS)
         """Seconds for which approvals were open, by decision."""
         self.calls = Counter()
@@ -148,6 +150,8 @@ class Metrics:
             for direction, tokens in _directions(value).items():
                 self.tokens.add((model, direction), tokens)
             self.cost.add(("settled",), _count(value.get("cost_nano")) * NANO)
+            if value.get("overshoot"):
+                self.overshoots.add((model,))
         self.cost.add(("uncertain",), _count(value.get("uncertain_nano")) * NANO)
 
     def _doubtful(self, run: Run, entry: Append) -> None:
