@@ -107,7 +107,7 @@ def show(ctx: typer.Context, id_: MemoryId, json: Json = False) -> int:
     """Show one memory: its whole text, and where it is from."""
     from rich.text import Text
 
-    from fleetprompt.client.wording import ago
+    from fleetprompt.client.wording import ago, count
     from fleetprompt.engine.core.inert import inert
 
     front: Front = ctx.obj
@@ -125,7 +125,7 @@ def show(ctx: typer.Context, id_: MemoryId, json: Json = False) -> int:
         "by tool": found.tool,
         "trust": "written after something from outside was read: it may be meant to deceive" if found.untrusted else "",
         "since": ago(now - found.created_at),
-        "used": f"{found.accesses} times, last {ago(now - found.accessed_at)}" if found.accesses else "never",
+        "used": f"{count(found.accesses, 'time')}, last {ago(now - found.accessed_at)}" if found.accesses else "never",
         "until": ago(now - found.expires_at) if found.expires_at is not None else "",
         "vector": found.model,
     }
