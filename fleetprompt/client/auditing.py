@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,15 +14,16 @@ from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.audit import AuditEntry, AuditNote, Verdict, digest_of
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.ports.audit import AuditQuery
 
 if TYPE_CHECKING:
     from fleetprompt.engine.ports import Clock, Store
 
 MINUTE: Final = 60.0
-"""Seconds within which the same refusal is told once, with how often."""
+"""Seconds within which the same is told once, with how often."""
 MOST: Final = 200
-"""Different refusals that are told one by one in a minute: nobody fills a disk by being refused."""
+"""Different ones that are told one by one in a minute: nobody fills a disk by being refused."""
 OTHERS: Final = "(others)"
 
 ACTIONS: Final[dict[str, tuple[str, str]]] = {
@@ -47,8 +49,9 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
 """The method of a console that sends a command of this type, and what it is about."""
 
 
-class Refusals:
-    """Tells the audit log of what was refused: the same once a minute, with how often, and so many different ones."""
+class Repeats:
+    """Tells the audit log of what comes over and over, refusals and signals of other systems: the same once a minute,
+    with how often, and so many different ones."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -60,35 +63,53 @@ class Refusals:
 
     async def add(self, note: AuditNote) -> None:
         """Tell it, or count it."""
-        if note.at >= self._until:
-            await self.flush()
-            self._until = note.at + MINUTE
-        key = (note.tenant, note.by, note.via, note.action, note.code)
-        if key not in self._seen and len(self._seen) >= MOST:
-            note = replace(note, by=OTHERS, role="", credential="", object="", kind="", detail="")
-            key = (note.tenant, OTHERS, note.via, "", "")
-        seen = self._seen.get(key)
-        if seen is not None:
-            self._seen[key] = replace(seen, at=note.at, count=seen.count + 1)
-            self._wait()
-            return
-        self._seen[key] = replace(note, count=0)
-        await self._write(note)
+        for told in (*self._turned(note.at), *self._first(note)):
+            await self._write(told)
 
-    def later(self, note: AuditNote) -> None:
-        """The same for who cannot wait."""
-        task = asyncio.get_running_loop().create_task(self.add(note))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def first(self, note: AuditNote) -> bool:
+        """Whether it is to be told by who does what it tells of: it is the first such one in a while, else counted."""
+        others, found = self._turned(note.at), self._first(note)
+        mine = bool(found) and found[0] is note
+        others += [] if mine else found
+        if others:
+            self._begin(self._write_all(others))
+        return mine
 
-    async def flush(self) -> None:
-        """Tell what was only counted."""
+    def _turned(self, at: float) -> list[AuditNote]:
+        """What was only counted in the minute that is over, if it is over."""
+        if at < self._until:
+            return []
+        self._until = at + MINUTE
+        return self._counted()
+
+    def _counted(self) -> list[AuditNote]:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         counted, self._seen = [note for note in self._seen.values() if note.count], {}
-        for note in counted:
-            await self._write(note)
+        return counted
+
+    def _first(self, note: AuditNote) -> list[AuditNote]:
+        """What is told of it at once; nothing where it is only counted."""
+        key = (note.tenant, note.by, note.via, note.action, note.kind, note.code)
+        if key not in self._seen and len(self._seen) >= MOST:
+            note = replace(note, by=OTHERS, role="", credential="", object="", kind="", detail="")
+            key = (note.tenant, OTHERS, note.via, "", "", "")
+        seen = self._seen.get(key)
+        if seen is not None:
+            self._seen[key] = replace(seen, at=note.at, count=seen.count + 1)
+            self._wait()
+            return []
+        self._seen[key] = replace(note, count=0)
+        return [note]
+
+    def later(self, note: AuditNote) -> None:
+        """The same for who cannot wait."""
+        self._begin(self.add(note))
+
+    async def flush(self) -> None:
+        """Tell what was only counted."""
+        await self._write_all(self._counted())
 
     async def close(self) -> None:
         """Tell all that is left."""
@@ -102,9 +123,16 @@ class Refusals:
 
     def _overdue(self) -> None:
         self._timer = None
-        task = asyncio.get_running_loop().create_task(self.flush())
+        self._begin(self.flush())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _write_all(self, notes: Sequence[AuditNote]) -> None:
+        for note in notes:
+            await self._write(note)
 
     async def _write(self, note: AuditNote) -> None:
         # What was refused stays refused where it cannot be told.
@@ -119,7 +147,9 @@ class Auditing:
     clock: Clock
     tenant: str
     identity: Identity | None
-    refusals: Refusals
+    refusals: Repeats
+    published: Repeats
+    """Signals of other systems."""
 
     async def audit(self, query: AuditQuery) -> list[AuditEntry]:
         """Entries of this tenant, the newest first."""
@@ -146,6 +176,14 @@ class Auditing:
             object=object,
             detail=digest_of(arguments),
         )
+
+    def noted_signal(self, signal: Signal) -> AuditNote | None:
+        """The same of a signal that is published; None where one was told of just now. What people publish is told one
+        by one; systems that send over HTTP may send thousands a second."""
+        note = self.noted("publish", f"signal {signal.type}", signal.id, None, signal.by)
+        if note is None or (note.via == "http" and not self.published.first(note)):
+            return None
+        return replace(note, detail=digest_of([signal.subject, signal.data]))
 
     def noted_command(self, type_: str, id_: str, subject: str, data: Any, by: str) -> AuditNote | None:
         """The same of a command that is sent as a signal."""

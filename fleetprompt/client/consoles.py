@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import msgspec
 import uuid_utils
 
-from fleetprompt.client.auditing import Refusals
+from fleetprompt.client.auditing import Repeats
 from fleetprompt.client.changing import ELSEWHERE, Equipment, seen, seen_here, unseen
 from fleetprompt.client.changing import SILENT as NO_ANSWER
 from fleetprompt.client.chatting import Chatting
@@ -115,7 +115,7 @@ class StoreConsole(
 
     def __init__(self, store: Store, clock: Clock) -> None:
         super().__init__(store, clock)
-        self.refusals = Refusals(store)
+        self.refusals, self.published = Repeats(store), Repeats(store)
 
     def become(self, identity: Identity) -> Self:
         """From now on this identity asks through it, in their tenant."""
@@ -337,6 +337,7 @@ class EmbeddedConsole(StoreConsole):
         if self._lent:
             return
         await self.refusals.close()
+        await self.published.close()
         try:
             if self._wire is not None:
                 await self._wire.close()
@@ -475,6 +476,7 @@ class AttachedConsole(StoreConsole):
             talk.hang_up()
         if not self._lent:
             await self.refusals.close()
+            await self.published.close()
             await self.store.close()
 
     async def _nudge(self) -> bool:

@@ -19,7 +19,7 @@ from fleetprompt.engine.core.errors import FleetError, InvalidInput, StoreUnavai
 from fleetprompt.engine.core.keys import signal_id
 
 if TYPE_CHECKING:
-    from fleetprompt.client.auditing import Refusals
+    from fleetprompt.client.auditing import Repeats
     from fleetprompt.client.protocol import Console, StartRun, TakenUp, Where
     from fleetprompt.engine.core.audit import AuditNote
     from fleetprompt.engine.core.signal import Result, Signal
@@ -255,7 +255,7 @@ class Guarded:
         if told is not None:
             told[0].later(told[1])
 
-    def _refused(self, name: str, about: str, code: str) -> tuple[Refusals, AuditNote] | None:
+    def _refused(self, name: str, about: str, code: str) -> tuple[Repeats, AuditNote] | None:
         """Whom to tell what; None where a console elsewhere tells it itself."""
         if not isinstance(self.behind, Auditing):
             return None

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import uuid_utils
+from msgspec.structs import replace
 
 from fleetprompt.client.auditing import Auditing
 from fleetprompt.client.identity import Face
@@ -34,7 +35,7 @@ class Replaying(Auditing, ABC):
 
     async def publish(self, signal: Signal) -> tuple[Signal, bool]:
         """Publish a signal from outside."""
-        return await self.admitted(signal, "outside")
+        return await self.admitted(replace(signal, audit=self.noted_signal(signal)), "outside")
 
     @abstractmethod
     async def signal(self, id_: str) -> tuple[Signal, bool, list[Result]]:
@@ -82,7 +83,7 @@ class Replaying(Auditing, ABC):
             only=only,
             muted=not deliver,
             extensions=old.extensions,
-            audit=self.noted("replay", "signal", old.id, {"only": only, "deliver": deliver}, by),
+            audit=self.noted("replay", f"signal {old.type}", old.id, {"only": only, "deliver": deliver}, by),
         )
         stored, duplicate = await self.admitted(copy, "replay")
         routed, results = await self.outcome(stored.id)

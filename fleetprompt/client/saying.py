@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import uuid_utils
 from msgspec import Struct
 
+from fleetprompt.client.auditing import Auditing
 from fleetprompt.client.files import SUFFIXES, WorkflowFile, load_files
 from fleetprompt.client.identity import Face
 from fleetprompt.engine.core import tracing
@@ -21,7 +22,6 @@ from fleetprompt.engine.core.facts import RunCreated
 from fleetprompt.engine.core.firing import run_of
 from fleetprompt.engine.core.plan import Plan, trigger_ids
 from fleetprompt.engine.core.signal import TRIGGER_CHAT, Result, Signal
-from fleetprompt.engine.ports import Clock, Store
 from fleetprompt.engine.runtime.admission import Origin
 
 if TYPE_CHECKING:
@@ -47,12 +47,9 @@ class Message(Struct, frozen=True, kw_only=True):
     """Of whoever says it (W3C Trace Context): its run is linked to it."""
 
 
-class Saying(ABC):
+class Saying(Auditing, ABC):
     """The part of a console that talks to workflows."""
 
-    store: Store
-    clock: Clock
-    tenant: str
     face: Face
     _root: Path
 
@@ -107,6 +104,7 @@ class Saying(ABC):
             key=message.key,
             by=by,
             traceparent=message.traceparent if tracing.parse(message.traceparent) is not None else "",
+            audit=self.noted("say", "workflow", workflow, data, by),
         )
         stored, _ = await self.admitted(signal, "trigger")
         return await self._answering(stored, run_of(stored.id, workflow, trigger))

@@ -7,18 +7,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from client_kit import attached, embedded, place_at
 
-from fleetprompt.client.auditing import MINUTE, MOST, OTHERS, Refusals
+from fleetprompt.client.auditing import MINUTE, MOST, OTHERS, Repeats
 from fleetprompt.client.files import load_files
 from fleetprompt.client.guarded import guarded
-from fleetprompt.client.identity import Forbidden, Identity
+from fleetprompt.client.identity import Face, Forbidden, Identity
 from fleetprompt.client.protocol import Console, StartRun
+from fleetprompt.client.saying import Message
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.signal import Signal
+from fleetprompt.engine.ports import Page
 from fleetprompt.engine.ports.audit import AuditQuery
 from fleetprompt.engine.store.memory import MemoryStore
 
@@ -60,9 +63,11 @@ async def test_what_is_changed_has_an_entry_with_who_it_was(tmp_path: Path, open
             ("set_workflow", "workflow"),
             ("create_token", "token"),
             ("revoke_token", "token"),
+            ("publish", "signal a.b"),
         ]
         assert {(each.by, each.role, each.via, each.credential) for each in found} == {("ana", "admin", "http", "t1")}
-        assert {entry.object for entry in found} == {"asks", run, issued.token.id}
+        assert {entry.object for entry in found} == {"asks", run, issued.token.id, found[0].object}
+        assert (await ana.signal(found[0].object))[0].type == "a.b"
         assert issued.secret not in str(found)
         assert (await ana.verify_audit()).ok
 
@@ -98,12 +103,43 @@ async def test_a_signal_that_is_sent_brings_no_entry_of_its_own_making(tmp_path:
     async with closing_(await embedded(place_at(tmp_path))) as behind:
         ana = guarded(behind, ANA)
         await ana.publish(Signal(id="x", type="a.b", source="", at=1.0, audit=forged, starters=("boss",)))
-        assert await told(ana) == []
+        assert await told(ana) == [("ana", "publish", "done", "")]
+
+
+@pytest.mark.parametrize(("via", "entries"), [("console", [1] * 5), ("http", [1, 4])])
+async def test_what_people_publish_is_told_one_by_one_and_what_systems_do_is_counted(
+    tmp_path: Path, via: Face, entries: list[int]
+) -> None:
+    async with closing_(await embedded(place_at(tmp_path))) as behind:
+        who = guarded(behind, msgspec.structs.replace(ANA, via=via))
+        for n in range(5):
+            await who.publish(Signal(id=f"x{n}", type="a.b", source="", at=1.0, key=f"k{n}"))
+        await who.publish(Signal(id="y", type="a.c", source="", at=1.0))
+        (sent, *_), _ = await who.signals("type:a.b", Page())
+        await who.replay(sent.id, by="")
+        await behind.published.close()
+        found = [each for each in await who.audit(AuditQuery()) if each.action in ("publish", "replay")]
+        assert sorted(each.count for each in found if each.kind == "signal a.b" and each.action == "publish") == entries
+        assert [(each.kind, each.by) for each in found if each.action == "replay"] == [("signal a.b", "ana")]
+        assert [each.count for each in found if each.kind == "signal a.c"] == [1]
+        assert (await who.verify_audit()).ok
+
+
+async def test_a_message_to_a_workflow_has_an_entry(tmp_path: Path) -> None:
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "workflows/talks.yaml").write_text(
+        "name: talks\ntriggers: [{type: chat}]\nsteps: [{id: a, type: transform, output: 1}]\n"
+    )
+    async with closing_(await embedded(place_at(tmp_path))) as behind:
+        ana = guarded(behind, ANA)
+        await ana.say("talks", Message(text="hello"), by="")
+        [said] = [each for each in await ana.audit(AuditQuery()) if each.action == "say"]
+        assert (said.by, said.kind, said.object, said.outcome) == ("ana", "workflow", "talks", "done")
 
 
 async def test_nobody_fills_the_log_by_being_refused() -> None:
     store = MemoryStore()
-    refusals = Refusals(store)
+    refusals = Repeats(store)
 
     def note(by: str, at: float) -> AuditNote:
         return AuditNote(
