@@ -79,7 +79,7 @@ async def start(engine: Engine, text: str, inputs: Any = None, run: str = "r1", 
     return run
 
 
-async def until(test: Callable[[], Any], seconds: float = 120.0) -> Any:
+async def until(test: Callable[[], Any], seconds: float = 300.0) -> Any:
     """Until something holds."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
@@ -111,7 +111,7 @@ async def waits(engine: Engine, on: str, run: str = "r1") -> RunHead:
 
 async def over(engine: Engine, run: str = "r1") -> tuple[str, Any]:
     """How a run ended, and its output or error."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         ended = await engine.wait(run)
     state = await engine.load(run)
     assert state is not None
