@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fleetprompt.client.identity import Identity
     from fleetprompt.client.observing import Observed
     from fleetprompt.client.reloading import Reloaded
+    from fleetprompt.client.tokens import Authenticator
     from fleetprompt.daemon.access import Authenticate, Rules
     from fleetprompt.daemon.daemon import Daemon
     from fleetprompt.daemon.serving import Address
@@ -95,6 +96,7 @@ async def _served(front: Front, address: Address, told: Observed, *, recover: bo
     from fleetprompt.client.measuring import measuring
     from fleetprompt.client.notifying import start_notifying
     from fleetprompt.client.opening import open_console
+    from fleetprompt.client.tokens import Authenticator
     from fleetprompt.daemon.daemon import daemon
     from fleetprompt.engine.telemetry.metrics import Metrics
 
@@ -105,6 +107,7 @@ async def _served(front: Front, address: Address, told: Observed, *, recover: bo
     )
     assert isinstance(console, EmbeddedConsole)
     told.redact_by(console.engine.secrets.redact)
+    known = Authenticator(console.store, console.clock, console.engine.secrets.learn)
     settings = front.project.settings
     try:
         start_notifying(console, settings.notifications, settings.telemetry.stuck_after)
@@ -115,8 +118,9 @@ async def _served(front: Front, address: Address, told: Observed, *, recover: bo
             address,
             _rules(front),
             console_for=lambda identity: guarded(console, identity),
-            authenticate=_authenticating(console),
+            authenticate=_authenticating(known),
             has_tokens=lambda: console.store.tokens.any_counts(console.clock.now()),
+            counts=known.counts,
             told=lambda files: _tell_files(front, files, json),
             measure=measuring(console, metrics, settings.telemetry.stuck_after),
         ) as served:
@@ -132,10 +136,8 @@ async def _served(front: Front, address: Address, told: Observed, *, recover: bo
     return 0
 
 
-def _authenticating(console: EmbeddedConsole) -> Authenticate:
-    from fleetprompt.client.tokens import Authenticator, Unauthenticated
-
-    known = Authenticator(console.store, console.clock, console.engine.secrets.learn)
+def _authenticating(known: Authenticator) -> Authenticate:
+    from fleetprompt.client.tokens import Unauthenticated
 
     async def authenticate(shown: str) -> Identity | None:
         try:

@@ -124,6 +124,17 @@ class Authenticator:
         self._clock = clock
         self._learn = learn
 
+    async def counts(self, id_: str) -> bool:
+        """Whether the token of an id, whose secret was shown before, is still worth something. Raises
+        `StoreUnavailable`."""
+        token, _ = await self._store.tokens.find(id_) or (None, NOBODY)
+        return token is not None and not self._worthless(token)
+
+    def _worthless(self, token: Token) -> Reason | None:
+        if token.revoked_at is not None:
+            return "revoked"
+        return "expired" if token.expires_at is not None and token.expires_at <= self._clock.now() else None
+
     async def authenticate(self, shown: str, *, via: Face = "http", tenant: str = "") -> Identity:
         """Who shows a token; with a `tenant` only somebody of that one. Raises `Unauthenticated`, which says the same
         to everybody, and `StoreUnavailable`."""
@@ -140,10 +151,8 @@ class Authenticator:
         if self._learn is not None:
             self._learn(shown)
         now = self._clock.now()
-        if token.revoked_at is not None:
-            raise Unauthenticated("revoked", token)
-        if token.expires_at is not None and token.expires_at <= now:
-            raise Unauthenticated("expired", token)
+        if (why := self._worthless(token)) is not None:
+            raise Unauthenticated(why, token)
         if tenant and tenant != token.tenant:
             raise Unauthenticated("foreign", token)
         if token.last_used_at is None or now - token.last_used_at >= USED_SECONDS:

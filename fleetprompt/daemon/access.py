@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import math
 import os
 import pwd
 import secrets
@@ -21,6 +22,8 @@ from fleetprompt.client.identity import DEFAULT_TENANT, Identity, Role, checked_
 from fleetprompt.daemon.problems import HttpProblem
 
 USER, ORGANIZATION, PROJECT = "x-elevaite-userid", "x-elevaite-organizationid", "x-elevaite-projectid"
+LOOKED_SECONDS = 4.0
+"""For how long it is believed that a token counts, of those who listen by it."""
 TICKET_SECONDS = 600.0
 """How long a ticket admits: a browser that loses its connection comes back with the same address."""
 
@@ -30,6 +33,10 @@ Authenticate = Callable[[str], Awaitable[Identity | None]]
 
 HasTokens = Callable[[], Awaitable[bool]]
 """Whether anybody, of whatever tenant, has a token that counts."""
+
+
+Counts = Callable[[str], Awaitable[bool]]
+"""Whether the token of an id, by which somebody was let in, still counts."""
 
 
 Failed = Callable[[str, int], Awaitable[None]]
@@ -59,13 +66,17 @@ class Access:
         has_tokens: HasTokens,
         clock: Callable[[], float] = time.time,
         failed: Failed | None = None,
+        counts: Counts | None = None,
     ) -> None:
-        """`failed` is told of whoever was not let in."""
+        """`failed` is told of whoever was not let in; `counts` tells of tokens whether they still do (None: always)."""
         self._rules = rules
         self._authenticate = authenticate
         self._has_tokens = has_tokens
         self._clock = clock
         self._failed = failed
+        self._counts = counts
+        self._looked: dict[str, float] = {}
+        """Tokens that counted, and when that was looked at."""
         self._key = secrets.token_bytes(32)
 
     async def identity(self, request: Request) -> Identity:
@@ -86,7 +97,7 @@ class Access:
             return found
         ticket = request.query_params.get("ticket")
         if ticket is not None and request.method == "GET":
-            return self._admitted(ticket)
+            return await self._admitted(ticket)
         uid = peer(request)
         if uid is not None:
             return _of_socket(request, uid)
@@ -133,20 +144,35 @@ class Access:
     def ticket(self, identity: Identity) -> tuple[str, float]:
         """A text that admits to streams as this identity, for a while; and until when."""
         until = self._clock() + TICKET_SECONDS
-        said = json.dumps([until, identity.name, identity.tenant, identity.role]).encode()
+        said = json.dumps([until, identity.name, identity.tenant, identity.credential]).encode()
         return f"{_text(said)}.{_text(self._signed(said))}", until
 
-    def _admitted(self, ticket: str) -> Identity:
+    async def still(self, identity: Identity) -> bool:
+        """Whether somebody who was let in would be now: the token that they have shown counts. Raises
+        `StoreUnavailable`."""
+        credential, now = identity.credential, self._clock()
+        if not credential or self._counts is None or self._looked.get(credential, -math.inf) > now - LOOKED_SECONDS:
+            return True
+        counts = await self._counts(credential)
+        self._looked = {id_: at for id_, at in self._looked.items() if at > now - LOOKED_SECONDS}
+        if counts:
+            self._looked[credential] = now
+        return counts
+
+    async def _admitted(self, ticket: str) -> Identity:
         try:
             said, signature = (base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in ticket.split("."))
         except ValueError:
             raise _unauthorized("the ticket is not valid") from None
         if not hmac.compare_digest(self._signed(said), signature):
             raise _unauthorized("the ticket is not valid")
-        until, name, tenant, _ = json.loads(said)
+        until, name, tenant, credential = json.loads(said)
         if until < self._clock():
             raise _unauthorized("the ticket has expired", hint="POST /api/tickets gives a new one")
-        return Identity(name=name, tenant=tenant, role="viewer", via="http")
+        identity = Identity(name=name, tenant=tenant, role="viewer", via="http", credential=credential)
+        if not await self.still(identity):
+            raise _unauthorized("the token that the ticket was given for is not valid any more")
+        return identity
 
     def _signed(self, said: bytes) -> bytes:
         return hmac.digest(self._key, said, hashlib.sha256)

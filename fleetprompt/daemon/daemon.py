@@ -13,7 +13,7 @@ from fleetprompt.client.consoles import EmbeddedConsole
 from fleetprompt.client.hooks import Hooks
 from fleetprompt.client.reloading import Reloaded, Reloading
 from fleetprompt.client.workflow_files import WorkflowFiles
-from fleetprompt.daemon.access import Access, Authenticate, Failed, HasTokens, Rules
+from fleetprompt.daemon.access import Access, Authenticate, Counts, Failed, HasTokens, Rules
 from fleetprompt.daemon.app import make_app
 from fleetprompt.daemon.service import About, ConsoleFor, Measure, Service
 from fleetprompt.daemon.serving import Address, serving
@@ -43,11 +43,12 @@ async def daemon(
     console_for: ConsoleFor,
     authenticate: Authenticate,
     has_tokens: HasTokens,
+    counts: Counts,
     told: Callable[[Reloaded], None],
     measure: Measure | None = None,
 ) -> AsyncGenerator[Daemon]:
-    """Serve the engine of a console while this lasts. `told` is given what changes of files have brought, `measure`
-    takes the metrics.
+    """Serve the engine of a console while this lasts. `counts` tells whether a token still does by which somebody was
+    let in, `told` is given what changes of files have brought, `measure` takes the metrics.
 
     Raises `InvalidInput` for an address that others can reach without tokens and TLS, `Refused` for one that is taken.
     """
@@ -60,7 +61,13 @@ async def daemon(
     async with asyncio.TaskGroup() as group:
         service = Service(
             console_for,
-            Access(rules, authenticate, has_tokens, failed=_noting(console)),
+            Access(
+                rules,
+                authenticate,
+                has_tokens,
+                failed=_noting(console),
+                counts=counts,
+            ),
             Hooks(console.engine),
             closing,
             group,

@@ -22,11 +22,14 @@ from fleetprompt.daemon.pump import Pump
 from fleetprompt.daemon.service import Service
 from fleetprompt.daemon.step_ids import OWN, Ids
 from fleetprompt.daemon.words import WORDS, Words
+from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.evolve_work import REQUESTED
 from fleetprompt.engine.core.facts import RunFinished, StepNoted
 from fleetprompt.engine.ports import Stored
 
 HEARTBEAT_SECONDS = 30.0
+LOOK_SECONDS = 5.0
+"""How often it is looked whether who listens still may."""
 DELTA_SECONDS = 0.05
 """Words of models are told at most so often."""
 MOST_HEARD = 200
@@ -56,6 +59,7 @@ class EventStream(Response, ABC):
         del self.headers["content-length"]
         self._service = service
         self._console = asking.console
+        self._identity = asking.identity
         self._tenant = asking.identity.tenant
         self._position = position
         self._wanted = wanted
@@ -74,6 +78,7 @@ class EventStream(Response, ABC):
                 group.create_task(self._until_left(receive))
                 group.create_task(self._until_closed())
                 group.create_task(self._beat(send))
+                group.create_task(self._until_refused())
                 await self._tell(send, group)
                 raise _Over
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -105,6 +110,16 @@ class EventStream(Response, ABC):
     async def _until_closed(self) -> None:
         await self._service.closing.wait()
         raise _Over
+
+    async def _until_refused(self) -> None:
+        while True:
+            try:
+                if not await self._service.access.still(self._identity):
+                    raise _Over
+            except FleetError:
+                # The store cannot be read just now: that says nothing of who listens.
+                pass
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _beat(self, send: Send) -> None:
         while True:

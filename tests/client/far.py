@@ -65,6 +65,7 @@ async def serve(console: EmbeddedConsole, place: Place) -> Far:
             console_for=lambda identity: guarded(console, identity),
             authenticate=no_token,
             has_tokens=lambda: asyncio.sleep(0, False),
+            counts=lambda id_: asyncio.sleep(0, False),
             told=lambda files: None,
         ) as served:
             found.append(served.url)

@@ -95,8 +95,14 @@ async def test_a_token_ends_at_its_time_and_when_it_is_revoked() -> None:
     assert (await world.refused(shown)).reason == "expired"
     world.clock.at = NOW
     who = await world.door.authenticate(shown)
+    world.clock.at = NOW + 10
+    assert not await world.door.counts(who.credential)
+    world.clock.at = NOW
+    assert await world.door.counts(who.credential)
+    assert not await world.door.counts("nobody")
     await world.store.tokens.revoke(who.credential, by="ana", at=NOW)
     assert (await world.refused(shown)).reason == "revoked"
+    assert not await world.door.counts(who.credential)
 
 
 async def test_it_is_known_to_the_hour_when_it_was_used() -> None:

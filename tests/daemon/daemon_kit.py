@@ -145,6 +145,7 @@ async def served(
                 console_for=lambda identity: guarded(console, identity),
                 authenticate=authenticate,
                 has_tokens=lambda: asyncio.sleep(0, bool(tokens)),
+                counts=lambda id_: asyncio.sleep(0, any(each.credential == id_ for each in (tokens or {}).values())),
                 told=told.append,
                 measure=measuring(console, metrics),
             ) as ready,

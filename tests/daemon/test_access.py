@@ -12,7 +12,8 @@ import pytest
 from daemon_kit import served
 
 from fleetprompt.client.identity import Identity
-from fleetprompt.daemon.access import Access, Rules
+from fleetprompt.daemon import access, streams
+from fleetprompt.daemon.access import LOOKED_SECONDS, Access, Rules
 from fleetprompt.daemon.connection import Connection
 from fleetprompt.daemon.daemon import require_safe
 from fleetprompt.daemon.problems import HttpProblem
@@ -158,14 +159,49 @@ async def test_a_browser_reads_streams_with_a_ticket(tmp_path: Path) -> None:
 
 async def test_a_ticket_ends() -> None:
     now = 1_000.0
-    access = Access(
-        Rules(operator="ana"), lambda token: asyncio.sleep(0, None), lambda: asyncio.sleep(0, True), lambda: now
+    counting = {"t1"}
+    door = Access(
+        Rules(operator="ana"),
+        lambda token: asyncio.sleep(0, None),
+        lambda: asyncio.sleep(0, True),
+        lambda: now,
+        counts=lambda id_: asyncio.sleep(0, id_ in counting),
     )
-    ticket, until = access.ticket(TOKENS["good"])
-    assert access._admitted(ticket).name == "robot"
+    ticket, until = door.ticket(TOKENS["good"])
+    assert (await door._admitted(ticket)).name == "robot"
+    counting.clear()
+    now += LOOKED_SECONDS + 1
+    with pytest.raises(HttpProblem, match="not valid any more"):
+        await door._admitted(ticket)
+    counting.add("t1")
     now = until + 1
     with pytest.raises(HttpProblem, match="expired"):
-        access._admitted(ticket)
+        await door._admitted(ticket)
+
+
+@pytest.mark.parametrize("by", ["token", "ticket"])
+@pytest.mark.parametrize("path", ["/api/stream", "/api/executions/{}/stream"])
+async def test_who_listens_by_a_token_that_is_revoked_hears_no_more(
+    tmp_path: Path, by: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(access, "LOOKED_SECONDS", 0.0)
+    tokens = dict(TOKENS)
+    async with served(tmp_path, Rules(operator="ana", local_role=None), tokens) as daemon:
+        bearer = {"Authorization": "Bearer good"}
+        ticket = (await daemon.http.post("/api/tickets", headers=bearer)).json()["ticket"]
+        sent = await daemon.http.post("/api/workflows/hello/execute", json={}, headers=bearer)
+        shown = {"headers": bearer} if by == "token" else {"params": {"ticket": ticket}}
+        url = path.format(sent.json()["execution_id"])
+        async with daemon.http.stream("GET", url, **shown) as answer:
+            lines = answer.aiter_lines()
+            async for line in lines:
+                if "connected" in line:
+                    break
+            tokens.clear()
+            async with asyncio.timeout(30):
+                [line async for line in lines]
+        assert (await daemon.http.get(url, **shown)).status_code == 401
 
 
 def test_others_are_let_in_with_tokens_and_tls_only() -> None:
