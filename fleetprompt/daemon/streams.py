@@ -210,7 +210,8 @@ class FleetStream(EventStream):
                 self._heard[run] = words, group.create_task(self._speak(send, run, words))
 
     async def _told(self, cast: Broadcast, batch: Batch, seq: int) -> bytes:
-        if batch.first <= self._position.seq <= batch.last:
+        # Within a fact only who comes back can be: to tell each newcomer anew what all are told would stop the engine.
+        if self._position.part and batch.first <= self._position.seq <= batch.last:
             return await self._chosen(cast, batch.facts, seq)
         runs = await batch.fitting(self._filter, cast.runs)
         return batch.wire(self._wanted, self._filter.text if self._filter is not None else "", runs, seq)

@@ -16,8 +16,9 @@ from daemon_kit import Event, served
 from fleetprompt.client.consoles import EmbeddedConsole
 from fleetprompt.daemon import broadcast
 from fleetprompt.daemon.connection import Connection
+from fleetprompt.daemon.streams import FleetStream
 from fleetprompt.engine.core.facts import StepSucceeded
-from fleetprompt.engine.ports import RunHead
+from fleetprompt.engine.ports import RunHead, Stored
 
 
 async def test_a_stream_tells_what_happened_and_what_happens_then_ends(tmp_path: Path) -> None:
@@ -212,6 +213,26 @@ async def test_many_listeners_of_a_busy_fleet_miss_and_repeat_nothing(tmp_path: 
         facts = await daemon.console.store.journal.since(0)
         steps = sum(isinstance(each.fact, StepSucceeded) for each in facts if hasattr(each, "fact"))
         assert steps == 30
+
+
+async def test_newcomers_are_told_what_was_translated_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    anew: list[int] = []
+    chosen = FleetStream._chosen
+
+    async def counted(self: FleetStream, cast: broadcast.Broadcast, facts: Sequence[Stored], after: int) -> bytes:
+        anew.append(len(facts))
+        return await chosen(self, cast, facts, after)
+
+    monkeypatch.setattr(FleetStream, "_chosen", counted)
+    async with served(tmp_path) as daemon, AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(daemon.listening("/api/stream")) for _ in range(3)]
+        for events in opened:
+            assert (await anext(events)).name == "connected"
+        begun = await daemon.execute("quick")
+        for events in opened:
+            told = await _take(events, 4)
+            assert {event.data["execution_id"] for event in told} == {begun}
+    assert not anew
 
 
 async def test_a_stream_ends_when_the_daemon_does(tmp_path: Path) -> None:
