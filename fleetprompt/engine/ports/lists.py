@@ -118,7 +118,7 @@ class Publication(Struct, frozen=True):
     routed: bool = False
     """It is done with: nobody hears it."""
     waited: bool = True
-    """Steps may wait for it; False: none did when it was stored."""
+    """Steps may wait for it; False: none did when it was stored. Of votes it is not looked whether."""
 
 
 class Unheard(Struct, frozen=True):

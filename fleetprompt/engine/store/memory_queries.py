@@ -135,7 +135,7 @@ class MemorySignals:
             memory_tables.insert_vote(state, signal, projection.ballot(signal))
         stored = memory_tables.insert_signal(state, signal)
         assert stored is not None
-        waited = any(
+        waited = signal.type == VOTE or any(
             wait.on == "signal" and ("*" in wait.ref or wait.ref == signal.type)
             for (run, _), wait in state.waits.items()
             if state.runs[run].tenant == signal.tenant
