@@ -55,6 +55,7 @@ def make_app(service_: Service) -> FastAPI:
     )
     app.state.service = service_
     # They are looked at in this order: first what is asked most often.
+    app.router.routes.extend(console.routes)
     app.include_router(signals.intake)
     for routes in (
         webhooks,
@@ -69,7 +70,6 @@ def make_app(service_: Service) -> FastAPI:
         switch,
         audit,
         metrics,
-        console,
     ):
         app.include_router(routes.router)
     answer_problems(app)

@@ -12,8 +12,9 @@ from contextlib import aclosing
 from typing import Any, cast, get_args
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from msgspec import structs
+from starlette.routing import Route
 
 from fleetprompt import __version__
 from fleetprompt.client.files import WorkflowFile
@@ -26,11 +27,9 @@ from fleetprompt.daemon.telling import Telling
 from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.ports import Stored, Workflow
 
-router = APIRouter(include_in_schema=False)
 _json = "application/json"
 
 
-@router.get(PATH)
 async def hello(request: Request) -> Response:
     """Who answers, and as whom it lets one act."""
     service = service_of(request)
@@ -49,9 +48,9 @@ async def hello(request: Request) -> Response:
     return Response(msgspec.json.encode(said), media_type=_json)
 
 
-@router.post(f"{PATH}/{{name}}")
-async def call(request: Request, name: str) -> Response:
+async def call(request: Request) -> Response:
     """Call a method, and answer with its result or with what it goes on telling."""
+    name: str = request.path_params["name"]
     (_, console), found = await _asking(request), method(name)
     if found is None:
         hint = "this daemon is of another version: it says which at the beginning"
@@ -62,6 +61,10 @@ async def call(request: Request, name: str) -> Response:
     own = _OWN.get(found.name)
     result = await (own(console, arguments) if own is not None else getattr(console, found.name)(**arguments))
     return Response(found.write(result), media_type=_json)
+
+
+routes = [Route(PATH, hello, methods=["GET"]), Route(f"{PATH}/{{name}}", call, methods=["POST"])]
+"""Not the framework's: what they take and give is no part of its description, and many consoles ask all the time."""
 
 
 async def _asking(request: Request) -> tuple[Identity, Console]:
