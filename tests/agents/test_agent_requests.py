@@ -140,6 +140,19 @@ async def test_at_a_limit_people_are_asked_for_more_and_the_work_goes_on(tmp_pat
             assert (budget.spent.requests, budget.raised.requests) == (2, 1)
 
 
+async def test_whom_an_agent_keeps_from_approving_grants_it_no_more_either(tmp_path: Path) -> None:
+    text = flow(limits="guardrails: {requests: 0, on_limit: ask}")
+    text = text.replace("max_tokens: 100", "max_tokens: 100, approval: {approvers: {not: run.starter}}")
+    with start_stub(tmp_path, [{"text": "done"}]) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, text)
+            await waits(engine, "budget")
+            with pytest.raises(AssertionError, match="ana started the run"):
+                await vote(engine, values={"amount": 1})
+            await vote(engine, by="bo", values={"amount": 1})
+            assert await over(engine) == ("completed", "done")
+
+
 async def test_what_waits_at_a_limit_goes_on_when_that_is_raised_or_shows_how_it_stands(tmp_path: Path) -> None:
     with start_stub(tmp_path, [{"text": "done"}]) as stub:
         async with engine_at(tmp_path, StubModels(stub)) as engine:

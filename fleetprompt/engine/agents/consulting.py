@@ -43,4 +43,4 @@ def more_budget(
     told = {"message": refused.message, "scope": refused.scope, "limit": refused.limit, "wanted": refused.wanted}
     asked = to_people(Said("resource_request", agent.name, told), path, question, (), now)
     decided = at_limit(refused, "ask", "on_limit: ask")
-    return more(refused, agent.name, question, (asked, (DECISION, path, decided)))
+    return more(refused, agent.name, question, (asked, (DECISION, path, decided)), agent.approval.excludes)

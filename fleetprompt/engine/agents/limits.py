@@ -25,8 +25,11 @@ def refused_more(ctx: WorkContext) -> bool:
     return bool(asked) and asked[-1].decision not in ("approved", "withdrawn")
 
 
-def more(refused: BudgetRefused, who: str, call: str, notes: tuple[NoteValue, ...] = ()) -> Question:
-    """People are asked for more; `who` needs it, and `call` is the question's own. `notes`: see `Question`."""
+def more(
+    refused: BudgetRefused, who: str, call: str, notes: tuple[NoteValue, ...] = (), excludes: tuple[str, ...] = ()
+) -> Question:
+    """People are asked for more; `who` needs it, and `call` is the question's own. `notes`, `excludes`: see
+    `Question`."""
     limit, unit = refused.limit, unit_of(refused.limit)
     shown = {"used": refused.used, "reserved": refused.reserved, "cap": refused.cap, "wanted": refused.wanted}
     enough = f"How many {unit} more: {figure(limit, refused.lacking)} for what comes next."
@@ -37,5 +40,6 @@ def more(refused: BudgetRefused, who: str, call: str, notes: tuple[NoteValue, ..
         show={"scope": refused.scope, "limit": limit} | {key: figure(limit, value) for key, value in shown.items()},
         input={"scope": refused.scope, "limit": limit},
         form={"amount": {"type": "number", "required": True, "minimum": 0, "description": enough}},
+        excludes=excludes,
         notes=notes,
     )
