@@ -10,7 +10,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Where bytecode is not kept, every process that a test starts compiles again what it loads: litellm alone takes it 8 s.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test check lint types bench pictures clean
+.PHONY: help demo test suite check lint types bench pictures clean
 help: ## show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -25,7 +25,11 @@ $(READY): pyproject.toml uv.lock
 demo: $(READY) ## run the incident demo: real faults, an approval, a repair
 	@$(BIN)/fleet demo $(DEMO)
 
-test: $(READY) lint types ## lint, type check, and run the whole test suite
+# The type check has one thread, and leaves the other cores to the tests.
+test: $(READY) lint ## lint, type check, and run the whole test suite
+	@$(MAKE) --no-print-directory --jobs 2 types suite
+
+suite: $(READY)
 	$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --dist worksteal -q
 	@command -v tmux >/dev/null || echo 'THE CONSOLE WAS NOT TESTED IN A REAL TERMINAL: install tmux (apt-get install tmux)'
 	@test -n "$$FLEET_TEST_POSTGRES_URL" || echo 'Postgres was not tested: set FLEET_TEST_POSTGRES_URL, as .ci/run does'
