@@ -51,3 +51,20 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes long comes first, and each worker gets as much of it: begun last, one of them is waited for alone."""
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if item.get_closest_marker("long")]
+    rest = [item for item in items if not item.get_closest_marker("long")]
+    shares: list[pytest.Item] = []
+    for worker in range(workers):
+        # As the scheduler divides them.
+        size = (len(items) - len(shares)) // (workers - worker)
+        own = long[worker::workers]
+        others = max(0, size - len(own))
+        shares += own + rest[:others]
+        rest = rest[others:]
+    items[:] = shares + rest

@@ -20,6 +20,7 @@ from stub_server import start_stub
 PROGRAM = Path(__file__).with_name("crash_kit.py")
 
 
+@pytest.mark.long
 @pytest.mark.crash
 @pytest.mark.timeout(600)
 def test_a_kill_at_any_commit(tmp_path: Path) -> None:

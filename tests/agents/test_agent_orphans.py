@@ -39,6 +39,7 @@ def nothing_is_left(tmp_path: Path) -> Iterator[None]:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.long
 async def test_a_program_of_a_call_is_killed_before_the_call_is_in_doubt(tmp_path: Path) -> None:
     with start_stub(tmp_path, SCRIPT) as stub:
         environment = {**os.environ, "PYTHONPATH": str(KIT.parents[2])}

@@ -207,6 +207,7 @@ def test_options_go_before_the_environment_and_local_commands_heed_neither() -> 
 # ---------------------------------------------------------------- a daemon that dies
 
 
+@pytest.mark.long
 @pytest.mark.crash
 async def test_every_fact_is_told_once_although_the_daemon_is_killed_again_and_again(far: Far) -> None:
     token = await asyncio.to_thread(far.token, "admin")
@@ -276,6 +277,7 @@ def test_views_that_are_saved_in_a_console_elsewhere_are_there_in_the_next(far: 
     assert not (far.elsewhere / ".fleet").exists()
 
 
+@pytest.mark.long
 @pytest.mark.crash
 def test_the_console_finds_the_daemon_of_its_project_and_takes_over_when_it_is_gone(far: Far) -> None:
     screen = far.fleet.terminal("-C", str(far.fleet.root), columns=140, XDG_CONFIG_HOME=str(far.elsewhere))

@@ -19,6 +19,7 @@ NOWHERE = {"support-reply": ("-i", "desk_url=http://127.0.0.1:1")}
 """What examples are given that would else look at a port on which somebody may listen."""
 
 
+@pytest.mark.long
 def test_the_demo_runs_by_itself(fleet: Fleet) -> None:
     process = fleet.process("demo", "--json")
     out, err = process.communicate(timeout=120)
@@ -43,6 +44,7 @@ def test_the_demo_runs_by_itself(fleet: Fleet) -> None:
     assert alive(fleet) == []
 
 
+@pytest.mark.long
 @pytest.mark.crash
 def test_a_demo_that_is_killed_in_its_repair_is_recovered_and_restarts_the_service_once(fleet: Fleet) -> None:
     process = fleet.process("demo", stderr=subprocess.DEVNULL)
@@ -58,6 +60,7 @@ def test_a_demo_that_is_killed_in_its_repair_is_recovered_and_restarts_the_servi
     fleet.until(lambda: alive(fleet) == [])
 
 
+@pytest.mark.long
 def test_a_demo_that_is_parked_leaves_the_shop_open_for_its_run(fleet: Fleet) -> None:
     terminal = fleet.terminal("demo", "--plain")
     terminal.expect("  > ")
@@ -74,6 +77,7 @@ def test_a_demo_that_is_parked_leaves_the_shop_open_for_its_run(fleet: Fleet) ->
     fleet.until(lambda: alive(fleet) == [])
 
 
+@pytest.mark.long
 def test_one_person_sees_a_demo_to_its_end_that_takes_two(fleet: Fleet) -> None:
     terminal = fleet.terminal("demo", "release-gate", "--plain")
     terminal.expect("this takes two people: once you have approved, `demo-colleague` does")

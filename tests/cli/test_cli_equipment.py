@@ -146,6 +146,7 @@ def test_settings_of_tools_are_told_alike_by_whoever_needs_them(fleet: Fleet) ->
     assert "fleet.toml:3:1: there is no setting `host` in [tools.http] (and 1 more problem)" in ran.out
 
 
+@pytest.mark.long
 def test_a_server_that_has_changed_is_offered_again_once_somebody_accepts_it(fleet: Fleet) -> None:
     command = json.dumps([sys.executable, str(SERVER), "stdio", str(fleet.root)])
     settings(fleet, f"[mcp.desk]\ncommand = {command}\n")

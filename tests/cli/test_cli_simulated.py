@@ -29,6 +29,7 @@ rules:
 """
 
 
+@pytest.mark.long
 def test_a_step_that_asks_a_model_itself_is_labelled_from_the_first_line_on(fleet: Fleet) -> None:
     (fleet.root / "simulations").mkdir()
     (fleet.root / "simulations" / "talk.yaml").write_text("rules: [{say: hello}]")

@@ -10,6 +10,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -190,6 +191,7 @@ def _answer(done: Any) -> Any:
             return type(done).__name__
 
 
+@pytest.mark.long
 def test_all_stores_keep_the_same_ledger(tmp_path: Path) -> None:
     machine = type("Ledger", (Ledger,), {"folder": tmp_path})
     # Shrinking such a machine takes minutes; the steps that hypothesis prints are readable enough.

@@ -41,6 +41,7 @@ async def begin(store: SqlStore, name: str, *how: str) -> Process:
     return process
 
 
+@pytest.mark.long
 async def test_processes_that_race_for_one_cap_never_take_more(shared: SqlStore) -> None:
     names = [f"p{number}" for number in range(PROCESSES)]
     racing = await asyncio.gather(*(begin(shared, name) for name in names))

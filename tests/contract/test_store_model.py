@@ -270,6 +270,7 @@ async def _appended(store: Store, entries: list[Append]) -> list[Any]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", sorted(SQL_KINDS))
 def test_it_answers_like_memory(kind: str, tmp_path: Path) -> None:
     machine = type("Model", (Model,), {"kind": kind, "folder": tmp_path})

@@ -10,6 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from receiver import SECRET, Receiver, receiving
 
@@ -66,6 +68,7 @@ async def _killed(root: Path, n: int, receiver: Receiver, draw: random.Random) -
     came.cancel()
 
 
+@pytest.mark.long
 async def test_every_event_of_every_run_comes_though_engines_are_killed(tmp_path: Path) -> None:
     draw = random.Random(7)
     async with receiving() as receiver:

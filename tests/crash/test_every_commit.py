@@ -18,6 +18,7 @@ MEMORY = Path("/dev/shm")
 """SIGKILL takes nothing from a file system, so a disk would only be slow."""
 
 
+@pytest.mark.long
 @pytest.mark.crash
 @pytest.mark.timeout(600)
 def test_a_kill_at_any_commit_changes_nothing_about_the_end() -> None:

@@ -42,6 +42,7 @@ async def serve(folder: Path) -> asyncio.subprocess.Process:
     return process
 
 
+@pytest.mark.long
 @pytest.mark.crash
 @pytest.mark.timeout(300)
 async def test_each_time_starts_one_run_however_often_the_daemon_is_killed(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.crash.project import Effect, Project
 from tests.crash.verdict import Kill, Verdict, judge
 
 
+@pytest.mark.long
 @pytest.mark.crash
 @pytest.mark.timeout(600)
 def test_killed_engines_break_no_promise() -> None:

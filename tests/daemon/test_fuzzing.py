@@ -28,6 +28,7 @@ CHECKS = (
 )
 
 
+@pytest.mark.long
 async def test_whatever_is_sent_is_answered_as_described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with served(tmp_path, listens=LISTENS) as daemon:
         (tmp_path / "schemathesis.toml").write_text(await _known(daemon))

@@ -115,6 +115,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         end(tmp_path / "shop")
 
 
+@pytest.mark.long
 @needs_tmux
 def test_the_walk_through_the_daemon(tmp_path: Path, shell: Shell) -> None:
     daemon, page = _free(), _free()

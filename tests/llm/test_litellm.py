@@ -115,6 +115,7 @@ def test_nothing_imports_it_before_a_model_is_called() -> None:
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+@pytest.mark.long
 def test_its_import_reads_no_env_file_and_asks_no_network(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PLANTED=1\n")
     code = """

@@ -216,6 +216,7 @@ async def test_what_is_broken_off_may_have_been_spent(tmp_path: Path, how: str) 
             assert (budget.uncertain.cost_nano, budget.reserved.cost_nano) == (40_000_000, 0)
 
 
+@pytest.mark.long
 @pytest.mark.crash
 @pytest.mark.timeout(600)
 def test_a_kill_at_any_commit(tmp_path: Path) -> None:

@@ -169,6 +169,7 @@ def test_a_run_is_started_appears_is_approved_completes_and_the_terminal_is_as_b
     assert decided(folder) == ["approved"]
 
 
+@pytest.mark.long
 @needs_tmux
 def test_the_demo_opens_the_console_on_its_incident_and_reports(tmux: Tmux) -> None:
     tmux.run("demo")
@@ -263,6 +264,7 @@ def test_who_leaves_before_the_store_is_open_leaves(folder: Path) -> None:
         terminal.close()
 
 
+@pytest.mark.long
 def test_a_terminal_that_is_closed_ends_the_console_and_loses_no_approval(pty: Pty, folder: Path) -> None:
     start(folder, "gated")
     pty.expect("needs you")

@@ -36,6 +36,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.stdout.splitlines()]
 
 
+@pytest.mark.long
 @pytest.mark.crash
 @pytest.mark.timeout(600)
 def test_wherever_an_example_is_killed_it_comes_to_its_end_and_does_nothing_twice(ends: list[dict[str, Any]]) -> None:
