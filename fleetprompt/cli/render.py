@@ -35,8 +35,8 @@ def marked(status: str, active: str = "") -> Text:
     return Text(active or glyph(status), style=STYLES.get(status, ""))
 
 
-def head_line(tree: Tree, now: float, active: str = "") -> Text:
-    """The run itself."""
+def head_line(tree: Tree, now: float, active: str = "", halted: str = "") -> Text:
+    """The run itself. `halted`: why nothing new starts in it."""
     run = tree.run
     created = tree.created
     line = marked(tree.status, active if tree.status == "running" else "")
@@ -49,7 +49,7 @@ def head_line(tree: Tree, now: float, active: str = "") -> Text:
         line.append(f"  {money(run.cost_nano)}").append(perhaps(run.uncertain_nano), style="yellow")
     if label := mode_label(tree.mode):
         line.append(f"  {label}", style="bold yellow")
-    reason = run_reason(run)
+    reason = run_reason(run, halted)
     if reason:
         line.append_text(plain(f"  {reason}", STYLES.get(tree.status, "")))
     return line

@@ -11,11 +11,14 @@ from fleetprompt.cli.completion import complete_runs_term
 from fleetprompt.cli.options import FILTERED, Full, Json, Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fleetprompt.cli.front import Front
     from fleetprompt.cli.terminal import Terminal
+    from fleetprompt.client.protocol import Console
     from fleetprompt.engine.ports import RunHead
+
+    Halted = Callable[[RunHead], str]
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -40,24 +43,41 @@ def runs(
     text = joined(filter_)
     most = MOST if everything else limit
 
-    async def look(console: Any) -> tuple[list[RunHead], int]:
+    async def look(console: Console) -> tuple[list[RunHead], int, Halted]:
         heads = await pages(console, text, most)
-        return heads, await console.count(text) if len(heads) >= most else len(heads)
+        total = await console.count(text) if len(heads) >= most else len(heads)
+        return heads, total, await halting(console)
 
-    heads, total = front.ask(look)
+    heads, total, halted = front.ask(look)
     if json:
         front.terminal.json([head_object(head) for head in heads])
         return 0
     if not heads:
         front.terminal.say("no run matches" if text else "there are no runs yet: fleet run FILE")
         return 0
-    print_heads(front.terminal, heads, full=full)
+    print_heads(front.terminal, heads, halted, full=full)
     if total > len(heads):
         front.terminal.say(f"{count(total - len(heads), 'more run')}: --limit N or --all")
     return 0
 
 
-def print_heads(terminal: Terminal, heads: Sequence[RunHead], *, full: bool = False) -> None:
+async def halting(console: Console) -> Halted:
+    """Says why nothing new starts in a run that is not over, as far as that is not up to the run."""
+    from fleetprompt.client.reasons import halted_by
+
+    position, engine = (await console.switch()).position, console.where != "none"
+
+    def halted(head: RunHead) -> str:
+        if head.finished_at is not None:
+            return ""
+        return halted_by(position, began=head.started_at is not None, child=bool(head.parent), engine=engine)
+
+    return halted
+
+
+def print_heads(
+    terminal: Terminal, heads: Sequence[RunHead], halted: Halted = lambda head: "", *, full: bool = False
+) -> None:
     """Runs as a table."""
     from fleetprompt.cli.table import Column
     from fleetprompt.client.wording import mode_label
@@ -76,11 +96,11 @@ def print_heads(terminal: Terminal, heads: Sequence[RunHead], *, full: bool = Fa
         *([Column("MODE")] if labelled else []),
         Column("NOW", flexible=True, drop=2),
     ]
-    rows = [_row(head, now, full, uncertain=uncertain, labelled=labelled) for head in heads]
+    rows = [_row(head, now, full, halted(head), uncertain=uncertain, labelled=labelled) for head in heads]
     terminal.table(columns, rows)
 
 
-def _row(head: RunHead, now: float, full: bool, *, uncertain: bool, labelled: bool) -> list[Any]:
+def _row(head: RunHead, now: float, full: bool, halted: str, *, uncertain: bool, labelled: bool) -> list[Any]:
     from rich.text import Text
 
     from fleetprompt.cli.render import marked
@@ -98,17 +118,21 @@ def _row(head: RunHead, now: float, full: bool, *, uncertain: bool, labelled: bo
         spent(head.cost_nano, head.mode),
         *([money(head.uncertain_nano) if head.uncertain_nano else "-"] if uncertain else []),
         *([Text(mode_label(head.mode) or "-", style="bold yellow")] if labelled else []),
-        _now(head, full),
+        _now(head, full, halted),
     ]
 
 
-def _now(head: RunHead, full: bool) -> str:
-    """What a run does, or why it ended as it did."""
+def _now(head: RunHead, full: bool, halted: str) -> str:
+    """What a run does, why it does nothing, or why it ended as it did."""
     if head.error_message:
         where = f"{head.error_step}: " if head.error_step else ""
         message = head.error_message.strip().splitlines()
         return f"{where}{message[0] if message and not full else head.error_message}"
-    return head.step if head.finished_at is None else ""
+    if head.finished_at is not None:
+        return ""
+    if head.status == "pending":
+        return f"waits: {halted}" if halted else "waits for a place"
+    return f"{head.step}  {halted}" if halted and head.waiting_on in (None, "slot") else head.step
 
 
 def head_object(head: RunHead) -> dict[str, Any]:

@@ -95,10 +95,12 @@ async def _lines(
 
     from fleetprompt.cli.outcome import next_lines, wrapped_up_lines
     from fleetprompt.cli.render import failure_lines, head_line, named_value
+    from fleetprompt.cli.runs import halting
 
     run, created = tree.run, tree.created
     now = run.at if at is not None else time.time()
-    lines = [head_line(tree, now), *_facts_about(front, head, tree, now, at)]
+    halted = (await halting(console))(head) if at is None else ""
+    lines = [head_line(tree, now, halted=halted), *_facts_about(front, head, tree, now, at)]
     inputs = await _value(console, created.inputs, created.blob, full) if created is not None else None
     if isinstance(inputs, dict) and inputs:
         lines.append(Text("  inputs", style="dim"))

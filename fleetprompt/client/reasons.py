@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fleetprompt.client.wording import count, duration, rough
+from fleetprompt.engine.core.facts import Slot
 from fleetprompt.engine.core.state import Run, Scope, Step, Wake
+from fleetprompt.engine.ports.operations import Position
 
 
 def step_reason(step: Step, now: float) -> str:
@@ -120,17 +122,29 @@ def _timer(step: Step, now: float) -> str:
     return f"goes on in {left}"
 
 
-def run_reason(run: Run) -> str:
-    """What a run that is not over waits for."""
+def halted_by(position: Position, *, began: bool, child: bool, engine: bool = True) -> str:
+    """Why nothing new starts in a run that is not over, where that is not up to the run; empty where it may. `child`:
+    another run has started it, to which it belongs. `engine`: there is one that drives runs."""
+    if position == "draining" and not began and not child:
+        return "the fleet is draining"
+    if position in ("paused", "off"):
+        return f"the fleet is {position}"
+    return "" if engine else "no engine runs"
+
+
+def run_reason(run: Run, halted: str = "") -> str:
+    """What a run that is not over waits for. `halted`: why nothing new starts in it, see `halted_by`."""
     if run.ended:
         return ""
     if run.paused:
         return "paused"
     if run.verdict is not None:
         return f"ending: {run.ending}"
+    if halted and run.waiting_on in (None, "slot"):
+        return f"starts nothing: {halted}" if run.status == "running" else f"waits: {halted}"
     match run.waiting_on:
         case None:
-            return "waits for a place" if run.wants_slot else ""
+            return _place(run) if run.wants_slot else ""
         case "approval":
             open_ = sum(len(step.open_gates) for step in run.steps.values() if step.on == "approval")
             return f"waits for {count(open_, 'approval')}"
@@ -143,11 +157,30 @@ def run_reason(run: Run) -> str:
         case "signal":
             return "waits for a signal"
         case "slot":
-            return "waits for a place"
+            return _place(run)
         case "budget":
             return "waits for budget"
         case on:
             return on
+
+
+def _place(run: Run) -> str:
+    """What a run has to get a place in, and how many there are."""
+    slots = run.created.slots if run.created is not None and run.wants_slot else ()
+    return f"waits for a place{' in ' if slots else ''}{' and '.join(map(_limit, slots))}"
+
+
+def _limit(slot: Slot) -> str:
+    kind, _, name = slot.scope.partition(":")
+    match kind:
+        case "group":
+            return f"group {name} (at most {slot.limit})"
+        case "workflow":
+            return f"workflow {name} (at most {count(slot.limit, 'run')})"
+        case "runs":
+            return f"the fleet (at most {count(slot.limit, 'run')})"
+        case _:
+            return f"{slot.scope} (at most {slot.limit})"
 
 
 def run_status(run: Run) -> str:

@@ -110,6 +110,8 @@ class Listening:
             self._engine = (change.engine, change.silent)
             self.note_engine(console)
             app.refresh_bars()
+            for screen in app.console_screens():
+                screen.fleet_changed()
             await self._tell_engine()
         if app.fleet.away:
             # What is shown stays as it was: nothing can be read.
@@ -194,4 +196,4 @@ class Listening:
             app.refresh_bars()
         if app.fleet.asking != asking:
             for screen in app.console_screens():
-                screen.asking_changed()
+                screen.fleet_changed()

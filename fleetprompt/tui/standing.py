@@ -82,6 +82,9 @@ class Standing:
             return
         app.fleet.switch = found.position
         app.refresh_bars()
+        for screen in app.console_screens():
+            # Why runs do nothing stands in their rows, as what they ask does.
+            screen.fleet_changed()
         why = f": {found.reason}" if found.reason else ""
         level = "info" if found.position == "on" else "warning"
         app.say(level, f"the fleet is {found.position}, {MEANS[found.position]} ({found.by}{why})")

@@ -10,7 +10,7 @@ from fleetprompt.cli.display import Drawn
 from fleetprompt.cli.outcome import next_lines, run_object
 from fleetprompt.cli.render import head_line, tree_lines
 from fleetprompt.cli.tree import Row, Tree, fit, fitted
-from fleetprompt.client.reasons import run_reason
+from fleetprompt.client.reasons import halted_by, run_reason
 from fleetprompt.client.telling import told_fact
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import (
@@ -20,6 +20,7 @@ from fleetprompt.engine.core.facts import (
     RunFinished,
     RunPaused,
     RunStarted,
+    Slot,
     StepExpanded,
     StepFailed,
     StepInDoubt,
@@ -181,6 +182,32 @@ def test_the_run_says_what_it_waits_for() -> None:
     assert texts(made)[0].endswith("waits for signal deploy.*")
     made.apply(RunFinished(at=START, status="completed"))
     assert run_reason(made.run) == ""
+
+
+def test_a_run_that_does_not_begin_says_why() -> None:
+    made = Tree(Program(Plan(name="t", root=Block("", (act("a"),))), "d"))
+    slots = (Slot("group:db", 1), Slot("workflow:t", 2), Slot("runs", 9), Slot("t/daily", 1))
+    made.apply(RunCreated(at=START, run="01-abcdefgh", plan="d", workflow="t", slots=slots))
+    assert made.run.status == "pending"
+    groups = "group db (at most 1) and workflow t (at most 2 runs)"
+    assert (
+        run_reason(made.run) == f"waits for a place in {groups} and the fleet (at most 9 runs) and t/daily (at most 1)"
+    )
+    assert head_line(made, START, halted="the fleet is paused").plain.endswith("  waits: the fleet is paused")
+    made.apply(RunStarted(at=START))
+    made.apply(StepStarted(at=START, path="a", input={}))
+    assert run_reason(made.run, "the fleet is off") == "starts nothing: the fleet is off"
+    made.apply(RunFinished(at=START, status="completed"))
+    assert run_reason(made.run, "the fleet is off") == ""
+
+
+def test_what_halts_a_run_from_outside() -> None:
+    assert halted_by("on", began=False, child=False) == ""
+    assert halted_by("draining", began=False, child=False) == "the fleet is draining"
+    assert halted_by("draining", began=True, child=False) == halted_by("draining", began=False, child=True) == ""
+    assert halted_by("paused", began=True, child=True, engine=False) == "the fleet is paused"
+    assert halted_by("off", began=False, child=False) == "the fleet is off"
+    assert halted_by("draining", began=True, child=False, engine=False) == "no engine runs"
 
 
 def test_between_facts_that_belong_together_a_run_goes_on() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cli_kit import Fleet
+from cli_kit import QUICK, Fleet
 from daemon_kit import served
 
 from fleetprompt.client.identity import Identity
@@ -13,7 +13,9 @@ from fleetprompt.client.opening import open_console
 from fleetprompt.daemon.access import Rules
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.widgets.bars import TopBar
-from tests.client.client_kit import place_at
+from fleetprompt.tui.widgets.lines import Lines
+from fleetprompt.tui.widgets.run_bars import RunBar
+from tests.client.client_kit import place_at, start_of
 from tests.tui.test_runs_screen import runs_of, until
 
 
@@ -24,6 +26,9 @@ def test_it_is_moved_and_shown_on_the_command_line(fleet: Fleet) -> None:
     assert said.code == 0
     assert "recorded" in said.err, "no engine runs that could carry it out"
     fleet("recover")
+    assert fleet("run", "quick.yaml", "--no-wait").code == 3
+    for shown in (fleet.ok("runs", "status:pending"), fleet.ok("show", "last")):
+        assert "waits: the fleet is paused" in shown
     shown = fleet.ok("switch")
     assert "the fleet is paused: nothing new starts" in shown
     assert "incident 7" in shown
@@ -75,6 +80,15 @@ async def test_the_top_of_every_screen_shows_it(tmp_path: Path) -> None:
         await app.client.set_switch("paused", by="ana", reason="incident 7")
         await until(pilot, lambda: "fleet paused" in top())
         assert any("incident 7" in message.text for message in app.fleet.messages)
+        (tmp_path / "quick.yaml").write_text(QUICK)
+        run = await app.client.start(start_of(tmp_path / "quick.yaml"))
+        lines = app.screen.query(Lines).first()
+        why = "waits: the fleet is paused"
+        await until(pilot, lambda: why in "".join(segment.text for segment in lines.render_line(0)))
+        await app.go_to(f"run {run}")
+        await until(pilot, lambda: why in "".join(part for part, _ in app.screen.query_one(RunBar).parts(110)))
+        await pilot.press("escape")
         await app.client.set_switch("on", by="ana")
         await until(pilot, lambda: "fleet paused" not in top())
+        await until(pilot, lambda: why not in "".join(segment.text for segment in lines.render_line(0)))
     await app.door.close()

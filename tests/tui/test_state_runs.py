@@ -217,3 +217,14 @@ async def test_an_active_run_says_that_it_is_paused(tmp_path: Path) -> None:
         heads = [await client.run(f"run-00000{n}") for n in (1, 2)]
         assert [head.status for head in heads] == ["running", "running"]
         assert [text(now_cell(head, NOW, Asked())).split("  ") for head in heads] == [["paused", "build"], ["build"]]
+        assert text(now_cell(heads[1], NOW, Asked(), "the fleet is off")).split("  ") == ["build", "the fleet is off"]
+
+
+async def test_a_run_that_does_not_begin_says_why(tmp_path: Path) -> None:
+    async with reading(tmp_path) as client:
+        await put(client, begun(1, status="pending"), begun(2, status="waiting", waiting_on="slot", step="build"))
+        heads = [await client.run(f"run-00000{n}") for n in (1, 2)]
+        said = [text(now_cell(head, NOW, Asked())) for head in heads]
+        assert [each.strip() for each in said] == ["waits for a place", "waits for a place  build"]
+        said = [text(now_cell(head, NOW, Asked(), "the fleet is paused")) for head in heads]
+        assert [each.strip() for each in said] == ["waits: the fleet is paused", "waits: the fleet is paused  build"]

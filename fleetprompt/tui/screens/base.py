@@ -161,8 +161,8 @@ class ConsoleScreen(Tells, Screen[None]):
     def note_done(self, ids: Collection[str]) -> None:
         """What was asked for was done to these."""
 
-    def asking_changed(self) -> None:
-        """Runs ask for something else, or somebody else."""
+    def fleet_changed(self) -> None:
+        """What runs ask, or whether anything starts in them, is another thing now."""
 
     def step_back(self) -> bool:
         """Close what is open on this screen; False when one may leave it."""

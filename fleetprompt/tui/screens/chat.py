@@ -136,7 +136,7 @@ class ChatScreen(ConsoleScreen):
         if change.lost or self.open_run in change.runs:
             await self.reload()
 
-    def asking_changed(self) -> None:
+    def fleet_changed(self) -> None:
         """It asks something, or not any more."""
         self._draw()
 

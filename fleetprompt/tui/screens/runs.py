@@ -80,7 +80,7 @@ class RunsScreen(FilteredScreen[RunLines]):
         # It needs half of the engine's core, and the frame is not to wait for that.
         from fleetprompt.tui.widgets.run_preview import RunPreview
 
-        self.runs = RunList(console, self.app.now, self._question)
+        self.runs = RunList(console, self.app.now, self._question, self._halted)
         self.runs.filter = self.base
         self.bar.start_with(self.base)
         lines, preview = RunLines(self.runs), RunPreview()
@@ -98,6 +98,9 @@ class RunsScreen(FilteredScreen[RunLines]):
 
     def _question(self, run: str) -> Asked:
         return self.app.fleet.asking.get(run, Asked())
+
+    def _halted(self, head: RunHead) -> str:
+        return self.app.fleet.halts(began=head.started_at is not None, child=bool(head.parent))
 
     async def _values(self, name: str) -> Sequence[tuple[str, int]]:
         return await self.client.values(name, self.runs.filter if self.runs else "")
@@ -231,7 +234,7 @@ class RunsScreen(FilteredScreen[RunLines]):
             lines.repaint_keys(effect.rows)
         self.query_one(FootBar).redraw()
 
-    def asking_changed(self) -> None:
+    def fleet_changed(self) -> None:
         """What they ask stands in their rows."""
         if self.lines is not None:
             self.lines.refresh()

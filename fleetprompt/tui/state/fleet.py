@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from fleetprompt.client.reasons import halted_by
 from fleetprompt.engine.ports.operations import Position
 
 Level = Literal["info", "warning", "error"]
@@ -73,6 +74,10 @@ class Fleet:
     def live(self) -> bool:
         """An engine carries out what is asked for."""
         return self.engine in ("embedded", "attached") and not self.away
+
+    def halts(self, *, began: bool, child: bool) -> str:
+        """Why nothing new starts in a run that is not over, where that is not up to the run; empty where it may."""
+        return halted_by(self.switch, began=began, child=child, engine=self.engine != "none")
 
     def say(self, at: float, level: Level, text: str) -> Message:
         """Keep a message."""

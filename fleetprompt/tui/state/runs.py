@@ -72,11 +72,19 @@ class RunList:
 
     columns: Sequence[Column] = COLUMNS
 
-    def __init__(self, console: Console, now: Callable[[], float], questions: Callable[[str], Asked]) -> None:
+    def __init__(
+        self,
+        console: Console,
+        now: Callable[[], float],
+        questions: Callable[[str], Asked],
+        halted: Callable[[RunHead], str] = lambda head: "",
+    ) -> None:
         self.console = console
         self._now = now
         self._questions = questions
         """The question that a run asks, if it waits for an answer."""
+        self._halted = halted
+        """Why nothing new starts in a run, where that is not up to the run."""
         self.filter = ""
         """The filter whose result is shown."""
         self.order = NEWEST_FIRST
@@ -141,7 +149,7 @@ class RunList:
         head = self._rows.get(seq)
         if head is None:
             return _GONE if seq in self._rows else None
-        return run_cells(head, self._now(), self._questions(head.id))
+        return run_cells(head, self._now(), self._questions(head.id), self._halted(head))
 
     def ticking(self, first: int, last: int, seconds: float = 1.0) -> list[tuple[int, tuple[int, ...]]]:
         """Of these lines the ones that time alone has changed in so many seconds, with the columns that changed."""
@@ -308,7 +316,7 @@ _POSSIBLE: dict[str, Callable[[RunHead, bool], bool]] = {
 _GONE: tuple[Cell, ...] = (("–", "dim"), ("deleted", "dim"), *((("", ""),) * (len(COLUMNS) - 2)))
 
 
-def run_cells(head: RunHead, now: float, asked: Asked) -> Sequence[Cell]:
+def run_cells(head: RunHead, now: float, asked: Asked, halted: str = "") -> Sequence[Cell]:
     """A run as a line of the list."""
     status = head.status
     ended = head.finished_at if head.finished_at is not None else now
@@ -322,7 +330,7 @@ def run_cells(head: RunHead, now: float, asked: Asked) -> Sequence[Cell]:
         (duration(ended - head.started_at if head.started_at is not None else None), ""),
         cost_cell(head.cost_nano, head.uncertain_nano, head.mode),
         (tokens(head.tokens), "dim" if head.tokens else "faint"),
-        _marked(head.mode, now_cell(head, now, asked)),
+        _marked(head.mode, now_cell(head, now, asked, halted)),
     )
 
 
@@ -369,8 +377,8 @@ _WAITS = {
 }
 
 
-def now_cell(head: RunHead, now: float, asked: Asked) -> Cell:
-    """What a run does, why it waits, or why it ended as it did."""
+def now_cell(head: RunHead, now: float, asked: Asked, halted: str = "") -> Cell:
+    """What a run does, why it waits, or why it ended as it did. `halted`: why nothing new starts in it."""
     step = inert(head.step)
     if head.error_message and head.finished_at is not None:
         first = head.error_message.strip().splitlines()
@@ -378,6 +386,10 @@ def now_cell(head: RunHead, now: float, asked: Asked) -> Cell:
         return ((where, "dim"), (inert(first[0]) if first else head.error_code, head.status))
     if head.finished_at is not None:
         return ("", "")
+    if halted and (head.status == "pending" or head.waiting_on == "slot"):
+        return ((f"waits: {halted}", "waiting"), (f"  {step}" if step else "", "dim"))
+    if head.status == "pending":
+        return (_WAITS["slot"], "dim")
     if head.status == "waiting":
         said = _WAITS.get(head.waiting_on or "", "waits")
         asks = head.waiting_on == "approval" or (head.waiting_on == "budget" and bool(asked.question))
@@ -389,4 +401,6 @@ def now_cell(head: RunHead, now: float, asked: Asked) -> Cell:
             return ((f"{_WAITS['approval']}: ", style), (asked.question, ""))
         return ((said + left, style), (f"  {step}" if step else "", "dim"))
     paused = "paused  " if head.waiting_on == "paused" else ""
-    return ((paused, "waiting"), (step, ""), (f"  {head.steps_done} done" if head.steps_done else "", "dim"))
+    stands = f"{'  ' if step else ''}{halted}" if halted else ""
+    done = f"  {head.steps_done} done" if head.steps_done else ""
+    return ((paused, "waiting"), (step, ""), (stands, "waiting"), (done, "dim"))

@@ -37,10 +37,13 @@ class RunBar(Bar):
         view = self.view
         if view is None:
             return self.said
-        return spread(_state(view, self.app.now()), _origin(view, self.app.now()), width)
+        created = view.created
+        began, child = view.run.started_at is not None, created is not None and bool(created.parent)
+        state = _state(view, self.app.now(), self.app.fleet.halts(began=began, child=child))
+        return spread(state, _origin(view, self.app.now()), width)
 
 
-def _state(view: RunView, now: float) -> list[Part]:
+def _state(view: RunView, now: float, halted: str) -> list[Part]:
     run, status, created = view.run, view.status, view.created
     parts: list[Part] = [(f"{glyph(status)} ", status), (inert(created.workflow if created else "…"), "strong")]
     parts += [(f"  {short(view.id)}", "id"), (f"  {status}", status)]
@@ -51,7 +54,7 @@ def _state(view: RunView, now: float) -> list[Part]:
         parts += [("  ", ""), *marks] if marks else []
     if run.tokens:
         parts.append((f"  {tokens(run.tokens)} tok", "dim"))
-    said = run_reason(run)
+    said = run_reason(run, halted)
     if not said and run.error is not None:
         first = run.error.message.strip().splitlines()
         said = f"{run.error.code}: {first[0] if first else ''}"
