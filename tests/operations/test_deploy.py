@@ -123,6 +123,11 @@ def test_options_of_commands_exist(fleet: Fleet, arguments: list[str]) -> None:
         assert option in shown
 
 
+def test_all_units_find_the_same_store() -> None:
+    for file in FOLDER.glob("*.service"):
+        assert "EnvironmentFile=-/etc/fleetprompt/environment" in file.read_text().splitlines(), file.name
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
 def test_systemd_understands_the_units(tmp_path: Path) -> None:
     units = []
@@ -145,6 +150,12 @@ def test_the_container_copies_what_is_there_and_runs_as_nobody_in_particular() -
     for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE):
         for source in line.split()[:-1]:
             assert (root / source).exists(), source
-    assert re.search(r"^USER \d+$", text, re.MULTILINE)
+    [uid] = re.findall(r"^USER (\d+)$", text, re.MULTILINE)
+    head = " ".join(line.removeprefix("#") for line in text.splitlines() if line.startswith("#"))
+    runs, builds = re.findall(r"podman run (.*?) fleetprompt", head), re.findall(r"podman build (.*?) -t", head)
+    assert (len(runs), len(builds)) == (2, 1)
+    for command in runs:
+        assert f"--userns keep-id:uid={uid},gid={uid}" in command, "it can write into the project"
+    assert "--format docker" in builds[0], "podman's own format has no health checks"
     healthcheck = json.loads(re.findall(r"HEALTHCHECK .*\\\n\s*CMD (.*)", text)[0])
     compile(healthcheck[2], "healthcheck", "exec")
