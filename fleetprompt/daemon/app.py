@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from fleetprompt import __version__
+from fleetprompt.daemon.access import ORGANIZATION, PROJECT, USER
 from fleetprompt.daemon.bodies import StrictJson
 from fleetprompt.daemon.idempotency import LONGEST_KEY, OTHERS, Idempotency
 from fleetprompt.daemon.limits import BodyLimit
@@ -39,6 +40,12 @@ _KEY: dict[str, Any] = {
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
     "description": "A second request with it has the effect and the answer of the first.",
 }
+
+_READ_HEADERS = [
+    "Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID", "traceparent",
+    USER, ORGANIZATION, PROJECT,
+]  # fmt: skip
+"""Headers that a browser may send: all that are looked at."""
 
 
 def make_app(service_: Service) -> FastAPI:
@@ -82,7 +89,7 @@ def make_app(service_: Service) -> FastAPI:
             CORSMiddleware,
             allow_origins=sorted(service_.access.origins),
             allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"],
+            allow_headers=_READ_HEADERS,
             expose_headers=["ETag", "Link", "Location", "Retry-After", "Idempotency-Replayed"],
         )
     described = app.openapi

@@ -131,7 +131,8 @@ async def test_pages_of_other_sites_and_foreign_names_are_refused(tmp_path: Path
 
 async def test_a_browser_may_show_answers_to_pages_that_are_named_and_to_no_others(tmp_path: Path) -> None:
     async with served(tmp_path, Rules(operator="ana", origins=frozenset({"https://ops.example"}))) as daemon:
-        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        sent = "content-type, last-event-id, x-elevaite-userid, x-elevaite-organizationid, x-elevaite-projectid"
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": sent}
         for origin, allowed in (("https://ops.example", "https://ops.example"), ("https://evil.example", None)):
             answer = await daemon.http.get("/api/workflows", headers={"Origin": origin})
             assert answer.headers.get("access-control-allow-origin") == allowed
