@@ -15,11 +15,12 @@ from client_kit import ME, place_at, start_of
 from fleetprompt.client.consoles import EmbeddedConsole
 from fleetprompt.client.files import load_file
 from fleetprompt.client.opening import open_store
+from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.dead_letter import DeadLetter
 from fleetprompt.engine.core.delivery import Delivery, Subscriptions
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.core.subscription_settings import SubscriptionSettings
-from fleetprompt.engine.ports import Page
+from fleetprompt.engine.ports import Approval, Page
 from fleetprompt.engine.runtime.engine import Engine, Limits
 from fleetprompt.engine.runtime.secrets import Secrets
 
@@ -249,3 +250,59 @@ async def test_a_replay_is_not_told_unless_that_was_asked_for(tmp_path: Path, re
         runs = [result.run for each in (quiet, loud) for result in each.results]
         told = {request.event["source"].split("/")[1] for request in receiver.requests}
         assert [run in told for run in runs] == [False, True]
+
+
+ASKS = """
+name: asks
+steps: [{id: gate, type: approval, message: "Go?", show: {for: "their eyes"}, approvers: [me, ana]}]
+"""
+
+
+async def until_asked(console: EmbeddedConsole) -> list[Approval]:
+    async with asyncio.timeout(60):
+        while not (found := (await console.approvals("status:pending", Page()))[0]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def test_what_becomes_of_a_run_is_told_to_who_wants_it(tmp_path: Path, receiver: Receiver) -> None:
+    file = tmp_path / "asks.yaml"
+    file.write_text(ASKS)
+    subscriptions = {"all": to(receiver, types=["fleet.**"]), "end": to(receiver, types=["fleet.run.finished"])}
+    async with opened(tmp_path, subscriptions) as console:
+        run = await console.start(start_of(file))
+        await receiver.until(lambda all_: len(all_) == 2)
+        for type_ in (types.PAUSE, types.RESUME):
+            assert (await console.command(type_, run, by="ana", data={"reason": "lunch"})).status == "accepted"
+        [asked] = await until_asked(console)
+        assert (await console.vote(asked.id, "approved", by="ana", comment="fine")).status == "accepted"
+        await console.engine.wait(run)
+        await receiver.until(lambda all_: len(all_) == 7)
+        told = {request.event["type"]: request.event for request in receiver.requests}
+        assert len(told) == 6, "none twice, but for the end, which two are told of"
+        assert {event["source"] for event in told.values()} == {f"run/{run}"}
+        assert {(event["data"]["run"], event["data"]["workflow"]) for event in told.values()} == {(run, "asks")}
+        asking, decided = told["fleet.approval.requested"], told["fleet.approval.decided"]
+        assert (asking["data"]["approval"], asking["data"]["message"]) == (asked.id, "Go?")
+        assert "their eyes" not in str(told)
+        assert (decided["data"]["decision"], decided["data"]["by"], decided["data"]["comment"]) == (
+            "approved",
+            ["ana"],
+            "fine",
+        )
+        assert told["fleet.run.paused"]["data"]["by"] == "ana"
+        assert told["fleet.run.finished"]["data"]["status"] == "completed"
+        assert not await console.store.signals.unrouted()
+
+
+async def test_what_nobody_wants_is_not_made(tmp_path: Path, receiver: Receiver) -> None:
+    file = tmp_path / "asks.yaml"
+    file.write_text(ASKS)
+    elsewhere = to(receiver, types=["fleet.**"], tenant="b")
+    async with opened(tmp_path, {"end": to(receiver, types=["fleet.run.finished"]), "b": elsewhere}) as console:
+        run = await console.start(start_of(file))
+        [asked] = await until_asked(console)
+        await console.vote(asked.id, "approved", by="ana")
+        await console.engine.wait(run)
+        found, _ = await console.signals("", Page())
+        assert {signal.type for signal in found} == {types.START, types.VOTE, types.FINISHED}

@@ -20,7 +20,7 @@ from fleetprompt.engine.core.delivery import (
     letter_of,
     pause,
 )
-from fleetprompt.engine.core.signal import AGENT_FINISHED, FINISHED, START, Signal
+from fleetprompt.engine.core.signal import AGENT_FINISHED, APPROVAL_REQUESTED, FINISHED, START, STARTED, Signal
 from fleetprompt.engine.core.subscription_settings import SubscriptionSettings, subscription_faults
 
 NOW = 1_800_000_000.0
@@ -58,6 +58,9 @@ def tried(**fields: Any) -> Delivery:
         (["fleet.**"], FINISHED, True),
         (["fleet.run.finished"], FINISHED, True),
         (["fleet.agent.*"], AGENT_FINISHED, True),
+        (["fleet.run.*"], STARTED, True),
+        (["fleet.run.finished"], STARTED, False),
+        (["**"], APPROVAL_REQUESTED, False),
         (["fleet.**", "**"], START, False),
     ],
 )

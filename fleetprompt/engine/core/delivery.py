@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from fleetprompt.engine.core.dead_letter import DeadLetter, letter_id
 from fleetprompt.engine.core.errors import Code
-from fleetprompt.engine.core.signal import AGENT_FINISHED, FINISHED, RESERVED, Signal, type_matches
+from fleetprompt.engine.core.signal import AGENT_FINISHED, FINISHED, RESERVED, UNDERWAY, Signal, type_matches
 from fleetprompt.engine.core.subscription_settings import SubscriptionSettings
 
 if TYPE_CHECKING:
@@ -33,8 +33,11 @@ JITTER: Final = 0.2
 AGAIN: Final = frozenset({408, 409, 425, 429})
 """Answers below 500 after which another attempt may do better."""
 GONE: Final = 410
-LIFECYCLE: Final = (FINISHED, AGENT_FINISHED)
+LIFECYCLE: Final = UNDERWAY | {FINISHED, AGENT_FINISHED}
 """What can be subscribed to of the engine's own signals: none of its commands leaves."""
+
+
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -104,6 +107,7 @@ class Subscriptions:
             name: Subscription(name, each, compile_condition(each.when) if each.when else None)
             for name, each in (settings or {}).items()
         }
+        self._underway: dict[str, frozenset[str]] = {}
         self._by_type: dict[tuple[str, str], tuple[Subscription, ...]] = {}
 
     def __len__(self) -> int:
@@ -117,6 +121,18 @@ class Subscriptions:
     def wants(self, signal: Signal) -> bool:
         """Whether anybody is told of signals of this type."""
         return bool(self._all) and bool(self._of(signal))
+
+    def underway(self, tenant: str) -> frozenset[str]:
+        """The types of `UNDERWAY` of which somebody is told."""
+        if not self._all:
+            return _NONE
+        found = self._underway.get(tenant)
+        if found is None:
+            own = [each for each in self._all.values() if each.settings.tenant == tenant]
+            found = frozenset(type_ for type_ in UNDERWAY if any(each.wants(type_) for each in own))
+            if own:
+                self._underway[tenant] = found
+        return found
 
     def deliveries(self, signals: Iterable[Signal], at: float) -> tuple[Delivery, ...]:
         """What has to be delivered of the signals that a run sends."""

@@ -15,22 +15,25 @@ from fleetprompt.engine.core.state import Run, Step
 
 def send(run: Run, type_: str, key: str, data: Any, subject: str, at: float, causation: str = "") -> None:
     """A signal of the engine's own leaves."""
+    run.outbox.signals.append(sent(run, type_, key, data, subject, at, causation))
+
+
+def sent(run: Run, type_: str, key: str, data: Any, subject: str, at: float, causation: str = "") -> Signal:
+    """A signal of the engine's own about a run."""
     created = run.created
     assert created is not None
-    run.outbox.signals.append(
-        Signal(
-            id=signal_id(type_, key, causation),
-            type=type_,
-            source=f"run/{created.run}",
-            at=at,
-            data=data,
-            subject=subject,
-            tenant=created.tenant,
-            correlation=created.correlation or created.root or created.run,
-            causation=created.run,
-            chain=chain_of(created) + 1,
-            starters=starters.of_run(created),
-        )
+    return Signal(
+        id=signal_id(type_, key, causation),
+        type=type_,
+        source=f"run/{created.run}",
+        at=at,
+        data=data,
+        subject=subject,
+        tenant=created.tenant,
+        correlation=created.correlation or created.root or created.run,
+        causation=created.run,
+        chain=chain_of(created) + 1,
+        starters=starters.of_run(created),
     )
 
 

@@ -28,8 +28,8 @@ class SubscriptionSettings(Struct, frozen=True, kw_only=True, rename={"when": "i
 
     url: Text
     types: Types
-    """Patterns of types. Those of the engine, `fleet.run.finished` and `fleet.agent.finished`, are meant only by
-    patterns that begin with `fleet.`."""
+    """Patterns of types. Those of the engine, such as `fleet.run.finished`, are meant only by patterns that begin with
+    `fleet.`."""
     secret: Text
     """Name of the secret that deliveries are signed with, in the form of Standard Webhooks: `whsec_` and base64."""
     when: Text = ""

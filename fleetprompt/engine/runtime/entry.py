@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from fleetprompt.engine.core.batch import Batch
+from fleetprompt.engine.core.lifecycle import underway
 from fleetprompt.engine.core.signal import FINISHED, Result, Signal
 from fleetprompt.engine.core.state import Run
 from fleetprompt.engine.ports import Append, RunHead, Take, Wait
@@ -40,7 +41,10 @@ def entry_of(engine: Engine, run: Run, batch: Batch, taken: Sequence[Message], h
                 received = message.signal
             if message.result is not None:
                 results.append(message.result)
-    signals = tuple(engine.outgoing(run, out.signals)) if out.signals else ()
+    wanted = engine.deliverer.subscriptions.underway(created.tenant)
+    told = underway(run, batch.facts, wanted) if wanted else []
+    signals = tuple(engine.outgoing(run, [*told, *out.signals])) if told or out.signals else ()
+    routed += [signal.id for signal in told]
     if run.ended:
         routed += [s.id for s in signals if s.type == FINISHED and not engine.anyone_listens(run, s)]
     return Append(
