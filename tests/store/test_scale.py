@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fleetprompt.engine.core.query_fields import APPROVAL_FIELDS, RUN_FIELDS, SI
 from fleetprompt.engine.ports import NEWEST_FIRST, LogLine, Order, Page
 from fleetprompt.engine.store.batch import head_row
 from fleetprompt.engine.store.database import SqlStore
+from fleetprompt.engine.store.reading import Question
 
 PARKED = 100_000
 
@@ -64,8 +65,17 @@ def plans(store: SqlStore) -> Iterator[list[str]]:
     def listen(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         asked.append((statement, parameters))
 
+    reader = store._backend.reader
+    ask = reader.ask
+
+    async def heard(question: Question, *values: Any) -> Sequence[Sequence[Any]]:
+        asked.append((question.sql, values))
+        return await ask(question, *values)
+
     event.listen(engine, "before_cursor_execute", listen)
+    reader.ask = heard
     yield found
+    reader.ask = ask
     event.remove(engine, "before_cursor_execute", listen)
     with sqlite3.connect(Path(store.where)) as connection:
         for statement, parameters in asked:

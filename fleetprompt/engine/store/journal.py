@@ -21,6 +21,10 @@ ALL = 2**63 - 1
 """`upto` of whoever wants every fact: the largest number that a database can compare with."""
 
 
+def _text(literal: str) -> sa.ColumnElement[str]:
+    return sa.literal_column(literal, sa.Text())
+
+
 class SqlJournal:
     """The one log."""
 
@@ -35,6 +39,12 @@ class SqlJournal:
         self._of_run = Question(reader.dialect, of_run.order_by(journal.c.n))
         mine = of_run.where(journal.c.tenant == sa.bindparam("whose"))
         self._of_run_of = Question(reader.dialect, mine.order_by(journal.c.n))
+        highest = sa.select(sa.func.max(journal.c.seq)).scalar_subquery()
+        floor = sa.select(counters.c.value).where(counters.c.tenant == _text("''"), counters.c.name == _text("'seq'"))
+        self._position = Question(reader.dialect, sa.select(highest, floor.scalar_subquery()))
+        whose: sa.BindParameter[str] = sa.bindparam("whose")
+        pruned = sa.select(counters.c.value).where(counters.c.tenant == whose, counters.c.name == _text(f"'{PRUNED}'"))
+        self._pruned = Question(reader.dialect, pruned)
 
     @property
     def commits(self) -> int:
@@ -93,15 +103,11 @@ class SqlJournal:
 
     async def position(self) -> int:
         """The highest `seq` ever given."""
-        highest = sa.select(sa.func.max(journal.c.seq)).scalar_subquery()
-        floor = sa.select(counters.c.value).where(counters.c.tenant == "", counters.c.name == "seq").scalar_subquery()
-        rows = await self._reader.rows(sa.select(highest, floor))
-        return max(value or 0 for value in rows[0])
+        return max(value or 0 for value in (await self._reader.ask(self._position))[0])
 
     async def pruned(self, tenant: str = "default") -> int:
         """The highest `seq` of the tenant's that was pruned."""
-        mine = sa.select(counters.c.value).where(counters.c.tenant == tenant, counters.c.name == PRUNED)
-        return max((row.value for row in await self._reader.rows(mine)), default=0)
+        return max((value for (value,) in await self._reader.ask(self._pruned, tenant)), default=0)
 
 
 def _facts() -> Rows:

@@ -18,7 +18,7 @@ from fleetprompt.engine.store.dialect import Row, Rows
 from fleetprompt.engine.store.lines import INSIDE, STEP_CAP
 from fleetprompt.engine.store.log_chunks import LineQueue, LogChunks
 from fleetprompt.engine.store.log_search import Search, decode, finder, levels
-from fleetprompt.engine.store.reading import Reader, of_tenant
+from fleetprompt.engine.store.reading import Question, Reader, of_tenant
 from fleetprompt.engine.store.tables import logs
 from fleetprompt.engine.store.writer import Writer
 
@@ -54,6 +54,12 @@ class SqlLogs:
         self._queue = LineQueue()
         self._chunks = LogChunks(self._queue, cap)
         self._timer: asyncio.TimerHandle | None = None
+        given: list[sa.BindParameter[str]] = [sa.bindparam("wanted"), sa.bindparam("whose")]
+        behind: sa.BindParameter[int] = sa.bindparam("after")
+        of_run = sa.select(*_DIRECTORY).where(logs.c.run == given[0], logs.c.tenant == given[1], logs.c.until > behind)
+        most = of_run.order_by(logs.c.until).limit(sa.bindparam("most")).offset(sa.literal_column("0"))
+        self._of_run = Question(reader.dialect, most)
+        """What every console asks of the run that it shows."""
 
     def write(self, run: str, lines: Sequence[LogLine], tenant: str = "default") -> None:
         """Queue lines; they are stored within a second, in order, and before `flush` returns."""
@@ -121,6 +127,8 @@ class SqlLogs:
         tenant: str | None = None,
     ) -> list[LogChunk]:
         """See `ports.Logs`. Raises `StoreUnavailable`, as everything here."""
+        if path is None and tenant is not None:
+            return [LogChunk(*row) for row in await self._reader.ask(self._of_run, run, tenant, after, limit)]
         chunks = sa.select(*_DIRECTORY).where(*_of(run, tenant, path, within=within), logs.c.until > after)
         rows = await self._reader.rows(chunks.order_by(logs.c.until).limit(limit))
         return [LogChunk(*row) for row in rows]

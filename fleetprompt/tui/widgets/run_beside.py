@@ -107,7 +107,7 @@ class Beside(Vertical):
         log = LogView(view.console, view.id, times=self.app.times)
         await self.mount(LogLines(log, id="log", classes="part log"), before="#values")
         # What a run says is what one wants to see first, if it says anything.
-        first = "log" if await view.console.log_chunks(view.id) else "values"
+        first = "log" if await view.console.log_chunks(view.id, limit=1) else "values"
         self.choose(self._chosen or first)
         source = await SourceText.load(view.console, view.head.plan)
         self.query_one("#source", TextView).source = SourceLines(source)
