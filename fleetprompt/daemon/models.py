@@ -144,13 +144,13 @@ class ApprovalRecord(BaseModel):
 
 
 class Decision(Body):
-    """An answer to an approval."""
+    """An answer to an approval. What is null is not given."""
 
     decision: Literal["approved", "rejected"]
-    comment: str = Field(default="", max_length=10_000)
-    values: dict[str, Any] = {}
+    comment: str | None = Field(default=None, max_length=10_000)
+    values: dict[str, Any] | None = None
     """Fields of the form."""
-    digest: str = Field(default="", max_length=128)
+    digest: str | None = Field(default=None, max_length=128)
     """Of what was shown; another one is refused."""
 
 

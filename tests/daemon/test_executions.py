@@ -79,6 +79,9 @@ async def test_what_is_null_is_not_given(tmp_path: Path) -> None:
         nothing = dict.fromkeys(("trigger", "user_id", "session_id", "context", "input"))
         found = await daemon.until(await daemon.execute("quick", **nothing), "completed")
         assert (found["owner"], found["session_id"], found["trigger"]) == ("ana", "", "api")
+        asked = await daemon.pending(await daemon.execute("hello"))
+        decision = {"decision": "approved"} | dict.fromkeys(("comment", "values", "digest"))
+        assert (await daemon.http.post(f"/api/approvals/{asked['id']}", json=decision)).status_code == 200
 
 
 @pytest.mark.parametrize("alias", ["/agents/workflows/hello/execute", "/api/workflows/hello/execute"])

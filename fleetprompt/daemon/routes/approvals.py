@@ -77,9 +77,9 @@ async def _decide(asking: Caller, approval: str, body: Decision) -> Answer:
             approval,
             body.decision,
             by=asking.name,
-            comment=body.comment,
-            values=body.values,
-            digest=body.digest,
+            comment=body.comment or "",
+            values=body.values or {},
+            digest=body.digest or "",
             via="http",
         )
     )
