@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,8 +13,7 @@ from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.plan import Plan, decode_plan, encode_plan, plan_digest
 from fleetprompt.engine.ports import Workflow
 from fleetprompt.engine.store.audit import write
-from fleetprompt.engine.store.dialect import Row
-from fleetprompt.engine.store.reading import Reader, of_tenant
+from fleetprompt.engine.store.reading import Question, Reader, of_tenant
 from fleetprompt.engine.store.statements import Bulk, Session
 from fleetprompt.engine.store.tables import plans, workflows
 from fleetprompt.engine.store.writer import Writer
@@ -28,6 +28,8 @@ class SqlCatalog:
         self._reader = reader
         self._writer = writer
         dialect = reader.dialect
+        mine = (workflows.c.tenant == sa.bindparam("whose"), workflows.c.name == sa.bindparam("wanted"))
+        self._named = Question(dialect, sa.select(workflows).where(*mine))
         self._put = Bulk(dialect, [*plans.c], lambda given: dialect.ignore(plans, sa.select(given).where(sa.true())))
         self._set = Bulk(
             dialect, [*workflows.c], lambda given: dialect.upsert(workflows, sa.select(given).where(sa.true()))
@@ -79,8 +81,7 @@ class SqlCatalog:
 
     async def workflow(self, name: str, tenant: str = "default") -> Workflow | None:
         """The workflow of that name."""
-        of = sa.select(workflows).where(workflows.c.tenant == tenant, workflows.c.name == name)
-        rows = await self._reader.rows(of)
+        rows = await self._reader.ask(self._named, tenant, name)
         return _workflow(rows[0]) if rows else None
 
     async def workflows(self, tenant: str = "default") -> list[Workflow]:
@@ -100,5 +101,5 @@ class SqlCatalog:
         return [_workflow(row) for row in await self._reader.rows(of)]
 
 
-def _workflow(row: Row) -> Workflow:
+def _workflow(row: Sequence[Any]) -> Workflow:
     return Workflow(**dict(zip(_NAMES, row, strict=True)))
