@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 
 from fleetprompt import __version__
 from fleetprompt.daemon.access import ORGANIZATION, PROJECT, USER
@@ -48,22 +50,13 @@ _READ_HEADERS = [
 """Headers that a browser may send: all that are looked at."""
 
 
-def make_app(service_: Service) -> FastAPI:
-    """The API of a daemon."""
-    app = FastAPI(
-        title="FleetPrompt",
-        version=__version__,
-        description="Workflows of agents: created, executed, followed and approved.",
-        openapi_url="/api/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-        responses={"default": {"description": "What went wrong (RFC 9457).", **_PROBLEM}},
-        redirect_slashes=False,
-    )
-    app.state.service = service_
+@cache
+def _routes() -> list[BaseRoute]:
+    """What FastAPI works out about each of them when the first is asked for, it works out once for all applications."""
+    every = APIRouter(responses={"default": {"description": "What went wrong (RFC 9457).", **_PROBLEM}})
     # They are looked at in this order: first what is asked most often.
-    app.router.routes.extend(console.routes)
-    app.include_router(signals.intake)
+    every.routes.extend(console.routes)
+    every.include_router(signals.intake)
     for routes in (
         webhooks,
         executions,
@@ -78,7 +71,23 @@ def make_app(service_: Service) -> FastAPI:
         audit,
         metrics,
     ):
-        app.include_router(routes.router)
+        every.include_router(routes.router)
+    return every.routes
+
+
+def make_app(service_: Service) -> FastAPI:
+    """The API of a daemon."""
+    app = FastAPI(
+        title="FleetPrompt",
+        version=__version__,
+        description="Workflows of agents: created, executed, followed and approved.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service_
+    app.router.routes.extend(_routes())
     answer_problems(app)
     app.add_middleware(Idempotency, access=service_.access, answers=service_.answers)
     app.add_middleware(StrictJson)
