@@ -177,6 +177,20 @@ async def test_a_limit_is_kept_and_people_are_asked_for_more(tmp_path: Path) -> 
     assert len(stub.requests()) == 3
 
 
+async def test_whom_the_approval_of_the_step_keeps_out_grants_it_no_more(tmp_path: Path) -> None:
+    gated = ", approval: {message: Paint?, approvers: {not: run.starter}}"
+    with start_stub(tmp_path) as stub:
+        async with engine_at(tmp_path, StubModels(stub, PRICE)) as engine:
+            await start(engine, flow(gated, "guardrails: {cost_usd: 0.01, on_limit: ask}"))
+            await waits(engine, "approval")
+            await vote(engine, by="bo")
+            await waits(engine, "budget")
+            with pytest.raises(AssertionError, match="ana started the run"):
+                await vote(engine, values={"amount": 1})
+            await vote(engine, by="bo", values={"amount": 1})
+            assert (await over(engine))[0] == "completed"
+
+
 async def test_a_picture_that_nobody_can_price_is_refused_under_a_limit(tmp_path: Path) -> None:
     with start_stub(tmp_path) as stub:
         async with engine_at(tmp_path, StubModels(stub, price=None)) as engine:

@@ -12,6 +12,7 @@ from fleetprompt.engine.core.codec import digest, mapping
 from fleetprompt.engine.core.evolve_work import BROKEN_OFF, FAILED, RESUMED, SPARED
 from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, StepInDoubt, StepNoted
 from fleetprompt.engine.core.keys import call_approval_id
+from fleetprompt.engine.core.starters import united
 from fleetprompt.engine.core.state import Run, Step
 
 
@@ -96,8 +97,11 @@ def ask_about_call(
 ) -> ApprovalRequested:
     """A question in the middle of the work of a step. `seconds`: how long it waits for an answer; None: for ever.
 
-    What is approved is bound to the digest of what is shown and of what would be done.
+    What is approved is bound to the digest of what is shown and of what would be done. Whom the step's own approval has
+    kept out grants it no more budget either.
     """
+    if about == "budget" and step.gate is not None:
+        excludes = united(excludes, step.gate.excludes)
     return ApprovalRequested(
         at=at,
         path=step.path,
