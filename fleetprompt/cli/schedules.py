@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fleetprompt.cli.front import Front
     from fleetprompt.client.protocol import Console
     from fleetprompt.client.scheduling import ScheduleState
+    from fleetprompt.client.wording import Times
     from fleetprompt.engine.core.firing import Firing, Occurrence
     from fleetprompt.engine.core.signal import Result
     from fleetprompt.engine.ports import EngineHealth
@@ -50,7 +51,7 @@ def list_(
     ] = None,
     json: Json = False,
 ) -> int:
-    """List the schedules of workflows that are registered here."""
+    """List the schedules and file watches of workflows that are registered here."""
     from fleetprompt.cli.filters import joined
     from fleetprompt.engine.core.query import parse
     from fleetprompt.engine.core.query_fields import SCHEDULE_FIELDS
@@ -111,7 +112,7 @@ def _print_table(front: Front, found: list[ScheduleState]) -> None:
             marked(state.status).append(" ").append_text(plain(state.name)),
             _styled(state.status, STYLES.get(state.status, "")),
             inert(state.rhythm),
-            "" if state.schedule.every else inert(state.schedule.timezone),
+            inert(state.zone),
             ago(now - state.next) if state.next is not None else "-",
             ago(now - state.last.at) if state.last is not None else "never",
             _styled(state.last.outcome, STYLES.get(state.last.outcome, "")) if state.last is not None else "-",
@@ -131,19 +132,21 @@ def schedule_object(state: ScheduleState) -> dict[str, Any]:
     """A schedule for machines: always the same keys."""
     from fleetprompt.client.wording import rfc3339
 
-    schedule = state.schedule
+    schedule, watch = state.schedule, state.watch
     return {
         "name": state.name,
-        "workflow": schedule.workflow,
-        "trigger": schedule.trigger,
+        "workflow": state.workflow,
+        "trigger": state.trigger,
+        "kind": state.kind,
         "status": state.status,
         "workflow_status": state.workflow_status,
-        "cron": schedule.cron or None,
-        "every": schedule.every or None,
-        "timezone": schedule.timezone,
-        "overlap": schedule.overlap,
-        "catchup": schedule.catchup,
-        "jitter": schedule.jitter,
+        "cron": (schedule.cron or None) if schedule is not None else None,
+        "every": (schedule.every or None) if schedule is not None else None,
+        "paths": list(watch.paths) if watch is not None else None,
+        "timezone": schedule.timezone if schedule is not None else None,
+        "overlap": state.overlap,
+        "catchup": state.row["catchup"],
+        "jitter": schedule.jitter if schedule is not None else 0.0,
         "next_at": rfc3339(state.next),
         "last": firing_object(state.last) if state.last is not None else None,
         "since": rfc3339(state.since),
@@ -196,7 +199,7 @@ def show(
 
     async def look(console: Console) -> tuple[ScheduleState, list[Firing], EngineHealth]:
         state = meant(await console.schedules(), name)
-        own = f'wf:"{state.schedule.workflow}" trigger:"{state.schedule.trigger}" {text}'
+        own = f'wf:"{state.workflow}" trigger:"{state.trigger}" {text}'
         found, _ = await console.firings(own, Page(limit=limit))
         return state, found, await console.health()
 
@@ -225,16 +228,24 @@ def _print_one(front: Front, state: ScheduleState) -> None:
     fields = (
         ("status", state.status if state.status != "off" else f"off: its workflow is {state.workflow_status}"),
         ("paused" if state.paused else "resumed", ": ".join(text for text in (changed, state.reason) if text)),
-        ("when", state.rhythm if schedule.every else f"{state.rhythm}  ({schedule.timezone})"),
-        ("overlap", schedule.overlap),
-        ("catchup", schedule.catchup),
-        ("jitter", format_duration(schedule.jitter) if schedule.jitter else ""),
-        ("next", f"{times.moment(state.next)}  {ago(now - state.next)}" if state.next is not None else "never"),
+        ("when", f"{state.rhythm}  ({state.zone})" if state.zone else state.rhythm),
+        ("overlap", state.overlap),
+        ("catchup", state.row["catchup"]),
+        ("jitter", format_duration(schedule.jitter) if schedule is not None and schedule.jitter else ""),
+        ("next", _next(state, times, now)),
         ("problem", state.problem),
     )
     for name, value in fields:
         if value:
             front.terminal.print(Text(f"  {name:<10}", style="dim").append_text(plain(value)))
+
+
+def _next(state: ScheduleState, times: Times, now: float) -> str:
+    from fleetprompt.client.wording import ago
+
+    if state.next is not None:
+        return f"{times.moment(state.next)}  {ago(now - state.next)}"
+    return "never" if state.kind == "schedule" else ""
 
 
 def _print_firings(front: Front, found: list[Firing]) -> None:
@@ -288,13 +299,13 @@ def pause(
     name: ScheduleName,
     reason: Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; it is recorded.")] = "",
 ) -> int:
-    """Let a schedule start nothing until it is resumed; what it lets go by is not made up for."""
+    """Let a schedule or a file watch start nothing until it is resumed; what it lets go by is not made up for."""
     return _set(ctx.obj, name, "paused", reason)
 
 
 @schedules.command("resume")
 def resume(ctx: typer.Context, name: ScheduleName) -> int:
-    """Let a schedule that is paused go on, from now on."""
+    """Let a schedule or a file watch that is paused go on, from now on."""
     return _set(ctx.obj, name, "active", "")
 
 

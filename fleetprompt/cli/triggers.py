@@ -12,9 +12,13 @@ from fleetprompt.cli.completion import complete_firings_term
 from fleetprompt.cli.options import FILTERED, Json, Limit
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from fleetprompt.cli.front import Front
     from fleetprompt.client.protocol import Console
     from fleetprompt.engine.core.firing import Firing
+    from fleetprompt.engine.core.plan import Trigger
+    from fleetprompt.engine.ports import Workflow
 
 app = typer.Typer(rich_markup_mode=None)
 triggers = typer.Typer(
@@ -44,6 +48,7 @@ def list_(ctx: typer.Context, json: Json = False) -> int:
         last: dict[tuple[str, str], Firing] = {}
         for firing in recorded:
             last.setdefault((firing.workflow, firing.trigger), firing)
+        paused = {state.name for state in await console.schedules() if state.status == "paused"}
         found: list[dict[str, Any]] = []
         for workflow in sorted(await console.workflows(), key=lambda each: each.name):
             try:
@@ -56,7 +61,7 @@ def list_(ctx: typer.Context, json: Json = False) -> int:
                     # Others that go off often have more than their share of these.
                     own, _ = await console.firings(f'wf:"{workflow.name}" trigger:"{id_}"', Page(limit=1))
                     recent = own[0] if own else None
-                found.append(_object(workflow.name, workflow.status, id_, trigger.type, trigger.config, recent))
+                found.append(_object(workflow, id_, trigger, recent, paused))
         return found
 
     rows = front.ask(look)
@@ -70,18 +75,20 @@ def list_(ctx: typer.Context, json: Json = False) -> int:
 
 
 def _object(
-    workflow: str, status: str, id_: str, kind: str, config: dict[str, Any], last: Firing | None
+    workflow: Workflow, id_: str, trigger: Trigger, last: Firing | None, paused: Collection[str]
 ) -> dict[str, Any]:
-    """A trigger for machines: always the same keys."""
+    """A trigger for machines: always the same keys. `paused` are those that somebody has paused one by one."""
     from fleetprompt.cli.schedules import firing_object
 
+    name = f"{workflow.name}/{id_}"
     return {
-        "name": f"{workflow}/{id_}",
-        "workflow": workflow,
+        "name": name,
+        "workflow": workflow.name,
         "trigger": id_,
-        "kind": kind,
-        "workflow_status": status,
-        "what": what(kind, config),
+        "kind": trigger.type,
+        "status": "off" if workflow.status != "active" else "paused" if name in paused else "active",
+        "workflow_status": workflow.status,
+        "what": what(trigger.type, trigger.config),
         "last": firing_object(last) if last is not None else None,
     }
 
@@ -124,7 +131,9 @@ def _print_table(front: Front, rows: list[dict[str, Any]]) -> None:
         last = row["last"]
         table.append(
             [
-                marked(row["workflow_status"]).append(" ").append_text(plain(row["name"])),
+                marked(row["workflow_status"] if row["status"] == "off" else row["status"])
+                .append(" ")
+                .append_text(plain(row["name"])),
                 row["kind"],
                 inert(row["what"]),
                 marked(last["outcome"]).append(f" {last['outcome']}") if last else "-",

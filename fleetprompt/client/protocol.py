@@ -513,7 +513,8 @@ class Console(Protocol):
 
     # schedules
     async def schedules(self) -> list[ScheduleState]:
-        """Every schedule of the workflows that are not archived, by name: when it comes, and what came of it last."""
+        """Every schedule and every file watch of the workflows that are not archived, by name: when it comes, and what
+        came of it last."""
         ...
 
     async def firings(self, filter_: str, page: Page) -> tuple[list[Firing], str]:
@@ -523,14 +524,15 @@ class Console(Protocol):
 
     async def fire(self, schedule: str, *, by: str) -> Result:
         """Start a run of a schedule now, also of one that is paused: `<workflow>/<trigger>`, or its workflow where that
-        has one. `data` of the result has the id of the `run`; it is refused where that must not overlap another."""
+        has one. `data` of the result has the id of the `run`; it is refused where that must not overlap another, and
+        for a file watch."""
         ...
 
     async def set_schedule(
         self, schedule: str, status: Literal["active", "paused"], *, by: str, reason: str = ""
     ) -> Result:
-        """Pause one schedule, until it is made active again, from then on. `data` of the result says whether it was
-        `changed`."""
+        """Pause one schedule or file watch, until it is made active again, from then on. `data` of the result says
+        whether it was `changed`."""
         ...
 
     # the whole fleet

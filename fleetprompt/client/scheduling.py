@@ -1,4 +1,5 @@
-"""What a face asks about schedules: which there are, when they come, what became of their times; and what it does."""
+"""What a face asks about schedules and file watches, which are paused like schedules: which there are, when they come,
+what became of them; and what it does."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from fleetprompt.engine.ports import Clock, Page, Store, Workflow
 if TYPE_CHECKING:
     from fleetprompt.engine.core.firing import After, Firing, Occurrence, Schedule, Standing
     from fleetprompt.engine.core.plan import Plan
+    from fleetprompt.engine.core.watching import Watch
 
 ScheduleStatus = Literal["active", "paused", "off"]
 """`off`: its workflow is not active."""
@@ -32,9 +34,11 @@ FAR = 400 * 366 * 86_400.0
 
 
 class ScheduleState(Struct, frozen=True, kw_only=True):
-    """A schedule as people see it."""
+    """A schedule, or a file watch, as people see it."""
 
-    schedule: Schedule
+    schedule: Schedule | None = None
+    watch: Watch | None = None
+    """One of the two."""
     status: ScheduleStatus
     workflow_status: str
     paused: bool = False
@@ -55,7 +59,38 @@ class ScheduleState(Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """`<workflow>/<trigger>`."""
-        return self.schedule.name
+        return self._of.name
+
+    @property
+    def workflow(self) -> str:
+        """Whose trigger it is."""
+        return self._of.workflow
+
+    @property
+    def trigger(self) -> str:
+        """Its id in the workflow."""
+        return self._of.trigger
+
+    @property
+    def kind(self) -> Literal["schedule", "watch"]:
+        """What makes it start runs: times, or files."""
+        return "watch" if self.schedule is None else "schedule"
+
+    @property
+    def zone(self) -> str:
+        """The zone of its times; empty where the clock on the wall does not matter."""
+        return self.schedule.timezone if self.schedule is not None and not self.schedule.every else ""
+
+    @property
+    def overlap(self) -> str:
+        """What happens beside a run that goes on."""
+        return self.schedule.overlap if self.schedule is not None else "allow"
+
+    @property
+    def _of(self) -> Schedule | Watch:
+        found = self.schedule or self.watch
+        assert found is not None
+        return found
 
     @property
     def next(self) -> float | None:
@@ -64,9 +99,11 @@ class ScheduleState(Struct, frozen=True, kw_only=True):
 
     @property
     def rhythm(self) -> str:
-        """How it is written: a cron expression, or an interval."""
+        """How it is written: a cron expression, an interval, or the files."""
         from fleetprompt.engine.core.duration import format_duration
 
+        if self.schedule is None:
+            return f"files {', '.join(self.watch.paths)}" if self.watch is not None else ""
         return self.schedule.cron or f"every {format_duration(self.schedule.every)}"
 
     @property
@@ -74,13 +111,14 @@ class ScheduleState(Struct, frozen=True, kw_only=True):
         """What the filter language sees of it (`SCHEDULE_FIELDS`)."""
         return {
             "name": self.name,
-            "workflow": self.schedule.workflow,
-            "trigger": self.schedule.trigger,
+            "workflow": self.workflow,
+            "trigger": self.trigger,
+            "kind": self.kind,
             "status": self.status,
             "rhythm": self.rhythm,
-            "timezone": self.schedule.timezone,
-            "overlap": self.schedule.overlap,
-            "catchup": self.schedule.catchup,
+            "timezone": self.schedule.timezone if self.schedule is not None else "",
+            "overlap": self.overlap,
+            "catchup": self._of.catchup,
             "next_at": self.next,
             "last_at": self.last.at if self.last is not None else None,
             "outcome": self.last.outcome if self.last is not None else "",
@@ -104,17 +142,19 @@ class Scheduling(ABC):
     async def plan(self, digest: str) -> Plan: ...
 
     async def schedules(self) -> list[ScheduleState]:
-        """Every schedule of the workflows that are not archived, by name."""
+        """Every schedule and every file watch of the workflows that are not archived, by name."""
         from fleetprompt.engine.core.firing import schedules_of
+        from fleetprompt.engine.core.watching import watches_of
 
-        found: list[tuple[Workflow, Schedule]] = []
+        found: list[tuple[Workflow, Schedule | Watch]] = []
         for workflow in await self.workflows():
             if workflow.status != "archived":
                 try:
                     plan = await self.plan(workflow.plan)
                 except NotFound:
                     continue
-                found += [(workflow, schedule) for schedule in schedules_of(plan, self.tenant)]
+                found += [(workflow, each) for each in schedules_of(plan, self.tenant)]
+                found += [(workflow, each) for each in watches_of(plan, self.tenant)]
         if not found:
             return []
         standings = {(each.workflow, each.trigger): each for each in await self.store.firings.standings(self.tenant)}
@@ -123,9 +163,9 @@ class Scheduling(ABC):
 
         def states() -> list[ScheduleState]:
             return [
-                _state(workflow, schedule, standings.get(key), lasts.get(key), now)
-                for workflow, schedule in found
-                for key in [(schedule.workflow, schedule.trigger)]
+                _state(workflow, each, standings.get(key), lasts.get(key), now)
+                for workflow, each in found
+                for key in [(each.workflow, each.trigger)]
             ]
 
         # The first calendar takes a tenth of a second to import.
@@ -144,33 +184,37 @@ class Scheduling(ABC):
     async def set_schedule(
         self, schedule: str, status: Literal["active", "paused"], *, by: str, reason: str = ""
     ) -> Result:
-        """Pause a schedule, or let it go on."""
+        """Pause a schedule or a file watch, or let it go on."""
         found = meant(await self.schedules(), schedule)
         data = {**_named(found), "state": status, "reason": reason}
         return await self._send(self._signal(types.SET_SCHEDULE, found.name, data, by))
 
 
 def _named(state: ScheduleState) -> dict[str, Any]:
-    return {"workflow": state.schedule.workflow, "trigger": state.schedule.trigger}
+    return {"workflow": state.workflow, "trigger": state.trigger}
 
 
 def _state(
-    workflow: Workflow, schedule: Schedule, standing: Standing | None, last: Firing | None, now: float
+    workflow: Workflow, of: Schedule | Watch, standing: Standing | None, last: Firing | None, now: float
 ) -> ScheduleState:
+    from fleetprompt.engine.core.firing import Schedule
     from fleetprompt.engine.triggers.schedule import times_of
+
+    schedule, watch = (of, None) if isinstance(of, Schedule) else (None, of)
 
     paused = standing is not None and standing.paused
     status: ScheduleStatus = "off" if workflow.status != "active" else "paused" if paused else "active"
     coming: tuple[float, ...] = ()
     problem = ""
     try:
-        after = times_of(schedule)
-        if status == "active":
+        after = times_of(schedule) if schedule is not None else None
+        if schedule is not None and after is not None and status == "active":
             coming = _coming(schedule, after, now)
     except FleetError as error:
         problem = str(error)
     return ScheduleState(
         schedule=schedule,
+        watch=watch,
         status=status,
         workflow_status=workflow.status,
         paused=paused,
@@ -197,15 +241,15 @@ def meant(states: Sequence[ScheduleState], text: str) -> ScheduleState:
     so. Raises `NotFound`, `InvalidInput`."""
     found = (
         [state for state in states if state.name == text]
-        or [state for state in states if state.schedule.workflow == text]
-        or [state for state in states if state.schedule.trigger == text]
+        or [state for state in states if state.workflow == text]
+        or [state for state in states if state.trigger == text]
     )
     if len(found) > 1:
         names = ", ".join(state.name for state in found[:5])
         raise InvalidInput(f"{inert(text[:80])} means several schedules: {names}", hint="give one of these names")
     if found:
         return found[0]
-    hint = did_you_mean(text, [name for state in states for name in (state.name, state.schedule.workflow)])
+    hint = did_you_mean(text, [name for state in states for name in (state.name, state.workflow)])
     raise NotFound(f"there is no schedule {inert(text[:80])}", hint=hint or "`fleet schedules` lists them")
 
 

@@ -57,7 +57,7 @@ def act(app: FleetConsole, verb: Verb, entries: Sequence[ScheduleEntry]) -> None
 
 
 def _fits(verb: Verb, entry: ScheduleEntry) -> bool:
-    return verb == "fire" or entry.state.paused == (verb == "resume")
+    return entry.state.kind == "schedule" if verb == "fire" else entry.state.paused == (verb == "resume")
 
 
 def _unfit(verb: Verb, entries: Sequence[ScheduleEntry]) -> str:
@@ -65,6 +65,8 @@ def _unfit(verb: Verb, entries: Sequence[ScheduleEntry]) -> str:
         return f"there is no schedule to {verb}"
     if len(entries) > 1:
         return f"of {count(len(entries), 'schedule')} there is none to {verb}"
+    if verb == "fire":
+        return f"{entries[0].name} watches files: it starts a run when one changes"
     if verb == "pause":
         return f"{entries[0].name} is paused already"
     off = entries[0].state.status == "off"

@@ -54,6 +54,29 @@ def test_triggers_are_listed_with_why_the_last_has_started_nothing(fleet: Fleet)
     assert "no firing matches" in fleet("triggers", "firings", "outcome:missed").err
 
 
+def test_a_watch_is_listed_and_paused_as_a_schedule_is(fleet: Fleet) -> None:
+    fleet.write("many", MANY)
+    fleet.ok("run", "many.yaml", "-q")
+    rows = {row["name"]: row for row in fleet("schedules", "--json").json}
+    files = rows["many/files"]
+    assert (files["kind"], files["paths"], files["status"], files["next_at"]) == ("watch", ["in/*.csv"], "active", None)
+    assert rows["many/nightly"]["kind"] == "schedule"
+    assert [row["name"] for row in fleet("schedules", "kind:watch", "--json").json] == ["many/files"]
+    assert "files in/*.csv" in fleet.ok("schedules", "show", "many/files")
+    fleet("schedules", "pause", "many/files", "--reason", "incident 7")
+    fleet("recover")
+    paused = fleet("schedules", "show", "many/files", "--json").json
+    assert (paused["status"], paused["reason"]) == ("paused", "incident 7")
+    listed = {row["name"]: row["status"] for row in fleet("triggers", "--json").json}
+    assert (listed["many/files"], listed["many/nightly"]) == ("paused", "active")
+    fleet("schedules", "resume", "many/files")
+    fleet("recover")
+    assert fleet("schedules", "show", "many/files", "--json").json["status"] == "active"
+    fleet("schedules", "fire", "many/files")
+    fleet("recover")
+    assert fleet.runs("wf:many trigger:watch") == [], "files fire it, and nobody else"
+
+
 def test_the_last_of_a_trigger_is_told_however_often_others_go_off(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from fleetprompt.engine.core.firing import Firing
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import FIRING_FIELDS
+from fleetprompt.engine.core.signal import SET_SCHEDULE, Signal
 from fleetprompt.engine.definition.load import load_text
 from fleetprompt.engine.ports import Page
 from fleetprompt.engine.registry import STEPS
@@ -95,6 +96,44 @@ async def test_a_file_that_comes_before_anybody_has_looked_is_not_overlooked(tmp
         (tmp_path / "in/a.csv").write_text("1")
         assert await engine.store.firings.standing("take", "drop") is None
         assert await said(engine, 1) == ["modified in/a.csv"]
+
+
+async def _set(engine: Engine, state: str) -> Any:
+    data = {"workflow": "take", "trigger": "drop", "state": state, "reason": "incident 7"}
+    now = engine.now()
+    result = await engine.bus.submit(
+        Signal(id=f"{state}-{now}", type=SET_SCHEDULE, source="test", at=now, data=data, by="ana")
+    )
+    assert result.status == "accepted", result
+    return result.data
+
+
+async def test_a_watch_that_is_paused_lets_changes_go_by_and_goes_on_from_then_on(tmp_path: Path) -> None:
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+        assert await _set(engine, "paused") == {"changed": True}
+        assert await _set(engine, "paused") == {"changed": False}
+        (tmp_path / "in/a.csv").write_text("1")
+        assert await said(engine, 1) == []
+        (skipped,) = await firings(engine)
+        assert (skipped.outcome, skipped.reason, skipped.run) == ("skipped", "paused by ana: incident 7", "")
+    # Nor is anything made up for of what changed while nobody was there.
+    (tmp_path / "in/b.csv").write_text("1")
+    async with watching(tmp_path) as engine:
+        assert await said(engine, 2) == []
+        assert await _set(engine, "active") == {"changed": True}
+        (tmp_path / "in/c.csv").write_text("1")
+        assert await said(engine, 3) == ["created in/c.csv"]
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+        (tmp_path / "in/d.csv").write_text("1")
+        found = [(each.scheduled[:8], each.outcome) for each in await until_four(engine)]
+        assert found == [(f"in/{n}.csv", "skipped") for n in "ab"] + [(f"in/{n}.csv", "fired") for n in "cd"]
+
+
+async def until_four(engine: Engine) -> list[Firing]:
+    await said(engine, 4)
+    return await firings(engine)
 
 
 async def test_what_could_not_be_recorded_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

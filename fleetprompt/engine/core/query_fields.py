@@ -82,6 +82,7 @@ SCHEDULE_STATUS = ("active", "paused", "off")
 FIRING_OUTCOME = ("fired", "skipped", "missed", "duplicate", "failed")
 DEAD_LETTER_STATUS = ("dead", "replayed", "dismissed")
 DEAD_LETTER_KIND = ("workflow", "subscription")
+RHYTHMIC = ("schedule", "watch")
 DELIVERY_STATUS = ("pending", "delivered", "dead")
 WORKFLOW_STATUS = ("draft", "active", "paused", "archived")
 
@@ -322,6 +323,7 @@ SCHEDULE_FIELDS = FieldSet(
         Field(name="name", kind="text", column="name", doc="workflow and trigger, such as deploy/nightly"),
         Field(name="wf", kind="text", column="workflow", doc="name of the workflow", aliases=("workflow",)),
         Field(name="trigger", kind="text", column="trigger", doc="id of the trigger"),
+        Field(name="kind", kind="enum", column="kind", doc="what makes it fire: times, or files", values=RHYTHMIC),
         Field(
             name="status",
             kind="enum",

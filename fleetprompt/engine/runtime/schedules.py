@@ -29,6 +29,7 @@ from fleetprompt.engine.core.firing import (
     signal_of,
 )
 from fleetprompt.engine.core.signal import Signal
+from fleetprompt.engine.core.watching import Watch
 from fleetprompt.engine.ports import Conflict
 from fleetprompt.engine.triggers.schedule import local_minute, times_of
 
@@ -222,7 +223,7 @@ class Schedules:
     async def fire(self, signal: Signal) -> dict[str, Any]:
         """Start a run of a schedule now, as a signal asks for; its id. Raises `NotFound`, `Refused`."""
         engine, store = self._engine, self._engine.store.firings
-        schedule = await self._asked(signal, running=True)
+        schedule = await self._asked(signal)
         names = (schedule.workflow, schedule.trigger, schedule.tenant)
         while True:
             known = await store.get(*names, scheduled=by_hand(signal.id))
@@ -247,12 +248,12 @@ class Schedules:
             return _answer(stored[0] if stored else firing)
 
     async def set(self, signal: Signal) -> dict[str, Any]:
-        """Pause a schedule, or let it go on, as a signal asks for. Raises `NotFound`, `InvalidInput`."""
+        """Pause a schedule or a file watch, or let it go on, as a signal asks. Raises `NotFound`, `InvalidInput`."""
         engine, store, data = self._engine, self._engine.store.firings, mapping(signal.data)
         state = str(data.get("state"))
         if state not in ("paused", "active"):
             raise InvalidInput(f"a schedule is paused or active, not {state!r}")
-        schedule = await self._asked(signal, running=False)
+        _, schedule = await engine.workflows.rhythmic(*_named(signal))
         while True:
             standing = await store.standing(schedule.workflow, schedule.trigger, schedule.tenant)
             now = engine.now()
@@ -280,18 +281,26 @@ class Schedules:
             self.look()
             return {"changed": True}
 
-    async def _let_go(self, schedule: Schedule, standing: Standing, now: float) -> Firing | None:
+    async def _let_go(self, schedule: Schedule | Watch, standing: Standing, now: float) -> Firing | None:
+        if not isinstance(schedule, Schedule):
+            return None  # What a watch lets go by is recorded file by file.
         after = await asyncio.to_thread(times_of, schedule)
         return resumed(schedule, standing, now, after)
 
-    async def _asked(self, signal: Signal, *, running: bool) -> Schedule:
-        """The schedule that a command is about. `running`: its workflow has to be one that can be started."""
-        data = mapping(signal.data)
-        workflow, trigger = str(data.get("workflow")), str(data.get("trigger"))
-        known, schedule = await self._engine.workflows.schedule(workflow, trigger, signal.tenant)
-        if running and known.status != "active":
-            raise Refused(f"workflow `{workflow}` is {known.status}", hint=f"fleet workflows activate {workflow}")
+    async def _asked(self, signal: Signal) -> Schedule:
+        """The schedule that is to fire, of a workflow that can be started."""
+        known, schedule = await self._engine.workflows.rhythmic(*_named(signal))
+        if not isinstance(schedule, Schedule):
+            raise Refused(f"{schedule.name} watches files: it starts a run when one changes", hint="fleet run")
+        if known.status != "active":
+            raise Refused(f"workflow `{known.name}` is {known.status}", hint=f"fleet workflows activate {known.name}")
         return schedule
+
+
+def _named(signal: Signal) -> tuple[str, str, str]:
+    """The workflow and the trigger that a command is about, and their tenant."""
+    data = mapping(signal.data)
+    return str(data.get("workflow")), str(data.get("trigger")), signal.tenant
 
 
 def _key(of: Schedule | Standing) -> Key:
@@ -309,8 +318,8 @@ def _calendars(schedules: Sequence[Schedule]) -> list[After | FleetError]:
     return found
 
 
-def _begun(schedule: Schedule, standing: Standing | None, now: float) -> Standing:
-    """A schedule that comes at these times from now on; one that was paused stays so."""
+def _begun(schedule: Schedule | Watch, standing: Standing | None, now: float) -> Standing:
+    """A schedule that comes at these times, or a watch of these files, from now on; one that was paused stays so."""
     fresh = Standing(workflow=schedule.workflow, trigger=schedule.trigger, tenant=schedule.tenant)
     return replace(_further(standing or fresh), rhythm=schedule.rhythm, since=now, upto=now)
 

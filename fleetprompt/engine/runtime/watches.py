@@ -226,9 +226,20 @@ class Watches:
         await self._keep(kept, now)
 
     async def _fire(self, kept: Kept, changes: Iterable[Change]) -> None:
-        """Record changes, each with its signal: whoever finds the same one later, finds it recorded."""
-        engine, watch = self._engine, kept.watch
-        for change in changes:
+        """Record changes, each with its signal: whoever finds the same one later, finds it recorded. A watch that is
+        paused lets them go by."""
+        engine, watch, found = self._engine, kept.watch, [*changes]
+        names = (watch.workflow, watch.trigger, watch.tenant)
+        # Read anew: it may have been paused by another engine.
+        standing = await engine.store.firings.standing(*names) if found else None
+        if standing is not None and standing.paused:
+            reason = f"paused by {standing.by or 'somebody'}" + (f": {standing.reason}" if standing.reason else "")
+            for change in found:
+                with suppress(Conflict):  # Another engine was as fast.
+                    await engine.store.firings.add(firing_of(watch, change, engine.now(), "skipped", reason))
+            engine.feed.mark(signals=True, workflows=True)
+            return
+        for change in found:
             firing = firing_of(watch, change, engine.now(), "fired")
             signal = engine.bus.admission.redacted(signal_of(watch, change, firing))
             stored = await engine.patient(f"watch {watch.name}", lambda f=firing, s=signal: self._add(f, s))

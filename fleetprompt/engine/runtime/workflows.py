@@ -16,6 +16,7 @@ from fleetprompt.engine.core.firing import Schedule, schedules_of
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.routing import Active, Routes
+from fleetprompt.engine.core.watching import Watch, watches_of
 from fleetprompt.engine.ports import Workflow
 from fleetprompt.engine.runtime.files import kept
 
@@ -248,14 +249,15 @@ class Workflows:
         """The catalog as it was read last, of every tenant."""
         return self._rows
 
-    async def schedule(self, workflow: str, trigger: str, tenant: str) -> tuple[Workflow, Schedule]:
-        """A schedule of a workflow as it is registered now. Raises `NotFound`."""
+    async def rhythmic(self, workflow: str, trigger: str, tenant: str) -> tuple[Workflow, Schedule | Watch]:
+        """A schedule or a file watch of a workflow as it is registered now. Raises `NotFound`."""
         known = await self._engine.store.catalog.workflow(workflow, tenant)
-        plan = (await self.program(known.plan)).plan if known is not None else None
-        found = {each.trigger: each for each in schedules_of(plan, tenant)} if plan is not None else {}
-        if known is None or trigger not in found:
-            raise NotFound(f"there is no schedule {workflow}/{trigger}", hint="`fleet schedules` lists them")
-        return known, found[trigger]
+        if known is not None:
+            plan = (await self.program(known.plan)).plan
+            for each in (*schedules_of(plan, tenant), *watches_of(plan, tenant)):
+                if each.trigger == trigger:
+                    return known, each
+        raise NotFound(f"there is no schedule {workflow}/{trigger}", hint="`fleet schedules` lists them")
 
     async def last_run(self, name: str, tenant: str) -> dict[str, Any] | None:
         """The previous completed run of a workflow, as expressions see it."""

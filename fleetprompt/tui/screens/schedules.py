@@ -1,4 +1,4 @@
-"""Every schedule: when it comes next, what became of its times and why; fired, paused and resumed here."""
+"""Every schedule and file watch: when it comes next, what became of its times and why; fired, paused, resumed here."""
 
 from __future__ import annotations
 
@@ -71,8 +71,7 @@ class SchedulesScreen(EntriesScreen[ScheduleList, ScheduleEntry, "Firing"]):
 
     async def look_up(self, entry: ScheduleEntry) -> Sequence[Firing]:
         """What became of its times. Raises `FleetError`."""
-        schedule = entry.state.schedule
-        own = f'wf:"{schedule.workflow}" trigger:"{schedule.trigger}"'
+        own = f'wf:"{entry.state.workflow}" trigger:"{entry.state.trigger}"'
         found, _ = await self.client.firings(own, Page(limit=SHOWN))
         return found
 
@@ -93,10 +92,10 @@ class SchedulesScreen(EntriesScreen[ScheduleList, ScheduleEntry, "Firing"]):
             self.app.say("info", f"{entry.name} has started no run yet")
 
     async def do_schedule_runs(self) -> None:
-        """Every run that its workflow's schedules have started."""
+        """Every run that its workflow's schedules, or its file watches, have started."""
         entry = self.entry()
         if entry is not None:
-            await self.app.go_to(f"runs wf:{entry.state.schedule.workflow} trigger:schedule")
+            await self.app.go_to(f"runs wf:{entry.state.workflow} trigger:{entry.state.kind}")
 
     def do_schedule_fire(self) -> None:
         self._act("fire")

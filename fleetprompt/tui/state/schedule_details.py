@@ -42,7 +42,7 @@ def details(entry: ScheduleEntry, firings: Sequence[Firing], now: float, times: 
 
 
 def _about(state: ScheduleState, now: float) -> Iterator[Line]:
-    schedule = state.schedule
+    schedule, watch = state.schedule, state.watch
     if state.problem:
         yield ((inert(state.problem), "error"),)
     status = state.status if state.status != "off" else f"off: its workflow is {state.workflow_status}"
@@ -51,17 +51,24 @@ def _about(state: ScheduleState, now: float) -> Iterator[Line]:
         verb = "paused " if state.paused else "resumed"
         reason = f": {state.reason}" if state.reason else ""
         yield ((f"{verb}  ", "dim"), (inert(f"by {state.by or 'somebody'} {ago(now - state.changed_at)}{reason}"), ""))
-    zone = "" if schedule.every else f"  {schedule.timezone}"
-    jitter = f"  delayed by up to {format_duration(schedule.jitter)}" if schedule.jitter else ""
+    zone = f"  {state.zone}" if state.zone else ""
+    jitter = (
+        f"  delayed by up to {format_duration(schedule.jitter)}" if schedule is not None and schedule.jitter else ""
+    )
     yield (("when     ", "dim"), (inert(state.rhythm), "strong"), (inert(zone + jitter), "dim"))
-    yield (("overlap  ", "dim"), (schedule.overlap, ""), (f"  {_OVERLAP[schedule.overlap]}", "dim"))
-    yield (("catchup  ", "dim"), (schedule.catchup, ""), (f"  {_CATCHUP[schedule.catchup]}", "dim"))
+    if watch is not None:
+        events = f"{', '.join(watch.events)}, and left alone for {format_duration(watch.settle)}"
+        yield (("events   ", "dim"), (inert(events), ""))
+    catchup = str(state.row["catchup"])
+    yield (("overlap  ", "dim"), (state.overlap, ""), (f"  {_OVERLAP[state.overlap]}", "dim"))
+    yield (("catchup  ", "dim"), (catchup, ""), (f"  {_CATCHUP[catchup]}", "dim"))
 
 
 def _coming(state: ScheduleState, now: float, times: Times) -> Iterator[Line]:
-    if not state.coming:
+    if not state.coming and state.kind == "schedule":
         said = "never" if state.status == "active" else f"not as long as it is {state.status}"
         yield (("next     ", "dim"), (said, "dim"))
+    if not state.coming:
         return
     first, *others = state.coming
     yield (

@@ -85,21 +85,19 @@ class ScheduleList(EntryList[ScheduleEntry]):
         states = await self.console.schedules()
         recent: dict[tuple[str, str], list[Firing]] = {}
         if states:
-            found, _ = await self.console.firings("kind:schedule", Page(limit=RECENT))
+            found, _ = await self.console.firings("kind:schedule,watch", Page(limit=RECENT))
             for firing in found:
                 recent.setdefault((firing.workflow, firing.trigger), []).append(firing)
         health = await self.console.health()
         self.fires = health.state != "none" and health.fires
         return [
-            ScheduleEntry(
-                state=state, recent=tuple(recent.get((state.schedule.workflow, state.schedule.trigger), ())[:STRIP])
-            )
+            ScheduleEntry(state=state, recent=tuple(recent.get((state.workflow, state.trigger), ())[:STRIP]))
             for state in states
         ]
 
     def called(self, entry: ScheduleEntry) -> str:
         """Its workflow."""
-        return entry.state.schedule.workflow
+        return entry.state.workflow
 
     @property
     def is_due(self) -> bool:
@@ -117,7 +115,7 @@ class ScheduleList(EntryList[ScheduleEntry]):
             (inert(state.name), "strong" if state.status == "active" else ""),
             (state.status, STATUSES[state.status]),
             (inert(state.rhythm), ""),
-            ("" if state.schedule.every else inert(state.schedule.timezone), "dim"),
+            (inert(state.zone), "dim"),
             (ago(now - state.next), "strong") if state.next is not None else ("-", "faint"),
             (ago(now - last.at), "dim") if last is not None else ("never", "faint"),
             strip(entry.recent),
