@@ -14,7 +14,6 @@ from textual.pilot import Pilot
 
 from tests.tui.deciding_kit import Desk
 from tests.tui.idle import wait_until_all_is_done
-from tests.tui.parsed_styles import keep_parsed_styles
 from tests.tui.recorded import RecordedProject, shop
 from tests.tui.recorded_console import StillConsole, pressing, still
 
@@ -25,7 +24,6 @@ HOW = (
 VARIABLES = ("NO_COLOR", "FORCE_COLOR", "COLORFGBG", "SSH_CONNECTION", "FLEET_SSH_PEER", "COLUMNS", "LINES")
 SIZES = {"small": (60, 20), "usual": (80, 24), "wide": (132, 36), "huge": (200, 50)}
 wait_until_all_is_done()
-keep_parsed_styles()
 Act = Callable[[Pilot[Any]], Awaitable[None]]
 
 
