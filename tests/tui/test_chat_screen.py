@@ -38,7 +38,9 @@ steps:
 """
 DESK_WORDS = """
 rules:
-  - {step: reply, say: "to ${{ asked }}: it is under the mat, the one at the back door and not that at the front"}
+  - step: reply
+    pace: 90
+    say: "to ${{ asked }}: it is under the mat, the one at the back door and not that at the front"
 """
 
 
