@@ -52,6 +52,17 @@ async def put(project: RecordedProject, run: str = "") -> None:
         await store.close()
 
 
+async def put_watch(project: RecordedProject) -> None:
+    """Write a workflow that watches for files."""
+    STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
+    store = SqlStore(Path(project.place.database), zone=project.place.zone)
+    await store.open()
+    try:
+        await _known(store, "intake", "id: files, type: watch, paths: [in/*.csv]")
+    finally:
+        await store.close()
+
+
 async def _known(store: SqlStore, name: str, *triggers: str, status: Any = "active") -> None:
     plan, text = plan_of(name, *triggers)
     digest = await store.catalog.put(plan, source=text)

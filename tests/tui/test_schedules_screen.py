@@ -21,7 +21,7 @@ from fleetprompt.tui.state.schedules import ScheduleList
 from tests.tui.conftest import HOW, SIZES
 from tests.tui.recorded import NOW, RecordedProject, Tape
 from tests.tui.recorded_console import Still, StillConsole, pressing, settled, still
-from tests.tui.schedule_kit import put
+from tests.tui.schedule_kit import put, put_watch
 
 TAPE = Tape("crawl", ago=600)
 ALL_SIZES = SIZES | {"large": (160, 50)}
@@ -135,6 +135,21 @@ async def test_several_are_asked_about(project: RecordedProject) -> None:
         await until(pilot, lambda: told(app, "paused: 2 schedules"))
         assert app.client is not None
         assert [state.name for state in await app.client.schedules() if state.status == "active"] == []
+
+
+async def test_a_watch_is_paused_like_a_schedule_and_not_offered_to_be_fired(project: RecordedProject) -> None:
+    await put_watch(project)
+    app = still(project, link="schedules intake")
+    async with app.run_test(size=(132, 36)) as pilot:
+        await settled(pilot)
+        screen = app.screen
+        assert isinstance(screen, SchedulesScreen)
+        assert "".join(text for text, _ in screen.said() or ()).endswith("4 schedules, 1 file watch")
+        assert "schedule.fire" not in [action.id for action in screen.footer()]
+        await pressing("p")(pilot)
+        await until(pilot, lambda: told(app, "paused: intake/files"))
+        await pressing("home")(pilot)
+        assert "schedule.fire" in [action.id for action in screen.footer()]
 
 
 async def test_who_may_only_look_changes_nothing(project: RecordedProject) -> None:

@@ -72,8 +72,9 @@ class ChatScreen(ConsoleScreen):
         return f"chat {self.agent}"
 
     def footer(self) -> Sequence[Action]:
-        """Letters are for the message."""
-        return [action for action in super().footer() if "chat" in action.where or action.id == "go.back"]
+        """Letters are for the message, and nothing is to be stopped where nothing answers."""
+        own = [action for action in super().footer() if "chat" in action.where or action.id == "go.back"]
+        return [action for action in own if self.open_run or action.id != "chat.stop"]
 
     @property
     def pane(self) -> TextPane:
@@ -127,6 +128,7 @@ class ChatScreen(ConsoleScreen):
         self._blocks = [turn_lines(turn, self.app.times, now) for turn in self.turns]
         if self.open_run != before:
             self.speech = Speech()
+            self.refresh_bars()
         if self.open_run and not any(worker.group == "overhear" and not worker.is_finished for worker in self.workers):
             self.run_worker(self._overhear(self.open_run), name="overhear", group="overhear", exclusive=True)
         self._draw()

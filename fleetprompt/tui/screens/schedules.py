@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from fleetprompt.client.wording import count
 from fleetprompt.engine.core.query_fields import SCHEDULE_FIELDS
 from fleetprompt.engine.ports import Page
 from fleetprompt.tui.acting_schedules import Verb, act
@@ -17,6 +16,7 @@ from fleetprompt.tui.state.schedules import ScheduleEntry, ScheduleList
 if TYPE_CHECKING:
     from fleetprompt.client.protocol import Change, Console
     from fleetprompt.engine.core.firing import Firing
+    from fleetprompt.tui.actions import Action
 
 
 class SchedulesScreen(EntriesScreen[ScheduleList, ScheduleEntry, "Firing"]):
@@ -45,7 +45,13 @@ class SchedulesScreen(EntriesScreen[ScheduleList, ScheduleEntry, "Firing"]):
         if schedules is None or not schedules.loaded:
             return None
         said: list[Part] = [] if schedules.fires else [("no engine fires them  ", "warning")]
-        return [*said, (count(schedules.count, "schedule"), "")]
+        return [*said, (schedules.counted(), "")]
+
+    def footer(self) -> Sequence[Action]:
+        """What can be done to the one at the cursor: a watch fires for a file, and not because it is told to."""
+        entry = self.entry()
+        watches = entry is not None and entry.state.kind == "watch"
+        return [action for action in super().footer() if not watches or action.id != "schedule.fire"]
 
     # ------------------------------------------------------------ reading
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec import Struct
 
 from fleetprompt.client.protocol import Console
-from fleetprompt.client.wording import ago, glyph
+from fleetprompt.client.wording import ago, count, glyph
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.query_fields import SCHEDULE_FIELDS
 from fleetprompt.engine.ports import Page
@@ -94,6 +94,13 @@ class ScheduleList(EntryList[ScheduleEntry]):
             ScheduleEntry(state=state, recent=tuple(recent.get((state.workflow, state.trigger), ())[:STRIP]))
             for state in states
         ]
+
+    def counted(self) -> str:
+        """How many of each kind there are."""
+        watches = sum(entry.state.kind == "watch" for entry in self.entries)
+        schedules = len(self.entries) - watches
+        said = [count(schedules, "schedule")] if schedules or not watches else []
+        return ", ".join([*said, *([count(watches, "file watch", "file watches")] if watches else [])])
 
     def called(self, entry: ScheduleEntry) -> str:
         """Its workflow."""
