@@ -63,7 +63,7 @@ def runs(
 
 async def halting(console: Console) -> Halted:
     """Says why nothing new starts in a run that is not over, as far as that is not up to the run."""
-    from fleetprompt.client.reasons import halted_by
+    from fleetprompt.client.halted import halted_by
 
     position, engine = (await console.switch()).position, console.where != "none"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fleetprompt.client.wording import count, duration, rough
 from fleetprompt.engine.core.facts import Slot
 from fleetprompt.engine.core.state import Run, Scope, Step, Wake
-from fleetprompt.engine.ports.operations import Position
 
 
 def step_reason(step: Step, now: float) -> str:
@@ -122,18 +121,8 @@ def _timer(step: Step, now: float) -> str:
     return f"goes on in {left}"
 
 
-def halted_by(position: Position, *, began: bool, child: bool, engine: bool = True) -> str:
-    """Why nothing new starts in a run that is not over, where that is not up to the run; empty where it may. `child`:
-    another run has started it, to which it belongs. `engine`: there is one that drives runs."""
-    if position == "draining" and not began and not child:
-        return "the fleet is draining"
-    if position in ("paused", "off"):
-        return f"the fleet is {position}"
-    return "" if engine else "no engine runs"
-
-
 def run_reason(run: Run, halted: str = "") -> str:
-    """What a run that is not over waits for. `halted`: why nothing new starts in it, see `halted_by`."""
+    """What a run that is not over waits for. `halted`: why nothing new starts in it, see `client/halted.py`."""
     if run.ended:
         return ""
     if run.paused:

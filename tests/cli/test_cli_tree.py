@@ -10,7 +10,8 @@ from fleetprompt.cli.display import Drawn
 from fleetprompt.cli.outcome import next_lines, run_object
 from fleetprompt.cli.render import head_line, tree_lines
 from fleetprompt.cli.tree import Row, Tree, fit, fitted
-from fleetprompt.client.reasons import halted_by, run_reason
+from fleetprompt.client.halted import halted_by
+from fleetprompt.client.reasons import run_reason
 from fleetprompt.client.telling import told_fact
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import (

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from fleetprompt.client.reasons import halted_by
+from fleetprompt.client.halted import halted_by
 from fleetprompt.engine.ports.operations import Position
 
 Level = Literal["info", "warning", "error"]
