@@ -50,6 +50,14 @@ async def together(run):
         _all.set()
     await _all.wait()
 """
+NOTE = (
+    CODE
+    + """
+async def note(number):
+    mark("b", "-", str(number), "-")
+"""
+)
+"""A function that tells when it was begun."""
 """For the functions under test. `mark` appends a line to the file that BENCH_EFFECTS names. `together` holds the first
 steps back until BENCH_TOGETHER runs have come that far, so that all are in flight when the process is killed. `nap`
 sleeps a quarter more or less than asked, differently in every step, so that runs which began together do not march."""

@@ -20,13 +20,6 @@ from bench.task import Figures, Task, spawn, spread
 from fleetprompt.client.opening import open_console
 from fleetprompt.engine.runtime.engine import Engine
 
-FUNCTIONS = (
-    effects.CODE
-    + """
-async def note(number):
-    mark("b", "-", str(number), "-")
-"""
-)
 WORKFLOW = """
 name: listener
 triggers:
@@ -82,9 +75,9 @@ async def _outside(task: Task, file: Path) -> tuple[list[float], list[float]]:
 
 
 def _project(task: Task) -> None:
-    write_project(task.path, FUNCTIONS, listener=WORKFLOW)
+    write_project(task.path, effects.NOTE, listener=WORKFLOW)
     # Runs that a trigger starts look for code in the project's folder.
-    (task.path / "work.py").write_text(FUNCTIONS)
+    (task.path / "work.py").write_text(effects.NOTE)
 
 
 async def _serve(task: Task) -> None:

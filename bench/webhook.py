@@ -33,13 +33,6 @@ RATE = 100
 WARM = 100
 KEY = hashlib.sha256(b"bench").digest()
 PATIENCE = 30.0
-FUNCTIONS = (
-    effects.CODE
-    + """
-async def note(number):
-    mark("b", "-", str(number), "-")
-"""
-)
 WORKFLOW = """
 name: hooked
 triggers:
@@ -105,8 +98,8 @@ class Sender:
 @contextmanager
 def daemon(task: Task, *profiler: str) -> Iterator[tuple[psutil.Process, int]]:
     """The daemon, and its port."""
-    write_project(task.path, FUNCTIONS, hooked=WORKFLOW)
-    (task.path / "work.py").write_text(FUNCTIONS)
+    write_project(task.path, effects.NOTE, hooked=WORKFLOW)
+    (task.path / "work.py").write_text(effects.NOTE)
     command = [*profiler, *fleet(), "-C", str(task.path), "serve", "--port", "0", "--json"]
     secret = "whsec_" + base64.b64encode(KEY).decode()
     own = {"FLEET_SECRET_BENCH": secret, "BENCH_EFFECTS": str(task.path / "effects"), "PYTHONPATH": str(ROOT)}
