@@ -512,6 +512,20 @@ def test_workflows_that_are_registered_together_are_looked_up_together() -> None
     tell(story, TYPED)
 
 
+def test_an_older_reading_of_the_catalog_that_ends_last_does_not_put_back_what_was_before() -> None:
+    async def story(world: World, engine: Engine) -> None:
+        delays = iter([10.0])
+        world.read_time = lambda what: next(delays, 0.0) if what == "catalog.every" else 0.0
+        polled = asyncio.ensure_future(engine.others_wrote())
+        await asyncio.sleep(1)
+        plan = engine.workflows.active[0].plan
+        await engine.workflows.register(msgspec.structs.replace(plan, name="newer"), source="")
+        await polled
+        assert [each.plan.name for each in engine.workflows.active] == ["newer", "typed"]
+
+    tell(story, TYPED)
+
+
 def test_what_nobody_hears_is_done_with_when_it_is_stored_and_what_a_step_waits_for_is_not() -> None:
     async def story(world: World, engine: Engine) -> None:
         await world.start("waits")

@@ -47,6 +47,7 @@ class Workflows:
         self.unreadable: set[tuple[str, str]] = set()
         """Active ones whose plan cannot be read, by tenant and name."""
         self.routes = Routes()
+        self._refreshing = asyncio.Lock()
         self._doubled: set[tuple[str, str]] = set()
         """Webhooks whose path another one has: told of."""
 
@@ -204,8 +205,13 @@ class Workflows:
         await self._engine.store.catalog.set_workflow(changed)
         await self.refresh()
 
-    async def refresh(self, wanted: Callable[[Workflow], bool] = lambda entry: True) -> None:
-        """Read the catalog again: another process may have changed it."""
+    async def refresh(self) -> None:
+        """Read the catalog again: it has changed, or another process may have changed it."""
+        # One after the other: of two at once, the older reading may end last, and put back what was before.
+        async with self._refreshing:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         self._known.clear()
         self._reading.clear()
         rows = await self._engine.store.catalog.every()
@@ -214,9 +220,9 @@ class Workflows:
             self._engine.feed.mark(workflows=True)
         active: list[Active] = []
         self.unreadable.clear()
-        await self._read({entry.plan for entry in rows if entry.status == "active" and wanted(entry)})
+        await self._read({entry.plan for entry in rows if entry.status == "active"})
         for entry in rows:
-            if entry.status != "active" or not wanted(entry):
+            if entry.status != "active":
                 continue
             try:
                 plan = await self._plan(entry.plan)
