@@ -18,7 +18,7 @@ import msgspec
 
 from bench.ours import Workflow, place, write_project
 from bench.task import Figures, Task
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.opening import open_console
 from fleetprompt.engine.core.facts import StepStarted, StepSucceeded
 from fleetprompt.engine.llm.library import library

@@ -11,7 +11,7 @@ from typing import Any
 import uuid_utils
 
 from bench.task import Task
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.files import load_file
 from fleetprompt.client.opening import Place, open_console
 from fleetprompt.engine.core.signal import START, Signal

@@ -46,7 +46,7 @@ def chat(
     Without a message it is asked for one after the other; where standard input is no terminal, all of it is one
     message. What the agent asks is asked in place, as `fleet run` does. Ctrl-C stops an answer.
     """
-    from fleetprompt.client.consoles import new_id
+    from fleetprompt.client.store_console import new_id
     from fleetprompt.engine.core.errors import InvalidInput
 
     front: Front = ctx.obj
@@ -165,7 +165,7 @@ class Talk:
         """Do what a line that begins with a slash says; False for the one that ends it."""
         from rich.text import Text
 
-        from fleetprompt.client.consoles import new_id
+        from fleetprompt.client.store_console import new_id
 
         terminal = self._front.terminal
         match text.split()[0].lower():

@@ -200,8 +200,8 @@ async def _daemon_here(front: Front) -> Console | None:
 
 
 async def _start_engine(front: Front, console: Console) -> Console:
+    from fleetprompt.client.attached import AttachedConsole
     from fleetprompt.client.beside import BesideConsole
-    from fleetprompt.client.consoles import AttachedConsole
     from fleetprompt.client.http.console import RemoteConsole
     from fleetprompt.client.reopening import take_over
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fleetprompt.cli.front import Front
-    from fleetprompt.client.consoles import EmbeddedConsole
+    from fleetprompt.client.embedded import EmbeddedConsole
     from fleetprompt.client.identity import Identity
     from fleetprompt.client.observing import Observed
     from fleetprompt.client.reloading import Reloaded
@@ -91,7 +91,7 @@ async def _serve(front: Front, address: Address, *, recover: bool, json: bool, l
 
 async def _served(front: Front, address: Address, told: Observed, *, recover: bool, json: bool) -> int:
     from fleetprompt.cli.engine import leave_at_once_when_told_again, stop_event
-    from fleetprompt.client.consoles import EmbeddedConsole
+    from fleetprompt.client.embedded import EmbeddedConsole
     from fleetprompt.client.guarded import guarded
     from fleetprompt.client.measuring import measuring
     from fleetprompt.client.notifying import start_notifying

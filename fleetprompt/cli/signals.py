@@ -51,8 +51,8 @@ def signal(
 
 
 async def _publish(front: Front, type_: str, data: Any, key: str, subject: str, json: bool) -> int:
-    from fleetprompt.client.consoles import new_id
     from fleetprompt.client.protocol import Published
+    from fleetprompt.client.store_console import new_id
     from fleetprompt.engine.core.signal import Signal
 
     me, now = front.me, time.time()

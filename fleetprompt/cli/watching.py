@@ -108,7 +108,7 @@ class Watch:
 
     async def wait(self, console: Console) -> Ending:
         """Until the runs are over, or somebody has had enough. The console is closed at the end."""
-        from fleetprompt.client.consoles import EmbeddedConsole
+        from fleetprompt.client.embedded import EmbeddedConsole
         from fleetprompt.client.opening import open_console
 
         while True:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from fleetprompt.client.consoles import AttachedConsole
+from fleetprompt.client.attached import AttachedConsole
 from fleetprompt.client.protocol import TakenUp
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.inert import inert

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fleetprompt import __version__
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.engine.runtime.stuck import STUCK_SECONDS, stuck_runs
 from fleetprompt.engine.telemetry.exposition import Gauges, Snapshot, snapshot
 from fleetprompt.engine.telemetry.metrics import Metrics

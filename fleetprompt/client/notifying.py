@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from fleetprompt.client.consoles import EmbeddedConsole
 from fleetprompt.client.database import store_of
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.engine.core.errors import FleetError, NotFound
 from fleetprompt.engine.core.notice import Notice
 from fleetprompt.engine.core.notice_settings import NoticeSettings

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from fleetprompt.client.attached import AttachedConsole
 from fleetprompt.client.changing import Equipment
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.identity import DEFAULT_TENANT
 from fleetprompt.client.names import ProjectNames
 from fleetprompt.client.right import EngineRight

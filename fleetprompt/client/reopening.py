@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.attached import AttachedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.opening import Place, open_console
 
 

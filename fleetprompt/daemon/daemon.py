@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.hooks import Hooks
 from fleetprompt.client.reloading import Reloaded, Reloading
 from fleetprompt.client.workflow_files import WorkflowFiles

@@ -11,7 +11,7 @@ import pytest
 from fleetprompt.cli.display import Silent
 from fleetprompt.cli.follow import Following
 from fleetprompt.cli.tree import Tree
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.files import load_files
 from fleetprompt.client.opening import Place, make_state, open_console
 from fleetprompt.client.protocol import StartRun

@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.attached import AttachedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.files import load_files
 from fleetprompt.client.http.address import address_of
 from fleetprompt.client.http.console import connect

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.attached import AttachedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.guarded import RULES, guarded
 from fleetprompt.client.http.address import address_of
 from fleetprompt.client.http.console import RemoteConsole, connect

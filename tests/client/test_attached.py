@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from client_kit import ME, attached, embedded, place_at, start_of, until
 
-from fleetprompt.client import consoles
+from fleetprompt.client import attached as module
+from fleetprompt.client.attached import ENDED, SILENT, AttachedConsole
 from fleetprompt.client.changing import ELSEWHERE
-from fleetprompt.client.consoles import ENDED, SILENT, AttachedConsole
 from fleetprompt.client.opening import Place
 from fleetprompt.client.protocol import QUEUED, Progress, why_queued
 from fleetprompt.engine.core import signal as types
@@ -126,7 +126,7 @@ async def test_without_an_engine_a_command_is_queued_at_once(beside: AttachedCon
 async def test_an_engine_that_ends_before_it_answers_is_noticed_and_said(
     place: Place, beside: AttachedConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consoles, "ANSWER_SECONDS", 1e9)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 1e9)
     assert place.lock is not None
     lock = EngineLock(place.lock)
     lock.acquire("fleet run")
@@ -141,7 +141,7 @@ async def test_an_engine_that_ends_before_it_answers_is_noticed_and_said(
 async def test_an_engine_that_does_not_answer_is_not_said_to_be_gone(
     place: Place, beside: AttachedConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consoles, "ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)
     assert place.lock is not None
     lock = EngineLock(place.lock)
     lock.acquire("fleet run")

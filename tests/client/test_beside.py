@@ -13,8 +13,8 @@ import pytest
 from client_kit import Heard, attached, embedded, place_at, start_of, until
 
 from fleetprompt.client import beside, listening
+from fleetprompt.client.attached import AttachedConsole
 from fleetprompt.client.beside import BesideConsole, EngineBeside
-from fleetprompt.client.consoles import AttachedConsole
 from fleetprompt.client.opening import Place, open_beside, open_console
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.signal import Signal

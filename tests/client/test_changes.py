@@ -11,7 +11,7 @@ import pytest
 from client_kit import ME, Heard, attached, embedded, place_at, start_of, until
 
 from fleetprompt.client import listening
-from fleetprompt.client.consoles import AttachedConsole
+from fleetprompt.client.attached import AttachedConsole
 from fleetprompt.client.opening import Place
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import StoreUnavailable

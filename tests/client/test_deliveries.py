@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from client_kit import ME, place_at, start_of
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.files import load_file
 from fleetprompt.client.opening import open_store
 from fleetprompt.engine.core import signal as types

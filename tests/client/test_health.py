@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from client_kit import attached, embedded, place_at, start_of
 
-from fleetprompt.client.consoles import TOLD_ELSEWHERE
 from fleetprompt.client.diagnosis import Finding, diagnose
 from fleetprompt.client.identity import Identity, Role
 from fleetprompt.client.opening import Place
+from fleetprompt.client.store_console import TOLD_ELSEWHERE
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
 from fleetprompt.engine.core.signal import Signal

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from client_kit import ME, Heard, attached, embedded, lose, place_at, start_of, until
 
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.attached import AttachedConsole
 from fleetprompt.client.diagnosis import diagnose
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.opening import Place, make_state, open_console, open_store
 from fleetprompt.engine.core.errors import StoreLost, StoreUnavailable
 from fleetprompt.engine.core.plan import Block, Plan

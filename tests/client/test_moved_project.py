@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from client_kit import ME, attached, embedded, place_at, start_of
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.files import load_files
 from fleetprompt.client.protocol import StartRun
 from fleetprompt.engine.core.facts import RunCreated

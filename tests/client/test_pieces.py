@@ -11,7 +11,8 @@ import pytest
 from client_kit import attached, embedded, place_at, start_of, until
 
 from fleetprompt.client import overhearing
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.attached import AttachedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.opening import AgencySettings, Place
 from fleetprompt.engine.core.facts import RunFinished, StepNoted
 from fleetprompt.engine.ports import Stored

@@ -12,8 +12,9 @@ from uuid import uuid4
 import pytest
 from client_kit import start_of
 
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.attached import AttachedConsole
 from fleetprompt.client.diagnosis import diagnose
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.opening import Place, open_console, open_store
 from fleetprompt.engine.runtime.lock import EngineIsRunning
 

@@ -13,7 +13,7 @@ import pytest
 from client_kit import ME, embedded, place_at, start_of, until
 from cut import Cut
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.guarded import RULES, guarded
 from fleetprompt.client.http import link as link_module
 from fleetprompt.client.http import messages

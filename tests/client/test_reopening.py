@@ -10,7 +10,7 @@ import pytest
 from client_kit import ME, Heard, attached, embedded, place_at, start_of
 
 from fleetprompt.client import listening
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.opening import Place
 from fleetprompt.client.reopening import take_over
 from fleetprompt.engine.core import signal as types

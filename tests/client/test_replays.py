@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from client_kit import ME, attached, embedded, place_at
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.files import load_file
 from fleetprompt.client.protocol import Published, ReplayRange
 from fleetprompt.engine.core.dead_letter import DeadLetter

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from client_kit import attached, embedded, place_at, until
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.files import load_files
 from fleetprompt.client.guarded import COMMANDS, RULES, guarded
 from fleetprompt.client.identity import Forbidden, Identity

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 
-from fleetprompt.client.consoles import AttachedConsole, EmbeddedConsole
+from fleetprompt.client.attached import AttachedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, StepInDoubt, StepNoted
 from fleetprompt.engine.core.signal import RESOLVE

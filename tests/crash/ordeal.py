@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from fleetprompt.client.consoles import AttachedConsole
+from fleetprompt.client.attached import AttachedConsole
 from fleetprompt.client.files import load_files
 from fleetprompt.client.opening import open_console
 from fleetprompt.client.protocol import StartRun

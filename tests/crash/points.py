@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.files import load_files
 from fleetprompt.client.opening import open_console
 from fleetprompt.client.protocol import StartRun

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.guarded import guarded
 from fleetprompt.client.identity import Identity
 from fleetprompt.client.measuring import measuring

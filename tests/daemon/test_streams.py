@@ -13,7 +13,7 @@ import httpx
 import pytest
 from daemon_kit import Event, served
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.daemon import broadcast
 from fleetprompt.daemon.connection import Connection
 from fleetprompt.daemon.streams import FleetStream

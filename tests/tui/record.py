@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.files import load_files
 from fleetprompt.client.opening import Place, open_console
 from fleetprompt.client.protocol import StartRun

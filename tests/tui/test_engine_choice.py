@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from fleetprompt.client.attached import AttachedConsole
 from fleetprompt.client.beside import BesideConsole, EngineBeside
-from fleetprompt.client.consoles import AttachedConsole
 from fleetprompt.client.opening import open_beside, open_console
 from fleetprompt.client.protocol import Console
 from fleetprompt.client.reopening import take_over

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fleetprompt.client.consoles import AttachedConsole
+from fleetprompt.client.attached import AttachedConsole
 from fleetprompt.client.wording import Times
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.core.signal import Result, Signal

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from fleetprompt.client.consoles import AttachedConsole
+from fleetprompt.client.attached import AttachedConsole
 from fleetprompt.engine.core.facts import ApprovalVoted
 from fleetprompt.engine.ports import Page, RunHead
 from fleetprompt.engine.runtime.lock import engine_holder

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from fleetprompt.client.consoles import new_id
+from fleetprompt.client.store_console import new_id
 from fleetprompt.client.wording import rfc3339
 from fleetprompt.daemon.answers import page, read
 from fleetprompt.daemon.models import Outcome, PlainSignal, PublishedSignal, SignalRecord

@@ -111,7 +111,7 @@ class ChatScreen(ConsoleScreen):
         await self.reload()
 
     def _begin_anew(self) -> None:
-        from fleetprompt.client.consoles import new_id
+        from fleetprompt.client.store_console import new_id
 
         self.session = f"{self.agent[:40]}-{new_id()[-12:]}"
         self.turns = []
