@@ -7,9 +7,10 @@ follow it (`broadcast`); one execution is read for each who does.
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from fastapi import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -36,6 +37,7 @@ MOST_HEARD = 200
 """Executions whose words one listener of the fleet is told at a time."""
 RETRY_MS = 2_000
 """When a browser that was cut off comes back."""
+_log = logging.getLogger(__name__)
 
 
 class EventStream(Response, ABC):
@@ -73,7 +75,7 @@ class EventStream(Response, ABC):
         await send(start)
         hello = f"retry: {RETRY_MS}\n\n".encode() + frame("connected", {"execution_id": self._about or None})
         await self._send(send, hello + (self._anew() if self._reset else b""))
-        with suppress(*_LEFT):
+        try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._until_left(receive))
                 group.create_task(self._until_closed())
@@ -81,6 +83,13 @@ class EventStream(Response, ABC):
                 group.create_task(self._until_refused())
                 await self._tell(send, group)
                 raise _Over
+        except* _Over:
+            pass
+        except* FleetError as failed:
+            # Who listens comes back, and goes on where they were.
+            _log.warning("a stream of %s ends: %s", self._about or "the fleet", failed.exceptions[0])
+        except* Exception as failed:
+            _log.error("a stream of %s ends", self._about or "the fleet", exc_info=failed)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     _about = ""
@@ -246,6 +255,3 @@ class FleetStream(EventStream):
 
 class _Over(Exception):
     """Nobody listens any more, or nothing more will come."""
-
-
-_LEFT = (BaseExceptionGroup, _Over)

@@ -17,6 +17,7 @@ from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.daemon import broadcast
 from fleetprompt.daemon.connection import Connection
 from fleetprompt.daemon.streams import FleetStream
+from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.core.facts import StepSucceeded
 from fleetprompt.engine.ports import RunHead, Stored
 
@@ -358,3 +359,29 @@ async def test_who_was_where_nothing_is_begins_anew(tmp_path: Path) -> None:
             assert [(await anext(events)).name for _ in "12"] == ["connected", "reset"]
             begun = await daemon.execute("quick")
             assert (await anext(events)).data["execution_id"] == begun
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(StoreUnavailable("the disk is gone"), "WARNING"), (RuntimeError("a fault"), "ERROR")]
+)
+async def test_what_ends_a_stream_is_told_in_the_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    level: str,
+) -> None:
+    async with served(tmp_path) as daemon:
+        execution = await daemon.execute("hello")
+        await daemon.pending(execution)
+
+        async def broken(self: EmbeddedConsole, run: str, **which: int) -> list[Stored]:
+            raise error
+
+        monkeypatch.setattr(EmbeddedConsole, "facts", broken)
+        [connected] = await daemon.events(f"/api/executions/{execution}/stream")
+        assert connected.name == "connected"
+    [told] = [record for record in caplog.records if record.name == "fleetprompt.daemon.streams"]
+    assert told.levelname == level
+    assert str(error) in caplog.text
+    assert execution in told.message
