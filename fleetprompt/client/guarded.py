@@ -42,7 +42,7 @@ _LOOK = Rule("read", "look at this")
 RULES: Final[dict[str, Rule]] = {
     # reads
     **dict.fromkeys(("find", "run", "runs", "count", "index", "heads", "matching", "tally", "values"), _LOOK),
-    **dict.fromkeys(("facts", "state", "plan", "source", "value", "position", "pruned"), _LOOK),
+    **dict.fromkeys(("facts", "last_facts", "state", "plan", "source", "value", "position", "pruned"), _LOOK),
     **dict.fromkeys(("watch", "changes", "pieces"), _LOOK),
     **dict.fromkeys(("logs", "log_chunks", "log_lines", "log_levels", "log_find"), _LOOK),
     **dict.fromkeys(("approvals", "approval", "approval_ids", "approvals_of", "grants"), _LOOK),

@@ -232,6 +232,10 @@ class Console(Protocol):
         """A run's facts in order, from n > after to n <= upto."""
         ...
 
+    async def last_facts(self, runs: Sequence[str]) -> dict[str, Stored]:
+        """The last fact of each of these runs; those that are gone, or whose last fact is damaged, are left out."""
+        ...
+
     async def state(self, run: str, *, upto: int | None = None) -> Run:
         """The run as its facts make it, up to a fact."""
         ...

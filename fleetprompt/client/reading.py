@@ -85,6 +85,11 @@ class Reading(LogReading, Listing, Figures):
             found.append(entry)
         return found
 
+    async def last_facts(self, runs: Sequence[str]) -> dict[str, Stored]:
+        """The last fact of each of these runs; those that are gone or damaged are left out."""
+        found = await self.store.journal.last(runs, tenant=self.tenant)
+        return {run: entry for run, entry in found.items() if isinstance(entry, Stored)}
+
     async def state(self, run: str, *, upto: int | None = None) -> Run:
         """The run as its facts make it."""
         head = await self.run(run)

@@ -9,11 +9,11 @@ from fleetprompt.client.wording import NANO, rfc3339
 from fleetprompt.daemon.models import ApprovalRecord, ExecutionHead, ExecutionStep
 from fleetprompt.daemon.step_ids import OWN, Ids
 from fleetprompt.engine.core.errors import Failure
-from fleetprompt.engine.core.facts import AnyFact, Blob, RunFinished, StepSucceeded
+from fleetprompt.engine.core.facts import Blob, RunFinished, StepSucceeded
 from fleetprompt.engine.core.mode import is_unreal
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.state import Step
-from fleetprompt.engine.ports import Approval, RunHead, Vote, Workflow
+from fleetprompt.engine.ports import Approval, RunHead, Stored, Vote, Workflow
 
 
 def head_fields(head: RunHead, ids: Ids = OWN) -> dict[str, Any]:
@@ -40,9 +40,9 @@ def head_fields(head: RunHead, ids: Ids = OWN) -> dict[str, Any]:
     }
 
 
-def execution_head(head: RunHead, last: AnyFact | None, ids: Ids = OWN) -> ExecutionHead:
+def execution_head(head: RunHead, last: Stored | None, ids: Ids = OWN) -> ExecutionHead:
     """An execution as lists have it. `last` is the last fact of one that is over."""
-    result = outcome(last) if isinstance(last, RunFinished) else None
+    result = outcome(last.fact) if last is not None and isinstance(last.fact, RunFinished) else None
     return ExecutionHead(**head_fields(head, ids), result=result)
 
 

@@ -148,6 +148,7 @@ async def test_every_read_gives_what_it_gives_in_the_engines_process(tmp_path: P
             "tally": ("",),
             "values": ("wf", ""),
             "facts": (run,),
+            "last_facts": ([run],),
             "plan": (head.plan,),
             "source": (head.plan,),
             "value": (large,),

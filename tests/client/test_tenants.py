@@ -135,6 +135,7 @@ NAMED: dict[str, Ask] = {
     "tally": lambda c, of: c.tally(f"wf:{of.workflow}"),
     "values": lambda c, of: c.values("wf", "", prefix=of.text),
     "facts": lambda c, of: c.facts(of.run),
+    "last_facts": lambda c, of: c.last_facts([of.run]),
     "state": lambda c, of: _steps(c, of.run),
     "plan": lambda c, of: c.plan(of.plan),
     "source": lambda c, of: c.source(of.plan),

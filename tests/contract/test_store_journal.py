@@ -135,6 +135,19 @@ async def test_histories_of_many_runs(store: Store) -> None:
     assert all(len(found[f"r{i}"]) == 2 for i in range(250) if i != 7)
 
 
+async def test_the_last_facts_of_many_runs(store: Store) -> None:
+    runs = [f"r{i}" for i in range(450)]
+    await put(store, *(start(run) for run in runs), finish("r7", 2), start("theirs", tenant="other"))
+    found = await store.journal.last([*runs, "theirs", "unknown"], tenant="default")
+    assert sorted(found) == sorted(runs)
+    for run, stored in found.items():
+        assert isinstance(stored, Stored)
+        assert stored == (await store.journal.facts(run))[-1]
+    assert found["r7"].n == 3
+    assert {*await store.journal.last(["r7", "theirs"])} == {"r7", "theirs"}, "of every tenant, for the engine"
+    assert await store.journal.last([]) == {}
+
+
 async def test_the_head_is_stored_whole(store: Store) -> None:
     whole = head(
         "r1",

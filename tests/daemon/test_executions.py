@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import httpx
 import pytest
 from daemon_kit import FLOW, served
 
+from fleetprompt.client.consoles import EmbeddedConsole
 from fleetprompt.client.identity import Identity
 from fleetprompt.daemon.access import Rules
 from fleetprompt.engine.core.facts import RunCreated
@@ -72,6 +75,32 @@ async def test_lists_tell_where_an_execution_is_and_nothing_of_its_result_before
         open_, over = (await daemon.http.get("/api/executions")).json()
         assert (open_["step"], open_["waiting_on"], open_["result"]) == ("gate", "approval", None)
         assert over["result"] == (await daemon.until(execution, "completed"))["result"] == 1
+
+
+def _counting(name: str, ask: Any, asked: list[str]) -> Any:
+    async def counted(*args: Any, **named: Any) -> Any:
+        asked.append(name)
+        return await ask(*args, **named)
+
+    return counted
+
+
+async def test_a_page_of_executions_is_read_at_once_whatever_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    for name in ("facts", "last_facts"):
+        monkeypatch.setattr(EmbeddedConsole, name, _counting(name, getattr(EmbeddedConsole, name), asked))
+    async with served(tmp_path) as daemon:
+        begun = [await daemon.execute("quick") for _ in range(5)]
+        for execution in begun:
+            await daemon.until(execution, "completed")
+        with closing(sqlite3.connect(tmp_path / ".fleet/fleet.db")) as store, store:
+            store.execute("UPDATE journal SET data = ? WHERE run = ? AND type = 'RunFinished'", (b"{", begun[2]))
+        asked.clear()
+        rows = (await daemon.http.get("/api/executions")).json()
+        assert asked == ["last_facts"]
+        assert {row["id"]: row["result"] for row in rows} == dict.fromkeys(begun, 1) | {begun[2]: None}
 
 
 async def test_what_is_null_is_not_given(tmp_path: Path) -> None:

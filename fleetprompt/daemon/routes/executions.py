@@ -33,10 +33,9 @@ from fleetprompt.daemon.service import Caller, caller, service_of
 from fleetprompt.daemon.streams import ExecutionStream, FleetStream
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
-from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result
-from fleetprompt.engine.ports import Page, RunHead
+from fleetprompt.engine.ports import Page
 
 if TYPE_CHECKING:
     from fleetprompt.client.importing import Origin
@@ -147,16 +146,10 @@ async def executions(
         if value:
             terms.append(term(field, value))
     heads, following = await asking.console.runs(" ".join(terms), Page(limit=limit, cursor=cursor))
-    rows = [execution_head(head, await _last(asking, head), await asking.ids(head.plan)) for head in heads]
+    # The last fact of one that is over says what came of it.
+    last = await asking.console.last_facts([head.id for head in heads if head.finished_at is not None])
+    rows = [execution_head(head, last.get(head.id), await asking.ids(head.plan)) for head in heads]
     return page(request, rows, following)
-
-
-async def _last(asking: Caller, head: RunHead) -> AnyFact | None:
-    """The last fact of an execution that is over, which says what came of it."""
-    if head.finished_at is None:
-        return None
-    found = await asking.console.facts(head.id, after=head.n - 1)
-    return found[-1].fact if found else None
 
 
 def term(field: str, value: str) -> str:

@@ -189,6 +189,11 @@ class Journal(Protocol):
         it is, for the engine)."""
         ...
 
+    async def last(self, runs: Sequence[str], *, tenant: str | None = None) -> dict[str, Stored | Corrupt]:
+        """The last fact of each of these runs, by run; those that are not the tenant's (None: whosever they are) or are
+        gone are left out."""
+        ...
+
     async def histories(self, runs: Sequence[str]) -> dict[str, list[AnyFact] | Corrupt]:
         """Whole histories of many runs, for recovery."""
         ...

@@ -15,10 +15,13 @@ from fleetprompt.engine.store import projection
 from fleetprompt.engine.store.dialect import Rows
 from fleetprompt.engine.store.reading import Question, Reader, of_tenant
 from fleetprompt.engine.store.tables import PRUNED, counters, journal
+from fleetprompt.engine.store.tables import runs as heads
 from fleetprompt.engine.store.writer import Writer, into
 
 ALL = 2**63 - 1
 """`upto` of whoever wants every fact: the largest number that a database can compare with."""
+AT_A_TIME = 200
+"""Runs that one query asks for."""
 
 
 def _text(literal: str) -> sa.ColumnElement[str]:
@@ -71,6 +74,18 @@ class SqlJournal:
         rows = await (ask(self._of_run, *given) if tenant is None else ask(self._of_run_of, *given, tenant))
         return [_read(*row) for row in rows]
 
+    async def last(self, runs: Sequence[str], *, tenant: str | None = None) -> dict[str, Stored | Corrupt]:
+        """The last fact of each of these runs, by run."""
+        found: dict[str, Stored | Corrupt] = {}
+        # Its number stands in the run's row: to look for the highest would go through all that a run has.
+        ends = sa.and_(journal.c.run == heads.c.id, journal.c.n == heads.c.n, journal.c.tenant == heads.c.tenant)
+        for at in range(0, len(runs), AT_A_TIME):
+            wanted = _facts().join(heads, ends).where(heads.c.id.in_(runs[at : at + AT_A_TIME]))
+            for row in await self._reader.rows(wanted.where(*of_tenant(heads, tenant))):
+                read = _read(*row)
+                found[read.run] = read
+        return found
+
     async def histories(self, runs: Sequence[str]) -> dict[str, list[AnyFact] | Corrupt]:
         """Whole histories; an unknown run has an empty one, one with a hole or an unreadable fact is `Corrupt`."""
         found: dict[str, list[AnyFact] | Corrupt] = {run: [] for run in runs}
@@ -78,8 +93,8 @@ class SqlJournal:
             for row in await self._reader.ask(self._of_run, runs[0], 0, ALL):
                 self._add(found, _read(*row))
             return found
-        for at in range(0, len(runs), 200):
-            query = _facts().where(journal.c.run.in_(runs[at : at + 200])).order_by(journal.c.run, journal.c.n)
+        for at in range(0, len(runs), AT_A_TIME):
+            query = _facts().where(journal.c.run.in_(runs[at : at + AT_A_TIME])).order_by(journal.c.run, journal.c.n)
             for row in await self._reader.rows(query):
                 self._add(found, _read(*row))
         return found

@@ -274,6 +274,11 @@ class MemoryJournal:
         rows = self.state.histories.get(run, []) if self._is_of(run, tenant) else []
         return [_read(row) for row in rows if row.n > after and (upto is None or row.n <= upto)]
 
+    async def last(self, runs: Sequence[str], *, tenant: str | None = None) -> dict[str, Stored | Corrupt]:
+        """The last fact of each of these runs, by run."""
+        rows = {run: self.state.histories.get(run) for run in runs if self._is_of(run, tenant)}
+        return {run: _read(row[-1]) for run, row in rows.items() if row}
+
     async def histories(self, runs: Sequence[str]) -> dict[str, list[AnyFact] | Corrupt]:
         """Whole histories; an unknown run has an empty one."""
         found: dict[str, list[AnyFact] | Corrupt] = {}
