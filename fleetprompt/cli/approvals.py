@@ -280,7 +280,8 @@ async def _decide(
         if is_barred(approval.barred, front.me):
             hint = f"its workflow keeps these duties apart: it is for {people}"
         raise Refused(f"{front.me} may not decide this", where=f"approval {approval.id}", hint=hint)
-    values = read_values(approval.form, [pair(text, "a field") for text in pairs]) if decision == "approved" else {}
+    entered = [pair(text, "a field") for text in pairs]
+    values = read_values(approval, entered, comment) if decision == "approved" else {}
     call = await console.edited(approval.id, values) if changes(approval, values) else None
     mode = (await console.run(approval.run)).mode
     terminal.say(*question_lines(approval, votes, terminal.times, time.time(), values, call, mode=mode))

@@ -18,7 +18,7 @@ from fleetprompt.client.values import diff_style, is_diff, preview
 from fleetprompt.client.wording import GLYPHS, Times, mode_label, rough, short, sign
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.engine.core.gate import form_problem, whom
+from fleetprompt.engine.core.gate import form_problem, whom, with_comment
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
 from fleetprompt.engine.ports.tool import EditedCall
@@ -247,9 +247,11 @@ def field_words(field: Field) -> str:
     return f"{field.name} ({field.words}){described}"
 
 
-def read_values(form: dict[str, Any], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The values of `--set`. Raises `InvalidInput`."""
-    values = {name: form_field(name, form.get(name)).read(text) for name, text in pairs}
+def read_values(approval: Approval, pairs: Iterable[tuple[str, str]], comment: str) -> dict[str, Any]:
+    """The values of `--set`, and of `--comment` where the form asks for one. Raises `InvalidInput`."""
+    form = approval.form
+    given = {name: form_field(name, form.get(name)).read(text) for name, text in pairs}
+    _, values = with_comment(form, approval.about, comment, given)
     problem = form_problem(form, values)
     if problem:
         fields = "; ".join(map(field_words, form_fields(form)))

@@ -118,6 +118,17 @@ def test_an_approval_shows_what_it_is_about_and_takes_values(fleet: Fleet) -> No
     assert fleet("approve", "last").code == 2
 
 
+def test_a_comment_that_the_form_asks_for_is_given_as_one(fleet: Fleet) -> None:
+    gate = "{id: gate, type: approval, message: Pay?, form: {comment: {type: string, required: true}}}"
+    fleet.write("why", f"name: why\nsteps: [{gate}]\n")
+    fleet("run", "why.yaml", "-q", "--no-wait")
+    assert "the form needs `comment`" in fleet("approve", "last").err
+    assert fleet("approve", "last", "--comment", "It is due.").code == 0
+    assert fleet("recover", "-q").code == 0
+    said = fleet("show", "last", "--json").json["output"]
+    assert (said["comment"], said["values"]) == ("It is due.", {"comment": "It is due."})
+
+
 def test_who_may_not_decide_is_refused_at_once_and_told_whose_it_is(fleet: Fleet) -> None:
     fleet.write("gated", GATED.replace("timeout: 1h", "approvers: [group:oncall]"))
     fleet("run", "gated.yaml", "-q", "--no-wait")

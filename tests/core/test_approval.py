@@ -10,7 +10,7 @@ from play import NOW, Play, act, ask, calc, call, each, fan, plan
 from fleetprompt.engine.core import command
 from fleetprompt.engine.core.command import LOOK_AGAIN, MAX_COMMENT, Refusal
 from fleetprompt.engine.core.facts import ApprovalDecided, ApprovalRequested, ApprovalVoted, StepStarted
-from fleetprompt.engine.core.gate import form_problem
+from fleetprompt.engine.core.gate import form_problem, with_comment
 from fleetprompt.engine.core.plan import Guardrails, Retry
 
 # ---------------------------------------------------------------- deciding
@@ -226,6 +226,32 @@ def test_a_form_must_be_filled_in_to_approve_but_not_to_reject() -> None:
     assert "--set" in refused.hint
     play.vote("g", decision="rejected")
     assert play.status() == "failed"
+
+
+@pytest.mark.parametrize(
+    ("said", "comment", "values"),
+    [
+        ({"comment": "fine"}, "fine", {"comment": "fine"}),
+        ({"values": {"comment": "fine"}}, "fine", {"comment": "fine"}),
+        ({"comment": "aside", "values": {"comment": "fine"}}, "aside", {"comment": "fine"}),
+    ],
+)
+def test_a_comment_that_the_form_asks_for_is_that_of_the_decision(said: Any, comment: str, values: Any) -> None:
+    asks = ask("g", form={"comment": {"type": "string", "required": True, "min_length": 1}})
+    play = Play(plan(asks, calc("x", "${{ steps.g.output }}")))
+    assert isinstance(play.voted("g"), Refusal)
+    play.vote("g", **said)
+    assert play.run.output["comment"] == comment
+    assert play.run.output["values"] == values
+
+
+def test_a_comment_is_no_value_of_a_form_that_does_not_ask_for_it_as_text() -> None:
+    for form in ({"size": {"type": "integer"}}, {"comment": {"type": "integer"}}, {}):
+        play = Play(plan(ask("g", form=form), calc("x", "${{ steps.g.output.values }}")))
+        play.vote("g", comment="fine")
+        assert play.run.output == {}
+    asked = with_comment({"comment": "string"}, "tool", "fine", {})
+    assert asked == ("fine", {}), "the call would be made with another argument than what was shown"
 
 
 # ---------------------------------------------------------------- time

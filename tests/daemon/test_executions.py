@@ -12,7 +12,7 @@ import httpx
 import pytest
 from daemon_kit import FLOW, served
 
-from fleetprompt.client.consoles import EmbeddedConsole
+from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.client.identity import Identity
 from fleetprompt.daemon.access import Rules
 from fleetprompt.engine.core.facts import RunCreated

@@ -115,7 +115,12 @@ GRAPH = {
         {
             "step_id": "Ask-Human",
             "step_type": "human_approval",
-            "parameters": {"message": "Answer {current_message}?", "approvers": ["ana"], "timeout_hours": 2},
+            "parameters": {
+                "message": "Answer {current_message}?",
+                "approvers": ["ana"],
+                "timeout_hours": 2,
+                "require_comment": True,
+            },
         },
         {"step_id": "keep all", "step_type": "data_transform", "parameters": {"expression": "{{input}}"}},
     ],
@@ -143,7 +148,11 @@ async def test_a_graph_of_another_system_is_created_and_run_in_its_own_words(tmp
         )
         asked = await daemon.pending(urgent)
         assert (asked["step_id"], asked["message"]) == ("Ask-Human", "Answer help?")
-        await daemon.http.post(f"/api/approvals/{asked['id']}", json={"decision": "approved"})
+        assert asked["approvers"] == ["ana"], "as it was sent"
+        approval = f"/api/approvals/{asked['id']}"
+        assert (await daemon.http.post(approval, json={"decision": "approved"})).status_code == 422
+        decided = await daemon.http.post(approval, json={"decision": "approved", "comment": "Do."})
+        assert decided.status_code == 200, decided.text
         steps = (await daemon.until(urgent, "completed"))["steps"]
         assert {step["step_id"]: step["status"] for step in steps} == {
             "Is-Urgent": "completed", "Ask-Human": "completed", "keep all": "skipped",

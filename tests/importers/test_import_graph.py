@@ -220,11 +220,11 @@ def test_human_approval() -> None:
     )  # fmt: skip
     assert found == {
         "type": "approval", "message": "Go on?",
-        "approvers": ["user:ana", "user:ben", "group:oncall", "group:lead", "group:boss"], "timeout": "1h30m",
+        "approvers": ["ana", "user:ben", "group:oncall", "group:lead", "group:boss"], "timeout": "1h30m",
     }  # fmt: skip
     assert one("human_approval", message="?", timeout_seconds=90)["timeout"] == "1m30s"
-    assert one("human_approval", message="?", approvers="bob, ann")["approvers"] == ["user:bob", "user:ann"]
-    assert one("human_approval", message="?", approvers="cn=bob,dc=x")["approvers"] == ["user:cn=bob,dc=x"]
+    assert one("human_approval", message="?", approvers="bob, ann")["approvers"] == ["bob", "ann"]
+    assert one("human_approval", message="?", approvers="cn=bob,dc=x")["approvers"] == ["cn=bob,dc=x"]
 
 
 def test_a_comment_that_is_required_is_a_form() -> None:
@@ -233,7 +233,7 @@ def test_a_comment_that_is_required_is_a_form() -> None:
     )
     found = imported(flow)
     assert step(flow, "a")["form"]["comment"]["required"] is True
-    assert step(flow, "b")["output"] == "${{ steps.a.output.values.comment }}"
+    assert step(flow, "b")["output"] == "${{ steps.a.output.comment }}"
     assert [each.code for each in found.losses] == ["differs"]
 
 

@@ -73,7 +73,7 @@ def test_human() -> None:
         {"id": "ask", "type": "human", "prompt": "Send $.input.text?", "approvers": ["ana"], "timeout_seconds": 60}
     )
     assert step(given, "ask") == {
-        "type": "approval", "message": "Send ${{ inputs.text }}?", "approvers": ["user:ana"], "timeout": "1m",
+        "type": "approval", "message": "Send ${{ inputs.text }}?", "approvers": ["ana"], "timeout": "1m",
     }  # fmt: skip
 
 

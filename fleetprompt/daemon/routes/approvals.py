@@ -51,7 +51,7 @@ async def approval(request: Request, asking: Asking, approval_id: ApprovalId) ->
 
 @router.post("/api/approvals/{approval_id}")
 async def decide(asking: Asking, approval_id: ApprovalId, body: Decision) -> Answer:
-    """Decide about it; a second decision is a conflict."""
+    """Decide about it: 403 for who may not, 409 for a second decision."""
     found, _ = await asking.console.approval(approval_id)
     if found.id != approval_id:
         raise NotFound(f"there is no approval {approval_id}")

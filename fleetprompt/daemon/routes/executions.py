@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from fleetprompt.client.identity import checked_name
+from fleetprompt.client.identity import Forbidden, checked_name
 from fleetprompt.client.matching import RunFilter
 from fleetprompt.client.protocol import Console, StartRun
 from fleetprompt.client.saying import Message, takes_messages
@@ -32,7 +32,8 @@ from fleetprompt.daemon.records import execution_head, execution_step, head_fiel
 from fleetprompt.daemon.service import Caller, caller, service_of
 from fleetprompt.daemon.streams import ExecutionStream, FleetStream
 from fleetprompt.engine.core import signal as types
-from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
+from fleetprompt.engine.core.codec import mapping
+from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.signal import Result
 from fleetprompt.engine.ports import Page
@@ -252,10 +253,14 @@ async def fleet_stream(
 # ---------------------------------------------------------------- control
 
 
+_REFUSALS: dict[Any, type[FleetError]] = {"forbidden": Forbidden, "invalid": InvalidInput}
+
+
 def answered(result: Result) -> Answer:
-    """The answer to a command. Raises `Refused`."""
+    """The answer to a command. Raises `Forbidden` where it is not for who gives it, `InvalidInput` for what cannot be
+    used with it, else `Refused`."""
     if result.status == "refused":
-        raise Refused(result.reason)
+        raise _REFUSALS.get(mapping(result.data).get("why"), Refused)(result.reason)
     return Answer(status=result.status, execution_id=result.run, reason=result.reason, signal=result.signal)
 
 

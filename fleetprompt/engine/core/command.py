@@ -40,6 +40,7 @@ from fleetprompt.engine.core.gate import (
     is_barred,
     looked_away,
     whom,
+    with_comment,
 )
 from fleetprompt.engine.core.graph import open_steps
 from fleetprompt.engine.core.outcome import UNREADABLE, failed, holds, succeeded, variables
@@ -59,6 +60,8 @@ class Refusal(Struct, frozen=True):
 
     reason: str
     hint: str = ""
+    why: Literal["", "forbidden", "invalid"] = ""
+    """`forbidden`: it is not for this person. `invalid`: not with what was given. Empty: not as things stand."""
 
 
 Reply = list[AnyFact] | Refusal
@@ -173,14 +176,14 @@ def vote(
     if refusal is not None:
         return refusal
     if decision not in ("approved", "rejected"):
-        return Refusal(f"a decision is `approved` or `rejected`, not {decision!r}")
+        return Refusal(f"a decision is `approved` or `rejected`, not {decision!r}", why="invalid")
     refusal = _may_go_with(gate, decision, grant, ends=ends)
     if refusal is not None:
         return refusal
-    values = values or {}
+    comment, values = with_comment(gate.form, gate.about, comment, values or {})
     problem = form_problem(gate.form, values) if decision == "approved" else ""
     if problem:
-        return Refusal(problem, hint="fill it with --set FIELD=VALUE")
+        return Refusal(problem, hint="fill it with --set FIELD=VALUE", why="invalid")
     others = {person: said for person, said in gate.votes.items() if person != by}
     refusal = _another_call(gate, others, values, previewed) if decision == "approved" else None
     if refusal is not None:
@@ -324,16 +327,18 @@ def _may_vote(run: Run, gate: Gate, by: str, groups: Iterable[str]) -> Refusal |
 
 def _may_decide(run: Run, gate: Gate, by: str, groups: Iterable[str]) -> Refusal | None:
     if not by:
-        return Refusal("a decision needs an identity")
+        return Refusal("a decision needs an identity", why="forbidden")
     # Also whoever retried the run since it was asked.
     barred = united(gate.barred, who_is_barred(run, gate.excludes))
     if is_barred(barred, by):
         return Refusal(
             f"{by} started the run, and may not decide this: its workflow keeps these duties apart",
             hint=f"it is for {whom(gate.approvers, barred)}",
+            why="forbidden",
         )
     if not entitled(gate.approvers, by, groups):
-        return Refusal(f"{by} may not decide this", hint=f"approvers: {', '.join(gate.approvers)}")
+        hint = f"approvers: {', '.join(gate.approvers)}"
+        return Refusal(f"{by} may not decide this", hint=hint, why="forbidden")
     return None
 
 

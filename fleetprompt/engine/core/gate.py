@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from fleetprompt.engine.core.codec import mapping
@@ -92,6 +92,20 @@ GRANTS = ("", "run", "workflow")
 def form_defaults(form: dict[str, Any]) -> dict[str, Any]:
     """What a form holds before anybody has filled it in."""
     return {name: spec["default"] for name, spec in form.items() if isinstance(spec, dict) and "default" in spec}
+
+
+def with_comment(
+    form: Mapping[str, Any], about: str, comment: str, values: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """What somebody says with a decision, and what they have entered. Where the form of a step asks for a `comment`,
+    the one is the other, whichever was given; an argument of that name of a call is no remark about it."""
+    field = mapping(form.get("comment")) or {"type": form.get("comment")}
+    if about or field.get("type") != "string":
+        return comment, values
+    entered = values.get("comment")
+    if entered is None and comment:
+        return comment, {**values, "comment": comment}
+    return comment or (entered if isinstance(entered, str) else ""), values
 
 
 def form_problem(form: dict[str, Any], values: dict[str, Any]) -> str:

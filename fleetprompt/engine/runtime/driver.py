@@ -463,5 +463,6 @@ def _is_refused(message: Message, error: FleetError) -> bool:
 def _result(signal: Signal, facts: list[AnyFact] | Refusal, run: Run) -> Result:
     if isinstance(facts, Refusal):
         reason = f"{facts.reason} ({facts.hint})" if facts.hint else facts.reason
-        return Result(signal=signal.id, status="refused", run=run.id, reason=reason)
+        data = {"why": facts.why} if facts.why else None
+        return Result(signal=signal.id, status="refused", run=run.id, reason=reason, data=data)
     return Result(signal=signal.id, status="accepted", run=run.id)

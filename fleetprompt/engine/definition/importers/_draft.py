@@ -289,8 +289,7 @@ class Scope:
         if member in ("approver", "approved_by", "decided_by"):
             rest = [Name("by"), 0, *rest[1:]]
         if member in ("comment", "comments", "reason"):
-            required = any(step.given.body.get(key) for key in ("require_comment",)) or _asks_comment(step)
-            rest = [*((Name("values"),) if required else ()), Name("comment"), *rest[1:]]
+            rest = [Name("comment"), *rest[1:]]
         elif member and member not in ("by", "values", "approval", "approver", "approved_by", "decided_by"):
             self.draft.report.differs(
                 self.pointer, f"the answer to an approval has no `{member}` here, so this is null"
@@ -420,11 +419,6 @@ class Scope:
         except Untranslatable as error:
             report.wrong(found.pointer, ProblemCode.BAD_EXPRESSION, f"this cannot be read: {error}")
         return None
-
-
-def _asks_comment(step: Node) -> bool:
-    given = step.given.body.get("parameters") or step.given.body.get("config")
-    return isinstance(given, dict) and bool(cast("dict[str, Any]", given).get("require_comment"))
 
 
 def _below(value: Operand, rest: Path) -> Operand:

@@ -48,7 +48,7 @@ def approval(step: Making) -> dict[str, Any]:
     if given.flag("require_comment"):
         found["form"] = {"comment": {"type": "string", "required": True, "min_length": 1, "description": "Why"}}
         place = given.find("require_comment").pointer
-        report.differs(place, "only who approves has to give a comment, in the form; who rejects may give one")
+        report.differs(place, "only who approves has to give a comment; who rejects may give one")
     return found
 
 
@@ -60,7 +60,7 @@ def _several(found: Found) -> list[Found]:
 
 
 def _approver(step: Making, found: Found, kind: str) -> str:
-    """`user:ana`, or `group:oncall`."""
+    """`ana`, as the file has it, or `group:oncall`."""
     if not isinstance(found.value, str) or not found.value.strip():
         Given(step.draft.report, {"approver": found.value}, found.pointer[:-1])
         message = f"an approver is named by a text, this is {kind_of(found.value)}"
@@ -68,12 +68,13 @@ def _approver(step: Making, found: Found, kind: str) -> str:
         return ""
     text = step.scope.text(found.value.strip(), found.pointer, only_text=False)
     before, colon, after = text.partition(":")
-    if colon and before in ("user", "group"):
-        named = text
-    elif colon and before in ("role", "team"):
+    if colon and before in ("role", "team"):
         named = f"group:{after}"
+    elif kind == "user" or (colon and before in ("user", "group")) or is_one_expression(text):
+        # Approvals show them to clients as these have sent them.
+        named = text
     else:
-        named = text if is_one_expression(text) else f"{kind}:{text}"
+        named = f"{kind}:{text}"
     if len(named) > 200:
         step.draft.report.wrong(found.pointer, ProblemCode.BAD_VALUE, "an approver has at most 200 characters")
         return ""
