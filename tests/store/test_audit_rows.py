@@ -37,6 +37,13 @@ async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
     await made.close()
 
 
+COPY = (
+    'INSERT INTO audit SELECT tenant, {}, at, "by", role, via, credential, action, kind, object, outcome, code, detail,'
+    " count, prev, hash FROM audit WHERE seq = 3"
+)
+"""An entry as another one, in a place where none belongs."""
+
+
 def tamper(store: SqlStore, *statements: str) -> None:
     with sqlite3.connect(store.where) as connection:
         for each in statements:
@@ -54,7 +61,12 @@ def tamper(store: SqlStore, *statements: str) -> None:
         ("DELETE FROM audit WHERE seq <= 2", 1, "missing"),
         ("DELETE FROM audit WHERE seq = 6", 6, "longer"),
         ("UPDATE audit SET prev = hash WHERE seq = 2", 2, "does not follow"),
-        ("UPDATE audit SET seq = 99 WHERE seq = 6", 6, "longer"),
+        ("UPDATE audit SET seq = 99 WHERE seq = 6", 6, "missing"),
+        (COPY.format(99), 99, "behind the end"),
+        (COPY.format(7), 7, "behind the end"),
+        (COPY.format(0), 0, "before the beginning"),
+        (COPY.format(-5), -5, "before the beginning"),
+        ("DELETE FROM audit_heads", 1, "behind the end"),
     ],
 )
 async def test_the_first_entry_that_was_tampered_with_is_named(

@@ -132,7 +132,11 @@ class Walk:
 
     def _look(self, entry: AuditEntry) -> None:
         expected = self._seq + 1
-        if entry.seq != expected:
+        if expected > self._head.seq:
+            self._broken = (entry.seq, "it stands behind the end of the chain")
+        elif entry.seq < expected:
+            self._broken = (entry.seq, "it stands before the beginning of the chain")
+        elif entry.seq != expected:
             self._broken = (expected, "it is missing")
         elif entry.prev != self._hash:
             self._broken = (entry.seq, "it does not follow the one before it")

@@ -88,18 +88,21 @@ class SqlAudit:
 
     async def verify(self, tenant: str = "default", known: str = "") -> Verdict:
         """Walk through the whole chain. What is written meanwhile is left for the next time."""
-        found = await self._reader.rows(sa.select(audit_heads).where(audit_heads.c.tenant == tenant))
-        walk = Walk(_head(found[0]) if found else Head(), known)
-        after, last = 0, found[0].seq if found else 0
-        while True:
-            of = sa.select(audit).where(audit.c.tenant == tenant, audit.c.seq > after)
-            if found:
-                # Whatever stands behind the head was not there when it was read, or has no place there.
-                of = of.where(audit.c.seq <= last)
-            rows = await self._reader.rows(of.order_by(audit.c.seq).limit(PORTION))
-            if not walk.take(map(_entry, rows)) or len(rows) < PORTION:
-                return walk.verdict()
-            after = rows[-1].seq
+        # In one statement: the head, and the last entry there is, are those of one moment.
+        last = (
+            sa.select(sa.func.coalesce(sa.func.max(audit.c.seq), 0).label("last"))
+            .where(audit.c.tenant == tenant)
+            .subquery()
+        )
+        [found] = await self._reader.rows(
+            sa.select(last.c.last, audit_heads).select_from(last.outerjoin(audit_heads, audit_heads.c.tenant == tenant))
+        )
+        walk = Walk(_head(found) if found.tenant is not None else Head(), known)
+        of = sa.select(audit).where(audit.c.tenant == tenant, audit.c.seq <= found.last).order_by(audit.c.seq)
+        rows = await self._reader.rows(of.limit(PORTION))
+        while walk.take(map(_entry, rows)) and len(rows) == PORTION:
+            rows = await self._reader.rows(of.where(audit.c.seq > rows[-1].seq).limit(PORTION))
+        return walk.verdict()
 
     async def prune(self, before: float, note: AuditNote) -> int:
         """Delete the entries before a time, and say so in the chain."""
