@@ -191,7 +191,7 @@ class Auditing:
         object = str(mapping(data).get("approval") or "") if kind == "approval" else subject
         return self.noted(action, kind, object or (id_ if kind == "run" else ""), data, by)
 
-    def refused(self, action: str, object: str, code: str) -> AuditNote | None:
+    def refused(self, action: str, kind: str, object: str, code: str) -> AuditNote | None:
         """What the audit log is to tell of something that was refused."""
-        note = self.noted(action, "", object, None)
+        note = self.noted(action, kind, object, None)
         return None if note is None else replace(note, outcome="refused", code=code, detail="")

@@ -6,13 +6,14 @@ reach until somebody has said whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from inspect import isawaitable
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from inspect import isawaitable, signature
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from fleetprompt.client.auditing import Auditing
+from fleetprompt.client.auditing import ACTIONS, Auditing
 from fleetprompt.client.identity import DEFAULT_TENANT, Face, Forbidden, Identity, Permission, require
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, StoreUnavailable
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+SHOWN: Final = re.compile(r"fleet_([a-z2-7]{10})_\w*")
+"""A token where only its id is asked for, whole or not: the secret is not to be told."""
+
+
 class Rule(NamedTuple):
     """Who may call a method."""
 
@@ -35,6 +40,10 @@ class Rule(NamedTuple):
     """What calling it is, for people: `ana may not …`."""
     by: bool = False
     """Its parameter `by` says who does it."""
+    kind: str = ""
+    """What it is about, as the audit log calls it."""
+    about: str = ""
+    """Which of its parameters names that. Of the others the log is told nothing: they can hold secrets."""
 
 
 _LOOK = Rule("read", "look at this")
@@ -56,37 +65,37 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(("schedules", "firings", "switch"), _LOOK),
     **dict.fromkeys(("costs", "spend", "statistics", "activity", "holds", "health"), _LOOK),
     # what changes something
-    "start": Rule("operate", "start runs"),
+    "start": Rule("operate", "start runs", kind="workflow"),
     "command": Rule("operate", "control runs", by=True),
-    "chat": Rule("operate", "talk to agents", by=True),
-    "say": Rule("operate", "talk to workflows", by=True),
+    "chat": Rule("operate", "talk to agents", by=True, kind="agent", about="agent"),
+    "say": Rule("operate", "talk to workflows", by=True, kind="workflow", about="workflow"),
     "listens": _LOOK,
-    "publish": Rule("operate", "publish signals"),
-    "replay": Rule("operate", "publish signals", by=True),
+    "publish": Rule("operate", "publish signals", kind="signal"),
+    "replay": Rule("operate", "publish signals", by=True, kind="signal", about="id_"),
     "replay_range": Rule("operate", "publish signals", by=True),
-    "replay_letter": Rule("operate", "publish signals", by=True),
-    "dismiss_letters": Rule("operate", "dismiss dead letters", by=True),
+    "replay_letter": Rule("operate", "publish signals", by=True, kind="dead letter", about="id_"),
+    "dismiss_letters": Rule("operate", "dismiss dead letters", by=True, kind="dead letter", about="ids"),
     "read_workflow": Rule("operate", "register workflows"),
-    "register": Rule("operate", "register workflows"),
-    "register_all": Rule("operate", "register workflows"),
+    "register": Rule("operate", "register workflows", kind="workflow", about="file"),
+    "register_all": Rule("operate", "register workflows", kind="workflow", about="files"),
     "translated": Rule("operate", "register workflows"),
-    "keep_workflow": Rule("operate", "register workflows"),
-    "keep_agent": Rule("operate", "change agents"),
-    "set_workflow": Rule("operate", "change workflows", by=True),
-    "fire": Rule("operate", "fire schedules", by=True),
-    "set_schedule": Rule("operate", "pause schedules", by=True),
-    "set_switch": Rule("operate", "pause or stop the fleet", by=True),
-    "remember": Rule("operate", "add to what agents remember", by=True),
-    "forget": Rule("operate", "delete what agents remember", by=True),
-    "vote": Rule("approve", "decide about approvals", by=True),
-    "edited": Rule("approve", "change calls that are to be approved"),
-    "escalate": Rule("approve", "hand approvals on", by=True),
-    "revoke": Rule("administer", "take grants back", by=True),
+    "keep_workflow": Rule("operate", "register workflows", kind="workflow", about="file"),
+    "keep_agent": Rule("operate", "change agents", kind="agent", about="known"),
+    "set_workflow": Rule("operate", "change workflows", by=True, kind="workflow", about="name"),
+    "fire": Rule("operate", "fire schedules", by=True, kind="schedule", about="schedule"),
+    "set_schedule": Rule("operate", "pause schedules", by=True, kind="schedule", about="schedule"),
+    "set_switch": Rule("operate", "pause or stop the fleet", by=True, kind="fleet", about="position"),
+    "remember": Rule("operate", "add to what agents remember", by=True, kind="memory", about="scope"),
+    "forget": Rule("operate", "delete what agents remember", by=True, kind="memory", about="ids"),
+    "vote": Rule("approve", "decide about approvals", by=True, kind="approval"),
+    "edited": Rule("approve", "change calls that are to be approved", kind="approval", about="approval"),
+    "escalate": Rule("approve", "hand approvals on", by=True, kind="approval", about="approval"),
+    "revoke": Rule("administer", "take grants back", by=True, kind="grant", about="grant"),
     "audit": Rule("administer", "look at the audit log"),
     "verify_audit": Rule("administer", "look at the audit log"),
     "tokens": Rule("administer", "look at tokens"),
-    "create_token": Rule("administer", "make tokens", by=True),
-    "revoke_token": Rule("administer", "revoke tokens", by=True),
+    "create_token": Rule("administer", "make tokens", by=True, kind="token", about="name"),
+    "revoke_token": Rule("administer", "revoke tokens", by=True, kind="token", about="text"),
 }
 """Every method of a console, and who may call it."""
 
@@ -146,14 +155,15 @@ class Guarded:
     # ------------------------------------------------------------ what depends on what is given
 
     async def start(self, request: StartRun) -> str:
-        return await self._told("start", request.workflow, self._start(request))
+        return await self._told("start", "workflow", request.workflow, self._start(request))
 
     async def _start(self, request: StartRun) -> str:
         self._require(RULES["start"])
         return await self.behind.start(msgspec.structs.replace(request, by=self._who(request.by)))
 
     async def command(self, type_: str, run: str, *, by: str, data: dict[str, Any] | None = None) -> Result:
-        return await self._told("command", run, self._command(type_, run, by, data))
+        action, kind = ACTIONS.get(type_, ("command", "run"))
+        return await self._told(action, kind, run, self._command(type_, run, by, data))
 
     async def _command(self, type_: str, run: str, by: str, data: dict[str, Any] | None) -> Result:
         rule = COMMANDS.get(type_)
@@ -163,7 +173,7 @@ class Guarded:
         return await self.behind.command(type_, run, by=self._who(by), data=data)
 
     async def publish(self, signal: Signal) -> tuple[Signal, bool]:
-        return await self._told("publish", signal.type, self._publish(signal))
+        return await self._told("publish", "signal", signal.type, self._publish(signal))
 
     async def _publish(self, signal: Signal) -> tuple[Signal, bool]:
         self._require(RULES["publish"])
@@ -190,7 +200,7 @@ class Guarded:
         grant: Literal["", "run", "workflow"] = "",
         **said: Any,
     ) -> Result:
-        return await self._told("vote", approval, self._vote(approval, decision, by, via, grant, said))
+        return await self._told("vote", "approval", approval, self._vote(approval, decision, by, via, grant, said))
 
     async def _vote(
         self,
@@ -217,49 +227,49 @@ class Guarded:
         method: Callable[..., Any] = getattr(self.behind, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            about = next((each for each in args if isinstance(each, str)), "")
+            about = _about(rule, method, args, kwargs) if rule.about else ""
             try:
                 self._require(rule)
                 if rule.by:
                     kwargs["by"] = self._who(kwargs.get("by", ""))
             except Forbidden:
-                self._tell_later(name, about)
+                self._tell_later(name, rule.kind, about)
                 raise
             found = method(*args, **kwargs)
-            return self._told(name, about, found) if rule.needs != "read" and isawaitable(found) else found
+            return self._told(name, rule.kind, about, found) if rule.needs != "read" and isawaitable(found) else found
 
         # The console behind is the same for good: the next call finds this at once.
         self.__dict__[name] = call
         return call
 
-    async def _told(self, name: str, about: str, asked: Awaitable[T]) -> T:
+    async def _told(self, name: str, kind: str, about: str, asked: Awaitable[T]) -> T:
         """What comes of a call; the audit log is told where that is a refusal."""
         try:
             found = await asked
         except StoreUnavailable:
             raise
         except FleetError as error:
-            await self._tell(name, about, FORBIDDEN if isinstance(error, Forbidden) else error.code)
+            await self._tell(name, kind, about, FORBIDDEN if isinstance(error, Forbidden) else error.code)
             raise
         if getattr(found, "status", "") == "refused":
-            await self._tell(name, about, REFUSED)
+            await self._tell(name, kind, about, REFUSED)
         return found
 
-    async def _tell(self, name: str, about: str, code: str) -> None:
-        told = self._refused(name, about, code)
+    async def _tell(self, name: str, kind: str, about: str, code: str) -> None:
+        told = self._refused(name, kind, about, code)
         if told is not None:
             await told[0].add(told[1])
 
-    def _tell_later(self, name: str, about: str) -> None:
-        told = self._refused(name, about, FORBIDDEN)
+    def _tell_later(self, name: str, kind: str, about: str) -> None:
+        told = self._refused(name, kind, about, FORBIDDEN)
         if told is not None:
             told[0].later(told[1])
 
-    def _refused(self, name: str, about: str, code: str) -> tuple[Repeats, AuditNote] | None:
+    def _refused(self, name: str, kind: str, about: str, code: str) -> tuple[Repeats, AuditNote] | None:
         """Whom to tell what; None where a console elsewhere tells it itself."""
         if not isinstance(self.behind, Auditing):
             return None
-        note = self.behind.refused(name, about, code)
+        note = self.behind.refused(name, kind, about, code)
         return (self.behind.refusals, note) if note is not None else None
 
     def _require(self, rule: Rule) -> None:
@@ -270,6 +280,24 @@ class Guarded:
         if by and by != self.identity.name and not self.identity.acts_for_others:
             raise Forbidden(f"{self.identity.name} cannot act as {by}")
         return by or self.identity.name
+
+
+def _about(rule: Rule, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """What a call is about, however it was given. A call that the method does not take is told of without."""
+    try:
+        given = signature(method).bind_partial(*args, **kwargs).arguments.get(rule.about)
+    except TypeError:
+        return ""
+    return _named(given)
+
+
+def _named(given: Any) -> str:
+    if isinstance(given, str):
+        return SHOWN.sub(r"\1", given)
+    if isinstance(given, Sequence):
+        return ", ".join(map(_named, cast("Sequence[Any]", given)))
+    # A workflow's file has its plan, which is called as it is.
+    return str(getattr(getattr(given, "plan", given), "name", ""))
 
 
 def guarded(console: Console, identity: Identity, *, own: bool = False) -> Console:

@@ -87,14 +87,51 @@ async def test_what_is_refused_is_told_too(tmp_path: Path) -> None:
         assert await told(ana) == [
             ("vic", "start", "refused", "FORBIDDEN"),
             ("ana", "revoke_token", "refused", "VALIDATION_ERROR"),
-            ("ana", "command", "refused", "REFUSED"),
+            ("ana", "command/pause", "refused", "REFUSED"),
             ("vic", "tokens", "refused", "FORBIDDEN"),
             ("vic", "start", "refused", "FORBIDDEN"),
-        ] or {each[1] for each in await told(ana)} == {"start", "tokens", "revoke_token", "command"}
+        ] or {each[1] for each in await told(ana)} == {"start", "tokens", "revoke_token", "command/pause"}
         counted = [entry.count for entry in await ana.audit(AuditQuery(action="start"))]
         assert sum(counted) == 3
         with pytest.raises(Forbidden):
             await vic.audit(AuditQuery())
+
+
+AGENT = "name: helper\nsystem: the password is wonderland\n"
+REFUSED_CALLS: list[tuple[str, dict[str, Any], str]] = [
+    ("set_workflow", {"name": "asks", "status": "paused", "by": ""}, "workflow asks"),
+    ("fire", {"schedule": "pulse/x", "by": ""}, "schedule pulse/x"),
+    ("set_switch", {"position": "off", "by": ""}, "fleet off"),
+    ("escalate", {"approval": "ap-1", "by": ""}, "approval ap-1"),
+    ("vote", {"approval": "ap-1", "decision": "approved", "by": ""}, "approval ap-1"),
+    ("replay", {"id_": "s1", "by": ""}, "signal s1"),
+    ("dismiss_letters", {"ids": ["l1", "l2"], "by": ""}, "dead letter l1, l2"),
+    ("remember", {"text": "the password is wonderland", "scope": "project", "by": ""}, "memory project"),
+    ("keep_agent", {"text": AGENT}, "agent "),
+    ("read_workflow", {"text": AGENT}, " "),
+    ("create_token", {"name": "ci", "role": "admin", "lasts": None, "by": ""}, "token ci"),
+    ("revoke_token", {"text": f"fleet_{'a' * 10}_wonderland", "by": ""}, f"token {'a' * 10}"),
+    ("command", {"type_": types.CANCEL, "run": "r1", "by": ""}, "run r1"),
+]
+
+
+@pytest.mark.parametrize("given", ["by name", "in order"])
+@pytest.mark.parametrize(("method", "arguments", "about"), REFUSED_CALLS)
+async def test_a_refusal_tells_what_it_was_about_and_nothing_else_of_what_was_given(
+    tmp_path: Path, method: str, arguments: dict[str, Any], about: str, given: str
+) -> None:
+    """Over HTTP arguments are given by name. A text that is sent can hold anything, and the log is for good."""
+    async with closing_(await embedded(place_at(tmp_path))) as behind:
+        vic, ana = guarded(behind, VIEWER), guarded(behind, ANA)
+        [first, *_] = arguments
+        ordered = [arguments[first]] if given == "in order" and method != "command" else []
+        with pytest.raises(Forbidden):
+            await getattr(vic, method)(*ordered, **{name: arguments[name] for name in [*arguments][len(ordered) :]})
+        await behind.refusals.close()
+        [entry] = await ana.audit(AuditQuery(outcome="refused"))
+        assert f"{entry.kind} {entry.object}" == about
+        assert entry.action == {"command": "command/cancel"}.get(method, method)
+        assert "wonderland" not in str(entry)
 
 
 async def test_a_signal_that_is_sent_brings_no_entry_of_its_own_making(tmp_path: Path) -> None:
