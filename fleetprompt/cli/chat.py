@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -81,7 +81,10 @@ async def known(console: Console, name: str) -> str:
     except NotFound:
         if not await console.listens(name):
             raise
-        return (await console.plan((await console.workflow(name)).plan)).description
+        # One whose file was never run is registered with the first thing that is said to it.
+        with suppress(NotFound):
+            return (await console.plan((await console.workflow(name)).plan)).description
+        return ""
     return definition.agent.description if definition.agent is not None else ""
 
 

@@ -7,14 +7,14 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uuid_utils
 from msgspec import Struct
 
 from fleetprompt.client.auditing import Auditing
 from fleetprompt.client.files import SUFFIXES, WorkflowFile, load_files
-from fleetprompt.client.identity import Face
+from fleetprompt.client.identity import DEFAULT_TENANT, Face
 from fleetprompt.engine.core import tracing
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
@@ -47,10 +47,20 @@ class Message(Struct, frozen=True, kw_only=True):
     """Of whoever says it (W3C Trace Context): its run is linked to it."""
 
 
+class _Listening(NamedTuple):
+    """What takes the messages to a workflow."""
+
+    trigger: str
+    status: str
+    files: Sequence[WorkflowFile]
+    """What is to be registered before it can start: asking whether it listens changes nothing."""
+
+
 class Saying(Auditing, ABC):
     """The part of a console that talks to workflows."""
 
     face: Face
+    workflow_folders: tuple[Path, ...]
     _root: Path
 
     @abstractmethod
@@ -74,11 +84,12 @@ class Saying(Auditing, ABC):
         if found is None:
             hint = "give it the trigger {type: chat}"
             raise NotFound(f"workflow `{workflow[:100]}` takes no messages", hint=hint)
-        trigger, status = found
-        if status != "active":
-            raise Refused(f"workflow `{workflow}` is {status}", hint=f"fleet workflows activate {workflow}")
+        if found.status != "active":
+            raise Refused(f"workflow `{workflow}` is {found.status}", hint=f"fleet workflows activate {workflow}")
         if not message.text.strip():
             raise InvalidInput("the message is empty", hint="say something")
+        for each in reversed(found.files):
+            await self._register(each)
         id_ = str(uuid_utils.uuid7())
         session = message.session or f"{workflow[:40]}-{id_[-12:]}"
         history = message.history
@@ -107,7 +118,7 @@ class Saying(Auditing, ABC):
             audit=self.noted("say", "workflow", workflow, data, by),
         )
         stored, _ = await self.admitted(signal, "trigger")
-        return await self._answering(stored, run_of(stored.id, workflow, trigger))
+        return await self._answering(stored, run_of(stored.id, workflow, found.trigger))
 
     async def _answering(self, signal: Signal, run: str) -> str:
         routed, results = await self.outcome(signal.id)
@@ -116,29 +127,36 @@ class Saying(Auditing, ABC):
             raise Refused(next((each.reason for each in results), "") or "the message has started nothing")
         return started or run
 
-    async def _listening(self, workflow: str) -> tuple[str, str] | None:
-        """The id of a workflow's chat trigger, and the workflow's status."""
+    async def _listening(self, workflow: str) -> _Listening | None:
+        """What takes the messages to a workflow; None where nothing does."""
         known = await self.store.catalog.workflow(workflow, self.tenant)
-        if known is None and await self._take(workflow):
-            known = await self.store.catalog.workflow(workflow, self.tenant)
-        if known is None:
-            return None
-        triggers = (await self.plan(known.plan)).triggers
+        files: Sequence[WorkflowFile] = ()
+        if known is not None:
+            plan, status = await self.plan(known.plan), known.status
+        else:
+            files = await self._unknown(workflow)
+            if not files:
+                return None
+            plan, status = files[0].plan, "active"
+        triggers = plan.triggers
         found = (id_ for id_, each in zip(trigger_ids(triggers), triggers, strict=True) if each.type == KIND)
         id_ = next(found, None)
-        return (id_, known.status) if id_ is not None else None
+        return _Listening(id_, status, files) if id_ is not None else None
 
-    async def _take(self, workflow: str) -> bool:
-        """Register a workflow from the project's file of its name; False where there is none."""
+    async def _unknown(self, workflow: str) -> Sequence[WorkflowFile]:
+        """The project's file of a workflow that was never registered, and those of the workflows that it starts.
+
+        Files are of the project's own tenant: others have what was registered for them, unless who runs the project
+        speaks for them.
+        """
+        if self.tenant != DEFAULT_TENANT and self.identity is not None and not self.identity.acts_for_others:
+            return ()
         if "/" in workflow or workflow.startswith("."):
-            return False
-        places = (self._root / "workflows" / f"{workflow}{suffix}" for suffix in SUFFIXES)
+            return ()
+        folders = self.workflow_folders or (self._root / "workflows",)
+        places = (folder / f"{workflow}{suffix}" for folder in folders for suffix in SUFFIXES)
         path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            return False
-        for each in reversed(await asyncio.to_thread(load_files, path, path.parent)):
-            await self._register(each)
-        return True
+        return await asyncio.to_thread(load_files, path, path.parent) if path is not None else ()
 
 
 def takes_messages(plan: Plan) -> bool:

@@ -10,7 +10,10 @@ from client_kit import attached, embedded, place_at, start_of
 from test_console_agents import over
 
 from fleetprompt.client.chatting import HISTORY, Turn, history
+from fleetprompt.client.guarded import guarded
+from fleetprompt.client.identity import Identity, local_identity
 from fleetprompt.client.protocol import Console
+from fleetprompt.client.saying import Message
 from fleetprompt.engine.core.errors import InvalidInput, NotFound, Refused
 from fleetprompt.engine.core.facts import StepNoted
 
@@ -130,3 +133,37 @@ def test_of_a_long_conversation_the_newest_part_is_told() -> None:
 
     told = history([turn(1, HISTORY // 2), turn(2, HISTORY // 2), turn(3, 10, "failed"), turn(4, HISTORY // 3)])
     assert [each["text"] for each in told if each["role"] == "assistant"] == ['{"n":2}', '{"n":4}']
+
+
+@pytest.mark.parametrize("opened", [embedded, attached])
+@pytest.mark.parametrize("tenant", ["default", "acme"])
+async def test_asking_whether_a_workflow_listens_registers_nothing(tmp_path: Path, tenant: str, opened: Any) -> None:
+    """It is a read, which viewers may do; a file of the project is nobody's of another tenant, to talk to either."""
+    (tmp_path / "workflows").mkdir()
+    triggers = "[{type: chat}, {type: schedule, every: 1m}]"
+    steps = "[{id: a, type: transform, output: hello}]"
+    (tmp_path / "workflows/desk.yaml").write_text(f"name: desk\ntriggers: {triggers}\nsteps: {steps}\n")
+    (tmp_path / "workflows/deaf.yaml").write_text(f"name: deaf\ntriggers: [{{type: manual}}]\nsteps: {steps}\n")
+    behind = await opened(place_at(tmp_path))
+    try:
+        vic = guarded(behind, Identity(name="vic", tenant=tenant, role="viewer", via="http"))
+        oli = guarded(behind, Identity(name="oli", tenant=tenant, role="operator", via="http"))
+        assert await vic.listens("desk") is (tenant == "default")
+        assert not await vic.listens("deaf")
+        with pytest.raises(NotFound):
+            await oli.say("deaf", Message(text="hello"), by="")
+        assert await vic.workflows() == []
+        if tenant != "default":
+            with pytest.raises(NotFound):
+                await oli.say("desk", Message(text="hello"), by="")
+            assert await vic.workflows() == []
+            boss = guarded(behind, local_identity("boss", "cli", tenant))
+            assert await boss.listens("desk"), "who runs the project has its files, whoever they speak for"
+            return
+        with pytest.raises(InvalidInput):
+            await oli.say("desk", Message(text=" "), by="")
+        assert await vic.workflows() == []
+        assert await oli.say("desk", Message(text="hello"), by="")
+        assert [each.name for each in await vic.workflows()] == ["desk"]
+    finally:
+        await behind.close()
