@@ -164,8 +164,8 @@ def _limit(slot: Slot) -> str:
     match kind:
         case "group":
             return f"group {name} (at most {slot.limit})"
-        case "workflow":
-            return f"workflow {name} (at most {count(slot.limit, 'run')})"
+        case "workflow" | "schedule":
+            return f"{kind} {name} (at most {count(slot.limit, 'run')})"
         case "runs":
             return f"the fleet (at most {count(slot.limit, 'run')})"
         case _:

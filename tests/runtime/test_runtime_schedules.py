@@ -185,6 +185,23 @@ def test_queue_has_one_run_after_the_other() -> None:
     assert [call[0] for call in world.deeds.calls] == order
 
 
+def test_queue_waits_for_the_end_of_a_run_that_waits_itself() -> None:
+    """Waiting for a time, a person or a signal is no end: what comes next has to wait all the same."""
+
+    async def story(world: World, engine: Engine) -> None:
+        await world.until(lambda: len(world.disk.runs) >= 3)
+        await ask(world, types.SET_SCHEDULE, state="paused")
+        await world.over(*world.disk.runs)
+
+    world = tell(story, flow("overlap: queue").replace("steps:", "steps:\n  - {id: rest, type: delay, for: 150s}"))
+    ends = [world.disk.runs[firing.run].finished_at for firing in firings(world, "fired")]
+    began = [world.run(firing.run).started_at for firing in firings(world, "fired")]
+    assert all(
+        end is not None and start is not None and end <= start for end, start in zip(ends, began[1:], strict=False)
+    )
+    assert len(ends) == 3
+
+
 def test_cancel_running_lets_the_newest_win() -> None:
     async def story(world: World, engine: Engine) -> None:
         await world.until(lambda: len(firings(world)) >= 4)

@@ -45,7 +45,7 @@ def started(run: Run, fact: RunStarted) -> None:
         for slot in run.created.slots:
             if slot.scope not in run.held:
                 run.held.add(slot.scope)
-                run.outbox.takes.append(("@" if slot.scope.startswith("group:") else "", slot))
+                run.outbox.takes.append((slot.place, slot))
         if not run.wanted:
             lose_slots_when_idle(run)
 
@@ -129,9 +129,10 @@ def budget_raised(run: Run, fact: BudgetRaised) -> None:
 
 
 def lose_slots_when_idle(run: Run) -> None:
-    """Waiting holds nothing: a run in which nothing is active gives its slots back."""
+    """Waiting holds no slot: a run in which nothing is active gives back what others can use meanwhile."""
     if run.pending or run.started_at is None or run.ended or ((run.agenda or run.finish) and not run.paused):
         return
     run.slotted = False
-    run.held = {scope for scope in run.held if scope.startswith("group:")}
+    if run.created is not None:
+        run.held -= {slot.scope for slot in run.created.slots if not slot.place}
     release(run, "")

@@ -6,7 +6,8 @@ A fact never changes meaning; fields are only added, with a default. `path` name
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
@@ -62,12 +63,21 @@ class Source(Struct, frozen=True, omit_defaults=True):
     """The file differed from that commit."""
 
 
+_KEPT: Final[Mapping[str, str]] = {"group": "@", "schedule": "@schedule"}
+
+
 class Slot(Struct, frozen=True, array_like=True):
     """A claim a run or step must hold to be active: at most `limit` units of `scope` in all."""
 
     scope: str
     limit: int
     amount: int = 1
+
+    @property
+    def place(self) -> str:
+        """Under which path a run's own slot is held. What is not given back while the run waits has a path of its own:
+        its group, and its turn in a schedule, which is over when the run has ended."""
+        return _KEPT.get(self.scope.partition(":")[0], "")
 
 
 class Within(Struct, frozen=True, omit_defaults=True):

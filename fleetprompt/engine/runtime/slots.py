@@ -25,7 +25,7 @@ KEPT_SECTIONS = 1_000
 """Above so many, those that nobody holds or wants are forgotten: a file may make a group for every run."""
 
 Who = tuple[str, str]
-"""Run and path, as claims are kept: a step's path, `@` for the run's own group, empty for its other slots."""
+"""Run and path, as claims are kept: a step's path, or the `place` of a slot of the run's own."""
 Want = tuple[str, Slot]
 """A slot, and the path under which it will be held."""
 Scope = tuple[str, str]
@@ -313,11 +313,11 @@ def _own(run: Run) -> tuple[Want, ...]:
     if created is None or run.has_slots:
         return ()
     missing = [slot for slot in created.slots if slot.scope not in run.held]
-    return tuple(("@" if slot.scope.startswith("group:") else "", slot) for slot in missing)
+    return tuple((slot.place, slot) for slot in missing)
 
 
 def _holds(run: Run, scope: str, path: str) -> bool:
-    if path in ("", "@"):
+    if not path or path.startswith("@"):
         return scope in run.held
     step = run.steps.get(path)
     return step is not None and step.slot is not None and step.slot.scope == scope
