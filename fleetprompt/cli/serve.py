@@ -149,9 +149,11 @@ def _authenticating(known: Authenticator) -> Authenticate:
 
 
 def _tell_ready(front: Front, console: EmbeddedConsole, served: Daemon, address: Address, json: bool) -> None:
+    from fleetprompt.client.wording import count
+
     taken, files = console.taken_up, served.files
-    parts = [f"{len(files.taken)} workflow files taken"] if files.taken else []
-    parts += [f"{len(taken.runs)} runs go on"] if taken.runs else []
+    parts = [f"{count(len(files.taken), 'workflow file')} taken"] if files.taken else []
+    parts += [f"{count(len(taken.runs), 'run')} {'goes' if len(taken.runs) == 1 else 'go'} on"] if taken.runs else []
     _say(
         front,
         json,
@@ -174,12 +176,15 @@ def _tell_files(front: Front, files: Reloaded, json: bool) -> None:
 
 
 def _tell_broken(front: Front, files: Reloaded, json: bool) -> None:
-    for name, problems in files.broken.items():
-        first = problems[0]
-        said = f"{name}:{first.line}:{first.column}: {first.code} {first.message}; the last good version goes on"
+    for name, broken in files.broken.items():
+        first = broken.first
+        said = f"{name}:{first.line}:{first.column}: {broken.said}; {broken.means}"
         _say(front, json, "broken", said, file=name)
     for name, other in files.doubled.items():
         _say(front, json, "doubled", f"{name} is left out: {other} has a workflow of the same name", file=name)
+    for name, workflow in files.gone.items():
+        said = f"{name} is gone; workflow {workflow} goes on as it was (fleet workflows archive {workflow} ends it)"
+        _say(front, json, "gone", said, file=name, workflow=workflow)
 
 
 def _say(front: Front, json: bool, event: str, text: str, **more: str) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from daemon_kit import QUICK, Served, served
 
+from fleetprompt.client import reloading
+from fleetprompt.client.workflow_files import WorkflowFiles
+
 SENT = {"name": "sent", "steps": [{"id": "one", "type": "transform", "output": "${{ 1 + 1 }}"}]}
 TEXT = {"content-type": "application/yaml"}
 
@@ -233,6 +236,57 @@ async def test_changed_files_are_taken_and_broken_ones_keep_the_last_good_versio
         file.write_text(QUICK)
         await _until(daemon, lambda: any("workflows/quick.yaml" in each.mended for each in daemon.reloaded))
         assert (await daemon.until(await daemon.execute("new"), "completed"))["result"] == 1
+
+
+async def test_files_that_are_gone_or_say_what_another_says_are_told_of(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        (tmp_path / "workflows/twice.yaml").write_text(QUICK)
+        await _until(daemon, lambda: any(each.doubled for each in daemon.reloaded))
+        assert daemon.reloaded[-1].doubled == {"workflows/twice.yaml": "workflows/quick.yaml"}
+        (tmp_path / "workflows/quick.yaml").unlink()
+        await _until(daemon, lambda: any("quick" in each.taken for each in daemon.reloaded))
+        (tmp_path / "workflows/twice.yaml").unlink()
+        await _until(daemon, lambda: any(each.gone for each in daemon.reloaded))
+        assert daemon.reloaded[-1].gone == {"workflows/twice.yaml": "quick"}
+        assert (await daemon.until(await daemon.execute("quick"), "completed"))["result"] == 1
+        assert [where for _, where, _ in daemon.console.engine.troubles] == ["workflows/twice.yaml"] * 2
+
+
+async def test_a_file_that_was_never_good_is_not_said_to_go_on(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        (tmp_path / "workflows/new.yaml").write_text("name: new\nsteps: [{id: one, type: transfrom}]\n")
+        await _until(daemon, lambda: any(each.broken for each in daemon.reloaded))
+        assert "no workflow of it" in daemon.reloaded[-1].broken["workflows/new.yaml"].means
+
+
+async def test_a_folder_of_workflows_may_come_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reloading, "LOOK_MS", 50)
+    folder, stop = tmp_path / "later", asyncio.Event()
+    async with served(tmp_path) as daemon, asyncio.timeout(60):
+        files = reloading.Reloading(daemon.console, WorkflowFiles(tmp_path, folder), daemon.console.engine.trouble)
+        changes = files.follow((folder,), stop)
+        (folder / "sub").mkdir(parents=True)
+        (folder / "late.yaml").write_text(QUICK.replace("quick", "late"))
+        assert (await anext(changes)).taken == ("late",)
+        (folder / "late.yaml").write_text(QUICK.replace("quick", "later"))
+        assert (await anext(changes)).taken == ("later",)
+        await changes.aclose()
+
+
+async def test_a_kernel_that_tells_nothing_does_not_end_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("OS file watch limit reached")
+
+    monkeypatch.setattr(reloading, "LOOK_MS", 50)
+    monkeypatch.setattr("watchfiles.awatch", full)
+    async with served(tmp_path) as daemon:
+        (tmp_path / "workflows/new.yaml").write_text(QUICK.replace("quick", "new"))
+        await _until(daemon, lambda: any("new" in each.taken for each in daemon.reloaded))
+        [(_, where, what)] = daemon.console.engine.troubles
+        assert where == "workflow files"
+        assert "watch limit reached" in what
 
 
 async def _until(daemon: Served, test: Callable[[], bool]) -> None:
