@@ -75,3 +75,22 @@ def test_a_day_that_no_month_has_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["0 0 29 2 *", "0 0 31 1,2 *", "0 0 31 2 mon", "0 0 28-31 2 *"])
 def test_a_day_that_comes_now_and_then_is_not(text: str) -> None:
     parse_cron(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("@reboot", "@hourly"),
+        ("0 0 * * * *", "every: 10s"),
+        ("0 0 * * fri-mon", "`fri-sat,sun-mon`"),
+        ("30-10 * * * *", "`30-59,0-10`"),
+        ("0 0 ? * 1", "dialects"),
+        ("0 0 L * *", "dialects"),
+        ("0 0 15W * *", "dialects"),
+        ("0 0 * * mon#1", "dialects"),
+    ],
+)
+def test_what_others_write_is_refused_with_what_to_write_here(text: str, hint: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_cron(text)
+    assert hint in refused.value.hint

@@ -120,6 +120,13 @@ def test_which_missed_times_are_made_up_for(catchup: str, late: float, expected:
     assert found.upto == START + 3 * HOUR
 
 
+def test_a_short_interval_is_not_said_to_have_missed_an_engine_that_was_there() -> None:
+    """Several of its times come where the engine is held up for a moment: the latest fires."""
+    found = decide(schedule(every=1.0), standing(), START + 3.5, interval(1.0))
+    assert outcomes(found) == ["missed", "missed", "fired"]
+    assert "no engine" not in found.firings[0].reason
+
+
 def test_of_a_long_absence_the_latest_times_are_looked_at_and_the_others_recorded_together() -> None:
     one = schedule(every=60.0, catchup="all", overlap="allow")
     found = decide(one, standing(), START + 30 * 86_400.0, interval(60.0))

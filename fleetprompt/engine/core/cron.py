@@ -29,6 +29,8 @@ MACROS = {
     "@annually": "0 0 1 1 *",
 }
 _LEAP = 2000
+_FOREIGN = re.compile(r"[?#]|^([0-9]*[LW]|LW|L-[0-9]+)$", re.IGNORECASE)
+"""What Quartz and others know besides."""
 
 
 class Cron(Struct, frozen=True):
@@ -46,10 +48,15 @@ class Cron(Struct, frozen=True):
 def parse_cron(text: str) -> Cron:
     """What a cron expression says. Raises `InvalidInput` for one that is malformed, or that no day ever fits."""
     fields = MACROS.get(text, text).split()
+    if text.startswith("@") and text not in MACROS:
+        raise InvalidInput(f"unknown cron expression `{text}`", hint=f"known: {', '.join(MACROS)}")
     if len(fields) != len(FIELDS):
+        more = (
+            "; there is no field for seconds or years, `every: 10s` is an interval" if len(fields) > len(FIELDS) else ""
+        )
         raise InvalidInput(
             f"a cron expression has five fields, this has {len(fields)}",
-            hint="minute hour day month weekday, such as `*/15 * * * *`",
+            hint=f"minute hour day month weekday, such as `*/15 * * * *`{more}",
         )
     found = [_numbers(field, *known) for field, known in zip(fields, FIELDS, strict=True)]
     minutes, hours, days, months, weekdays = (tuple(sorted(numbers)) for numbers in found)
@@ -80,7 +87,9 @@ def _part(part: str, name: str, low: int, high: int) -> set[int]:
         last = str(high)
     end = _number(last, name, low, high) if dash else high if slash else begin
     if end < begin:
-        raise InvalidInput(f"the range `{span}` in the {name} field ends before it begins")
+        names = NAMES.get(name, (str(low), str(high)))
+        hint = f"write `{first}-{names[-1]},{names[0]}-{last}`"
+        raise InvalidInput(f"the range `{span}` in the {name} field ends before it begins", hint=hint)
     return {*range(begin, end + 1, step)}
 
 
@@ -90,5 +99,8 @@ def _number(text: str, name: str, low: int, high: int) -> int:
         return names.index(text.lower()) + low
     if not re.fullmatch(r"[0-9]{1,2}", text) or not low <= int(text) <= high:
         known = f", or {names[0]} to {names[-1]}" if names else ""
-        raise InvalidInput(f"`{text}` is not a {name}: {low} to {high}{known}")
+        hint = (
+            "`L`, `W`, `#` and `?` of other dialects are not known; `*` is every one" if _FOREIGN.search(text) else ""
+        )
+        raise InvalidInput(f"`{text}` is not a {name}: {low} to {high}{known}", hint=hint)
     return int(text)

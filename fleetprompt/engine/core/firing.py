@@ -268,6 +268,8 @@ def overlaps(schedule: Schedule, going: Sequence[str]) -> str:
 
 
 def _why_missed(schedule: Schedule, late: float) -> str:
+    if schedule.catchup == "none" and late <= GRACE:
+        return "a later time of it has come as well, and fires in its place (catchup: none)"
     if schedule.catchup == "none":
         return f"no engine was there in time: it is {format_duration(round(late))} late (catchup: none)"
     if schedule.catchup == "latest":
