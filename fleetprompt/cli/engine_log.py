@@ -11,6 +11,8 @@ from pathlib import Path
 
 NAME = "engine.log"
 BYTES = 1_000_000
+MOST = 1_000
+"""Messages that are kept for the end: a daemon goes on for months, and has the file."""
 LOGGERS = ("fleetprompt", "asyncio", "uvicorn")
 
 
@@ -39,7 +41,8 @@ class EngineLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record."""
-        self.messages.append(record.getMessage())
+        if len(self.messages) < MOST:
+            self.messages.append(record.getMessage())
         if self._file is None:
             self._file = self._open()
         if self._file is not None:

@@ -92,6 +92,10 @@ class Connection(HttpToolsProtocol):
         self._wait(None)
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """What comes is no HTTP."""
+        self._refuse(400, "this is no HTTP request")
+
     def _wait(self, seconds: float | None) -> None:
         if self._patience is not None:
             self._patience.cancel()

@@ -13,6 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from fleetprompt.client.definitions import InvalidFile, as_json
 from fleetprompt.client.identity import Forbidden
@@ -96,6 +98,7 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(ValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_framework)
+    app.add_exception_handler(ClientDisconnect, _of_nobody)
     app.add_exception_handler(Exception, _of_anything)
 
 
@@ -141,6 +144,11 @@ async def _of_framework(request: Request, error: Exception) -> JSONResponse:
     hint = "GET /api/openapi.json describes everything" if error.status_code == 404 else ""
     headers = dict(error.headers) if error.headers else None
     return problem(error.status_code, str(error.detail), "VALIDATION_ERROR", hint=hint, headers=headers)
+
+
+async def _of_nobody(request: Request, error: Exception) -> Response:
+    """Its sender has gone before all of it was there: nobody is left to read an answer, and nothing went wrong here."""
+    return Response(status_code=400)
 
 
 async def _of_anything(request: Request, error: Exception) -> JSONResponse:

@@ -6,9 +6,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from daemon_kit import Served, served
+from daemon_kit import QUICK, Served, served
 
 from fleetprompt.client.protocol import StartRun
+from fleetprompt.daemon.problems import GIVEN_OUT
 from fleetprompt.engine.core.errors import InvalidInput
 
 JSON = {"content-type": "application/json"}
@@ -107,8 +108,30 @@ async def test_what_is_no_http_is_refused(tmp_path: Path, sent: bytes) -> None:
         writer.write_eof()
         answer = await asyncio.wait_for(reader.read(), 60)
         assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer[:200]
+        assert answer == b"" or b"application/problem+json" in answer
         writer.close()
         assert (await daemon.http.get("/api/executions")).json() == []
+
+
+@pytest.mark.parametrize("path", ["/api/webhooks/alerts", EXECUTE, SIGNALS])
+async def test_whoever_goes_away_in_the_middle_is_no_fault_of_the_daemon(
+    tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody can do that as often as they like: it must not fill the log, nor raise an alarm."""
+    failed = GIVEN_OUT[500]
+    hook = QUICK + "triggers: [{type: webhook, path: alerts}]\n"
+    async with served(tmp_path, quick=hook) as daemon:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{"
+        )
+        writer.write(head.encode())
+        await writer.drain()
+        writer.write_eof()
+        await asyncio.wait_for(reader.read(), 60)
+        writer.close()
+        assert GIVEN_OUT[500] == failed
+        assert not caplog.records
 
 
 async def test_commands_that_cannot_be_written_down_are_refused(tmp_path: Path) -> None:
