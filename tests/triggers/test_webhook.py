@@ -312,7 +312,7 @@ def test_a_body_is_not_looked_into_before_its_signature() -> None:
         ("${{ headers['x-run'] }}/${{ query.a }}", "r1/1"),
         ("${{ data.body.env }}", "prod"),
         ("${{ body }}", '{"env":"prod","id":7}'),
-        ("${{ none }}", ""),
+        ("${{ none }}", "msg_1"),
     ],
 )
 def test_a_key_is_what_the_hook_says(key: str, found: str) -> None:

@@ -337,11 +337,10 @@ def _charset(parameters: str) -> str:
 
 def _key(trigger: Trigger, headers: Mapping[str, str], scope: Mapping[str, Any]) -> str:
     declared = trigger.config.get("key")
-    if declared:
-        value = compile_value(declared).render(scope).value
-        text = "" if value is None else value if isinstance(value, str) else canonical(value).decode()
-    else:
-        text = next((headers[name] for name in _DELIVERY if headers.get(name)), "")
+    value = compile_value(declared).render(scope).value if declared else None
+    text = "" if value is None else value if isinstance(value, str) else canonical(value).decode()
+    # A key that is null in this request names nothing: its sender's id of the delivery still does.
+    text = text or next((headers[name] for name in _DELIVERY if headers.get(name)), "")
     # What lists show and indexes hold is short, and has no characters that a database refuses.
     return text if len(text) <= MAX_KEY and text.isprintable() else f"sha256-{sha256(text.encode()).hexdigest()}"
 
