@@ -273,6 +273,12 @@ BAD = {
         "bad-value",
         "another name",
     ),
+    "a trigger on what the engine says": (
+        head("triggers: [{type: signal, match: ▸fleet.run.finished}]"),
+        "bad-value",
+        "completion",
+    ),
+    "a wait for what the engine says": (one("{id: a, type: wait, signal: ▸fleet.**}"), "bad-value", "completion"),
     "a reserved signal": (one("{id: a, type: emit, signal: ▸fleet.run.start}"), "bad-value", ""),
     "a workflow that is computed": (one("{id: a, type: workflow, workflow: ▸'${{ run.id }}'}"), "bad-id", ""),
     "a form default": (

@@ -227,6 +227,21 @@ def test_allow_lets_them_run_side_by_side() -> None:
 # ---------------------------------------------------------------- what comes of the signal
 
 
+def test_a_wait_for_anything_does_not_hear_the_clock() -> None:
+    """What triggers say is for their workflow, and no run of another is woken by it."""
+    waits = "name: waits\nsteps: [{id: w, type: wait, signal: '**'}]\n"
+
+    async def story(world: World, engine: Engine) -> None:
+        await world.start("waits", "r")
+        await world.until(lambda: len(firings(world, "fired")) >= 2)
+        assert world.run("r").status == "waiting"
+        await world.publish("go.on", {"n": 1})
+        await world.over("r")
+
+    world = tell(story, waits, flow("overlap: allow"))
+    assert world.run("r").output["type"] == "go.on"  # type: ignore[index]
+
+
 def test_a_run_that_cannot_be_started_is_told_of() -> None:
     async def story(world: World, engine: Engine) -> None:
         await asyncio.sleep(1.5 * MINUTE)

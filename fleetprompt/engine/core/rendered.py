@@ -185,4 +185,6 @@ def _sent_type(value: Any) -> str:
 def _heard_type(value: Any) -> str:
     if not isinstance(value, str) or len(value) > MAX_PATTERN or not re.fullmatch(PATTERN, value):
         raise InvalidInput("a signal pattern is words separated by dots; `*` stands for one, `**` for any number")
+    if f"{value}.".startswith(RESERVED):
+        raise InvalidInput(f"signals of the engine's own (`{RESERVED}*`) are heard by no `wait`")
     return value

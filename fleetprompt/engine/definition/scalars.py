@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from fleetprompt.engine.core.duration import AMOUNT, DURATION, MAX_DURATION, parse_duration
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.engine.core.signal import MAX_PATTERN, PATTERN
+from fleetprompt.engine.core.signal import MAX_PATTERN, PATTERN, RESERVED
 
 MAX_SIZE: Final = 2**63 - 1
 
@@ -98,7 +98,13 @@ def _name(value: Any, what: str, pattern: str, length: int, joint: str) -> str:
 
 def _signal_pattern(value: Any) -> str:
     if isinstance(value, str) and len(value) <= MAX_PATTERN and re.fullmatch(PATTERN, value):
-        return value
+        if not f"{value}.".startswith(RESERVED):
+            return value
+        message = (
+            f"signals of the engine's own (`{RESERVED}*`) are heard by no trigger of type `signal` and by no `wait`"
+        )
+        hint = "of ends a trigger `{type: completion, workflow: NAME}` hears; others are told by [subscriptions]"
+        raise PydanticCustomError("bad-value", "{message}", {"message": message, "hint": hint})
     message = "a signal pattern is words separated by dots"
     hint = "`*` stands for one whole word and `**` for any number of them, as in `deploy.*` or `**.failed`"
     raise PydanticCustomError("bad-value", "{message}", {"message": message, "hint": hint})

@@ -55,7 +55,7 @@ class FanOut:
             pass
         elif signal.type == types.FINISHED:
             await self._child_finished(signal)
-        elif signal.id not in engine.bus.unwaited:
+        elif not signal.type.startswith(types.RESERVED) and signal.id not in engine.bus.unwaited:
             for run_id, wait in await engine.store.runs.waiting("signal", signal.type, tenant=signal.tenant):
                 if run_id not in answered and type_matches(wait.ref, signal.type):
                     answered.add(run_id)

@@ -11,7 +11,7 @@ from fleetprompt.engine.definition.step import Compiler, StepModel, step
 
 @step("wait")
 class Wait(StepModel):
-    """Wait for a signal that matches, without holding anything.
+    """Wait for a signal that matches, without holding anything. The engine's own (`fleet.*`) are not heard.
 
     The output is the signal: `{id, type, source, subject, at, data}`.
     """
