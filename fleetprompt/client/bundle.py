@@ -1,6 +1,7 @@
 """A support bundle: what somebody elsewhere needs to see what is wrong here, and nothing that is nobody's business.
 
-No input, output, prompt, log of a step or text of a workflow is in it, and every known secret is masked.
+No input, output, prompt, log of a step or text of a workflow is in it. Every known secret is masked by its value, what
+looks like one by its shape, and what a run was given where the message of its error repeats it.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
@@ -25,10 +27,12 @@ from fleetprompt.client.diagnosis import Finding
 from fleetprompt.client.opening import Place
 from fleetprompt.engine.core.codec import items, mapping
 from fleetprompt.engine.core.errors import FleetError, Refused
+from fleetprompt.engine.core.facts import RunCreated
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import RUN_FIELDS
-from fleetprompt.engine.ports import Page, RunHead, Store
-from fleetprompt.engine.runtime.secrets import MASK, Secrets
+from fleetprompt.engine.core.secret_shapes import MASK, mask_shapes
+from fleetprompt.engine.ports import Page, RunHead, Store, Stored
+from fleetprompt.engine.runtime.secrets import SHORTEST, Secrets
 from fleetprompt.engine.runtime.wire import ask_health
 
 CONTENTS: Final = {
@@ -38,11 +42,13 @@ CONTENTS: Final = {
     "engine.json": "the engine's health: queues, pools, troubles, held runs",
     "store.json": "size, schema, and rows by table",
     "workflows.json": "names, states and digests of workflows, no text of them",
-    "runs.json": "the newest runs: states, times, codes and messages of errors; no inputs or outputs",
+    "runs.json": "the newest runs: states, times, codes and messages of errors, without what runs were given",
     "engine.log": "the end of the engine's log",
 }
 """What is in it, by file."""
 RUNS: Final = 200
+LONG: Final = 8
+"""Characters from which a text that one run was given is masked in what became of the others, too."""
 LOG_BYTES: Final = 500_000
 PACKAGES: Final = (
     "aiosqlite", "apprise", "apscheduler", "asyncpg", "fastapi", "httpx", "litellm", "mcp", "msgspec",
@@ -63,8 +69,11 @@ async def write_bundle(place: Place, settings: Mapping[str, Any], found: Sequenc
         "engine.json": await _engine(place),
         **await _stored(place),
     }
-    texts = {name: json.dumps(value, indent=1, ensure_ascii=False, default=str) for name, value in files.items()}
-    texts["engine.log"] = _log(place.state / "engine.log")
+    texts = {
+        name: json.dumps(_masked(msgspec.to_builtins(value)), indent=1, ensure_ascii=False)
+        for name, value in files.items()
+    }
+    texts["engine.log"] = mask_shapes(_log(place.state / "engine.log"))
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name in CONTENTS:
@@ -140,17 +149,65 @@ async def _of_store(store: Store) -> dict[str, Any]:
             {"name": each.name, "tenant": each.tenant, "status": each.status, "plan": each.plan, "file": each.file}
             for each in await store.catalog.every()
         ],
-        "runs.json": [_run(head) for head in heads],
+        "runs.json": await _runs(store, heads),
     }
 
 
-def _run(head: RunHead) -> dict[str, Any]:
+async def _runs(store: Store, heads: Sequence[RunHead]) -> list[dict[str, Any]]:
+    """Runs, without what they were given: programs repeat it when they complain."""
+    given = {head.id: await _given(store, head) for head in heads if head.error_message}
+    # What a child was given stands in the error of its parent, too.
+    long = {text for texts in given.values() for text in texts or () if len(text) >= LONG}
+    return [_run(head, _without(head.error_message, given.get(head.id, set()), long)) for head in heads]
+
+
+async def _given(store: Store, head: RunHead) -> set[str] | None:
+    """Texts that a run was given; None where nobody knows all of them."""
+    first = next(iter(await store.journal.facts(head.id, upto=1)), None)
+    created = first.fact if isinstance(first, Stored) else None
+    if not isinstance(created, RunCreated) or created.blob is not None:
+        return None
+    told = mapping(created.trigger).get("data")
+    return {text for text in _texts([created.inputs, told, created.labels]) if len(text) >= SHORTEST}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for inner in mapping(value).values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in items(value):
+            yield from _texts(inner)
+    elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        yield str(value)
+
+
+def _without(message: str, own: set[str] | None, others: set[str]) -> str:
+    """A message without texts; all of it where it is not known what must not be in it."""
+    if own is None:
+        return MASK
+    texts = sorted(own | others, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, texts)), MASK, message) if texts else message
+
+
+def _masked(value: Any) -> Any:
+    """A value in whose texts nothing looks like a secret."""
+    if isinstance(value, str):
+        return mask_shapes(value)
+    if isinstance(value, Mapping):
+        return {mask_shapes(str(key)): _masked(inner) for key, inner in mapping(value).items()}
+    if isinstance(value, list):
+        return [_masked(inner) for inner in items(value)]
+    return value
+
+
+def _run(head: RunHead, message: str) -> dict[str, Any]:
     names = (
         "id", "workflow", "tenant", "status", "waiting_on", "created_at", "started_at", "finished_at", "updated_at",
         "wake_at", "step", "steps_done", "attempt", "error_code", "error_message", "error_step", "n", "retry_of",
         "parent", "trigger", "host", "tokens", "cost_nano", "models", "tools",
     )  # fmt: skip
-    return {name: getattr(head, name) for name in names}
+    return {name: getattr(head, name) for name in names} | {"error_message": message}
 
 
 def _log(path: Path) -> str:

@@ -133,3 +133,38 @@ def test_a_bundle_holds_what_helps_and_no_secret(fleet: Fleet, monkeypatch: pyte
     assert (fleet.root / "support.zip").stat().st_mode & 0o777 == 0o600
     again = fleet("doctor", "--bundle", "support.zip")
     assert "exists already" in again.err
+
+
+def test_a_bundle_holds_nothing_that_looks_like_a_secret_and_nothing_that_a_run_was_given(fleet: Fleet) -> None:
+    fleet.write(
+        "login",
+        "name: login\ninputs: {who: {type: string}}\n"
+        "steps: [{id: a, type: shell, argv: [sh, -c, 'echo $0 is refused >&2; exit 3', '${{ inputs.who }}']}]\n",
+    )
+    fleet.write(
+        "parent", "name: parent\nsteps: [{id: kid, type: workflow, workflow: login, with: {who: child-input}}]\n"
+    )
+    token = json.loads(fleet.ok("token", "create", "ci", "--role", "operator", "--json"))["token"]
+    given = (token, "correct-horse", "ghp_" + "a1B2" * 9, "postgres://u:db-password@h/x")
+    for who in given:
+        fleet("run", "login.yaml", "-i", f"who={who}")
+    fleet.write("sk-" + "f1" * 12, "name: named\nsteps: [{id: a, type: transform, output: 1}]\n")
+    fleet.ok("run", f"sk-{'f1' * 12}.yaml")
+    fleet("run", "parent.yaml")
+    (fleet.root / "fleet.toml").write_text(
+        '[models.big]\nmodel = "openai/gpt"\napi_base = "https://user:base-password@llm.example.com/v1"\n'
+        '[notifications.desk]\nwebhook = "https://ops.example.com/x"\nlink = "https://ops.example.com/?sig=s1gned&r={run}"\n'
+    )
+    (fleet.root / ".fleet/engine.log").write_text(f"refused: Bearer {token}, password=open-sesame, port=8377\n")
+    fleet("doctor", "--bundle", "support.zip")
+    with zipfile.ZipFile(fleet.root / "support.zip") as bundle:
+        texts = {name: bundle.read(name).decode() for name in bundle.namelist()}
+    for secret in (*given, "db-password", "base-password", "s1gned", "open-sesame", "child-input", "sk-f1"):
+        assert not [name for name, text in texts.items() if secret in text], secret
+    messages = {run["error_message"] for run in json.loads(texts["runs.json"]) if run["workflow"] == "login"}
+    assert messages == {"`sh` exited with 3: ••• is refused"}, "what else it says stays"
+    assert "port=8377" in texts["engine.log"]
+    assert (
+        json.loads(texts["settings.json"])["notifications"]["desk"]["link"]
+        == "https://ops.example.com/?sig=•••&r={run}"
+    )

@@ -9,14 +9,9 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-MASK: Final = "•••"
-SHORTEST: Final = 4
-_KEYS: Final = re.compile(
-    r"""\b(?:sk|pk|rk|gsk|xai|hf|nvapi)[-_][A-Za-z0-9_\-*]{8,}|\bAIza[\w-]{20,}|\bAKIA[A-Z0-9]{12,}|\bya29\.[\w-]+
-    |\beyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*|(?<=[Bb]earer\ )[^\s"',;]+|(?<=[?&]key=)[^\s&"']+|(?<=api[-_]key=)[^\s&"']+""",
-    re.X,
-)
+from fleetprompt.engine.core.secret_shapes import MASK, mask_keys
 
+SHORTEST: Final = 4
 Redact = Callable[[str], str]
 
 
@@ -27,7 +22,7 @@ def redactor(credential: str, redact: Redact) -> Redact:
 
     def clean(text: str) -> str:
         text = pattern.sub(MASK, text) if pattern is not None else text
-        return redact(_KEYS.sub(MASK, text))
+        return redact(mask_keys(text))
 
     return clean
 
