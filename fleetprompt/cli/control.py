@@ -215,19 +215,36 @@ def resolve(
     ] = None,
     comment: Comment = "",
 ) -> int:
-    """Answer for a step of which nobody knows whether it happened."""
+    """Answer for a step of which nobody knows whether it happened. Without an answer: show what is known of it, and the
+    answers."""
     from fleetprompt.cli.values import read_json
     from fleetprompt.engine.core.errors import InvalidInput
 
     chosen = [name for name, given in (("run", run_it), ("skip", skip), ("abort", abort)) if given]
     if happened is not None:
         chosen.append("happened")
+    front: Front = ctx.obj
+    if not chosen:
+        return front.ask(lambda console: _show_answers(front, console, run, step))
     if len(chosen) != 1:
         raise InvalidInput("say exactly one of --happened JSON, --run, --skip, --abort")
     output = read_json(happened, "the result") if happened is not None else None
     data = {"path": step, "answer": chosen[0], "attempt": attempt, "output": output, "comment": comment}
-    front: Front = ctx.obj
     return front.ask(lambda console: _resolve(front, console, run, data))
+
+
+async def _show_answers(front: Front, console: Console, text: str, path: str) -> int:
+    from fleetprompt.cli.show import doubt_lines
+    from fleetprompt.client.wording import short
+    from fleetprompt.engine.core.errors import InvalidInput
+
+    head = await console.run(await console.find(text))
+    step = (await console.state(head.id)).steps.get(path)
+    if step is None or step.status != "in_doubt":
+        hint = f"`fleet show {short(head.id)}` shows its steps"
+        raise InvalidInput(f"run {short(head.id)} has no step `{path}` that is in doubt", hint=hint)
+    front.terminal.print(*doubt_lines(head.id, step))
+    return 2
 
 
 async def _resolve(front: Front, console: Console, text: str, data: dict[str, Any]) -> int:

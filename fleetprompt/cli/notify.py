@@ -26,16 +26,22 @@ app.add_typer(notify, name="notify")
 @notify.command("list", hidden=True)
 def list_(ctx: typer.Context, json: Json = False) -> int:
     """List who is notified of what."""
-    from fleetprompt.client.notifying import behind
+    from fleetprompt.client.notifying import behind, unsent
 
     front: Front = ctx.obj
     front.require_store()
     channels = front.project.settings.notifications
-    left = front.run(behind(front.place, channels))
+    left, problems = front.run(behind(front.place, channels)), front.run(unsent(front.place))
     if json:
         front.terminal.json(
             [
-                {"name": name, "by": "webhook" if each.webhook else "apprise", "on": each.on, "behind": left[name]}
+                {
+                    "name": name,
+                    "by": "webhook" if each.webhook else "apprise",
+                    "on": each.on,
+                    "behind": left[name],
+                    "problem": problems.get(name),
+                }
                 for name, each in channels.items()
             ]
         )
@@ -45,6 +51,8 @@ def list_(ctx: typer.Context, json: Json = False) -> int:
         told = "has not begun: `fleet serve` notifies" if left[name] is None else f"{left[name]:,} facts behind"
         by = "webhook" if each.webhook else "apprise"
         front.terminal.print(f"{name}: by {by}, of {', '.join(each.on)}; {told}")
+        if name in problems:
+            front.terminal.print(f"  is tried again until it is taken: {problems[name]}")
     return 0
 
 

@@ -117,7 +117,7 @@ async def _lines(
     if run.ended and output is not None:
         lines += [Text(), *named_value("output", output, full=full)]
     if at is None:
-        doubts = [line for step in tree.doubtful() for line in _doubt(tree, step)]
+        doubts = [line for step in tree.doubtful() for line in doubt_lines(tree.id, step)]
         following = next_lines(tree, embedded=False, shown=True) if run.ended or tree.asking() or run.paused else []
         lines += [Text(), *doubts] if doubts else []
         lines += [Text(), *following] if following else []
@@ -211,14 +211,14 @@ def _approval_lines(front: Front, approvals: list[tuple[Approval, list[Vote]]], 
     return lines
 
 
-def _doubt(tree: Tree, step: Step) -> list[Text]:
+def doubt_lines(run: str, step: Step) -> list[Text]:
     """A step in doubt, with the four answers as commands."""
     from rich.text import Text
 
     from fleetprompt.cli.render import plain
     from fleetprompt.client.wording import short
 
-    command = f"fleet resolve {short(tree.id)} '{step.path}' --attempt {step.attempt}"
+    command = f"fleet resolve {short(run)} '{step.path}' --attempt {step.attempt}"
     answers = (
         ("it happened, with this result", f"{command} --happened '{{}}'"),
         ("it did not happen: run it", f"{command} --run"),

@@ -25,7 +25,7 @@ from fleetprompt.client.wording import rough
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.notice_settings import NoticeSettings
 from fleetprompt.engine.ports import Page, Store
-from fleetprompt.engine.runtime.wire import LONGEST_PATH
+from fleetprompt.engine.runtime.wire import LONGEST_PATH, ask_health
 
 DAY = 86_400.0
 SOON_DAYS = 21
@@ -219,6 +219,10 @@ async def _notifications(place: Place, setup: DaemonSetUp) -> list[Finding]:
         return []
     if any(each.apprise for each in channels.values()) and find_spec("apprise") is None:
         return [_missing("notify", "notify", "[notifications] uses apprise")]
+    health = await ask_health(place.socket)
+    if health is not None and health.unsent:
+        remedy = "messages are sent again until they are taken; `fleet notify test` says whether it works"
+        return [Finding("notify", "warn", f"{name}: {why}", remedy) for name, why in health.unsent.items()]
     late = {name: left for name, left in (await behind(place, channels)).items() if left and left > MOST_BEHIND}
     if late:
         name, left = next(iter(late.items()))

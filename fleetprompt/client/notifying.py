@@ -16,6 +16,7 @@ from fleetprompt.engine.core.notice_settings import NoticeSettings
 from fleetprompt.engine.outside.notices import require_apprise
 from fleetprompt.engine.runtime.notifier import CURSOR, Notifier, send
 from fleetprompt.engine.runtime.secrets import Secrets
+from fleetprompt.engine.runtime.wire import ask_health
 
 if TYPE_CHECKING:
     from fleetprompt.client.opening import Place
@@ -50,6 +51,12 @@ async def behind(place: Place, channels: Mapping[str, NoticeSettings]) -> dict[s
         position = await store.journal.position()
         found = {name: await store.operations.cursor(CURSOR + name) for name in channels}
     return {name: None if at is None else max(0, position - at) for name, at in found.items()}
+
+
+async def unsent(place: Place) -> Mapping[str, str]:
+    """Channels whose messages nobody takes just now, and why; none where no engine answers."""
+    health = await ask_health(place.socket)
+    return health.unsent if health is not None else {}
 
 
 async def try_out(place: Place, channels: Mapping[str, NoticeSettings], name: str = "", *, by: str) -> list[Tried]:

@@ -133,7 +133,7 @@ class StoreConsole(
                 if await self.store.alone(self.tenant):
                     return health
         troubles = tuple(Trouble(each.at, "engine", TOLD_ELSEWHERE) for each in health.troubles)
-        return msgspec.structs.replace(health, troubles=troubles, groups=())
+        return msgspec.structs.replace(health, troubles=troubles, groups=(), unsent={})
 
     @abstractmethod
     async def _send(self, signal: Signal) -> Result:

@@ -161,6 +161,9 @@ def test_a_killed_run_is_recovered_and_doubt_is_never_guessed_away(fleet: Fleet)
         for name, value in words.items():
             patch.setenv(name, value)
         assert fleet().out == "pay\n"
+    said = fleet("resolve", run, "pay")
+    assert (said.code, f"fleet resolve {run[-8:]} 'pay' --attempt 1 --run" in said.out) == (2, True), "what can be said"
+    assert fleet("resolve", run, "pay", "--run", "--skip").code == 2
     said = fleet("resolve", run, "pay", "--attempt", "2", "--run")
     assert said.code == 0, "there is no engine to refuse it"
     said = fleet("resolve", run, "pay", "--happened", '{"receipt": 7}', "--comment", "saw it on the statement")
@@ -170,7 +173,7 @@ def test_a_killed_run_is_recovered_and_doubt_is_never_guessed_away(fleet: Fleet)
     assert (said.code, len(said.json)) == (0, 1)
     assert (said.json[0]["status"], said.json[0]["output"]) == ("completed", "thanks")
     assert fleet("resolve", run, "pay", "--skip").code == 1
-    assert fleet("resolve", run, "pay").code == 2
+    assert "no step `pay` that is in doubt" in fleet("resolve", run, "pay").err
     assert "saw it on the statement" in json.dumps(fleet("facts", run, "--json").json)
     answers = [one for one in fleet("signals", "--json").json if one["type"] == "fleet.step.resolve"]
     assert {one["data"]["answer"]: one["data"]["attempt"] for one in answers} == {"run": 2, "happened": 1}

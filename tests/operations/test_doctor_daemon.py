@@ -89,6 +89,9 @@ async def test_the_clock_the_switch_and_who_is_notified_are_looked_at(
         await daemon.console.set_switch("paused", by="ana")
         position = await daemon.console.position()
         await daemon.console.store.operations.set_cursor("notify/desk", 0)
+        daemon.console.engine.unsent["desk"] = "the receiver has answered with 503"
+        away = (await found(place, notifications={"desk": NoticeSettings(webhook="https://x.example/")}))["notify"]
+        assert (away.status, away.text) == ("warn", "desk: the receiver has answered with 503")
     console = await attached(place)
     await console.close()
     desk = {"desk": NoticeSettings(webhook="https://ops.example.com/hook")}

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email import message_from_string
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fleetprompt.engine.core.errors import Failure, InvalidInput
 from fleetprompt.engine.core.facts import ApprovalRequested, RunFinished, StepInDoubt, StepSucceeded, StepWaiting
 from fleetprompt.engine.core.notice import MOST_SHOWN, Notice, linked, message, notice_of, wanted
 from fleetprompt.engine.core.notice_settings import NoticeSettings, notice_faults
+from fleetprompt.engine.outside.notices import NotSent, by_apprise
 from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.runtime.notifier import Notifier
 from fleetprompt.engine.runtime.secrets import Secrets
@@ -121,6 +123,7 @@ async def test_what_happened_while_a_receiver_or_the_engine_was_away_is_told_lat
             await until(lambda: len(receiver.requests) > 2)
             assert "503" in notifier.channels["desk"].state.error
             assert len([trouble for trouble in engine.troubles if "desk" in trouble[1]]) == 1, "told once"
+            assert (await engine.vitals.health()).unsent == {"desk": "the receiver has answered with 503"}
             assert len({headers.get("webhook-id", body["id"]) for headers, body, _ in receiver.requests}) == 1
             await start(engine, GATED, run="r2")
             await waits(engine, "approval", "r2")
@@ -133,6 +136,63 @@ async def test_what_happened_while_a_receiver_or_the_engine_was_away_is_told_lat
             told = {(notice["kind"], notice["run"]) for notice in receiver.notices}
             assert told == {("approval", "r1"), ("failed", "r2")}, "not what was before, nor what others have decided"
             assert len(receiver.requests) == 1, "together"
+            await until(lambda: not engine.unsent)
+
+
+async def test_what_no_fact_tells_of_has_a_link_and_no_secret_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_SECRET_KEY", "hunter2hunter2")
+    async with receiving() as (receiver, url):
+        desk = NoticeSettings(webhook=url, within=0.0, link="https://ops.example.com/{run}")
+        async with notifying(tmp_path, desk=desk) as (_, notifier):
+            of = {"run": "r1", "workflow": "w", "tenant": "default", "at": 0.0, "command": "fleet show r1"}
+            notifier.channels["desk"].add(Notice(kind="stuck", text="it holds hunter2hunter2", **of))
+            await until(lambda: receiver.requests)
+    [told] = receiver.notices
+    assert (told["text"], told["link"]) == ("it holds •••", "https://ops.example.com/r1")
+
+
+class Postbox:
+    """Takes mail on the loopback interface, or turns it away."""
+
+    def __init__(self, answer: str = "250 ok") -> None:
+        self.answer = answer
+        self.mail = ""
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One mail."""
+        said = "220 here"
+        while said:
+            writer.write(f"{said}\r\n".encode())
+            line = (await reader.readline()).decode()
+            verb = line[:4].upper().strip()
+            said = {"DATA": "354 go on", "RCPT": self.answer, "QUIT": "221 bye", "": ""}.get(verb, "250 ok")
+            if verb == "DATA":
+                writer.write(b"354 go on\r\n")
+                self.mail = (await reader.readuntil(b"\r\n.\r\n")).decode()
+                said = "250 ok"
+        writer.close()
+
+
+async def test_a_mail_is_text_whatever_a_run_has_written_and_what_apprise_says_of_a_failure_is_told() -> None:
+    pytest.importorskip("apprise")
+    taken, full = Postbox(), Postbox("552 the mailbox is full")
+    for box in (taken, full):
+        server = await asyncio.start_server(box.take, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            to = f"mailto://127.0.0.1:{port}/?from=fleet@example.com&to=oncall@example.com&mode=insecure"
+            if box is full:
+                with pytest.raises(NotSent, match=r"could not send it: .+oncall@example.com"):
+                    await by_apprise(to, "stuck", "text")
+            else:
+                await by_apprise(to, "stuck", "• <a href='https://evil.example'>pay</a>\n  fleet show r1")
+    parts = message_from_string(taken.mail).walk()
+    [html] = [part.get_payload(decode=True) for part in parts if part.get_content_type() == "text/html"]
+    assert isinstance(html, bytes)
+    assert b"<a" not in html, "it makes no link"
+    assert b"<br" in html, "lines stay lines"
 
 
 async def test_a_receiver_that_is_away_holds_up_no_other(tmp_path: Path) -> None:
@@ -168,6 +228,9 @@ def test_facts_become_notices() -> None:
     assert told(asked("budget")) == ("budget", "fleet approve apr")
     assert told(asked("stuck"), tenant="acme") == ("stuck", "fleet approve apr --tenant acme")
     assert told(StepInDoubt(path="pay", reason="x")) == ("in_doubt", "fleet resolve r1 pay")
+    assert told(StepInDoubt(path="each[3].pay", reason="x")) == ("in_doubt", "fleet resolve r1 'each[3].pay'"), (
+        "a shell"
+    )
     assert told(StepWaiting(path="a", on="budget")) == ("budget", "fleet show r1")
     assert told(RunFinished(status="failed")) == told(RunFinished(status="timeout")) == ("failed", "fleet show r1")
     over_ = RunFinished(status="failed", error=Failure("BUDGET_EXCEEDED", "no more"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal, get_args
@@ -58,7 +59,7 @@ def notice_of(fact: AnyFact, run: str, workflow: str, tenant: str, *, child: boo
             return Notice(kind=kind, text=f"the run {_ENDED[fact.status]}: {said}", command=show, **of)
         case StepInDoubt():
             text = f"nobody knows whether step {fact.path} has happened: {_line(fact.reason)}"
-            return Notice(kind="in_doubt", text=text, command=f"fleet resolve {run} {fact.path}{option}", **of)
+            return Notice(kind="in_doubt", text=text, command=f"fleet resolve {run} {_word(fact.path)}{option}", **of)
         case StepWaiting(on="budget"):
             return Notice(kind="budget", text=f"step {fact.path} waits for budget", command=show, **of)
         case _:
@@ -66,6 +67,14 @@ def notice_of(fact: AnyFact, run: str, workflow: str, tenant: str, *, child: boo
 
 
 _ENDED: Final = {"failed": "failed", "timeout": "ran out of time"}
+
+
+_PLAIN: Final = re.compile(r"[\w.:/-]+")
+
+
+def _word(path: str) -> str:
+    """A path as a word of a command: shells take brackets for patterns."""
+    return path if _PLAIN.fullmatch(path) else f"'{path}'"
 
 
 def _line(text: str) -> str:

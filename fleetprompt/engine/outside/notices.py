@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import logging
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +18,8 @@ from fleetprompt.engine.core.notice import Notice
 
 TIMEOUT = 15.0
 """Seconds for a receiver to answer."""
+LONGEST = 300
+"""Characters of what apprise says of a failure."""
 
 
 class NotSent(FleetError):
@@ -78,7 +83,31 @@ def _by_apprise(address: str, title: str, text: str) -> None:
     import apprise
 
     sender: Any = apprise.Apprise()
-    if not sender.add(address):
-        raise NotSent("apprise does not understand the address", hint="https://github.com/caronc/apprise lists them")
-    if not sender.notify(title=title, body=text):
-        raise NotSent("apprise could not send it", hint="its log, which `--log-format json` shows, says why")
+    with _listening() as said:
+        if not sender.add(address):
+            raise NotSent(
+                "apprise does not understand the address", hint="https://github.com/caronc/apprise lists them"
+            )
+        # It is text, and stays it in mails that are HTML: else what a run says makes links, and lines run together.
+        if not sender.notify(title=title, body=text, body_format=apprise.NotifyFormat.TEXT):
+            why = " ".join(" ".join(said).split())[:LONGEST] or "without a reason"
+            raise NotSent(f"apprise could not send it: {why}")
+
+
+@contextmanager
+def _listening() -> Generator[list[str]]:
+    """What apprise says in this thread of what goes wrong: it only answers that it did."""
+    said: list[str] = []
+    thread = threading.get_ident()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread:
+                said.append(record.getMessage())
+
+    logger, listener = logging.getLogger("apprise"), Listener(logging.WARNING)
+    logger.addHandler(listener)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)

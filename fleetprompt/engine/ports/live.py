@@ -132,3 +132,5 @@ class EngineHealth(Struct, frozen=True, kw_only=True):
     """The latest, at most 100, oldest first."""
     holds: Mapping[str, str] = {}
     """Runs for which nothing is done any more though they are not over, and why."""
+    unsent: Mapping[str, str] = {}
+    """Channels of notifications whose messages nobody takes, and why."""

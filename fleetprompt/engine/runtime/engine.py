@@ -124,6 +124,8 @@ class Engine:
         """Runs for which nothing is done any more, and why."""
         self._held_of: dict[str, str] = {}
         """Tenants of the runs that are held."""
+        self.unsent: dict[str, str] = {}
+        """Channels of notifications whose messages nobody takes, and why."""
         self.troubles: list[tuple[float, str, str]] = []
         """The latest (at most 100) things that went wrong in the engine itself: time, where, what."""
         self.troubled = 0

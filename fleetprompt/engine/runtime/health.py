@@ -73,6 +73,7 @@ class Vitals:
             lag=self.lag,
             troubles=tuple(Trouble(*trouble) for trouble in engine.troubles),
             holds=engine.holds_of(tenant),
+            unsent=dict(engine.unsent),
         )
 
 

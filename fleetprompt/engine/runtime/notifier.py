@@ -116,7 +116,7 @@ class Channel:
     def add(self, notice: Notice) -> None:
         """Tell of something that no fact tells of; it is forgotten where the process ends before."""
         if self._wants(notice):
-            self._extra.append(notice)
+            self._extra.append(self._finished(notice))
             self._woken.set()
 
     def _wants(self, notice: Notice) -> bool:
@@ -189,8 +189,11 @@ class Channel:
         notice = notice_of(entry.fact, entry.run, head.workflow, head.tenant, child=bool(head.parent))
         if notice is None or not self._wants(notice) or not await self._is_open(notice):
             return None
-        redact = self._engine.secrets.redact
-        return replace(notice, text=redact(notice.text), link=linked(self._settings.link, notice))
+        return self._finished(notice)
+
+    def _finished(self, notice: Notice) -> Notice:
+        text = self._engine.secrets.redact(notice.text)
+        return replace(notice, text=text, link=linked(self._settings.link, notice))
 
     async def _is_open(self, notice: Notice) -> bool:
         """Whether it is still so: who comes back after a weekend is not asked what others have decided."""
@@ -210,7 +213,7 @@ class Channel:
                 await send(self._engine.secrets, self._settings, id_, notices, self._engine.now())
             except FleetError as error:
                 state = self.state
-                state.error = self._engine.secrets.redact(error.message)
+                state.error = self._engine.unsent[state.name] = self._engine.secrets.redact(error.message)
                 if not state.failures:
                     # Once, and not at every attempt.
                     self._engine.trouble(f"notifications to {state.name}, tried again until they are taken", error)
@@ -219,6 +222,7 @@ class Channel:
                 await asyncio.sleep(pause)
             else:
                 self.state.failures, self.state.error = 0, ""
+                self._engine.unsent.pop(self.state.name, None)
                 self.state.sent += 1
                 return
 
