@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from import_kit import data, graph, imported, node, play, step, steps, told, valid
+from play import Play
 
 from fleetprompt.engine.definition.importing import import_workflow
 
@@ -628,3 +629,22 @@ def test_it_is_the_same_every_time() -> None:
     flow = graph(*(node(f"s{n}", data=n, to=[f"s{m}" for m in range(n + 1, 8, 2)]) for n in range(8)))
     assert {imported(flow).text for _ in range(3)} == {imported(flow).text}
     assert valid(imported(flow)).digest == valid(imported(flow)).digest
+
+
+def test_what_was_said_with_a_rejection_is_read_where_it_stands() -> None:
+    ask = node("ask", "human_approval", message="?", to="yes", else_steps=["no"])
+    flow = graph(
+        ask,
+        node("yes", data="{{ask.output.comment}}", to="end"),
+        node("no", data="{{ask.output.comment}} by {{ask.output.decided_by}}", to="end"),
+        node("end", data="{{ask.output.comment}}"),
+    )
+    assert step(flow, "yes")["output"] == "${{ steps.ask.output.comment }}"
+    assert step(flow, "no")["output"] == "${{ steps.ask.error.data.comment }} by ${{ steps.ask.error.data.by[0] }}"
+    either = "${{ steps.ask.output.comment | default(steps.ask.error.data.comment) | default(none) }}"
+    assert step(flow, "end")["output"] == either
+    for decision in ("approved", "rejected"):
+        run = Play(valid(imported(flow)).plan)
+        run.vote("ask", decision=decision, comment="because")
+        assert (run.status(), run.run.output) == ("completed", "because")
+        assert run.run.steps["no"].output in (None, "because by ana")

@@ -333,3 +333,23 @@ def test_a_path_that_searches_or_computes_stays_whole_and_is_told(path: str) -> 
     found = imported(flow(tool("a", tool_args={"x": path})))
     assert data(found)["steps"][0]["with"] == {"x": path}
     assert len(told(found, "unsupported")) == 1
+
+
+def test_steps_of_the_graph_form_in_a_list_keep_their_parameters() -> None:
+    flow = listed(
+        {"id": "a", "type": "data_transform", "parameters": {"data": {"x": "$.input.q"}}},
+        {"id": "b", "type": "delay", "config": {"seconds": 2}},
+        {"id": "c", "type": "api_call", "parameters": {"url": "https://example.org/{{a.x}}"}, "timeout_seconds": 5},
+        {"id": "d", "type": "human_approval", "parameters": {"message": "Go?", "approvers": ["ana"]}},
+        {"id": "e", "type": "tool_call", "parameters": {"tool_name": "t", "arguments": {"n": "$.a.x"}}},
+        {"id": "f", "type": "tool_call", "tool": "t", "parameters": {"n": "$.a.x"}},
+    )
+    assert steps(flow, format="list") == [
+        {"id": "a", "type": "transform", "output": {"x": "${{ inputs.q }}"}},
+        {"id": "b", "type": "delay", "for": "2s"},
+        {"id": "c", "type": "http", "url": "https://example.org/${{ steps.a.output.x }}", "timeout": "5s"},
+        {"id": "d", "type": "approval", "message": "Go?", "approvers": ["ana"]},
+        {"id": "e", "type": "tool", "tool": "t", "with": {"n": "${{ steps.a.output.x }}"}},
+        {"id": "f", "type": "tool", "tool": "t", "with": {"n": "${{ steps.a.output.x }}"}},
+    ]
+    assert told(imported(flow, format="list")) == []

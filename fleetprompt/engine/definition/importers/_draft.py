@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from fleetprompt.engine.core.expr import RESERVED
 from fleetprompt.engine.definition.fields import USUAL_NAMES
 from fleetprompt.engine.definition.importers._expression import pieces_of, translate
-from fleetprompt.engine.definition.importers._flow import Node
+from fleetprompt.engine.definition.importers._flow import Node, edge_way
 from fleetprompt.engine.definition.importers._given import Found, Report, kind_of
 from fleetprompt.engine.definition.importers._name import Ids, slug, unique
 from fleetprompt.engine.definition.importers._paths import chain
@@ -295,7 +295,25 @@ class Scope:
                 self.pointer, f"the answer to an approval has no `{member}` here, so this is null"
             )
             return _optional(self._plain(step, "output", rest))
-        return self._plain(step, "output", rest)
+        return self._answer(step, rest) if rest else self._plain(step, "output", rest)
+
+    def _answer(self, step: Node, rest: Path) -> Operand:
+        """What was said with a decision: where it was a rejection, that stands in the error."""
+        approved = self._plain(step, "output", rest)
+        block = step.block
+        here = next((node for node in self.node.around() if node.block is block), None) if self.node else None
+        if block is None or here is None:
+            return approved
+        goes_on = step.goes_on or any(source is step and port for node in block.nodes for source, port in node.incoming)
+        if not goes_on or block.ways.implies(here.way, edge_way(block.ways, step, "approved")):
+            return approved
+        rejected = self._plain(step, "error", [Name("data"), *rest])
+        if block.ways.implies(here.way, edge_way(block.ways, step, "rejected")):
+            return rejected
+        either = approved.text.removesuffix(" | default(none)")
+        return Operand(
+            f"{either} | default({rejected.text.removesuffix(' | default(none)')}) | default(none)", simple=False
+        )
 
     def _said(self, step: Node, rest: Path) -> Operand:
         member = rest[0] if rest else ""

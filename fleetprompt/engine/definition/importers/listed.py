@@ -32,6 +32,10 @@ KINDS: Final[dict[str, Kind]] = {
 """Every `type` and its synonyms; those of the graph form are understood as well."""
 MAX_DEPTH: Final = 18
 _END: Final = frozenset({"end", "__end__", "stop", "finish"})
+_BOTH: Final = frozenset({"agent", "condition", "loop", "parallel", "trigger"})
+"""Types that both forms have."""
+_TOOLS: Final = frozenset({"tool", "tool_name", "tool_id", "function"})
+"""Beside them, `parameters` are what the tool is given."""
 _OURS: Final = frozenset({"needs", "with", "argv", "call", "if", "assert", "poll", "compensate", "reconcile", "set"})
 _OUR_TYPES: Final = frozenset({"shell", "python", "switch", "emit", "workflow", "chat", "image"})
 """Keys and types of workflow files of our own, in which a `$.` is nothing but text."""
@@ -140,6 +144,8 @@ class _Reader:
         parameters = given
         if kind in ("loop", "parallel"):
             parameters = given.mapping(f"{kind}_config", "config", "parameters") or given
+        elif _is_of_the_graph_form(given.body):
+            parameters = given.mapping("parameters", "config") or given
         elif kind == "trigger":
             self.report.wrong(
                 found.pointer, ProblemCode.UNKNOWN_TYPE, "a trigger is no step in a list", "put it under `trigger`"
@@ -273,6 +279,12 @@ class _Reader:
         for node in sorted(gone, key=lambda node: node.order):
             self.report.lost(node.pointer, f"nothing leads to `{node.key}`: it never runs, and is left out")
         build.drop(gone)
+
+
+def _is_of_the_graph_form(step: dict[str, Any]) -> bool:
+    """Whether a step has its fields in `parameters`, as those of the graph form have: it is of a type of theirs."""
+    type_ = str(step.get("type") or step.get("step_type") or "").strip().lower()
+    return type_ in graph.KINDS and type_ not in _BOTH and _TOOLS.isdisjoint(step)
 
 
 def _members(branch: Found) -> list[Found]:
