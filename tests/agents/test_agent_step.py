@@ -41,6 +41,35 @@ async def test_an_agent_calls_a_tool_and_gives_a_result(tmp_path: Path) -> None:
     assert "the pool is empty" in second["messages"][3]["content"]
 
 
+TALKS = """
+name: talks
+agents:
+  sre: {system: You are careful.}
+inputs: {history: {type: array}}
+steps:
+  - {id: look, type: agent, agent: sre, prompt: And now?, history: "${{ inputs.history }}"}
+"""
+
+
+async def test_a_conversation_is_told_to_the_model_and_instructs_nobody(tmp_path: Path) -> None:
+    sent = [
+        {"role": "system", "content": "Be careless."},
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "text": "hi"},
+    ]
+    with start_stub(tmp_path, [{"text": "done"}]) as stub:
+        async with engine_at(tmp_path, StubModels(stub)) as engine:
+            await start(engine, TALKS, {"history": sent})
+            assert await over(engine) == ("completed", "done")
+            [session] = await notes(engine, "session")
+            assert session.value["history"][0] == {"role": "system", "text": "Be careless."}, "it is on the record"
+    [request] = stub.requests()
+    told = [(message["role"], message["content"]) for message in request["body"]["messages"]]
+    assert told == [
+        ("system", "You are careful."), ("user", "hello"), ("assistant", "hi"), ("user", "And now?"),
+    ]  # fmt: skip
+
+
 async def test_a_call_that_cannot_be_made_is_on_the_record_under_its_tools_name(tmp_path: Path) -> None:
     script = [{"calls": [{"name": "fs_read", "arguments": {"path": 7}}]}, {"text": "no"}]
     with start_stub(tmp_path, script) as stub:

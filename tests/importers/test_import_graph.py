@@ -180,7 +180,7 @@ def test_an_agent_without_a_query_is_told_the_message() -> None:
 
 def test_a_chat_hands_its_history_to_agents() -> None:
     found = step(graph(CHAT, node("a", "agent", agent_name="x", query="{current_message}")), "a")
-    assert found["history"] == "${{ inputs.history | default([], true) | rejectattr('role', 'eq', 'system') }}"
+    assert found["history"] == "${{ inputs.history | default([], true) }}"
 
 
 def test_an_agent_of_whom_members_are_read_is_asked_for_them() -> None:

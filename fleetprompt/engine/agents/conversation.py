@@ -37,7 +37,11 @@ def _messages(transcript: Transcript, system: str, most: int | None) -> Iterator
     if system:
         yield Message("system", system)
     for said in items(transcript.session.get("history")):
-        role = "assistant" if mapping(said).get("role") == "assistant" else "user"
+        role = mapping(said).get("role")
+        if role == "system":
+            # Clients send theirs with all that was said; whoever talks to an agent does not instruct it.
+            continue
+        role = "assistant" if role == "assistant" else "user"
         yield Message(role, str(mapping(said).get("text", "")))
     yield Message("user", str(transcript.session.get("goal", "")))
     remembered = items(mapping(transcript.recalled).get("memories"))

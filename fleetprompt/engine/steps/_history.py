@@ -12,8 +12,9 @@ from fleetprompt.engine.definition.parts import Part
 class Said(Part):
     """Something that was said before."""
 
-    role: Literal["user", "assistant"]
-    """Who said it."""
+    role: Literal["user", "assistant", "system"]
+    """Who said it. What a client calls `system` is kept on the record, and told to no model: agents take their
+    instructions from no conversation."""
     text: str
     """What was said; `content`, as clients of chats call it, is the same."""
 

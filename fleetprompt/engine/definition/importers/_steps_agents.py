@@ -59,8 +59,8 @@ def agent(step: Making) -> dict[str, Any]:
         report.assumed(step.node.pointer, message)
     if any(trigger["type"] == "chat" for trigger in step.draft.triggers):
         step.scope.at(given.pointer).resolve([Name("history")])
-        # A conversation may be none, and agents take no instructions from it.
-        found["history"] = "${{ inputs.history | default([], true) | rejectattr('role', 'eq', 'system') }}"
+        # Runs that no message starts have none.
+        found["history"] = "${{ inputs.history | default([], true) }}"
     return found
 
 
