@@ -32,6 +32,7 @@ __all__ = [
     "InvalidFile",
     "InvalidWorkflow",
     "Problem",
+    "ProblemCode",
     "TomlFile",
     "as_json",
     "check_files",

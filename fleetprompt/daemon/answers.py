@@ -24,8 +24,7 @@ def told(request: Request, body: bytes, media: str, **headers: str) -> Response:
     """The same with a body as it is sent."""
     tag = tag_of(body)
     headers = {"ETag": tag, "Cache-Control": "no-cache", **headers}
-    known = [each.strip() for each in request.headers.get("if-none-match", "").split(",")]
-    if tag in known or "*" in known:
+    if is_named(tag, request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=media, headers=headers)
 
@@ -33,7 +32,14 @@ def told(request: Request, body: bytes, media: str, **headers: str) -> Response:
 def tag_of(value: Any) -> str:
     """The entity tag of an answer: of its bytes, or of what it is made from."""
     body = value if isinstance(value, bytes) else _any.dump_json(value)
-    return f'W/"{sha256(body).hexdigest()[:24]}"'
+    return f'"{sha256(body).hexdigest()[:24]}"'
+
+
+def is_named(tag: str, header: str) -> bool:
+    """Whether `If-Match` or `If-None-Match` names a tag. One that was made weak (`W/"…"`) is the same: a proxy that
+    compresses an answer makes it so, and what was read is what we have told."""
+    named = {each.strip().removeprefix("W/") for each in header.split(",")}
+    return tag in named or "*" in named
 
 
 def page(request: Request, rows: Sequence[BaseModel], cursor: str, name: str = "cursor") -> Response:

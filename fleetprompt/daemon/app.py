@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -12,10 +11,10 @@ from starlette.routing import BaseRoute
 from fleetprompt import __version__
 from fleetprompt.daemon.access import ORGANIZATION, PROJECT, USER
 from fleetprompt.daemon.bodies import StrictJson
-from fleetprompt.daemon.idempotency import LONGEST_KEY, OTHERS, Idempotency
+from fleetprompt.daemon.description import PROBLEM, complete
+from fleetprompt.daemon.idempotency import Idempotency
 from fleetprompt.daemon.limits import BodyLimit
-from fleetprompt.daemon.models import Problem
-from fleetprompt.daemon.problems import MEDIA_TYPE, answer_problems
+from fleetprompt.daemon.problems import answer_problems
 from fleetprompt.daemon.routes import (
     agents,
     approvals,
@@ -33,16 +32,6 @@ from fleetprompt.daemon.routes import (
 )
 from fleetprompt.daemon.service import Service
 
-_PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
-
-_KEY: dict[str, Any] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
-    "description": "A second request with it has the effect and the answer of the first.",
-}
-
 _READ_HEADERS = [
     "Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID", "traceparent",
     USER, ORGANIZATION, PROJECT,
@@ -53,7 +42,7 @@ _READ_HEADERS = [
 @cache
 def _routes() -> list[BaseRoute]:
     """What FastAPI works out about each of them when the first is asked for, it works out once for all applications."""
-    every = APIRouter(responses={"default": {"description": "What went wrong (RFC 9457).", **_PROBLEM}})
+    every = APIRouter(responses={"default": PROBLEM})
     # They are looked at in this order: first what is asked most often.
     every.routes.extend(console.routes)
     every.include_router(signals.intake)
@@ -102,15 +91,5 @@ def make_app(service_: Service) -> FastAPI:
             expose_headers=["ETag", "Link", "Location", "Retry-After", "Idempotency-Replayed"],
         )
     described = app.openapi
-
-    def with_keys() -> dict[str, Any]:
-        document = described()
-        for path, item in document["paths"].items():
-            operation = item.get("post")
-            if operation is not None and not path.startswith(OTHERS):
-                given = [each for each in operation.get("parameters", []) if each["name"] != _KEY["name"]]
-                operation["parameters"] = [*given, _KEY]
-        return document
-
-    app.openapi = with_keys  # type: ignore[method-assign]
+    app.openapi = lambda: app.openapi_schema or complete(described())  # type: ignore[method-assign]
     return app

@@ -32,8 +32,10 @@ KINDS = frozenset(
         "tool_result",
         "error",
         "complete",
+        "heartbeat",
     }
 )
+"""What somebody may say that they want; a `heartbeat` comes in any case."""
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from fleetprompt.client.definitions import InvalidFile, as_json
+from fleetprompt.client.definitions import InvalidFile, ProblemCode, as_json
 from fleetprompt.client.identity import Forbidden
 from fleetprompt.daemon.models import Problem
 from fleetprompt.engine.core.errors import (
@@ -112,7 +112,9 @@ async def of_fleet(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FleetError)
     if isinstance(error, InvalidFile):
         found = [as_json(each) for each in error.problems]
-        return problem(422, "the definition has problems", error.code, errors=found)
+        given = all(each.code is ProblemCode.BAD_INPUT for each in error.problems)
+        said = "the inputs do not fit what the workflow declares" if given else "the definition has problems"
+        return problem(422, said, error.code, errors=found)
     wait = error.retry_after if isinstance(error, RateLimited) else 1.0 if isinstance(error, StoreUnavailable) else None
     headers = {"Retry-After": str(math.ceil(wait))} if wait is not None else None
     return problem(status_of(error), error.message, error.code, where=error.where, hint=error.hint, headers=headers)

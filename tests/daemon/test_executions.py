@@ -105,6 +105,8 @@ async def test_a_page_of_executions_is_read_at_once_whatever_is_damaged(
 
 async def test_what_is_null_is_not_given(tmp_path: Path) -> None:
     async with served(tmp_path) as daemon:
+        bare = await daemon.http.post("/api/workflows/quick/execute")
+        assert bare.status_code == 202, bare.text
         nothing = dict.fromkeys(("trigger", "user_id", "session_id", "context", "input"))
         found = await daemon.until(await daemon.execute("quick", **nothing), "completed")
         assert (found["owner"], found["session_id"], found["trigger"]) == ("ana", "", "api")
@@ -290,8 +292,9 @@ async def test_what_has_not_changed_is_not_sent_again(tmp_path: Path) -> None:
         for path in sorted(paths | {"/api/workflows/hello?form=yaml"}):
             first = await daemon.http.get(path)
             tag = first.headers["etag"]
-            again = await daemon.http.get(path, headers={"If-None-Match": f'"other", {tag}'})
-            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), path
+            for known in (f'"other", {tag}', f"W/{tag}"):
+                again = await daemon.http.get(path, headers={"If-None-Match": known})
+                assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), path
 
 
 async def test_every_list_that_can_be_long_leads_on(tmp_path: Path) -> None:
@@ -374,6 +377,15 @@ async def test_what_is_wrong_is_a_problem_document(
         assert (told["status"], told["code"]) == (status, "VALIDATION_ERROR")
         assert "Traceback" not in answer.text
         assert (await daemon.http.get("/api/executions")).json() == [], "nothing was stored"
+
+
+async def test_inputs_that_do_not_fit_are_no_fault_of_the_definition(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        refused = await daemon.http.post("/api/workflows/hello/execute", json={"input": {"name": 1}})
+        assert (refused.status_code, refused.json()["detail"]) == (
+            422,
+            "the inputs do not fit what the workflow declares",
+        )
 
 
 DESK = """\

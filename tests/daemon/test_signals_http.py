@@ -121,8 +121,15 @@ async def test_the_api_describes_itself(tmp_path: Path) -> None:
     async with served(tmp_path) as daemon:
         described = (await daemon.http.get("/api/openapi.json")).json()
         assert described["openapi"].startswith("3.")
+        problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        read = described["paths"]["/api/executions"]["get"]
+        assert read["security"] == [{"bearer": []}, {"user": [], "organization": []}, {}, {"ticket": []}]
+        assert {*read["responses"]} == {"200", "304", "default"}
+        assert {*read["responses"]["200"]["headers"]} == {"ETag", "Link"}
+        aliases = [path for path in described["paths"] if path.startswith("/agents/")]
+        assert len(aliases) == 5, "clients of older systems find theirs, too"
         assert "/api/workflows/{workflow_id}/execute" in described["paths"]
         for path, methods in described["paths"].items():
             for method, operation in methods.items():
                 assert operation.get("summary"), f"{method} {path}"
-                assert "default" in operation["responses"], f"{method} {path}"
+                assert operation["responses"]["default"]["content"] == problem, f"{method} {path}"

@@ -165,6 +165,8 @@ async def test_only_what_is_wanted(tmp_path: Path) -> None:
         path = f"/api/executions/{execution}/stream"
         told = await daemon.events(path, events="step_complete,complete")
         assert [event.name for event in told] == ["connected", *["step_complete"] * 3, "complete"]
+        told = await daemon.events(path, events="heartbeat,complete")
+        assert [event.name for event in told] == ["connected", "complete"]
         assert (await daemon.http.get(path, params={"events": "step_compleet"})).status_code == 422
 
 

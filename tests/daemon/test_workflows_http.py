@@ -27,7 +27,7 @@ async def test_a_workflow_is_created_read_changed_and_put_away(tmp_path: Path) -
         assert (await daemon.until(await daemon.execute("sent"), "completed"))["result"] == 2
         tag = (await http.get("/api/workflows/sent")).headers["etag"]
         changed = json.dumps(SENT).replace("1 + 1", "2 + 3")
-        put = await http.put("/api/workflows/sent", content=changed, headers=TEXT | {"If-Match": tag})
+        put = await http.put("/api/workflows/sent", content=changed, headers=TEXT | {"If-Match": f'"other", W/{tag}'})
         assert put.status_code == 200, put.text
         stale = await http.put("/api/workflows/sent", content=changed, headers=TEXT | {"If-Match": tag})
         assert stale.status_code == 412

@@ -58,7 +58,7 @@ async def decide(asking: Asking, approval_id: ApprovalId, body: Decision) -> Ans
     return await _decide(asking, found.id, body)
 
 
-@router.post("/agents/workflows/executions/{execution_id}/approve", include_in_schema=False)
+@router.post("/agents/workflows/executions/{execution_id}/approve")
 async def approve(asking: Asking, execution_id: ExecutionId, body: Decision | None = None) -> Answer:
     """Decide about what an execution asks at the moment."""
     head = await asking.console.run(execution_id)

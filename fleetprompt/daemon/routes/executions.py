@@ -56,11 +56,16 @@ IdempotencyKey = Annotated[
 
 
 @router.post("/api/workflows/{workflow_id}/execute", status_code=202)
-@router.post("/agents/workflows/{workflow_id}/execute", status_code=202, include_in_schema=False)
+@router.post("/agents/workflows/{workflow_id}/execute", status_code=202)
 async def execute(
-    request: Request, asking: Asking, workflow_id: WorkflowId, body: Execute, idempotency_key: IdempotencyKey = ""
+    request: Request,
+    asking: Asking,
+    workflow_id: WorkflowId,
+    body: Execute | None = None,
+    idempotency_key: IdempotencyKey = "",
 ) -> Started:
     """Execute a workflow: it is durable when this is answered."""
+    body = body or Execute()
     asking = await on_behalf(request, asking, body.user_id or "")
     console = asking.console
     workflow = await console.workflow(workflow_id)
@@ -135,7 +140,7 @@ async def executions(
     request: Request,
     asking: Asking,
     workflow_id: Annotated[str, Query(max_length=200)] = "",
-    status: Annotated[Status | Literal[""], Query()] = "",
+    status: Annotated[Literal[Status, ""], Query()] = "",
     session_id: Annotated[str, Query(max_length=200)] = "",
     filter: Annotated[str, Query(max_length=2_000, description="In the filter language: `cost:>1 since:2h`.")] = "",
     limit: Limit = 50,
@@ -160,16 +165,17 @@ def term(field: str, value: str) -> str:
     return f'{field}:"{value}"'
 
 
-@router.get("/agents/workflows/{workflow_id}/executions", include_in_schema=False)
+@router.get("/agents/workflows/{workflow_id}/executions", response_model=list[ExecutionHead])
 async def executions_of(
     request: Request, asking: Asking, workflow_id: WorkflowId, limit: Limit = 50, cursor: Cursor = ""
 ) -> Response:
     """Executions of one workflow, the newest first."""
+    await asking.console.workflow(workflow_id)
     return await executions(request, asking, workflow_id=workflow_id, limit=limit, cursor=cursor)
 
 
 @router.get("/api/executions/{execution_id}", response_model=Execution)
-@router.get("/agents/workflows/executions/{execution_id}", include_in_schema=False)
+@router.get("/agents/workflows/executions/{execution_id}", response_model=Execution)
 async def execution(request: Request, asking: Asking, execution_id: ExecutionId) -> Response:
     """One execution with its steps."""
     console = asking.console

@@ -31,7 +31,7 @@ _BODY: dict[str, Any] = {
 
 
 @router.post("/api/webhooks/{path:path}", status_code=202, openapi_extra=_BODY)
-@router.post("/agents/webhooks/{path:path}", status_code=202, include_in_schema=False)
+@router.post("/agents/webhooks/{path:path}", status_code=202, openapi_extra=_BODY)
 async def webhook(request: Request, path: HookPath) -> WebhookAnswer:
     """Receive a request of another system: what it says is durable when this is answered.
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fleetprompt.client.definitions import InvalidFile, as_json
 from fleetprompt.client.files import WorkflowFile
 from fleetprompt.client.keeping import as_yaml
-from fleetprompt.daemon.answers import page, read, tag_of, told
+from fleetprompt.daemon.answers import is_named, page, read, tag_of, told
 from fleetprompt.daemon.bodies import content_type, sent_text
 from fleetprompt.daemon.models import Answer, CheckedWorkflow, CreatedWorkflow, GraphWorkflow, WorkflowRecord, inline
 from fleetprompt.daemon.problems import HttpProblem
@@ -115,9 +115,10 @@ async def update(
 ) -> CreatedWorkflow:
     """Give a workflow a new definition. With `If-Match` only if it is still what was read (412 where it is not)."""
     known = await asking.console.workflow(workflow_id)
-    if if_match and if_match != "*":
+    if if_match:
         text = await asking.console.source(known.plan)
-        if if_match not in (tag_of(await _record(asking, known)), tag_of(text.encode())):
+        tags = tag_of(await _record(asking, known)), tag_of(text.encode())
+        if not any(is_named(tag, if_match) for tag in tags):
             raise HttpProblem(412, "the workflow has changed since it was read", hint="read it again")
     sent = await _definition(request, asking)
     if sent.file.plan.name != workflow_id:
