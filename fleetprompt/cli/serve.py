@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import typer
 
@@ -37,7 +37,8 @@ def serve(
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Say what happens in lines of JSON.")] = False,
     log_format: Annotated[
-        LogFormat, typer.Option("--log-format", help="json: log what happens to runs on standard error, too.")
+        LogFormat,
+        typer.Option("--log-format", help="json: lines of JSON on standard error, also of what happens to runs."),
     ] = "text",
 ) -> int:
     """Hold the engine, start what is due, and answer over HTTP until SIGTERM or Ctrl-C."""
@@ -85,11 +86,12 @@ async def _serve(front: Front, address: Address, *, recover: bool, json: bool, l
 
     settings = front.project.settings.telemetry
     target = target_of(settings.otlp_endpoint, settings.otlp_headers, settings.service)
+    say = _teller(front, "json" if json else "log" if log_format == "json" else "text")
     async with observed(front.project.state, logs=log_format == "json", target=target) as told:
-        return await _served(front, address, told, recover=recover, json=json)
+        return await _served(front, address, told, say, recover=recover)
 
 
-async def _served(front: Front, address: Address, told: Observed, *, recover: bool, json: bool) -> int:
+async def _served(front: Front, address: Address, told: Observed, say: Say, *, recover: bool) -> int:
     from fleetprompt.cli.engine import leave_at_once_when_told_again, stop_event
     from fleetprompt.client.embedded import EmbeddedConsole
     from fleetprompt.client.guarded import guarded
@@ -121,18 +123,18 @@ async def _served(front: Front, address: Address, told: Observed, *, recover: bo
             authenticate=_authenticating(known),
             has_tokens=lambda: console.store.tokens.any_counts(console.clock.now()),
             counts=known.counts,
-            told=lambda files: _tell_files(front, files, json),
+            told=lambda files: _tell_files(say, files),
             measure=measuring(console, metrics, settings.telemetry.stuck_after),
         ) as served:
             gc.freeze()
             gc.enable()
-            _tell_ready(front, console, served, address, json)
+            _tell_ready(say, console, served, address)
             await stop.wait()
-            _say(front, json, "closing", "finishing what is in flight; again: leave at once")
+            say("closing", "finishing what is in flight; again: leave at once")
             leave_at_once_when_told_again()
     finally:
         await console.close()
-    _say(front, json, "closed", "closed")
+    say("closed", "closed")
     return 0
 
 
@@ -148,47 +150,58 @@ def _authenticating(known: Authenticator) -> Authenticate:
     return authenticate
 
 
-def _tell_ready(front: Front, console: EmbeddedConsole, served: Daemon, address: Address, json: bool) -> None:
+def _tell_ready(say: Say, console: EmbeddedConsole, served: Daemon, address: Address) -> None:
     from fleetprompt.client.wording import count
 
     taken, files = console.taken_up, served.files
     parts = [f"{count(len(files.taken), 'workflow file')} taken"] if files.taken else []
     parts += [f"{count(len(taken.runs), 'run')} {'goes' if len(taken.runs) == 1 else 'go'} on"] if taken.runs else []
-    _say(
-        front,
-        json,
-        "listening",
-        f"listening on {served.url} and {address.socket}",
-        url=served.url,
-        socket=str(address.socket),
-    )
+    socket = str(address.socket)
+    say("listening", f"listening on {served.url} and {socket}", url=served.url, socket=socket)
     for part in parts:
-        _say(front, json, "found", part)
-    _tell_broken(front, files, json)
+        say("found", part)
+    _tell_broken(say, files)
 
 
-def _tell_files(front: Front, files: Reloaded, json: bool) -> None:
+def _tell_files(say: Say, files: Reloaded) -> None:
     for name in files.taken:
-        _say(front, json, "taken", f"workflow {name} is taken as it is now", workflow=name)
+        say("taken", f"workflow {name} is taken as it is now", workflow=name)
     for name in files.mended:
-        _say(front, json, "mended", f"{name} can be used again", file=name)
-    _tell_broken(front, files, json)
+        say("mended", f"{name} can be used again", file=name)
+    _tell_broken(say, files)
 
 
-def _tell_broken(front: Front, files: Reloaded, json: bool) -> None:
+def _tell_broken(say: Say, files: Reloaded) -> None:
     for name, broken in files.broken.items():
         first = broken.first
         said = f"{name}:{first.line}:{first.column}: {broken.said}; {broken.means}"
-        _say(front, json, "broken", said, file=name)
+        say("broken", said, file=name)
     for name, other in files.doubled.items():
-        _say(front, json, "doubled", f"{name} is left out: {other} has a workflow of the same name", file=name)
+        say("doubled", f"{name} is left out: {other} has a workflow of the same name", file=name)
     for name, workflow in files.gone.items():
         said = f"{name} is gone; workflow {workflow} goes on as it was (fleet workflows archive {workflow} ends it)"
-        _say(front, json, "gone", said, file=name, workflow=workflow)
+        say("gone", said, file=name, workflow=workflow)
 
 
-def _say(front: Front, json: bool, event: str, text: str, **more: str) -> None:
-    if json:
-        front.terminal.json_line({"event": event, "text": text, **more})
-    else:
-        front.terminal.say(text)
+class Say(Protocol):
+    """Says what the daemon does."""
+
+    def __call__(self, event: str, text: str, **more: str) -> None:
+        """An event, in a word and for people, and what it is about."""
+        ...
+
+
+def _teller(front: Front, how: Literal["text", "json", "log"]) -> Say:
+    """`json`: in lines on standard output. `log`: among the lines of the log, which all are JSON then."""
+    if how == "log":
+        from fleetprompt.client.observing import logged
+
+        return logged
+
+    def say(event: str, text: str, **more: str) -> None:
+        if how == "json":
+            front.terminal.json_line({"event": event, "text": text, **more})
+        else:
+            front.terminal.say(text)
+
+    return say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from fleetprompt import __version__
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.runtime.secrets import Secrets
-from fleetprompt.engine.telemetry.logs import JsonLines, RunLog, json_lines
+from fleetprompt.engine.telemetry.logs import FIELDS, JsonLines, RunLog, json_lines
 from fleetprompt.engine.telemetry.otel import OpenTelemetry, Target, open_telemetry
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 """The variable of OpenTelemetry that says where to send."""
 FROM = "env:"
+_log = logging.getLogger("fleetprompt.serve")
 
 
 class Observed:
@@ -56,6 +58,11 @@ async def observed(state: Path, *, logs: bool, target: Target | None) -> AsyncGe
             if telemetry is not None:
                 # It waits for the receiver, a few seconds at most.
                 await asyncio.to_thread(telemetry.close)
+
+
+def logged(event: str, text: str, **more: str) -> None:
+    """Log what a daemon says of itself."""
+    _log.info(text, extra={FIELDS: {"event": event, **more}})
 
 
 def target_of(endpoint: str, headers: Mapping[str, str], service: str) -> Target | None:

@@ -68,6 +68,23 @@ def serving(project: Fleet, *arguments: str) -> Iterator[Serving]:
             found.end(signal.SIGKILL)
 
 
+def test_all_that_it_says_among_json_is_json(project: Fleet) -> None:
+    (project.root / "workflows/broken.yaml").write_text("name: broken\nsteps: []\n")
+    command = [sys.executable, "-m", "fleetprompt.cli", "serve", "--port", "0", "--log-format", "json"]
+    process = subprocess.Popen(command, cwd=project.root, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    lines: list[dict[str, Any]] = []
+    with process.stderr as said:
+        for text in said:
+            lines.append(json.loads(text))
+            if lines[-1].get("event") == "broken":
+                process.terminate()
+    assert process.wait(PATIENCE) == 0
+    events = [line["event"] for line in lines if line["logger"] == "fleetprompt.serve"]
+    assert events == ["listening", "found", "broken", "closing", "closed"]
+    assert next(line for line in lines if line.get("event") == "listening")["url"].startswith("http://127.0.0.1:")
+
+
 def test_it_answers_and_other_commands_attach_to_it(project: Fleet) -> None:
     with serving(project) as daemon:
         begun = httpx.post(f"{daemon.url}/api/workflows/gated/execute", json={}, timeout=PATIENCE).json()

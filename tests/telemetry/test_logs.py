@@ -62,3 +62,16 @@ def test_an_exception_is_one_line() -> None:
             logging.getLogger("fleetprompt").exception("it broke")
     [line] = stream.getvalue().splitlines()
     assert "ValueError: two\nlines" in json.loads(line)["exception"]
+
+
+def test_what_libraries_say_is_a_line_of_json_too_and_ours_comes_once() -> None:
+    stream = io.StringIO()
+    with json_lines(stream):
+        logging.getLogger("library.part").warning("the receiver is away")
+        logging.getLogger("library.part").info("for those who debug it")
+        logging.getLogger("fleetprompt.serve").info("closed")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["logger"], line["level"]) for line in lines] == [
+        ("library.part", "warning"),
+        ("fleetprompt.serve", "info"),
+    ]

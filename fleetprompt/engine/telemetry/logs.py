@@ -32,6 +32,7 @@ from fleetprompt.engine.ports import Append, Store
 from fleetprompt.engine.telemetry.observing import new_facts
 
 LOGGERS: Final = ("fleetprompt", "asyncio", "uvicorn")
+"""Those that are heard from `info` on; others, which are libraries, from `warning` on."""
 FIELDS: Final = "fleet"
 """Attribute of a log record that holds fields of ours."""
 _facts = logging.getLogger("fleetprompt.runs")
@@ -122,19 +123,32 @@ def _error(error: Failure | None) -> dict[str, Any]:
 
 @contextmanager
 def json_lines(stream: TextIO | None = None, redact: Callable[[str], str] = str) -> Generator[JsonLines]:
-    """While this lasts, all that is logged goes to a stream (standard error) as lines of JSON, too."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    """While this lasts, all that is logged goes to a stream (standard error) as lines of JSON, whoever logs it: what
+    libraries say would stand there as text otherwise."""
     lines = JsonLines(redact)
-    handler.setFormatter(lines)
+    ours, others = _to(stream or sys.stderr, lines), _to(stream or sys.stderr, lines)
+    # Ours need not reach the root, and must not come twice where they do.
+    others.addFilter(lambda record: record.name.partition(".")[0] not in LOGGERS)
+    root = logging.getLogger()
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [logger.level for logger in loggers]
+    root.addHandler(others)
+    logging.captureWarnings(True)
     for logger in loggers:
-        logger.addHandler(handler)
+        logger.addHandler(ours)
         if logger.getEffectiveLevel() > logging.INFO:
             logger.setLevel(logging.INFO)
     try:
         yield lines
     finally:
+        root.removeHandler(others)
+        logging.captureWarnings(False)
         for logger, level in zip(loggers, before, strict=True):
-            logger.removeHandler(handler)
+            logger.removeHandler(ours)
             logger.setLevel(level)
+
+
+def _to(stream: TextIO, lines: JsonLines) -> logging.Handler:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(lines)
+    return handler
