@@ -25,6 +25,7 @@ from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.core.signal_rules import Rules
 from fleetprompt.engine.ports import (
+    REGISTERED,
     Approval,
     Change,
     Corrupt,
@@ -186,6 +187,7 @@ class AttachedConsole(StoreConsole):
                     active_since=known.active_since if known is not None else self.clock.now(),
                 ),
                 self.noted("register", "workflow", file.plan.name, digest),
+                only=REGISTERED,
             )
             self._wrote()
         return digest

@@ -55,6 +55,16 @@ async def test_workflows_by_name(store: Store) -> None:
     assert [each.plan for each in await store.catalog.workflows("b")] == ["r"]
 
 
+async def test_what_is_not_changed_of_a_workflow_stays_as_others_have_set_it(store: Store) -> None:
+    crawl = Workflow(name="crawl", tenant="default", status="active", plan="p", file="a.yaml", active_since=NOW)
+    await store.catalog.set_workflow(crawl, only=("plan",))
+    assert await store.catalog.workflow("crawl") == crawl
+    await store.catalog.set_workflow(replace(crawl, status="paused", plan="old"), only=("status",))
+    await store.catalog.set_workflow(replace(crawl, plan="q", file="b.yaml"), only=("plan", "file"))
+    assert await store.catalog.workflow("crawl") == replace(crawl, status="paused", plan="q", file="b.yaml")
+    assert await store.catalog.workflow("crawl", "b") is None
+
+
 async def test_blobs_come_with_their_facts(store: Store) -> None:
     big = b'"' + b"x" * 100_000 + b'"'
     await put(store, start("r1", blobs=(("d1", big), ("d2", b"2"))), start("r2", blobs=(("d1", big),)))

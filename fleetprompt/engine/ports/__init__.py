@@ -58,6 +58,7 @@ from fleetprompt.engine.ports.lists import (
 from fleetprompt.engine.ports.live import Change, EngineHealth, GroupHealth, Piece, PoolHealth, StoreHealth, Trouble
 from fleetprompt.engine.ports.store import (
     LEVELS,
+    REGISTERED,
     Blobs,
     Catalog,
     Claims,
@@ -78,6 +79,7 @@ __all__ = [
     "LIMITS",
     "MOST_BUCKETS",
     "NEWEST_FIRST",
+    "REGISTERED",
     "AgentSession",
     "AgentSessions",
     "AgentStatistics",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -39,6 +39,11 @@ class Workflow(Struct, frozen=True, kw_only=True):
     """When it became active last: its schedules make up for nothing before."""
 
 
+REGISTERED: Final = ("plan", "file", "max_runs", "updated_at")
+"""What changes of a workflow that is known when its file is registered anew: whether it is paused is for others to say,
+who may do so at the same time."""
+
+
 class Catalog(Protocol):
     """Plans by digest, and workflows by name."""
 
@@ -58,8 +63,11 @@ class Catalog(Protocol):
         """The YAML text that was kept with a plan by the tenant; None: by any."""
         ...
 
-    async def set_workflow(self, workflow: Workflow, audit: AuditNote | None = None) -> None:
-        """Keep what is known about a workflow now; with it what the audit log is to tell of who has changed it."""
+    async def set_workflow(
+        self, workflow: Workflow, audit: AuditNote | None = None, *, only: Collection[str] = ()
+    ) -> None:
+        """Keep what is known about a workflow now; with it what the audit log is to tell of who has changed it.
+        `only`: the fields that are changed; of one that is known the others stay as they are by then."""
         ...
 
     async def workflow(self, name: str, tenant: str = "default") -> Workflow | None: ...

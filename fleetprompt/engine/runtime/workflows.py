@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +18,7 @@ from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.routing import Active, Routes
 from fleetprompt.engine.core.watching import Watch, watches_of
-from fleetprompt.engine.ports import Workflow
+from fleetprompt.engine.ports import REGISTERED, Workflow
 from fleetprompt.engine.runtime.files import kept
 
 if TYPE_CHECKING:
@@ -107,9 +108,10 @@ class Workflows:
         returns its digest."""
         known = await self._engine.store.catalog.workflow(plan.name, tenant)
         before = known or self._new(plan.name, tenant)
-        digest, changed = await self._register(plan, source, kept(file, self._engine.directory), before, audit)
-        if changed:
-            await self.refresh()
+        async with self._changing():
+            digest, changed = await self._register(plan, source, kept(file, self._engine.directory), before, audit)
+            if changed:
+                await self.refresh()
         return digest
 
     async def register_all(
@@ -126,21 +128,31 @@ class Workflows:
         new = self._new("", tenant)
         known = {each.name: each for each in await self._engine.store.catalog.workflows(tenant)}
         project = self._engine.directory
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    self._register(
-                        plan,
-                        source,
-                        kept(file, project),
-                        known.get(plan.name) or msgspec.structs.replace(new, name=plan.name),
-                        audit(plan),
-                    )
-                )
-                for plan, source, file in given
-            ]
-        if any(task.result()[1] for task in tasks):
-            await self.refresh()
+        rows = [known.get(plan.name) or msgspec.structs.replace(new, name=plan.name) for plan, _, _ in given]
+        async with self._changing():
+            # What is wrong with one is raised as it is, once all have been tried: what was kept counts.
+            found = await asyncio.gather(
+                *(
+                    self._register(plan, source, kept(file, project), row, audit(plan))
+                    for (plan, source, file), row in zip(given, rows, strict=True)
+                ),
+                return_exceptions=True,
+            )
+            if any(not isinstance(each, BaseException) and each[1] for each in found):
+                await self.refresh()
+            for each in found:
+                if isinstance(each, BaseException):
+                    raise each
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncGenerator[None]:
+        """A change of the catalog, which is read again afterwards, also where the store is unavailable in between: it
+        may be durable all the same, and whoever made it may not come back."""
+        try:
+            yield
+        except StoreUnavailable:
+            self._engine.spawn(self._engine.patient("workflows", self.refresh))
+            raise
 
     def _new(self, name: str, tenant: str) -> Workflow:
         """A row of the catalog that is to be."""
@@ -158,7 +170,7 @@ class Workflows:
             row = msgspec.structs.replace(
                 before, plan=digest, file=file, max_runs=plan.max_runs, updated_at=self._engine.now()
             )
-            await catalog.set_workflow(row, audit)
+            await catalog.set_workflow(row, audit, only=REGISTERED)
         self._plans[digest] = plan
         return digest, changed
 
@@ -202,8 +214,9 @@ class Workflows:
         now = self._engine.now()
         since = now if status == "active" != known.status else known.active_since
         changed = msgspec.structs.replace(known, status=status, updated_at=now, active_since=since)
-        await self._engine.store.catalog.set_workflow(changed)
-        await self.refresh()
+        async with self._changing():
+            await self._engine.store.catalog.set_workflow(changed, only=("status", "updated_at", "active_since"))
+            await self.refresh()
 
     async def refresh(self) -> None:
         """Read the catalog again: it has changed, or another process may have changed it."""

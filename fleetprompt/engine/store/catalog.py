@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -68,12 +68,18 @@ class SqlCatalog:
         rows = await self._reader.rows(given.limit(1))
         return rows[0].source if rows else None
 
-    async def set_workflow(self, workflow: Workflow, audit: AuditNote | None = None) -> None:
+    async def set_workflow(
+        self, workflow: Workflow, audit: AuditNote | None = None, *, only: Collection[str] = ()
+    ) -> None:
         """Keep what is known about a workflow now."""
         row = tuple(getattr(workflow, name) for name in _NAMES)
+        mine = sa.and_(workflows.c.tenant == workflow.tenant, workflows.c.name == workflow.name)
+        changed = {name: getattr(workflow, name) for name in only}
 
         def put(session: Session) -> None:
-            self._set.execute(session, [row])
+            known = changed and session.connection.execute(sa.update(workflows).where(mine).values(changed)).rowcount
+            if not known:
+                self._set.execute(session, [row])
             if audit is not None:
                 write(session, self._reader.dialect, [audit])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -55,8 +55,14 @@ class MemoryCatalog:
         kept = self._state.plans.get(digest, {})
         return next(iter(kept.values()), None) if tenant is None else kept.get(tenant)
 
-    async def set_workflow(self, workflow: Workflow, audit: AuditNote | None = None) -> None:
-        self._state.workflows[(workflow.tenant, workflow.name)] = workflow
+    async def set_workflow(
+        self, workflow: Workflow, audit: AuditNote | None = None, *, only: Collection[str] = ()
+    ) -> None:
+        key = (workflow.tenant, workflow.name)
+        known = self._state.workflows.get(key)
+        if known is not None and only:
+            workflow = msgspec.structs.replace(known, **{name: getattr(workflow, name) for name in only})
+        self._state.workflows[key] = workflow
         if audit is not None:
             write(self._state, audit)
 
