@@ -68,7 +68,7 @@ class Reloaded(Struct, frozen=True, kw_only=True):
 class Reloading:
     """The files of one project, registered with one console."""
 
-    def __init__(self, console: Console, files: WorkflowFiles, told: Callable[[str, FleetError], object]) -> None:
+    def __init__(self, console: Console, files: WorkflowFiles, told: Callable[[str, Exception], object]) -> None:
         """`told` is given what is wrong with a file, once for each time it was written so."""
         self._console = console
         self._files = files
@@ -141,12 +141,18 @@ class Reloading:
     async def follow(self, folders: tuple[Path, ...], stop: asyncio.Event) -> AsyncGenerator[Reloaded]:
         """What each change of a file in these folders, or below them, brings; until it is to stop."""
         changes = self._changes(folders, stop)
+        failed = ""
         async for _ in changes:
             try:
                 found = await self.look()
-            except FleetError as error:
-                self._told("workflow files", error)
+            except Exception as error:
+                # Whatever is wrong with a file, or with the store just now: whoever serves goes on serving, and is told
+                # once of what is found every two seconds.
+                if str(error) != failed:
+                    failed = str(error)
+                    self._told("workflow files", error)
                 continue
+            failed = ""
             if found != Reloaded():
                 yield found
 
