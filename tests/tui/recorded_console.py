@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Literal
 
+from textual._callback import invoke
 from textual.pilot import Pilot
 from textual.timer import Timer
 from textual.widgets import Input
@@ -94,19 +96,25 @@ def still(
 
 
 async def settled(pilot: Pilot[Any]) -> None:
-    """Until everything is read and painted, and nothing blinks or goes away by itself."""
+    """Until everything is read and painted, and nothing blinks or goes away by itself. What would happen in a moment
+    happens at once: some of it comes a second or two after the last time, so as not to come too often."""
     app = pilot.app
     assert isinstance(app, StillConsole)
-    waited = 0.0
+    deadline = time.monotonic() + PATIENCE
     quiet = 0
-    while quiet < 3:
-        assert waited < PATIENCE, f"still busy: {app.workers} {due(app)}"
+    while quiet < 2:
+        assert time.monotonic() < deadline, f"still busy: {app.workers} {due(app)}"
         app.clear_notifications()
-        await pilot.pause(0.02)
-        waited += 0.02
+        await pilot.pause()
         working = [worker for worker in app.workers if not worker.is_finished and worker.name not in LASTING]
         opened = app.client is not None or app.fleet.engine == "failed"
-        quiet = quiet + 1 if opened and not working and not due(app) else 0
+        timers = due(app)
+        quiet = quiet + 1 if opened and not working and not timers else 0
+        if opened and not working:
+            for timer in timers:
+                timer.stop()
+                assert timer._callback is not None
+                await invoke(timer._callback)
     for screen in app.screen_stack:
         for box in screen.query(Input):
             box.cursor_blink = False
