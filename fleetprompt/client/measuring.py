@@ -19,6 +19,7 @@ def measuring(console: EmbeddedConsole, metrics: Metrics, stuck_after: float = S
         drivers = engine.live.values()
         gauges = Gauges(
             version=__version__,
+            workflows=[each.plan.name for each in engine.workflows.active],
             stuck=len(stuck_runs(engine, stuck_after)),
             signals=dict(engine.bus.admission.tally),
             live=len(drivers),

@@ -54,7 +54,7 @@ def base(name: str) -> str:
 @pytest.mark.parametrize("query", queries())
 def test_every_metric_and_label_in_a_query_exists(query: str) -> None:
     grouped = {label for found in re.findall(r"\bby \(([^)]*)\)", query) for label in re.split(r",\s*", found)}
-    plain = re.sub(r"\bby \([^)]*\)|\"[^\"]*\"|\[[^\]]*\]", "", query)
+    plain = re.sub(r"\bby \([^)]*\)|\"[^\"]*\"|\[[^\]]*\]|\boffset \w+", "", query)
     matched = {label for found in re.findall(r"\{([^}]*)\}", plain) for label in re.findall(r"(\w+)\s*[=!]", found)}
     names = set(re.findall(r"[a-z_][a-z0-9_]*", re.sub(r"\{[^}]*\}", "", plain))) - WORDS
     if "label_values" in query:
@@ -81,6 +81,20 @@ def test_no_alert_depends_on_which_series_there_are() -> None:
         for name in re.findall(r"(?<!\()(?:rate|increase)\((\w+)", rule["expr"]):
             assert not LABELS.get(base(name)), (rule["alert"], "sum it up")
         assert "== 0" not in rule["expr"] or rule["expr"].startswith("up"), (rule["alert"], "use `unless`")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not here")
+def test_alerts_fire_when_they_should() -> None:
+    said = subprocess.run(
+        ["promtool", "test", "rules", "alerts.test.yaml"], cwd=FOLDER, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_each_alert_is_tried_where_it_fires() -> None:
+    tried = yaml.safe_load((FOLDER / "alerts.test.yaml").read_text())["tests"]
+    fires = {each["alertname"] for test in tried for each in test["alert_rule_test"] if each.get("exp_alerts")}
+    assert fires == {rule["alert"] for rule in RULES}
 
 
 def test_each_alert_says_what_to_do() -> None:

@@ -52,6 +52,17 @@ async def test_a_scraper_reads_what_has_happened(tmp_path: Path) -> None:
             assert set(sample.labels) - {"le"} == REQUIRED[base]
 
 
+async def test_what_can_be_counted_is_there_before_it_is(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        text = (await daemon.http.get("/metrics")).text
+    found = {(s.name, *s.labels.values()): s.value for f in text_string_to_metric_families(text) for s in f.samples}
+    for status in ("completed", "failed", "cancelled", "timeout"):
+        assert found["workflow_executions_total", status, "hello"] == 0, "of a workflow that nobody has started"
+    assert found["llm_cost_usd_total", "settled"] == found["llm_cost_usd_total", "uncertain"] == 0
+    assert found["signals_total", "rate-limit"] == found["signals_total", "authenticate"] == 0
+    assert found["approval_wait_seconds_count", "approved"] == found["approval_wait_seconds_sum", "rejected"] == 0
+
+
 async def test_metrics_are_for_this_machine_and_for_tokens_of_the_whole_fleet(tmp_path: Path) -> None:
     tokens = {
         "t1": Identity(name="prometheus", tenant="default", role="viewer", via="http"),

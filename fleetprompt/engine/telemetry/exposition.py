@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -38,10 +38,18 @@ NAMES: Final = {
 """Every metric of ours, and what it says. Besides them there are those of the process (`process_…`)."""
 
 
+ENDS: Final = ("completed", "failed", "cancelled", "timeout")
+OUTCOMES: Final = ("completed", "failed")
+SIGNALS: Final = ("accepted", "duplicate", "authenticate", "validate", "rate-limit")
+DECISIONS: Final = ("approved", "rejected", "failed", "withdrawn")
+
+
 class Gauges(Struct, frozen=True, kw_only=True):
     """What is so at the moment of asking."""
 
     version: str
+    workflows: Sequence[str] = ()
+    """Active ones: of those nothing may have been counted yet."""
     stuck: int
     signals: Mapping[str, int]
     live: int
@@ -63,22 +71,35 @@ class Snapshot(Struct, frozen=True):
 
 
 def snapshot(metrics: Metrics, gauges: Gauges) -> Snapshot:
-    """The numbers as they are now."""
+    """The numbers as they are now. What can be counted is there with 0 before it is: monitoring systems see a counter
+    rise, and of one that begins at 1 they see nothing."""
+    workflows = {metrics.workflow(name) for name in gauges.workflows}
+    executions = {(name, status): 0.0 for name in workflows for status in ENDS} | _each(metrics.executions, ENDS)
     return Snapshot(
         counters=(
-            _counter("workflow_executions_total", ("workflow", "status"), metrics.executions),
-            _counter("llm_requests_total", ("model", "outcome"), metrics.requests),
+            _counter("workflow_executions_total", ("workflow", "status"), executions),
+            _counter("llm_requests_total", ("model", "outcome"), _each(metrics.requests, OUTCOMES)),
             _counter("llm_tokens_total", ("model", "direction"), metrics.tokens),
-            _counter("llm_cost_usd_total", ("kind",), metrics.cost),
-            _counter("llm_overshoots_total", ("model",), metrics.overshoots),
-            _counter("tool_calls_total", ("tool", "outcome"), metrics.calls),
-            ("signals_total", ("outcome",), {(outcome,): count for outcome, count in gauges.signals.items()}),
+            _counter(
+                "llm_cost_usd_total",
+                ("kind",),
+                dict.fromkeys([("settled",), ("uncertain",)], 0.0) | metrics.cost.values,
+            ),
+            _counter(
+                "llm_overshoots_total",
+                ("model",),
+                {of[:1]: 0.0 for of in metrics.requests.values} | metrics.overshoots.values,
+            ),
+            _counter("tool_calls_total", ("tool", "outcome"), _each(metrics.calls, (*OUTCOMES, "in_doubt"))),
+            _counter(
+                "signals_total", ("outcome",), {(outcome,): gauges.signals.get(outcome, 0) for outcome in SIGNALS}
+            ),
             ("fleet_facts_total", (), {(): gauges.facts}),
             ("fleet_troubles_total", (), {(): gauges.troubles}),
         ),
         histograms=(
             _histogram("workflow_step_duration_seconds", ("workflow", "step_type"), metrics.steps),
-            _histogram("approval_wait_seconds", ("decision",), metrics.waits),
+            _waits(metrics.waits),
         ),
         gauges=(
             _gauge("budget_reserved_usd", metrics.reserved_usd),
@@ -94,8 +115,22 @@ def snapshot(metrics: Metrics, gauges: Gauges) -> Snapshot:
     )
 
 
-def _counter(name: str, labels: tuple[str, ...], counter: Counter) -> tuple[str, tuple[str, ...], dict[Labels, float]]:
-    return name, labels, dict(counter.values)
+def _counter(
+    name: str, labels: tuple[str, ...], values: Counter | Mapping[Labels, float]
+) -> tuple[str, tuple[str, ...], dict[Labels, float]]:
+    return name, labels, dict(values.values if isinstance(values, Counter) else values)
+
+
+def _each(counter: Counter, seconds: Sequence[str]) -> dict[Labels, float]:
+    """The values of a counter, with 0 for what its first labels have not had yet of the second."""
+    return {(of[0], second): 0.0 for of in counter.values for second in seconds} | counter.values
+
+
+def _waits(waits: Histogram) -> Any:
+    counts, sums = waits.copied()
+    none = [0] * (len(waits.bounds) + 1)
+    counts = {(decision,): none for decision in DECISIONS} | dict(counts)
+    return "approval_wait_seconds", ("decision",), waits.bounds, counts, dict.fromkeys(counts, 0.0) | dict(sums)
 
 
 def _histogram(name: str, labels: tuple[str, ...], histogram: Histogram) -> Any:

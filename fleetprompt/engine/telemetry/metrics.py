@@ -80,6 +80,10 @@ class Metrics:
 
     # ------------------------------------------------------------ what is so now
 
+    def workflow(self, name: str) -> str:
+        """What a workflow is called in labels."""
+        return self._workflows.bound(name)
+
     @property
     def approvals_pending(self) -> int:
         return len(self._approvals)
@@ -101,7 +105,7 @@ class Metrics:
 
     def committed(self, run: Run, entry: Append) -> None:
         """See `Observer`."""
-        workflow = self._workflows.bound(entry.head.workflow)
+        workflow = self.workflow(entry.head.workflow)
         for fact in new_facts(entry):
             if type(fact) not in _COUNTED:
                 continue
