@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from fleetprompt.client.wording import rfc3339
 from fleetprompt.daemon.records import failure, outcome, reference
 from fleetprompt.daemon.step_ids import OWN, Ids
 from fleetprompt.engine.core import facts as f
@@ -120,7 +121,7 @@ def _events(stored: Stored, ids: Ids) -> Iterator[tuple[str, dict[str, Any]]]:
         case f.StepNoted():
             yield from _noted(fact, run | {"step": shown(fact.path)})
         case f.StepWaiting():
-            until = {"until": fact.until} if fact.until is not None else {}
+            until = {"until": rfc3339(fact.until)} if fact.until is not None else {}
             yield "status", run | {"status": "waiting", "step": shown(fact.path), "waiting_on": fact.on} | until
         case f.StepInDoubt():
             yield (
@@ -153,7 +154,7 @@ def _events(stored: Stored, ids: Ids) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _failed(fact: f.StepFailed, here: dict[str, Any], ids: Ids) -> Iterator[tuple[str, dict[str, Any]]]:
     error = fact.error
-    retry = {"retry_at": fact.retry_at} if fact.retry_at is not None else {}
+    retry = {"retry_at": rfc3339(fact.retry_at)} if fact.retry_at is not None else {}
     yield "error", here | {"error": error.message, "code": error.code} | retry
     if fact.retry_at is None:
         status = "timeout" if error.code == "TIMEOUT" else "failed"

@@ -322,10 +322,48 @@ class LogRecord(BaseModel):
     step_id: str
 
 
+class AgentWork(BaseModel):
+    """One time that an agent was at work."""
+
+    execution_id: str
+    workflow_id: str
+    step_id: str
+    status: Literal["running", "waiting", "completed", "failed", "cancelled"]
+    goal: str
+    """The beginning of it, in one line."""
+    started_at: str | None
+    completed_at: str | None
+    seconds: float
+    """In which it was active, and did not wait."""
+    requests: int
+    tool_calls: int
+    tokens: int
+    cost_usd: float | None
+    """None where nothing real was paid for: SIMULATED."""
+    mode: str
+    error_code: str
+
+
 class AgentFigures(BaseModel):
     """What an agent has done."""
 
-    model_config = ConfigDict(extra="allow")
+    statuses: dict[str, int]
+    """How many times have each status."""
+    success_rate: float | None
+    """Of those that were not cancelled, from 0 to 1."""
+    requests: int
+    tool_calls: int
+    tokens: int
+    cost_usd: float | None
+    """None where nothing real was paid for: SIMULATED."""
+    uncertain_usd: float
+    """What may have been spent besides."""
+    mean_seconds: float | None
+    p95_seconds: float | None
+    """Of those that completed and were not simulated."""
+    retries: int
+    simulated: int
+    last: AgentWork
 
 
 class AgentRecord(BaseModel):

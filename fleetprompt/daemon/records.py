@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fleetprompt.client.wording import NANO, rfc3339
-from fleetprompt.daemon.models import ApprovalRecord, ExecutionHead, ExecutionStep
+from fleetprompt.daemon.models import AgentFigures, AgentWork, ApprovalRecord, ExecutionHead, ExecutionStep
 from fleetprompt.daemon.step_ids import OWN, Ids
 from fleetprompt.engine.core.errors import Failure
 from fleetprompt.engine.core.facts import Blob, RunFinished, StepSucceeded
 from fleetprompt.engine.core.mode import is_unreal
 from fleetprompt.engine.core.plan import Plan
 from fleetprompt.engine.core.state import Step
-from fleetprompt.engine.ports import Approval, RunHead, Stored, Vote, Workflow
+from fleetprompt.engine.ports import AgentStatistics, Approval, RunHead, Stored, Vote, Workflow
 
 
 def head_fields(head: RunHead, ids: Ids = OWN) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def head_fields(head: RunHead, ids: Ids = OWN) -> dict[str, Any]:
         "session_id": head.session,
         "trigger": head.trigger,
         "labels": head.labels,
-        "cost_usd": None if is_unreal(head.mode) and not head.cost_nano else head.cost_nano / NANO,
+        "cost_usd": _paid(head.cost_nano, is_unreal(head.mode)),
         "tokens": head.tokens,
         "mode": head.mode,
     }
@@ -108,6 +108,46 @@ def approval_record(approval: Approval, votes: Sequence[Vote] = (), ids: Ids = O
             for vote in votes
         ],
     )
+
+
+def agent_figures(figures: AgentStatistics, ids: Ids = OWN) -> AgentFigures:
+    """What an agent has done. `ids` are those of the steps of the run in which it was at work last."""
+    last = figures.last
+    work = AgentWork(
+        execution_id=last.run,
+        workflow_id=last.workflow,
+        step_id=ids.shown(last.path),
+        status=last.status,
+        goal=last.goal,
+        started_at=rfc3339(last.started_at),
+        completed_at=rfc3339(last.ended_at),
+        seconds=last.active,
+        requests=last.requests,
+        tool_calls=last.tool_calls,
+        tokens=last.tokens,
+        cost_usd=_paid(last.cost_nano, last.unreal),
+        mode=last.mode,
+        error_code=last.error_code,
+    )
+    return AgentFigures(
+        statuses={**figures.statuses},
+        success_rate=figures.success,
+        requests=figures.requests,
+        tool_calls=figures.tool_calls,
+        tokens=figures.tokens,
+        cost_usd=_paid(figures.cost_nano, figures.unreal == figures.executions),
+        uncertain_usd=figures.uncertain_nano / NANO,
+        mean_seconds=figures.mean,
+        p95_seconds=figures.p95,
+        retries=figures.retries,
+        simulated=figures.unreal,
+        last=work,
+    )
+
+
+def _paid(nano: int, unreal: bool) -> float | None:
+    """Dollars; None where nothing real was paid for."""
+    return None if unreal and not nano else nano / NANO
 
 
 def workflow_fields(workflow: Workflow, plan: Plan, first_seen: float, name: str = "") -> dict[str, Any]:

@@ -16,9 +16,10 @@ from daemon_kit import Event, served
 from fleetprompt.client.embedded import EmbeddedConsole
 from fleetprompt.daemon import broadcast
 from fleetprompt.daemon.connection import Connection
+from fleetprompt.daemon.events import frames
 from fleetprompt.daemon.streams import FleetStream
-from fleetprompt.engine.core.errors import StoreUnavailable
-from fleetprompt.engine.core.facts import StepSucceeded
+from fleetprompt.engine.core.errors import Failure, StoreUnavailable
+from fleetprompt.engine.core.facts import StepFailed, StepSucceeded, StepWaiting
 from fleetprompt.engine.ports import RunHead, Stored
 
 
@@ -89,6 +90,12 @@ async def test_what_models_say_comes_as_they_say_it_after_what_has_happened(tmp_
         listed, unknown = [event.data for event in heard if event.name == "tool_result"]
         assert (listed["tool"], listed["result"]["path"]) == ("fs.list", "workflows")
         assert "no.such" in unknown["error"]["message"]
+        [agent] = [each for each in (await daemon.http.get("/api/agents")).json() if each["figures"] is not None]
+        figures = agent["figures"]
+        assert (figures["statuses"], figures["cost_usd"], figures["simulated"]) == ({"completed": 1}, None, 1)
+        last = figures["last"]
+        assert (last["execution_id"], last["step_id"], last["requests"]) == (execution, "say", 2)
+        assert {last["started_at"][-1], last["completed_at"][-1]} == {"Z"}
         wanted = await daemon.events(f"/api/executions/{execution}/stream", events="tool_call")
         assert [event.name for event in wanted] == ["connected", "tool_call", "tool_call"]
 
@@ -168,6 +175,14 @@ async def test_only_what_is_wanted(tmp_path: Path) -> None:
         told = await daemon.events(path, events="heartbeat,complete")
         assert [event.name for event in told] == ["connected", "complete"]
         assert (await daemon.http.get(path, params={"events": "step_compleet"})).status_code == 422
+
+
+def test_times_are_told_as_everywhere() -> None:
+    waits = StepWaiting(at=0.0, path="nap", on="timer", until=1_800_000_000.5)
+    failed = StepFailed(at=0.0, path="nap", error=Failure("TIMEOUT", "no"), retry_at=1_800_000_000.0)
+    [waiting], [error] = (frames(Stored(seq=1, run="r", n=1, fact=fact)) for fact in (waits, failed))
+    assert b'"until":"2027-01-15T08:00:00.500Z"' in waiting.wire
+    assert b'"retry_at":"2027-01-15T08:00:00.000Z"' in error.wire
 
 
 async def test_the_whole_fleet_is_followed_by_a_filter(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from fleetprompt.client.agents import AgentDefinition, told
 from fleetprompt.client.definitions import as_json
 from fleetprompt.daemon.answers import is_named, read, tag_of
 from fleetprompt.daemon.bodies import sent_text
-from fleetprompt.daemon.models import AgentFigures, AgentRecord, WrittenAgent
+from fleetprompt.daemon.models import AgentRecord, WrittenAgent
 from fleetprompt.daemon.problems import HttpProblem
+from fleetprompt.daemon.records import agent_figures
 from fleetprompt.daemon.routes.executions import Asking
+from fleetprompt.daemon.step_ids import OWN
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.errors import Refused
 
@@ -49,11 +51,14 @@ _DEFINITION: dict[str, Any] = {
 @router.get("/api/agents", response_model=list[AgentRecord])
 async def agents(request: Request, asking: Asking, since: Since = 0) -> Response:
     """All agents as they are written now, with what they have done since then."""
+    found = await told(asking.console, since)
+    runs = dict.fromkeys(each.figures.last.run for each in found if each.figures is not None)
+    ids = {head.id: await asking.ids(head.plan) for head, _ in await asking.console.matching([*runs], "")}
     rows: list[AgentRecord] = []
-    for each in await told(asking.console, since):
+    for each in found:
         record = _agent(each.name, each.workflow, each.definition)
         if (figures := each.figures) is not None:
-            record.figures = AgentFigures(**_figures(figures))
+            record.figures = agent_figures(figures, ids.get(figures.last.run, OWN))
         rows.append(record)
     return read(request, rows)
 
@@ -105,7 +110,3 @@ def _agent(name: str, workflow: str, definition: AgentDefinition | None) -> Agen
         definition=msgspec.to_builtins(written) if written is not None else None,
         errors=definition.errors if definition is not None else 0,
     )
-
-
-def _figures(figures: Any) -> dict[str, Any]:
-    return msgspec.to_builtins(figures)
