@@ -118,6 +118,12 @@ def test_loop_by_reference_and_written_out() -> None:
     ]
 
 
+def test_how_many_items_a_loop_has() -> None:
+    inner = {"id": "b", "type": "tool", "tool": "t", "tool_args": {"n": "{{loop.index}} of {{loop.length}}"}}
+    found = flow({"id": "a", "type": "loop", "loop_config": {"items_path": "$.input.rows", "steps": [inner]}})
+    assert step(found, "b")["with"] == {"n": "${{ index }} of ${{ loop.length }}"}
+
+
 def test_the_name_of_an_item_that_has_a_meaning_is_another() -> None:
     config = {
         "items_path": "$.input.rows",
@@ -317,6 +323,8 @@ def test_the_form_is_told_by_its_shape(given: Any, format_: str) -> None:
     [
         ("$.input.rows[1:3]", "${{ inputs.rows[1:3] }}"),
         ("$.input.rows[-2:]", "${{ inputs.rows[-2:] }}"),
+        ("$.input.rows.length", "${{ inputs.rows | length }}"),
+        ("{input.rows.length} of $.input.rows.length.", "${{ inputs.rows | length }} of ${{ inputs.rows | length }}."),
         ("of $.input.rows[:2].name, too", "of ${{ inputs.rows[:2] | map(attribute='name') }}, too"),
     ],
 )

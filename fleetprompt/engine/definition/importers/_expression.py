@@ -13,7 +13,7 @@ from typing import Final
 
 from fleetprompt.engine.core.expr import ExpressionError, compile_expression
 from fleetprompt.engine.definition.importers._brackets import STRING, closing, closing_braces, split
-from fleetprompt.engine.definition.importers._paths import MEMBER, chain, json_path, members, odd_root
+from fleetprompt.engine.definition.importers._paths import MEMBER, chain, json_path, members, odd_root, resolved
 from fleetprompt.engine.definition.importers._placeholders import BRACES, Left, filled, named
 from fleetprompt.engine.definition.importers._terms import (
     IDENTIFIER,
@@ -260,7 +260,7 @@ class _Reader:
             return Operand(number[0])
         if source.startswith("$", self.at):
             path, self.at = json_path(source, self.at, self.scope)
-            return self.scope.resolve(path)
+            return resolved(path, self.scope)
         return self._named()
 
     def _literal(self) -> Operand:
@@ -301,9 +301,7 @@ class _Reader:
         if self._called(self.at) and len(path) > 1:
             method = path.pop()
             return self._method(self.scope.resolve(path), str(method))
-        if path[-1] == "length" and len(path) > 1 and isinstance(path[-1], Name):
-            return Operand(f"{self.scope.resolve(path[:-1]).bound} | length", simple=False)
-        return self.scope.resolve(path)
+        return resolved(path, self.scope)
 
     def _is_word(self, at: int) -> bool:
         """Whether what follows a hyphen belongs to the name before it: nothing is called so, to be subtracted."""

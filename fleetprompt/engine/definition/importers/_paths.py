@@ -28,6 +28,8 @@ _PATH_START: Final = re.compile(r"\$(?=\.[A-Za-z_]|\[['\"])")
 _PART: Final = re.compile(r"\[\s*(-?\d{0,9})\s*:\s*(-?\d{0,9})\s*:?\s*\]")
 _BEYOND: Final = re.compile(r"\.\.(?=[A-Za-z_*\[])|\[(?=\s*[-\d:,'\"?(@*])|\(\)")
 """What goes on with a path and is more than a path here: a search, several members, every second one, a function."""
+_ITEMS: Final = ("loop", "length")
+"""A name of a loop's own."""
 _INSIDE_WORD: Final = re.compile(r"[\w-]")
 
 
@@ -54,6 +56,13 @@ def _each(base: str, rest: Path) -> Operand:
     if not all(isinstance(member, int) or (isinstance(member, Name) and "." not in member) for member in rest):
         raise Untranslatable("`*` can stand once in a path")
     return Operand(f"{base} | map(attribute={quoted('.'.join(map(str, rest)))})", simple=False)
+
+
+def resolved(path: Path, scope: Scope) -> Operand:
+    """What a path is at a place; `rows.length` is how many there are. Raises `Unknown`, `Untranslatable`."""
+    if len(path) > 1 and path[-1] == "length" and isinstance(path[-1], Name) and tuple(path) != _ITEMS:
+        return Operand(f"{scope.resolve(path[:-1]).bound} | length", simple=False)
+    return scope.resolve(path)
 
 
 def odd_root(source: str, at: int, scope: Scope) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from fleetprompt.engine.definition.importers._brackets import closing_braces
-from fleetprompt.engine.definition.importers._paths import json_path, members, odd_root
+from fleetprompt.engine.definition.importers._paths import json_path, members, odd_root, resolved
 from fleetprompt.engine.definition.importers._terms import (
     IDENTIFIER,
     Name,
@@ -67,7 +67,7 @@ def filled(
                 at = end
                 if not scope.knows(str(path[0])):
                     raise Unknown(f"nothing is called `{path[0]}`")
-                found = scope.resolve(path)
+                found = resolved(path, scope)
             else:
                 at = start + 1
         except (Untranslatable, Unknown) as error:
@@ -92,4 +92,4 @@ def named(name: str, scope: Scope) -> Operand:
     path, end = members(name, len(root), [], lambda at: True)
     if end != len(name) or not scope.knows(root):
         raise Unknown(f"nothing is called `{name}`")
-    return scope.resolve([Name(root), *path])
+    return resolved([Name(root), *path], scope)
