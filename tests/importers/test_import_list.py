@@ -290,6 +290,13 @@ def test_whatever_starts_it_gives_what_is_read_of_the_input(trigger: dict[str, A
     assert ("inputs" in plain["triggers"][0]) == (trigger["type"] == "webhook")
 
 
+def test_what_a_completion_does_not_tell_is_told() -> None:
+    trigger = {"type": "agent_completion", "agent": "sre"}
+    found = imported(flow(tool("a", tool_args={"x": "$.input.answer", "y": "$.input.status"}), trigger=trigger))
+    assert told(found) == ["/trigger/type: what has ended tells how, and not what came of it: `answer`"]
+    assert told(imported(flow(tool("a", tool_args={"y": "$.input.status"}), trigger=trigger))) == []
+
+
 def test_triggers_that_are_not_there_are_told() -> None:
     found = imported(flow(tool("a"), trigger={"type": "moon_phase", "phase": "full"}))
     assert told(found) == ["/trigger/type: there is no trigger `moon_phase` here"]

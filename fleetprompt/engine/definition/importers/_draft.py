@@ -77,6 +77,8 @@ class Draft:
         self.agents: dict[str, dict[str, Any]] = {}
         self.known_agents = frozenset(agents)
         self.triggers: list[dict[str, Any]] = []
+        self.completions: list[Pointer] = []
+        """Where the file says that the end of something starts it."""
         self.items: dict[Node, tuple[str, str]] = {}
         """Loop to the name of its item in the file, and here."""
         self._roots: tuple[str, ...] | None = None

@@ -35,7 +35,7 @@ def add_trigger(draft: Draft, given: Given, kind: str, name: str, place: Pointer
         case "schedule" | "cron" | "scheduled":
             _schedule(draft, given, place)
         case "webhook":
-            _webhook(draft, given, name)
+            _webhook(draft, given, name, place)
         case "event" | "signal":
             _event(draft, given, place)
         case "agent_completion" | "completion" | "workflow_completion":
@@ -58,6 +58,14 @@ def fill_in(draft: Draft) -> None:
         inputs = _INPUTS[trigger["type"]](draft.inputs_at) if trigger["type"] in _INPUTS else {}
         if inputs:
             trigger["inputs"] = inputs
+    unknown = ", ".join(f"`{theirs}`" for theirs in draft.inputs_at if theirs not in _OF_COMPLETIONS)
+    for place in draft.completions if unknown else ():
+        message = f"what has ended tells how, and not what came of it: {unknown.replace(EVERYTHING, 'input')}"
+        draft.report.differs(place, message, "read it there, or have that workflow start this one with a step")
+
+
+_OF_COMPLETIONS: Final = frozenset({"run", "workflow", "status", "error", "agent", "path", "key"})
+"""What is told of the end of a run, or of an agent's work."""
 
 
 def _of_message(at: Mapping[str, str]) -> dict[str, str]:
@@ -158,11 +166,12 @@ def _is_zone(name: str) -> bool:
     return True
 
 
-def _webhook(draft: Draft, given: Given, name: str) -> None:
+def _webhook(draft: Draft, given: Given, name: str, place: Pointer) -> None:
     found = given.find("webhook_path", "path", "endpoint", "url")
     path = given.text("webhook_path", "path", "endpoint", "url").strip("/")
     if not found:
         path = name
+        draft.report.assumed(place, f"the webhook has no path: it is `{name}`")
     if not _PATH.fullmatch(path) or len(path) > 200:
         path = slug(path, "-", 200, "hook")
         draft.report.differs(found.pointer, f"the path of the webhook is `{path}` here")
@@ -214,4 +223,5 @@ def _completion(draft: Draft, given: Given, place: Pointer) -> None:
         return
     if statuses:
         trigger["status"] = statuses
+    draft.completions.append(place)
     _add(draft, trigger)
