@@ -302,6 +302,20 @@ ACTIONS: tuple[Action, ...] = (
         ),
     ),
     *_group(
+        "Fleet",
+        _change("fleet.pause", "", "console", "pause fleet", "start nothing new anywhere", verb="pause the fleet"),
+        _change(
+            "fleet.drain",
+            "",
+            "console",
+            "drain fleet",
+            "let no run begin; those that have go on",
+            verb="drain the fleet",
+        ),
+        _change("fleet.stop", "", "console", "stop fleet", "stop all that is in flight at once", verb="stop the fleet"),
+        _change("fleet.resume", "", "console", "fleet on", "let everything go on", verb="switch the fleet on"),
+    ),
+    *_group(
         "Cost",
         _action("cost.by", "b", "cost", "by", "add up by workflow, step, model or day", 2, "by"),
         _action("cost.longer", "right_square_bracket", "cost", "longer", "look further back", 3, "longer"),

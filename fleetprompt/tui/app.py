@@ -27,6 +27,7 @@ from fleetprompt.tui.keymap import Keymap
 from fleetprompt.tui.keys import bindings
 from fleetprompt.tui.leaving import Leaving
 from fleetprompt.tui.listening import Listening
+from fleetprompt.tui.moving_switch import SwitchMoves
 from fleetprompt.tui.navigation import Navigation
 from fleetprompt.tui.opening import Opening
 from fleetprompt.tui.pressing import KeyDone, Pressing
@@ -113,7 +114,7 @@ class FleetConsole(Tells, App[int]):
         self.listening = Listening(self)
         self.navigation = Navigation(self)
         self.leaving = Leaving(self)
-        self.parts = (self, self.opening, self.navigation, Commands(self), self.leaving)
+        self.parts = (self, self.opening, self.navigation, Commands(self), self.leaving, SwitchMoves(self))
         """What does the actions of the whole console."""
         self._pressing = Pressing(self)
         self._opening_screen: AwaitMount | None = None

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from cli_kit import QUICK, Fleet
 from daemon_kit import served
+from textual.widgets import Static
 
 from fleetprompt.client.identity import Identity
 from fleetprompt.client.opening import open_console
 from fleetprompt.daemon.access import Rules
 from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.screens.dialog import ConfirmWithReason
 from fleetprompt.tui.widgets.bars import TopBar
 from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.run_bars import RunBar
@@ -91,4 +93,32 @@ async def test_the_top_of_every_screen_shows_it(tmp_path: Path) -> None:
         await app.client.set_switch("on", by="ana")
         await until(pilot, lambda: "fleet paused" not in top())
         await until(pilot, lambda: why not in "".join(segment.text for segment in lines.render_line(0)))
+    await app.door.close()
+
+
+async def test_the_console_moves_it_from_everywhere_and_asks_before_it_stops_anything(tmp_path: Path) -> None:
+    app = FleetConsole(lambda: open_console(place_at(tmp_path), "prefer"), who="ana")
+    async with app.run_test(size=(120, 24)) as pilot:
+        await until(pilot, lambda: app.client is not None and runs_of(app).loaded)
+        assert app.client is not None
+
+        async def do(words: str) -> None:
+            await pilot.press("colon", *["space" if letter == " " else letter for letter in words], "enter")
+
+        await do("stop the fleet")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmWithReason))
+        assert "in doubt" in "".join(str(said.content) for said in app.screen.query(Static))
+        await pilot.press("n")
+        assert (await app.client.switch()).position == "on"
+        await do("health")
+        await do("stop the fleet")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmWithReason))
+        await pilot.press("r", *"fire", "enter")
+        await until(pilot, lambda: app.fleet.switch == "off")
+        found = await app.client.switch()
+        assert (found.position, found.by, found.reason) == ("off", "ana", "fire")
+        await do("stop the fleet")
+        await until(pilot, lambda: any("off already" in message.text for message in app.fleet.messages))
+        await do("switch the fleet on")
+        await until(pilot, lambda: app.fleet.switch == "on")
     await app.door.close()
