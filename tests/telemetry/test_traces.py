@@ -64,10 +64,12 @@ class Told:
 
 
 @asynccontextmanager
-async def traced(folder: Path, models: Any = None, *texts: str) -> AsyncIterator[tuple[Engine, Told]]:
+async def traced(
+    folder: Path, models: Any = None, *texts: str, tools: Any = None
+) -> AsyncIterator[tuple[Engine, Told]]:
     """An engine that tells of traces, and what it tells."""
     told, secrets = Told(), Secrets()
-    agency = Agency(secrets, AgencySettings(), root=folder, models=models)
+    agency = Agency(secrets, AgencySettings(tools=tools or {}), root=folder, models=models)
     engine = Engine(
         SqlStore(folder / "fleet.db"), secrets=secrets, directory=folder, agency=agency, observers=[told.observer]
     )
@@ -121,6 +123,17 @@ async def test_an_agents_run_is_one_tree_also_when_the_engine_changes_in_between
         assert f"gen_ai.client.{name}" in metrics
     for name in ("gen_ai.workflow.duration", "gen_ai.invoke_agent.duration", "gen_ai.execute_tool.duration"):
         assert name in metrics
+    assert said["gen_ai.response.time_to_first_chunk"] > 0
+    points = {
+        metric.name: point
+        for resource in told.reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+    }
+    assert points["gen_ai.client.operation.time_to_first_chunk"].count == 2
+    assert points["gen_ai.invoke_agent.inference_calls"].sum == 2
+    assert points["gen_ai.invoke_agent.tool_calls"].sum == 1
 
 
 async def test_child_runs_and_runs_that_hear_a_signal_are_linked(tmp_path: Path) -> None:
@@ -178,11 +191,17 @@ async def test_http_steps_tell_where_they_call_from(tmp_path: Path) -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    flow = f"name: calls\nsteps: [{{id: ping, type: http, url: 'http://127.0.0.1:{port}/'}}]\n"
-    async with server, traced(tmp_path) as (engine, told):
+    url = f"http://127.0.0.1:{port}/"
+    flow = (
+        f"name: calls\nsteps:\n  - {{id: ping, type: http, url: '{url}'}}\n"
+        f"  - {{id: call, type: tool, tool: http.request, with: {{url: '{url}'}}}}\n"
+    )
+    http = {"http": {"hosts": [f"127.0.0.1:{port}"], "networks": ["127.0.0.0/8"]}}
+    async with server, traced(tmp_path, tools=http) as (engine, told):
         await start(engine, flow)
         assert (await over(engine))[0] == "completed"
     assert f"traceparent: {spot(told.spans()['http ping'])}" in heard[0]
+    assert f"traceparent: {spot(told.spans()['execute_tool http.request'])}" in heard[1]
 
 
 def test_nothing_of_it_is_imported_where_it_is_not_wanted() -> None:

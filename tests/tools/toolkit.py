@@ -36,6 +36,7 @@ class Room:
         self.tenant = "default"
         self.timeout = timeout
         self.bound: Any = None
+        self.traceparent = ""
         self.logged: list[tuple[str, str, Any]] = []
         self.noted: list[Mapping[str, Any]] = []
         self.store: dict[str, bytes] = {}

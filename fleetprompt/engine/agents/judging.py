@@ -16,6 +16,7 @@ from fleetprompt.engine.agents.memory import AgentMemory, Place
 from fleetprompt.engine.agents.room import Room
 from fleetprompt.engine.agents.toolbox import Entry
 from fleetprompt.engine.agents.transcript import Call, Record
+from fleetprompt.engine.core import tracing
 from fleetprompt.engine.core.agent import Agent
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.edited import edited_digest, previewed_digest
@@ -89,7 +90,11 @@ class Judge:
             place = Place(call.key if call is not None else "", key, entry.name)
             memory = AgentMemory(self._ctx, self._agent, place, untrusted=self._record.tainted, own=self._own)
         noted = call.key if call is not None and entry.info.reach == "write" else ""
-        return Room(self._ctx, settings, key=key, bound=bound, memory=memory, own=self._own, call=noted)
+        step = tracing.parse(self._ctx.effect.traceparent) if call is not None else None
+        trace = tracing.inside(step, call.key).traceparent if call is not None and step is not None else ""
+        return Room(
+            self._ctx, settings, key=key, bound=bound, memory=memory, own=self._own, call=noted, traceparent=trace
+        )
 
     async def proposal(
         self, entry: Entry, arguments: Mapping[str, Any], *, tainted: bool | None = None, whole: bool = False

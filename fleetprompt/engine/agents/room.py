@@ -28,14 +28,16 @@ class Room:
         memory: ToolMemory | None = None,
         own: Sequence[Allowance] = (),
         call: str = "",
+        traceparent: str = "",
     ) -> None:
         """`own`: limits of whoever calls, within those of the step. `call`: under which key programs of the call are
-        noted; empty: none are."""
+        noted; empty: none are. `traceparent`: see `ToolRoom`."""
         self._ctx = ctx
         self.settings = settings
         self.key = key
         self.bound = bound
         self.timeout = timeout
+        self.traceparent = traceparent
         self._memory = memory
         self._own = own
         self._call = call

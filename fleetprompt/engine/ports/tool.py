@@ -137,6 +137,11 @@ class ToolRoom(Protocol):
         ...
 
     @property
+    def traceparent(self) -> str:
+        """Where the call is in a trace (W3C), for whoever is called; empty where nobody is told of traces."""
+        ...
+
+    @property
     def run(self) -> str: ...
 
     @property

@@ -13,6 +13,7 @@ OPERATION: Final = "gen_ai.operation.name"
 PROVIDER: Final = "gen_ai.provider.name"
 REQUEST_MODEL: Final = "gen_ai.request.model"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
+FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
@@ -48,8 +49,11 @@ OPERATION_SECONDS: Final = "gen_ai.client.operation.duration"
 FIRST_CHUNK_SECONDS: Final = "gen_ai.client.operation.time_to_first_chunk"
 WORKFLOW_SECONDS: Final = "gen_ai.workflow.duration"
 AGENT_SECONDS: Final = "gen_ai.invoke_agent.duration"
+INFERENCE_CALLS: Final = "gen_ai.invoke_agent.inference_calls"
+TOOL_CALLS: Final = "gen_ai.invoke_agent.tool_calls"
 TOOL_SECONDS: Final = "gen_ai.execute_tool.duration"
 
 SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
+CALLS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 """Bounds of histograms, as the conventions say."""

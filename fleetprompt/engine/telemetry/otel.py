@@ -128,6 +128,11 @@ class _Meters:
             names.EXECUTE_TOOL: (seconds(names.TOOL_SECONDS), (names.TOOL_NAME,)),
         }
         self._requests = seconds(names.OPERATION_SECONDS)
+        self._first = seconds(names.FIRST_CHUNK_SECONDS)
+        self._calls = {
+            name: meter.create_histogram(name, unit=unit, explicit_bucket_boundaries_advisory=names.CALLS)
+            for name, unit in ((names.INFERENCE_CALLS, "{inference_call}"), (names.TOOL_CALLS, "{tool_call}"))
+        }
 
     def count(self, span: Span) -> None:
         """Count what is over."""
@@ -139,10 +144,15 @@ class _Meters:
         lasted = max(0.0, span.end - span.begin)
         if operation in self._durations:
             histogram, of = self._durations[operation]
-            histogram.record(lasted, {name: said[name] for name in of if name in said} | error)
+            whose = {name: said[name] for name in of if name in said}
+            histogram.record(lasted, whose | error)
+            for name, number in span.counts.items():
+                self._calls[name].record(number, whose)
             return
         about = {name: said[name] for name in _CONSIDERED if name in said}
         self._requests.record(lasted, about | error)
+        if names.FIRST_CHUNK in said:
+            self._first.record(said[names.FIRST_CHUNK], about)
         for type_, name in (("input", names.INPUT_TOKENS), ("output", names.OUTPUT_TOKENS)):
             if name in said:
                 self._tokens.record(said[name], about | {names.TOKEN_TYPE: type_})

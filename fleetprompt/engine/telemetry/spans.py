@@ -6,7 +6,7 @@ Run > step > agent > request or call. What was given to a model and what it said
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -25,6 +25,7 @@ from fleetprompt.engine.core.facts import (
     StepStarted,
     StepSucceeded,
 )
+from fleetprompt.engine.core.mode import is_unreal
 from fleetprompt.engine.core.spending import CALLS
 from fleetprompt.engine.core.state import Run, Step
 from fleetprompt.engine.core.tracing import Spot
@@ -54,6 +55,8 @@ class Span(Struct, frozen=True, kw_only=True):
     message: str = ""
     client: bool = False
     """It is a call of somebody else."""
+    counts: Mapping[str, int] = {}
+    """What happened in it how often, by metric."""
 
 
 class Spans:
@@ -155,11 +158,14 @@ def _agent(spot: Spot, path: str) -> Spot:
 
 def _of_run(run: Run, created: RunCreated, fact: RunFinished) -> Span:
     failure: Failure | None = fact.error
-    attributes: dict[str, Any] = _about(run, created) | {
-        names.OPERATION: names.INVOKE_WORKFLOW,
-        names.STATUS: fact.status,
-        names.COST: run.cost_nano * NANO,
-    }
+    attributes: dict[str, Any] = (
+        _about(run, created)
+        | {
+            names.OPERATION: names.INVOKE_WORKFLOW,
+            names.STATUS: fact.status,
+        }
+        | ({names.COST: run.cost_nano * NANO} if not is_unreal(run.mode) else {})
+    )
     more = {names.MODE: run.mode, names.CONVERSATION: created.session, names.CORRELATION: created.correlation}
     links = tuple(spot for spot in map(tracing.parse, created.links) if spot is not None)
     return Span(
@@ -189,7 +195,17 @@ def _of_agent(
         attributes=_about(run, created, fact.path) | {names.OPERATION: names.INVOKE_AGENT, names.AGENT_NAME: name},
         error=str(value.get("code") or _AGENT_ENDS[fact.kind]) if _AGENT_ENDS[fact.kind] else "",
         message=str(value.get("message") or "") if _AGENT_ENDS[fact.kind] else "",
+        counts={
+            names.INFERENCE_CALLS: _count(step, CALLS, f"{fact.key}/llm/"),
+            names.TOOL_CALLS: _count(step, _TOOL_ENDS, f"{fact.key}/tool/"),
+        },
     )
+
+
+def _count(step: Step, kinds_: Collection[str], begins: str) -> int:
+    """How many notes of these kinds are of one agent, and of none that it has called."""
+    notes = [(kind, key) for kind, key, _, _ in step.notes or ()]
+    return sum(kind in kinds_ and key.startswith(begins) and "/" not in key[len(begins) :] for kind, key in notes)
 
 
 def _of_request(run: Run, created: RunCreated, fact: StepNoted, value: Mapping[str, Any], spot: Spot) -> Span:
@@ -208,7 +224,8 @@ def _of_request(run: Run, created: RunCreated, fact: StepNoted, value: Mapping[s
         names.OUTPUT_TOKENS: usage.get("output"),
         names.CACHED_TOKENS: usage.get("cached"),
         names.MODE: value.get("mode"),
-        names.COST: (value.get("cost_nano") or 0) * NANO,
+        names.COST: (value.get("cost_nano") or 0) * NANO if not is_unreal(str(value.get("mode") or "")) else None,
+        names.FIRST_CHUNK: value.get("first"),
         names.CALL: fact.key,
     }
     failed = fact.kind.endswith(".failed")

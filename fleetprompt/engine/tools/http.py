@@ -39,6 +39,7 @@ MOST_BYTES = 1024 * 1024
 TIMEOUT = 30.0
 BODY_CHARS = 1024 * 1024
 SHOWN_BODY = 20_000
+TRACE = "traceparent"
 OURS = FRAMING | {"host", "idempotency-key", "proxy-authorization", "proxy-connection"}
 """Headers that a call cannot set."""
 
@@ -291,7 +292,7 @@ class HttpRequest(ToolModel):
                 method=self.method,
                 url=self.url,
                 key=room.key,
-                headers={**self.headers, **secret},
+                headers={**traced(room, self.headers), **self.headers, **secret},
                 secret_headers=frozenset(secret),
                 query=query,
                 content=content,
@@ -312,6 +313,12 @@ class HttpRequest(ToolModel):
         if self.body is not None:
             return self.body.encode(), "text/plain; charset=utf-8"
         return None, ""
+
+
+def traced(room: ToolRoom, headers: Mapping[str, str] = {}) -> dict[str, str]:
+    """The header that says where the call is in a trace, unless the call has one of its own."""
+    told = any(name.lower() == TRACE for name in headers)
+    return {TRACE: room.traceparent} if room.traceparent and not told else {}
 
 
 def _limit(status: int) -> int:

@@ -22,7 +22,7 @@ from fleetprompt.engine.tools._hosts import DEFAULT_PORTS, Hosts, Pinning, check
 from fleetprompt.engine.tools._settings import Section, Unfit, read_section
 from fleetprompt.engine.tools._workspace import Workspace
 from fleetprompt.engine.tools.declare import ToolModel, tool
-from fleetprompt.engine.tools.http import http_clients
+from fleetprompt.engine.tools.http import http_clients, traced
 
 TIMEOUT = 30.0
 ANSWER_BYTES = 4096
@@ -135,7 +135,7 @@ class Notify(ToolModel):
                 method="POST",
                 url=address,
                 key=room.key,
-                headers={},
+                headers=traced(room),
                 secret_headers=frozenset(),
                 query={},
                 content=msgspec.json.encode(self._message(room)),
