@@ -16,6 +16,7 @@ from world import load
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import InvalidInput, NotFound
 from fleetprompt.engine.core.signal import Signal
+from fleetprompt.engine.ports import Done
 from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.runtime.secrets import MASK, Secrets
 from fleetprompt.engine.store.memory import MemoryStore
@@ -120,6 +121,16 @@ def test_texts_are_redacted_by_value(known: Secrets, text: str, shown: str) -> N
 def test_every_string_and_every_key_of_a_value_is_redacted(known: Secrets) -> None:
     value = {f"key {VALUE}": [VALUE, {"x": f"-{VALUE}-"}, 1, None, True, 2.5], "fine": "fine"}
     assert known.redact_value(value) == {f"key {MASK}": [MASK, {"x": f"-{MASK}-"}, 1, None, True, 2.5], "fine": "fine"}
+
+
+def test_a_value_is_redacted_however_deeply_it_is_nested(known: Secrets) -> None:
+    deep: Any = VALUE
+    for n in range(10_000):
+        deep = {f"of {VALUE}": deep} if n % 2 else [deep]
+    found = known.redact_value(deep)
+    while not isinstance(found, str):
+        found = found[f"of {MASK}"] if isinstance(found, dict) else found[0]
+    assert found == MASK
 
 
 def test_nothing_is_looked_through_before_a_secret_was_handed_out() -> None:
@@ -267,6 +278,27 @@ async def test_what_a_step_type_raises_is_shown_without_secrets_and_ends_no_engi
     assert VALUE not in text
     for shown in (f"using {MASK}", f"said':{MASK}".replace("'", '"').replace(":", ':"'), f"cannot connect with {MASK}"):
         assert shown in text, shown
+
+
+async def test_what_a_step_type_gives_and_nobody_can_look_through_is_told_of_nobody_and_ends_the_step(
+    engine: Engine,
+) -> None:
+    from fleetprompt.engine.registry import STEPS
+
+    shell = STEPS._items["shell"]
+
+    class Odd(shell):
+        @classmethod
+        async def perform(cls, ctx: Any) -> Done:
+            return Done({1: engine.secrets.get("API")})
+
+    STEPS._items["shell"] = Odd
+    try:
+        text = await run(engine, FILE, "in_doubt")
+    finally:
+        STEPS._items["shell"] = shell
+    assert "cannot be looked through for secrets: TypeError" in text
+    assert VALUE not in text
 
 
 async def test_a_secret_that_is_missing_fails_the_step_and_not_in_doubt(engine: Engine) -> None:

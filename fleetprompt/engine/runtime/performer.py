@@ -233,15 +233,20 @@ def _told(engine: Engine, path: str, attempt: int, outcome: Outcome) -> Ask:
 
 
 def _redacted(engine: Engine, outcome: Outcome) -> Outcome:
+    """The outcome without secrets. One that cannot be looked through for them is not told at all."""
     redact = engine.secrets.redact_value
-    if isinstance(outcome, Done):
-        return Done(redact(outcome.output), outcome.port, outcome.usage)
-    if isinstance(outcome, Failed):
-        error = msgspec.structs.replace(
-            outcome.error,
-            message=redact(outcome.error.message),
-            hint=redact(outcome.error.hint),
-            data=redact(outcome.error.data),
-        )
-        return Failed(error, outcome.retry_after)
-    return msgspec.structs.replace(outcome, reason=redact(outcome.reason))
+    try:
+        if isinstance(outcome, Done):
+            return Done(redact(outcome.output), outcome.port, outcome.usage)
+        if isinstance(outcome, Failed):
+            error = msgspec.structs.replace(
+                outcome.error,
+                message=redact(outcome.error.message),
+                hint=redact(outcome.error.hint),
+                data=redact(outcome.error.data),
+            )
+            return Failed(error, outcome.retry_after)
+        return msgspec.structs.replace(outcome, reason=redact(outcome.reason))
+    except Exception as error:
+        engine.trouble("outcome of a step", error)
+        return Unknown(f"what came of it is no JSON, and cannot be looked through for secrets: {type(error).__name__}")

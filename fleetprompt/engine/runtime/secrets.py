@@ -126,16 +126,25 @@ class Secrets:
         return self._pattern
 
     def redact_value(self, value: Any) -> Any:
-        """A JSON value in which no string, and no key, holds a secret."""
+        """A JSON value in which no string, and no key, holds a secret, however deeply it is nested."""
         if not self._values:
             return value
-        if isinstance(value, str):
-            return self.redact(value)
-        if isinstance(value, dict):
-            return {self.redact(key): self.redact_value(item) for key, item in mapping(value).items()}
-        if isinstance(value, list):
-            return [self.redact_value(item) for item in items(value)]
-        return value
+        whole = [value]
+        # Lists and mappings of ours whose members are still those that were given.
+        left: list[Any] = [whole]
+        while left:
+            ours = left.pop()
+            members: list[tuple[Any, Any]] = [*(mapping(ours).items() if isinstance(ours, dict) else enumerate(ours))]
+            for at, item in members:
+                if isinstance(item, str):
+                    ours[at] = self.redact(item)
+                elif isinstance(item, dict):
+                    ours[at] = {self.redact(key): each for key, each in mapping(item).items()}
+                    left.append(ours[at])
+                elif isinstance(item, list):
+                    ours[at] = [*items(item)]
+                    left.append(ours[at])
+        return whole[0]
 
 
 def _forms(value: str) -> list[str]:
