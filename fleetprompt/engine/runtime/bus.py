@@ -7,6 +7,8 @@ crash in between routes it again, and those that have answered are left out.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -65,18 +67,25 @@ class Bus:
             return Publication(signal=earlier, duplicate=True)
         self.fresh.add(signal.id)
         try:
-            unheard = self.unstarted.look(self._engine.workflows.routes, signal, self._engine.now())
-            publication = await self.store(signal, unheard=unheard)
-            if unheard is not None and not publication.routed:
-                self.unstarted.forget(unheard.firings)
-            self.admission.tally["duplicate" if publication.duplicate else "accepted"] += 1
-            if not publication.waited:
-                self.unwaited.add(signal.id)
-            if not publication.duplicate and not publication.routed:
-                await self.route(publication.signal)
+            with self._or_later():
+                return await self._publish(signal)
         finally:
             self.fresh.discard(signal.id)
             self.unwaited.discard(signal.id)
+
+    async def _publish(self, signal: Signal) -> Publication:
+        unheard = self.unstarted.look(self._engine.workflows.routes, signal, self._engine.now())
+        publication = await self.store(signal, unheard=unheard)
+        if unheard is not None and not publication.routed:
+            self.unstarted.forget(unheard.firings)
+        self.admission.tally["duplicate" if publication.duplicate else "accepted"] += 1
+        if not publication.waited:
+            self.unwaited.add(signal.id)
+        if publication.duplicate:
+            # A drain that came by meanwhile took the earlier one for the one that is published here.
+            self._drain_later()
+        elif not publication.routed:
+            await self.route(publication.signal)
         return publication
 
     async def _earlier(self, signal: Signal) -> Signal | None:
@@ -88,6 +97,10 @@ class Bus:
 
     async def submit(self, signal: Signal) -> Result:
         """Carry out a command sent by this process, and answer when it is durable."""
+        with self._or_later():
+            return await self._submit(signal)
+
+    async def _submit(self, signal: Signal) -> Result:
         if not signal.key:
             try:
                 return await self._handler.handle(signal, received=True)
@@ -103,16 +116,22 @@ class Bus:
         reason = "" if routed else "queued"
         return results[0] if results else Result(signal=signal.id, status="accepted", reason=reason)
 
+    @contextmanager
+    def _or_later(self) -> Generator[None]:
+        """Something is done about a signal for somebody who may be called off, or told that the store is unavailable:
+        it may be there all the same, and whoever sent it may not come back."""
+        try:
+            yield
+        except (StoreUnavailable, asyncio.CancelledError):
+            self._drain_later()
+            raise
+
     async def store(self, signal: Signal, *, unheard: Unheard | None = None) -> Publication:
         """Put a signal into the store. Raises `StoreUnavailable`, and what the store refuses."""
-        try:
+        with self._or_later():
             publication = await self._engine.store.signals.publish(signal, unheard=unheard)
             self._engine.feed.mark(signals=True)
             return publication
-        except StoreUnavailable:
-            # It may be there all the same, and whoever sent it may not come back.
-            self._drain_later()
-            raise
 
     def notice(self, signals: tuple[Signal, ...], routed: tuple[str, ...]) -> None:
         """Signals that runs have sent, durable now."""
@@ -176,6 +195,10 @@ class Bus:
         except StoreUnavailable as error:
             self._engine.trouble(f"routing of signal {signal.id}", error)
             self._drain_later()
+        except asyncio.CancelledError:
+            # Whoever else waits for it is told that it is done later.
+            self._drain_later()
+            raise
         finally:
             del self._routing[signal.id]
             done.set_result(routed)
