@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.core.firing import Firing
 from fleetprompt.engine.core.query import parse
 from fleetprompt.engine.core.query_fields import FIRING_FIELDS
@@ -20,6 +21,7 @@ from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime import watches
 from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.store.database import SqlStore
+from fleetprompt.engine.store.firings import SqlFirings
 
 FLOW = """
 name: take
@@ -235,3 +237,69 @@ async def test_an_engine_that_is_there_for_one_run_watches_nothing(tmp_path: Pat
         await asyncio.sleep(0)
     async with watching(tmp_path) as engine:
         assert len(await said(engine, 1)) == 1
+
+
+@pytest.mark.parametrize("begins", [False, True])
+async def test_what_is_being_recorded_as_the_engine_closes_is_found_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begins: bool
+) -> None:
+    reached = asyncio.Event()
+
+    async def slow(*_: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+        if not begins:
+            monkeypatch.setattr(engine.store.firings, "add", slow)
+            (tmp_path / "in/a.csv").write_text("1")
+            await reached.wait()
+    if begins:
+        (tmp_path / "in/a.csv").write_text("1")
+        with monkeypatch.context() as patched:
+            patched.setattr(SqlFirings, "add", slow)
+            async with watching(tmp_path):
+                await reached.wait()
+    async with watching(tmp_path) as engine:
+        assert await said(engine, 1) == ["modified in/a.csv"]
+
+
+async def test_what_was_missed_and_cannot_be_asked_for_at_first_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+    (tmp_path / "in/a.csv").write_text("1")
+    get, failed = SqlFirings.get, []
+
+    async def failing(*given: Any, **which: Any) -> Firing | None:
+        if not failed:
+            failed.append(given)
+            raise StoreUnavailable("once")
+        return await get(*given, **which)
+
+    monkeypatch.setattr(SqlFirings, "get", failing)
+    async with watching(tmp_path) as engine:
+        assert await said(engine, 1) == ["modified in/a.csv"]
+    assert failed
+
+
+async def test_folders_are_not_watched_anew_because_others_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import watchfiles
+
+    begun_, awatch = [], watchfiles.awatch
+
+    def counted(*folders: Any, **options: Any) -> Any:
+        begun_.append(folders)
+        return awatch(*folders, **options)
+
+    monkeypatch.setattr(watchfiles, "awatch", counted)
+    async with watching(tmp_path) as engine:
+        for n in range(3):
+            await engine.others_wrote()
+            (tmp_path / f"in/{n}.csv").write_text("1")
+            await said(engine, n + 1)
+        assert len(begun_) == 1

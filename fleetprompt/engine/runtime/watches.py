@@ -144,13 +144,12 @@ class Watches:
             if kept.files is None:
                 await self._begin(kept, found, now)
             assert kept.files is not None
-            kept.files.look(found, now)
-            try:
-                await self._fire(kept, kept.files.settled(now))
-            except BaseException:
-                # What could not be recorded has not been decided about: it is found again from there.
-                kept.files = None
-                raise
+            files, kept.files = kept.files, None
+            files.look(found, now)
+            # Until it is recorded nothing has been decided about, whoever ends this or asks meanwhile: what cannot be
+            # recorded is found again from where all was.
+            await self._fire(kept, files.settled(now))
+            kept.files = files
             if kept.standing is not None and now - kept.standing.upto > KEPT_SECONDS:
                 await self._keep(kept, now)
             wake = min(wake, kept.files.next or inf)
@@ -171,8 +170,8 @@ class Watches:
             kept.took = loop.time() - before
         for name in nameless:
             if name not in kept.nameless:
-                kept.nameless.add(name)
                 await self._refuse(kept.watch, name)
+                kept.nameless.add(name)
         return found
 
     async def _refuse(self, watch: Watch, name: str) -> None:
@@ -211,8 +210,6 @@ class Watches:
             standing = begun(watch, standing, registered if 0 <= now - registered <= GRACE else now)
             with suppress(Conflict):  # Another engine has begun.
                 await store.record(standing)
-        kept.files = Files(watch, found)
-        kept.standing = standing
         names = (watch.workflow, watch.trigger, watch.tenant)
         changes = [
             change
@@ -223,6 +220,7 @@ class Watches:
         for firing in missed:
             await store.add(firing)
         await self._fire(kept, wanted)
+        kept.files, kept.standing = Files(watch, found), standing
         await self._keep(kept, now)
 
     async def _fire(self, kept: Kept, changes: Iterable[Change]) -> None:

@@ -228,6 +228,7 @@ class Workflows:
         self._known.clear()
         self._reading.clear()
         rows = await self._engine.store.catalog.every()
+        before = self._rows, [(each.digest, each.tenant) for each in self.active]
         if rows != self._rows:
             self._rows = rows
             self._engine.feed.mark(workflows=True)
@@ -251,8 +252,10 @@ class Workflows:
         self._plans = {each.digest: each.plan for each in active}
         self.routes = Routes(active)
         self._tell_doubled()
-        self._engine.schedules.look()
-        self._engine.watches.look()
+        # Others may write all the time: folders are not watched anew for what changes no workflow.
+        if before != (rows, [(each.digest, each.tenant) for each in active]):
+            self._engine.schedules.look()
+            self._engine.watches.look()
 
     def _tell_doubled(self) -> None:
         """Say once which webhooks are reached by nobody, because another one has their path."""
