@@ -81,6 +81,7 @@ async def _daemon(front: Front) -> list[Finding]:
         certificate=project.root / serve.tls_cert if serve.tls_cert else None,
         key=project.root / serve.tls_key if serve.tls_key else None,
         traces=bool(telemetry.otlp_endpoint),
+        trace_headers=telemetry.otlp_headers,
         notifications=project.settings.notifications,
     )
     return await diagnose_daemon(front.place, setup)

@@ -20,9 +20,10 @@ from fleetprompt import __version__
 from fleetprompt.client.database import store_of
 from fleetprompt.client.diagnosis import Finding
 from fleetprompt.client.notifying import behind
+from fleetprompt.client.observing import target_of
 from fleetprompt.client.opening import Place
 from fleetprompt.client.wording import rough
-from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.errors import FleetError, InvalidInput
 from fleetprompt.engine.core.notice_settings import NoticeSettings
 from fleetprompt.engine.ports import Page, Store
 from fleetprompt.engine.runtime.wire import LONGEST_PATH, ask_health
@@ -47,6 +48,7 @@ class DaemonSetUp(Struct, frozen=True, kw_only=True):
     certificate: Path | None = None
     key: Path | None = None
     traces: bool = False
+    trace_headers: Mapping[str, str] = {}
     notifications: Mapping[str, NoticeSettings] = {}
 
     @property
@@ -69,6 +71,8 @@ async def diagnose_daemon(place: Place, setup: DaemonSetUp) -> list[Finding]:
             found += await _notifications(place, setup)
     if setup.traces and find_spec("opentelemetry.sdk") is None:
         found.append(_missing("traces", "otel", "[telemetry] names a receiver"))
+    elif setup.traces and answer is None:
+        found.append(_trace_headers(setup))
     return [one for one in found if one is not None]
 
 
@@ -229,6 +233,15 @@ async def _notifications(place: Place, setup: DaemonSetUp) -> list[Finding]:
         text = f"the channel {name} is {left:,} facts behind"
         return [Finding("notify", "warn", text, "`fleet notify test` says whether it works")]
     return [Finding("notify", "ok", f"{len(channels)} channels (`fleet notify test` tries them)")]
+
+
+def _trace_headers(setup: DaemonSetUp) -> Finding | None:
+    """A unit may give the daemon what is not set here, so it is a warning."""
+    try:
+        target_of("-", setup.trace_headers, "")
+    except InvalidInput as error:
+        return Finding("traces", "warn", f"{error.where}: {error.message} here, and `fleet serve` needs it", error.hint)
+    return None
 
 
 def _missing(what: str, extra: str, why: str) -> Finding:

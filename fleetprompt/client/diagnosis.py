@@ -16,10 +16,11 @@ from fleetprompt.client.database import store_of
 from fleetprompt.client.files import discover_steps
 from fleetprompt.client.opening import Place, open_store
 from fleetprompt.client.wording import count, duration, short
-from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
+from fleetprompt.engine.core.errors import FleetError, InvalidInput, StoreUnavailable
 from fleetprompt.engine.ports import EngineHealth, Store
 from fleetprompt.engine.registry import STEPS
 from fleetprompt.engine.runtime.lock import engine_holder
+from fleetprompt.engine.runtime.secrets import Secrets
 from fleetprompt.engine.runtime.wire import LONGEST_PATH, ask_health
 from fleetprompt.engine.store.remains import require_whole
 
@@ -157,6 +158,10 @@ def _secrets(place: Place) -> Finding:
     mode = file.stat().st_mode & 0o777
     if mode & 0o077:
         return Finding("secrets", "fail", f"{file} can be read by others ({mode:04o})", f"chmod 600 {file}")
+    try:
+        Secrets(file).require_readable()
+    except InvalidInput as error:
+        return Finding("secrets", "fail", error.message, error.hint)
     return Finding("secrets", "ok", f"{file} ({mode:04o})")
 
 

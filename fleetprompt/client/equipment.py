@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from fleetprompt.client.agent_means import AgentTool, judged, own
 from fleetprompt.client.agents import places, read_agents
-from fleetprompt.client.definitions import InvalidFile, check_settings
+from fleetprompt.client.definitions import InvalidFile, check_files, check_settings, find_files
 from fleetprompt.client.diagnosis import Finding
+from fleetprompt.client.files import shown
 from fleetprompt.client.names import SETTINGS
 from fleetprompt.client.wording import count
 from fleetprompt.engine.core.agent import Agent
-from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.errors import FleetError, NotFound
 from fleetprompt.engine.ports.model import Mode, ModelTarget
 from fleetprompt.engine.runtime.agency import Agency
 from fleetprompt.engine.runtime.secrets import Secrets
@@ -163,7 +164,7 @@ async def examine(place: Place, asking: Callable[[Sequence[KnownModel]], None]) 
     if not any(whose == "fleet.toml" for whose, _, _ in tools.problems):
         found.append(Finding("tools", "ok", f"{len(tools.tools)} tools of {kinds} families (`fleet tools`)"))
         # Names of tools mean nothing where the settings cannot be used.
-        found += _agents(place)
+        found += _agents(place) + _workflows(place)
     written = [of_problem(problem) for file in check_settings(place.names()) for problem in file.problems]
     # What the files say is told with its place there.
     told = ("fleet.toml", "policy") if any(one.status == "fail" for one in written) else ()
@@ -192,11 +193,27 @@ def _agents(place: Place) -> list[Finding]:
     return [Finding("agents", "fail", text, "`fleet agents validate` says what is wrong")]
 
 
+def _workflows(place: Place) -> list[Finding]:
+    try:
+        files = find_files(place.agency.workflows)
+    except NotFound:
+        # A project may have none yet.
+        return []
+    checked = check_files(files, place.names())
+    wrong = [shown(each.file) for each in checked if each.errors]
+    if not wrong:
+        return [Finding("workflows", "ok", f"{count(len(checked), 'workflow file')}, all of them valid")]
+    named = f"{', '.join(wrong[:3])}{', …' if len(wrong) > 3 else ''}"
+    text = f"{len(wrong)} of {count(len(checked), 'workflow file')} cannot be used: {named}"
+    return [Finding("workflows", "fail", text, "`fleet validate` says what is wrong")]
+
+
 def _of_model(known: KnownModel) -> Finding:
     target = known.target
     what = "model"
     if target is None:
-        return Finding(what, "fail" if known.configured else "warn", known.problem, known.remedy)
+        problem = known.problem if f"`{known.name}`" in known.problem else f"`{known.name}`: {known.problem}"
+        return Finding(what, "fail" if known.configured else "warn", problem, known.remedy)
     if known.answers is False:
         return Finding(what, "warn", f"`{known.name}` is {target.model}, asked just now: {known.problem}", known.remedy)
     if target.mode == "simulated":

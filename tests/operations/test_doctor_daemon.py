@@ -171,3 +171,29 @@ def test_a_bundle_holds_nothing_that_looks_like_a_secret_and_nothing_that_a_run_
         json.loads(texts["settings.json"])["notifications"]["desk"]["link"]
         == "https://ops.example.com/?sig=•••&r={run}"
     )
+
+
+def test_what_keeps_a_project_from_working_is_told_before_it_runs(fleet: Fleet) -> None:
+    def found(what: str) -> dict[str, str]:
+        return next(one for one in fleet("doctor", "--json").json if one["what"] == what)
+
+    (fleet.root / ".fleet").mkdir(mode=0o700, exist_ok=True)
+    (fleet.root / "workflows").mkdir(exist_ok=True)
+    (fleet.root / "workflows/good.yaml").write_text("name: good\nsteps: [{id: a, type: transform, output: 1}]\n")
+    assert found("workflows")["text"] == "1 workflow file, all of them valid"
+    (fleet.root / "workflows/bad.yaml").write_text("name: bad\nsteps: [{id: a, type: nope}]\n")
+    told = found("workflows")
+    assert (told["status"], told["text"]) == ("fail", "1 of 2 workflow files cannot be used: workflows/bad.yaml")
+    secrets = fleet.root / ".fleet/secrets.toml"
+    secrets.write_text("not toml")
+    secrets.chmod(0o600)
+    assert "it is not TOML" in found("secrets")["text"]
+    secrets.unlink()
+    (fleet.root / "fleet.toml").write_text(
+        '[telemetry]\notlp_endpoint = "http://127.0.0.1:9"\notlp_headers = {authorization = "env:NOWHERE"}\n'
+        '[models.big]\nmodel = "openai/gpt-4o"\nsecret = "NOWHERE"\n'
+    )
+    told = found("traces")
+    assert (told["status"], "NOWHERE" in told["text"]) == ("warn", True)
+    problems = [one["text"] for one in fleet("doctor", "--json").json if one["what"] == "model"]
+    assert any(text.startswith("`big`: ") for text in problems), "whose secret it is"

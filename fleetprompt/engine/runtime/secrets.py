@@ -56,6 +56,10 @@ class Secrets:
         self.learn(value)
         return value
 
+    def require_readable(self) -> None:
+        """Raise `InvalidInput` for a file that is unsafe, or cannot be read: nothing in it is found then."""
+        self._read()
+
     def learn(self, value: str) -> None:
         """Redact a value from now on, wherever it came from."""
         if value not in self._values:
