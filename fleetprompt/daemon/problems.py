@@ -127,6 +127,9 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
 
 async def _of_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | ValidationError)
+    if isinstance(error, RequestValidationError) and isinstance(error.body, bytes) and not _says_json(request):
+        # The framework leaves such a body as it is, and then says that it is no object.
+        return problem(415, "send application/json", "VALIDATION_ERROR", hint="say so in Content-Type")
     skip = 1 if isinstance(error, RequestValidationError) else 0
     found = [
         {
@@ -139,6 +142,11 @@ async def _of_validation(request: Request, error: Exception) -> JSONResponse:
     malformed = any(each["type"] == "json_invalid" for each in error.errors())
     said = "the body is not JSON" if malformed else "the request does not fit its description"
     return problem(400 if malformed else 422, said, "VALIDATION_ERROR", errors=found)
+
+
+def _says_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
 
 
 async def _of_framework(request: Request, error: Exception) -> JSONResponse:

@@ -356,6 +356,8 @@ async def test_an_execution_is_paused_resumed_cancelled_and_retried(tmp_path: Pa
         ("POST", "/api/workflows/hello/execute", {"json": {"input": {"nome": 1}}}, 422),
         ("POST", "/api/workflows/hello/execute", {"json": {"input": {"name": [1]}}}, 422),
         ("POST", "/api/workflows/hello/execute", {"json": {"session_id": "a b"}}, 422),
+        ("POST", "/api/workflows/hello/execute", {"data": {"input": "x"}}, 415),
+        ("POST", "/api/workflows/hello/execute", {"content": b"{}", "headers": {"content-type": "text/plain"}}, 415),
         ("GET", "/api/executions?limit=0", {}, 422),
         ("GET", "/api/executions?cursor=zzz", {}, 422),
         ("GET", '/api/executions?workflow_id=a"b', {}, 422),
