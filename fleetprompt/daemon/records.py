@@ -66,8 +66,8 @@ def failure(error: Failure | None, ids: Ids = OWN) -> dict[str, Any] | None:
 
 
 def reference(blob: Blob) -> dict[str, Any]:
-    """What stands for a value that is too large to be sent along."""
-    return {"ref": blob.digest, "size": blob.size}
+    """What stands for a value that is too large to be sent along, and where it is."""
+    return {"ref": blob.digest, "size": blob.size, "url": f"/api/values/{blob.digest}"}
 
 
 def execution_step(step: Step, ids: Ids = OWN) -> ExecutionStep:
@@ -87,6 +87,13 @@ def plain(value: Any) -> Any:
     return reference(value) if isinstance(value, Blob) else value
 
 
+def shown(approval: Approval) -> Any:
+    """What an approval shows: what its author chose, else all that will be executed."""
+    if approval.show is not None:
+        return plain(approval.show)
+    return reference(approval.blob) if approval.blob is not None else approval.input
+
+
 def approval_record(approval: Approval, votes: Sequence[Vote] = (), ids: Ids = OWN) -> ApprovalRecord:
     """A question to people, with the answers that it has so far."""
     return ApprovalRecord(
@@ -101,7 +108,7 @@ def approval_record(approval: Approval, votes: Sequence[Vote] = (), ids: Ids = O
         status=approval.status,
         quorum=approval.quorum,
         digest=approval.digest,
-        show=approval.show if approval.show is not None else approval.input,
+        show=shown(approval),
         form=approval.form,
         votes=[
             {"by": vote.by, "decision": vote.decision, "at": rfc3339(vote.at), "comment": vote.comment, "via": vote.via}

@@ -22,6 +22,7 @@ from fleetprompt.daemon.events import Position, frame, frames, unread
 from fleetprompt.daemon.pump import Pump
 from fleetprompt.daemon.service import Service
 from fleetprompt.daemon.step_ids import OWN, Ids
+from fleetprompt.daemon.values import told as told_whole
 from fleetprompt.daemon.words import WORDS, Words
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.core.evolve_work import REQUESTED
@@ -35,6 +36,8 @@ DELTA_SECONDS = 0.05
 """Words of models are told at most so often."""
 MOST_HEARD = 200
 """Executions whose words one listener of the fleet is told at a time."""
+MOST_AT_ONCE = 1024 * 1024
+"""Bytes that are sent before more of what happened is read: results may be large."""
 RETRY_MS = 2_000
 """When a browser that was cut off comes back."""
 _log = logging.getLogger(__name__)
@@ -167,7 +170,12 @@ class ExecutionStream(EventStream):
                 group.create_task(self._speak(send, self._about, words))
             facts = await pump.take()
             left = words.recorded(stored.fact for stored in facts) if words is not None and speaking else b""
-            await self._send(send, left + b"".join(self._wire(stored, self._ids) for stored in facts))
+            for stored in facts:
+                left += self._wire(await told_whole(self._console, stored), self._ids)
+                if len(left) > MOST_AT_ONCE:
+                    await self._send(send, left)
+                    left = b""
+            await self._send(send, left)
             if not facts or any(isinstance(stored.fact, RunFinished) for stored in facts):
                 return
             told = facts[-1].seq

@@ -287,7 +287,7 @@ async def test_what_has_not_changed_is_not_sent_again(tmp_path: Path) -> None:
         await daemon.http.post("/api/agents", json={"name": "sre", "system": "Be short."})
         ids = {"execution_id": execution, "approval_id": asked["id"], "signal_id": signal["id"], "name": "sre"}
         ids |= {"workflow_id": "hello"}
-        paths = {path.format_map(ids) for path in lasting if "{letter_id}" not in path}
+        paths = {path.format_map(ids) for path in lasting if not {"{letter_id}", "{ref}"} & {*path.split("/")}}
         assert len(paths) > 15
         for path in sorted(paths | {"/api/workflows/hello?form=yaml"}):
             first = await daemon.http.get(path)
@@ -441,3 +441,44 @@ async def test_messages_are_turns_of_a_conversation(tmp_path: Path) -> None:
         assert (await say(" ")).status_code == 422
         turns = await daemon.console.conversation("s1")
         assert [turn.message for turn in turns] == ["hello", "and now", "third", "traced", "traced"]
+
+
+LARGE = """\
+name: large
+inputs: {text: {type: string}}
+steps:
+  - {id: once, type: transform, output: {text: "${{ inputs.text }}"}}
+  - {id: often, type: transform, output: [OFTEN]}
+  - {id: again, type: transform, output: "${{ steps.once.output }}"}
+""".replace("OFTEN", ", ".join(['"${{ inputs.text }}"'] * 12))
+
+
+async def test_large_results_are_given_whole_or_have_an_address(tmp_path: Path) -> None:
+    tokens = {name: Identity(name=name, tenant=name, role="operator", via="http", credential=name) for name in "ab"}
+    async with served(tmp_path, tokens=tokens, large=LARGE) as daemon:
+        text = "x" * 100_000
+        execution = await daemon.execute("large", input={"text": text})
+        found = await daemon.until(execution, "completed")
+        assert found["result"] == {"text": text}
+        once, often, again = [step["result"] for step in found["steps"]]
+        assert once == again == {"text": text}
+        assert often == {"ref": often["ref"], "size": 12 * 100_003 + 1, "url": f"/api/values/{often['ref']}"}
+        assert (await daemon.http.get(often["url"])).json() == [text] * 12
+        [listed] = (await daemon.http.get("/api/executions")).json()
+        assert (await daemon.http.get(listed["result"]["url"])).json() == {"text": text}
+        *_, complete = await daemon.events(f"/api/executions/{execution}/stream", events="step_complete,complete")
+        assert complete.data["result"] == {"text": text}
+        for address, who in ((often["url"], {"Authorization": "Bearer b"}), (f"/api/values/{'0' * 64}", {})):
+            assert (await daemon.http.get(address, headers=who)).status_code == 404
+        assert (await daemon.http.get("/api/values/..%2f..")).status_code == 404
+
+
+async def test_who_is_asked_about_much_sees_all_of_it(tmp_path: Path) -> None:
+    gated = "name: gated\ninputs: {text: {type: string}}\nsteps: [%s]\n"
+    step = '{id: say, type: transform, output: ["${{ inputs.text }}"], approval: {message: "Say it?"}}'
+    async with served(tmp_path, gated=gated % step) as daemon:
+        execution = await daemon.execute("gated", input={"text": "x" * 100_000})
+        listed = await daemon.pending(execution)
+        shown = (await daemon.http.get(f"/api/approvals/{listed['id']}")).json()["show"]
+        assert "x" * 100_000 in str(shown)
+        assert "url" in listed["show"] or listed["show"] == shown

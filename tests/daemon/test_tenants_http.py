@@ -20,6 +20,11 @@ TOKENS = {
     "theirs": Identity(name="ana", tenant="other", role="admin", via="http", credential="t2"),
 }
 NEVER = "01234567-89ab-7def-8123-456789abcdef"
+HEAVY = b"""\
+name: heavy
+inputs: {text: {type: string}}
+steps: [{id: one, type: transform, output: ["${{ inputs.text }}"]}]
+"""
 DEAD = b"""\
 name: hush-dead
 inputs: {need: {type: string}}
@@ -62,6 +67,14 @@ async def filled(daemon: Served) -> dict[str, str]:
     async with asyncio.timeout(60):
         while not (letters := (await http.get("/api/signals/dead-letters", headers=ours)).json()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    made = await http.post("/api/workflows", content=HEAVY, headers=ours | {"Content-Type": "application/yaml"})
+    assert made.status_code == 201, made.text
+    heavy = await http.post("/api/workflows/heavy/execute", json={"input": {"text": "x" * 100_000}}, headers=ours)
+    async with asyncio.timeout(60):
+        address = "/api/executions?workflow_id=heavy&status=completed"
+        while not (done := (await http.get(address, headers=ours)).json()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert done[0]["id"] == heavy.json()["execution_id"]
     kept = await http.post("/api/memory", json={"text": "hush", "scope": "shared"}, headers=ours)
     return {
         "execution_id": run,
@@ -72,6 +85,7 @@ async def filled(daemon: Served) -> dict[str, str]:
         "workflow_id": "hush",
         "name": "hush",
         "path": "hush",
+        "ref": done[0]["result"]["ref"],
     }
 
 

@@ -12,6 +12,7 @@ from fleetprompt.daemon.records import approval_record
 from fleetprompt.daemon.routes.executions import Asking, Cursor, ExecutionId, Limit, answered, term
 from fleetprompt.daemon.service import Caller
 from fleetprompt.daemon.step_ids import OWN
+from fleetprompt.daemon.values import Room
 from fleetprompt.engine.core.errors import NotFound, Refused
 from fleetprompt.engine.ports import Page
 
@@ -46,7 +47,10 @@ async def approval(request: Request, asking: Asking, approval_id: ApprovalId) ->
     """One approval: exactly what is shown and will be executed."""
     found, votes = await asking.console.approval(approval_id)
     head = await asking.console.run(found.run)
-    return read(request, approval_record(found, votes, await asking.ids(head.plan)))
+    record = approval_record(found, votes, await asking.ids(head.plan))
+    if found.show is None and found.blob is not None:
+        record.show = await Room(asking.console).whole(found.blob)
+    return read(request, record)
 
 
 @router.post("/api/approvals/{approval_id}")

@@ -28,9 +28,10 @@ from fleetprompt.daemon.models import (
     TriggerBody,
 )
 from fleetprompt.daemon.problems import HttpProblem
-from fleetprompt.daemon.records import execution_head, execution_step, head_fields, plain
+from fleetprompt.daemon.records import execution_head, execution_step, head_fields
 from fleetprompt.daemon.service import Caller, caller, service_of
 from fleetprompt.daemon.streams import ExecutionStream, FleetStream
+from fleetprompt.daemon.values import Room
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.codec import mapping
 from fleetprompt.engine.core.errors import FleetError, InvalidInput, NotFound, Refused
@@ -177,13 +178,16 @@ async def executions_of(
 @router.get("/api/executions/{execution_id}", response_model=Execution)
 @router.get("/agents/workflows/executions/{execution_id}", response_model=Execution)
 async def execution(request: Request, asking: Asking, execution_id: ExecutionId) -> Response:
-    """One execution with its steps."""
+    """One execution with its steps. Large results are in it as far as there is room, else as `{ref, size, url}`."""
     console = asking.console
     head = await console.run(execution_id)
     run = await console.state(head.id)
     ids = await asking.ids(head.plan)
+    room = Room(console)
+    result = await room.whole(run.output_blob if run.output_blob is not None else run.output)
     steps = [execution_step(step, ids) for step in run.steps.values()]
-    result = plain(run.output_blob if run.output_blob is not None else run.output)
+    for shown, step in zip(steps, run.steps.values(), strict=True):
+        shown.result = await room.whole(step.blob if step.blob is not None else step.output)
     return read(request, Execution(**head_fields(head, ids), steps=steps, result=result))
 
 

@@ -19,6 +19,7 @@ from fleetprompt.daemon.models import (
     Remembered,
 )
 from fleetprompt.daemon.routes.executions import Asking, Cursor, ExecutionId, Limit, answered, step_path
+from fleetprompt.daemon.values import fetched
 from fleetprompt.engine.core.errors import InvalidInput
 from fleetprompt.engine.ports.figures import CostBy
 from fleetprompt.engine.ports.memory import Memory
@@ -71,6 +72,21 @@ async def logs(
         step = f"&{urlencode({'step_id': step_id})}" if step_id else ""
         headers["Link"] = f'<{request.url.path}?after={position}&limit={limit}{step}>; rel="next"'
     return read(request, rows, **headers)
+
+
+@router.get(
+    "/api/values/{ref}",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {}}}},
+    tags=["executions"],
+)
+async def value(
+    request: Request,
+    asking: Asking,
+    ref: Annotated[str, Path(min_length=1, max_length=200, description="The `ref` of a large value.")],
+) -> Response:
+    """A value that is too large to stand where it belongs."""
+    return read(request, await fetched(asking.console, ref))
 
 
 @router.get("/api/memory", response_model=list[MemoryRecord], tags=["memory"])
