@@ -188,11 +188,11 @@ async def test_a_mail_is_text_whatever_a_run_has_written_and_what_apprise_says_o
                     await by_apprise(to, "stuck", "text")
             else:
                 await by_apprise(to, "stuck", "• <a href='https://evil.example'>pay</a>\n  fleet show r1")
-    parts = message_from_string(taken.mail).walk()
-    [html] = [part.get_payload(decode=True) for part in parts if part.get_content_type() == "text/html"]
-    assert isinstance(html, bytes)
-    assert b"<a" not in html, "it makes no link"
-    assert b"<br" in html, "lines stay lines"
+    mail = message_from_string(taken.mail)
+    said = mail.get_payload(decode=True)
+    assert isinstance(said, bytes)
+    assert mail.get_content_type() == "text/plain", "what a run says makes no link"
+    assert said.decode().splitlines()[1].strip() == "fleet show r1", "and can be copied"
 
 
 async def test_a_receiver_that_is_away_holds_up_no_other(tmp_path: Path) -> None:

@@ -84,11 +84,15 @@ def _by_apprise(address: str, title: str, text: str) -> None:
 
     sender: Any = apprise.Apprise()
     with _listening() as said:
-        if not sender.add(address):
-            raise NotSent(
-                "apprise does not understand the address", hint="https://github.com/caronc/apprise lists them"
-            )
-        # It is text, and stays it in mails that are HTML: else what a run says makes links, and lines run together.
+        receiver: Any = apprise.Apprise.instantiate(address)
+        if receiver is None:
+            hint = "https://github.com/caronc/apprise lists them"
+            raise NotSent("apprise does not understand the address", hint=hint)
+        # It is text, and stays it: taken for HTML or Markdown, what a run says makes links, and a command that is
+        # copied has other spaces.
+        if "format=" not in address:
+            receiver.notify_format = apprise.NotifyFormat.TEXT
+        sender.add(receiver)
         if not sender.notify(title=title, body=text, body_format=apprise.NotifyFormat.TEXT):
             why = " ".join(" ".join(said).split())[:LONGEST] or "without a reason"
             raise NotSent(f"apprise could not send it: {why}")
