@@ -19,10 +19,9 @@ import textual.app
 import textual.pilot
 from textual.pilot import Pilot
 
-MOMENT = 0.005
-"""Seconds in which nothing may happen. Two of them follow every key. A thread that waits for the interpreter has it
-meanwhile, and one that waits for a core is seen."""
-MOMENTS = 200
+MOMENT = 0.02
+"""Seconds in which nothing may happen: more than Textual takes between two updates of a screen."""
+MOMENTS = 50
 """How many of these are waited for at most, and how many..."""
 TURNS = 1_000
 """...turns of the loop within each: some threads and tasks never rest."""
