@@ -84,7 +84,7 @@ def _by_apprise(address: str, title: str, text: str) -> None:
 
     sender: Any = apprise.Apprise()
     with _listening() as said:
-        receiver: Any = apprise.Apprise.instantiate(address)
+        receiver: Any = sender.instantiate(address)
         if receiver is None:
             hint = "https://github.com/caronc/apprise lists them"
             raise NotSent("apprise does not understand the address", hint=hint)
