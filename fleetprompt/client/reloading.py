@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from fleetprompt.client.protocol import Console
 from fleetprompt.client.workflow_files import FileState, WorkflowFiles
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.definition.problems import Problem
+from fleetprompt.engine.outside.changes import changes
 
 T = TypeVar("T")
 SETTLE_MS = 200
@@ -138,11 +138,10 @@ class Reloading:
     def _states(self) -> list[FileState]:
         return [self._files.look(path) for path in self._files.places()]
 
-    async def follow(self, folders: tuple[Path, ...], stop: asyncio.Event) -> AsyncGenerator[Reloaded]:
-        """What each change of a file in these folders, or below them, brings; until it is to stop."""
-        changes = self._changes(folders, stop)
+    async def follow(self, folders: tuple[Path, ...]) -> AsyncGenerator[Reloaded]:
+        """What each change of a file in these folders, or below them, brings."""
         failed = ""
-        async for _ in changes:
+        async for _ in self._moments(folders):
             try:
                 found = await self.look()
             except Exception as error:
@@ -156,38 +155,21 @@ class Reloading:
             if found != Reloaded():
                 yield found
 
-    async def _changes(self, folders: tuple[Path, ...], stop: asyncio.Event) -> AsyncGenerator[None]:
+    async def _moments(self, folders: tuple[Path, ...]) -> AsyncGenerator[None]:
         """Whenever there may be something to look at."""
-        from watchfiles import Change, awatch  # pyright: ignore[reportUnknownVariableType]
-
-        def counts(change: Change, path: str) -> bool:
-            return not Path(path).name.startswith(".") and path.endswith((*SUFFIXES, ".json"))
-
-        deaf = False
-        while not stop.is_set():
-            there = [folder for folder in folders if folder.is_dir()]
-            try:
-                if there and not deaf:
-                    # What changed before it watched, or where the kernel tells nothing, is found by looking.
-                    async for _ in awatch(
-                        *there,
-                        watch_filter=counts,
-                        stop_event=stop,
-                        debounce=SETTLE_MS,
-                        step=50,
-                        rust_timeout=LOOK_MS,
-                        yield_on_timeout=True,
-                        ignore_permission_denied=True,
-                    ):
-                        yield
-            except (OSError, RuntimeError) as error:
-                deaf = True
-                hint = f"changes are found within {LOOK_MS / 1000:g} s all the same"
-                self._told("workflow files", FleetError(f"the kernel tells of no changes: {error}", hint=hint))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_MS / 1000)
-            if not stop.is_set():
+        try:
+            async for _ in changes(folders, _counts, debounce=SETTLE_MS, step=50, look=LOOK_MS):
                 yield
+        except (OSError, RuntimeError) as error:
+            hint = f"changes are found within {LOOK_MS / 1000:g} s all the same"
+            self._told("workflow files", FleetError(f"the kernel tells of no changes: {error}", hint=hint))
+        while True:
+            await asyncio.sleep(LOOK_MS / 1000)
+            yield
+
+
+def _counts(path: str) -> bool:
+    return not Path(path).name.startswith(".") and path.endswith((*SUFFIXES, ".json"))
 
 
 def _new(now: dict[str, T], before: dict[str, T]) -> dict[str, T]:

@@ -76,7 +76,7 @@ async def daemon(
         )
         service.about = About(root.resolve().name, console.engine.groups_of)
         watched = tuple(dict.fromkeys((folder, *(root / name for name in FOLDERS))))
-        watching = group.create_task(_follow(reloading, watched, closing, told))
+        watching = group.create_task(_follow(reloading, watched, told))
         try:
             async with serving(make_app(service), address, closing) as url:
                 yield Daemon(url=url, files=found)
@@ -103,10 +103,8 @@ def _noting(console: EmbeddedConsole) -> Failed:
     return failed
 
 
-async def _follow(
-    reloading: Reloading, folders: tuple[Path, ...], closing: asyncio.Event, told: Callable[[Reloaded], None]
-) -> None:
-    async for found in reloading.follow(folders, closing):
+async def _follow(reloading: Reloading, folders: tuple[Path, ...], told: Callable[[Reloaded], None]) -> None:
+    async for found in reloading.follow(folders):
         told(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -261,16 +262,25 @@ async def test_a_file_that_was_never_good_is_not_said_to_go_on(tmp_path: Path) -
 
 async def test_a_folder_of_workflows_may_come_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reloading, "LOOK_MS", 50)
-    folder, stop = tmp_path / "later", asyncio.Event()
+    folder = tmp_path / "later"
     async with served(tmp_path) as daemon, asyncio.timeout(60):
         files = reloading.Reloading(daemon.console, WorkflowFiles(tmp_path, folder), daemon.console.engine.trouble)
-        changes = files.follow((folder,), stop)
+        changes = files.follow((folder,))
         (folder / "sub").mkdir(parents=True)
         (folder / "late.yaml").write_text(QUICK.replace("quick", "late"))
         assert (await anext(changes)).taken == ("late",)
         (folder / "late.yaml").write_text(QUICK.replace("quick", "later"))
         assert (await anext(changes)).taken == ("later",)
         await changes.aclose()
+
+
+async def test_a_name_that_cannot_be_read_does_not_end_the_daemon(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        for n, name in enumerate((b"\xff.txt", b"\xff.yaml", b"\xfe.yaml")):
+            Path(os.fsdecode(os.fsencode(tmp_path / "workflows") + b"/" + name)).write_text("what?")
+            (tmp_path / f"workflows/new_{n}.yaml").write_text(QUICK.replace("quick", f"new-{n}"))
+            await _until(daemon, lambda n=n: any(f"new-{n}" in each.taken for each in daemon.reloaded))
+        assert (await daemon.until(await daemon.execute("new-2"), "completed"))["result"] == 1
 
 
 async def test_a_kernel_that_tells_nothing_does_not_end_the_daemon(

@@ -25,16 +25,18 @@ from fleetprompt.engine.store.firings import SqlFirings
 
 FLOW = """
 name: take
-triggers: [{type: watch, id: drop, paths: "../in/*.csv", settle: 50ms, OPTIONS}]
+triggers: [{type: watch, id: drop, paths: "../in/*.csv", settle: SETTLE, OPTIONS}]
 inputs: {path: string, event: string}
 steps: [{id: a, type: transform, output: "${{ inputs.event }} ${{ inputs.path }}"}]
 """
 
 
 @asynccontextmanager
-async def watching(root: Path, options: str = "events: [created, modified, deleted]") -> AsyncGenerator[Engine]:
+async def watching(
+    root: Path, options: str = "events: [created, modified, deleted]", settle: str = "50ms"
+) -> AsyncGenerator[Engine]:
     STEPS.discover("fleetprompt.engine.steps", "fleetprompt.steps")
-    text = FLOW.replace("OPTIONS", options)
+    text = FLOW.replace("OPTIONS", options).replace("SETTLE", settle)
     for folder in ("workflows", "in"):
         (root / folder).mkdir(exist_ok=True)
     file = root / "workflows/take.yaml"
@@ -75,7 +77,16 @@ async def said(engine: Engine, count: int) -> list[str]:
 
 async def begun(engine: Engine) -> None:
     """Until files have been looked at."""
-    await until(lambda: engine.store.firings.standing("take", "drop"))
+
+    async def looked() -> bool:
+        return any(kept.files is not None for kept in engine.watches._kept.values())
+
+    await until(looked)
+
+
+async def restless(engine: Engine) -> bool:
+    """Whether a file was found to have changed, and is not left alone yet."""
+    return any(kept.files is not None and kept.files.next is not None for kept in engine.watches._kept.values())
 
 
 async def test_changes_start_runs_and_what_is_there_does_not(tmp_path: Path) -> None:
@@ -200,7 +211,7 @@ async def test_what_is_missed_is_recorded(tmp_path: Path, monkeypatch: pytest.Mo
     async with watching(tmp_path, "catchup: none") as engine:
         await begun(engine)
     (tmp_path / "in/a.csv").write_text("1")
-    async with watching(tmp_path, "catchup: none") as engine:
+    async with watching(tmp_path, "catchup: none", settle="0s") as engine:
         await until(lambda: firings(engine))
         [firing] = await firings(engine)
         assert (firing.outcome, firing.kind, firing.run) == ("missed", "watch", "")
@@ -222,11 +233,37 @@ async def test_a_name_that_nobody_can_be_told_of_is_recorded(tmp_path: Path) -> 
 async def test_a_watch_that_leads_out_of_the_project_is_told_of_and_the_others_go_on(tmp_path: Path) -> None:
     async with watching(tmp_path) as engine:
         await begun(engine)
-        text = FLOW.replace("OPTIONS", "").replace("name: take", "name: far").replace("../in", "../../in")
+        text = (
+            FLOW.replace("OPTIONS", "")
+            .replace("SETTLE", "50ms")
+            .replace("name: take", "name: far")
+            .replace("../in", "../../in")
+        )
         await engine.workflows.register(load_text(text, "far.yaml").plan, source=text, file="workflows/far.yaml")
         (tmp_path / "in/a.csv").write_text("1")
         assert await said(engine, 1) == ["created in/a.csv"]
         assert any(where == "watch far/drop" and "leads out" in what for _, where, what in engine.troubles)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_what_changes_as_an_engine_leaves_is_found_by_the_next(tmp_path: Path, seen: bool) -> None:
+    """It is not left alone yet, or nobody has looked since: that it was there before the end says nothing."""
+    async with watching(tmp_path, settle="1h" if seen else "50ms") as engine:
+        await begun(engine)
+        (tmp_path / "in/a.csv").write_text("1")
+        if seen:
+            await until(lambda: restless(engine))
+    async with watching(tmp_path) as engine:
+        assert len(await said(engine, 1)) == 1
+
+
+async def test_what_is_being_written_as_an_engine_comes_is_left_alone_first(tmp_path: Path) -> None:
+    async with watching(tmp_path) as engine:
+        await begun(engine)
+    (tmp_path / "in/a.csv").write_text("1")
+    async with watching(tmp_path, settle="1h") as engine:
+        await until(lambda: restless(engine))
+        assert await firings(engine) == []
 
 
 async def test_an_engine_that_is_there_for_one_run_watches_nothing(tmp_path: Path) -> None:

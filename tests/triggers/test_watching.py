@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.engine.core.watching import Files, Stamp, Watch, firing_of, late, meanwhile, signal_of
+from fleetprompt.engine.core.watching import BEHIND, Files, Stamp, Watch, firing_of, late, meanwhile, signal_of
 from fleetprompt.engine.triggers.watch import places, scan
 
 WATCH = Watch(workflow="w", trigger="t", paths=("*",), settle=2.0)
@@ -26,7 +26,7 @@ def told(files: Files, now: float) -> list[tuple[str, str]]:
 
 
 def test_a_file_counts_when_it_has_been_left_alone() -> None:
-    files = Files(WATCH, {})
+    files = Files(WATCH, {}, 9.0)
     files.look({"a": ONE}, 10.0)
     assert (told(files, 11.9), files.next) == ([], 12.0)
     files.look({"a": TWO}, 11.9)
@@ -39,7 +39,7 @@ def test_a_file_counts_when_it_has_been_left_alone() -> None:
 
 
 def test_what_came_and_went_was_not_there_and_what_was_replaced_was_modified() -> None:
-    files = Files(ALL, {"a": ONE})
+    files = Files(ALL, {"a": ONE}, 0.0)
     files.look({"a": ONE, "b": ONE}, 1.0)
     files.look({"a": ONE}, 2.0)
     assert told(files, 5.0) == []
@@ -53,12 +53,13 @@ def test_what_came_and_went_was_not_there_and_what_was_replaced_was_modified() -
 
 
 def test_until_when_all_is_decided_about_is_before_what_is_restless() -> None:
-    files = Files(WATCH, {})
+    files = Files(WATCH, {}, 9.0)
     files.look({"a": ONE}, 10.0)
     files.look({"a": TWO, "b": ONE}, 11.0)
-    assert files.upto(11.5) == 10.0
+    assert files.upto == 9.0 - BEHIND, "when `a` had not changed yet"
+    files.look({"a": TWO, "b": ONE}, 13.0)
     assert told(files, 13.0) == [("a", "created"), ("b", "created")]
-    assert files.upto(13.0) == 13.0
+    assert files.upto == 13.0 - BEHIND
 
 
 @given(
@@ -66,7 +67,7 @@ def test_until_when_all_is_decided_about_is_before_what_is_restless() -> None:
     quiet=st.floats(2.0, 10.0),
 )
 def test_in_the_end_all_that_differs_was_told_and_nothing_twice(looks: list[dict[str, int]], quiet: float) -> None:
-    files, known = Files(ALL, {}), dict[str, Stamp]()
+    files, known = Files(ALL, {}, 0.0), dict[str, Stamp]()
     now, found = 0.0, dict[str, Stamp]()
     for look in looks:
         now += 1.0

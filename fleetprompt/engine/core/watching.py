@@ -83,6 +83,9 @@ class Stamp(Struct, frozen=True):
         return self.mtime_ns, self.size
 
 
+BEHIND = 0.1
+"""Seconds by which the clock that files are stamped with may be behind ours: kernels move it on from time to time."""
+_UNKNOWN = Stamp(-1, -1)
 Found = Mapping[str, Stamp]
 """The files that fit, by their paths from the project's folder."""
 
@@ -107,22 +110,26 @@ class Change(Struct, frozen=True):
 
 
 class Files:
-    """The files of one watch: as they were when they were decided about, and as they are."""
+    """The files of one watch: as they were when they were decided about, and as they are.
 
-    def __init__(self, watch: Watch, known: Found) -> None:
+    A moment is when looking began: what changes while files are looked at is seen then, or the next time.
+    """
+
+    def __init__(self, watch: Watch, known: Found, at: float) -> None:
         self._watch = watch
         self._decided = dict(known)
         self._now = dict(known)
+        self._looked = at
         self._restless: dict[str, tuple[float, float]] = {}
-        """Files that have changed: since when, and when last."""
+        """Files that have changed: when they had not yet, and when they were found to have last."""
 
-    def look(self, found: Found, now: float) -> None:
+    def look(self, found: Found, at: float) -> None:
         """Take up how files are."""
         for path in found.keys() | self._now.keys():
             if _content(found.get(path)) != _content(self._now.get(path)):
-                first, _ = self._restless.get(path, (now, now))
-                self._restless[path] = (first, now)
-        self._now = dict(found)
+                first, _ = self._restless.get(path, (self._looked, at))
+                self._restless[path] = (first, at)
+        self._now, self._looked = dict(found), at
 
     def settled(self, now: float) -> list[Change]:
         """The changes of files that have been left alone long enough, the oldest first; they are decided about now."""
@@ -150,9 +157,10 @@ class Files:
         """When the next file will have been left alone long enough; None: none has changed."""
         return min((last + self._watch.settle for _, last in self._restless.values()), default=None)
 
-    def upto(self, now: float) -> float:
-        """Until when all changes are decided about."""
-        return min((first for first, _ in self._restless.values()), default=now)
+    @property
+    def upto(self) -> float:
+        """Until when all changes are decided about, by the times that files say: what nobody has looked at is not."""
+        return min((first for first, _ in self._restless.values()), default=self._looked) - BEHIND
 
 
 def _content(stamp: Stamp | None) -> tuple[int, int] | None:
@@ -167,6 +175,14 @@ def meanwhile(watch: Watch, found: Found, upto: float) -> list[Change]:
         return []
     changes = [Change(path, event, stamp, stamp.since) for path, stamp in found.items() if stamp.since > upto]
     return sorted(changes, key=lambda change: (change.at, change.path))
+
+
+def before(found: Found, restless: Sequence[Change]) -> Found:
+    """Files as they were before these changes, as far as that can be known: what is being written just now has to be
+    left alone first."""
+    was = {change.path: _UNKNOWN for change in restless if change.event == "modified"}
+    untouched = found.keys() - {change.path for change in restless}
+    return {path: found[path] for path in untouched} | was
 
 
 def late(watch: Watch, changes: Sequence[Change], now: float) -> tuple[list[Change], list[Firing]]:
@@ -189,11 +205,12 @@ def _why_missed(watch: Watch, seconds: float) -> str:
     return f"no engine was there: it changed {ago} before one looked (catchup: none)"
 
 
-def begun(watch: Watch, standing: Standing | None, now: float) -> Standing:
-    """A watch of these files from now on."""
+def begun(watch: Watch, standing: Standing | None, found: Found, now: float) -> Standing:
+    """A watch of these files from a moment on: what was there then has not changed."""
+    there = [stamp.since for stamp in found.values() if stamp.since <= now]
     fresh = Standing(workflow=watch.workflow, trigger=watch.trigger, tenant=watch.tenant)
     before = standing or fresh
-    return replace(before, n=before.n + 1, rhythm=watch.rhythm, since=now, upto=now)
+    return replace(before, n=before.n + 1, rhythm=watch.rhythm, since=now, upto=max([now - BEHIND, *there]))
 
 
 def firing_of(watch: Watch, change: Change, now: float, outcome: Outcome, reason: str = "") -> Firing:

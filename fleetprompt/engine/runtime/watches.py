@@ -23,6 +23,7 @@ from fleetprompt.engine.core.watching import (
     Files,
     Found,
     Watch,
+    before,
     begun,
     firing_of,
     late,
@@ -30,6 +31,7 @@ from fleetprompt.engine.core.watching import (
     signal_of,
     watches_of,
 )
+from fleetprompt.engine.outside.changes import changes
 from fleetprompt.engine.ports import Conflict
 from fleetprompt.engine.triggers.watch import Place, places, scan
 
@@ -122,10 +124,9 @@ class Watches:
 
     async def close(self) -> None:
         """Record until when changes are decided about: whoever comes next looks from there."""
-        now = self._engine.now()
         for kept in self._kept.values():
             with suppress(FleetError):
-                await self._keep(kept, now)
+                await self._keep(kept)
 
     # ------------------------------------------------------------ looking
 
@@ -136,11 +137,11 @@ class Watches:
         for kept in list(self._kept.values()):
             if engine.draining:
                 break
+            now = engine.now()
             found = await self._look(kept)
             took += kept.took
             if found is None:
                 continue
-            now = engine.now()
             if kept.files is None:
                 await self._begin(kept, found, now)
             assert kept.files is not None
@@ -151,7 +152,7 @@ class Watches:
             await self._fire(kept, files.settled(now))
             kept.files = files
             if kept.standing is not None and now - kept.standing.upto > KEPT_SECONDS:
-                await self._keep(kept, now)
+                await self._keep(kept)
             wake = min(wake, kept.files.next or inf)
         if not self._kept:
             return LATER_SECONDS
@@ -207,21 +208,23 @@ class Watches:
         if standing is None or standing.rhythm != watch.rhythm:
             # Since it was registered, if that was just now: looking has taken a moment to begin.
             registered = max(active, known.updated_at) if known is not None else now
-            standing = begun(watch, standing, registered if 0 <= now - registered <= GRACE else now)
+            standing = begun(watch, standing, found, registered if 0 <= now - registered <= GRACE else now)
             with suppress(Conflict):  # Another engine has begun.
                 await store.record(standing)
+        since = max(standing.upto, active)
         names = (watch.workflow, watch.trigger, watch.tenant)
         changes = [
-            change
-            for change in meanwhile(watch, found, max(standing.upto, active))
-            if await store.get(*names, scheduled=change.key) is None
+            change for change in meanwhile(watch, found, since) if await store.get(*names, scheduled=change.key) is None
         ]
-        wanted, missed = late(watch, changes, now)
+        restless = [change for change in changes if now - change.at < watch.settle]
+        wanted, missed = late(watch, [change for change in changes if change not in restless], now)
         for firing in missed:
             await store.add(firing)
         await self._fire(kept, wanted)
-        kept.files, kept.standing = Files(watch, found), standing
-        await self._keep(kept, now)
+        # Only now: where one of these fails, it is begun anew.
+        kept.standing = standing
+        kept.files = Files(watch, before(found, restless), since if restless else now)
+        await self._keep(kept)
 
     async def _fire(self, kept: Kept, changes: Iterable[Change]) -> None:
         """Record changes, each with its signal: whoever finds the same one later, finds it recorded. A watch that is
@@ -255,10 +258,14 @@ class Watches:
         except Conflict:
             return None  # Another engine was as fast.
 
-    async def _keep(self, kept: Kept, now: float) -> None:
-        if kept.standing is None or kept.files is None:
+    async def _keep(self, kept: Kept) -> None:
+        standing = kept.standing
+        if standing is None or kept.files is None:
             return
-        further = replace(kept.standing, n=kept.standing.n + 1, upto=kept.files.upto(now))
+        upto = kept.files.upto
+        # What was there when it was registered is not looked at again, unless a clock that was ahead has been set back.
+        upto = max(upto, standing.upto) if standing.upto <= self._engine.now() else upto
+        further = replace(standing, n=standing.n + 1, upto=upto)
         try:
             await self._engine.store.firings.record(further)
         except Conflict:
@@ -298,13 +305,8 @@ class Watches:
     async def _follow(self, folders: Sequence[Path]) -> None:
         """Look when the kernel tells of a change in these folders, or below them; those that are not there (yet) are
         looked at from time to time."""
-        from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
-
-        there = [folder for folder in folders if folder.is_dir()]
-        if not there:
-            return
         try:
-            async for _ in awatch(*there, watch_filter=_counts, debounce=200, step=20, ignore_permission_denied=True):
+            async for _ in changes(folders, _counts, debounce=200, step=20):
                 self._changed.set()
         except (OSError, RuntimeError) as error:
             hint = f"changes are found within {LOOK_SECONDS:g} s all the same"
@@ -315,6 +317,6 @@ def _folders(kept: Iterable[Kept]) -> list[Path]:
     return list(dict.fromkeys(place.folder for each in kept for place in each.places))
 
 
-def _counts(_: object, path: str) -> bool:
+def _counts(path: str) -> bool:
     """The engine writes to its own folder all the time."""
     return "/.fleet/" not in path and "/.git/" not in path
