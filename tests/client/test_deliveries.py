@@ -21,8 +21,10 @@ from fleetprompt.engine.core.delivery import Delivery, Subscriptions
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.core.subscription_settings import SubscriptionSettings
 from fleetprompt.engine.ports import Approval, Page
+from fleetprompt.engine.runtime import deliveries
 from fleetprompt.engine.runtime.engine import Engine, Limits
 from fleetprompt.engine.runtime.secrets import Secrets
+from fleetprompt.engine.store.deliveries import SqlDeliveries
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from receiver import LOCAL, SECRET, Receiver, receiving
@@ -227,6 +229,42 @@ async def test_private_addresses_are_refused_unless_they_are_allowed(tmp_path: P
         assert {each.attempts for each in found} == {1}
         [request] = receiver.requests
         assert (request.path, request.headers["host"]) == ("/ok", f"inside.example:{port}")
+
+
+async def test_an_attempt_that_goes_wrong_here_counts_and_is_tried_again(tmp_path: Path, receiver: Receiver) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        raise OSError(24, "Too many open files")
+
+    everybody = {"away": to(receiver, url="http://away.example/", max_attempts=2), "ops": to(receiver)}
+    async with opened(tmp_path, everybody, resolve=resolve) as console:
+        await run(console, tmp_path)
+        found = await settled(console, lambda found: sum(each.attempts for each in found) == 4)
+        pending = [each for each in found if each.status == "pending"]
+        assert [each.subscription for each in pending] == ["away", "away"]
+        assert all("Too many open files" in each.reason for each in pending)
+        assert len(receiver.requests) == 2, "the other one is told of all"
+        assert any("Too many open files" in what for _, _, what in console.engine.troubles)
+    async with opened(tmp_path, everybody, resolve=resolve, ahead=10) as console:
+        await settled(console, lambda found: sum(each.status == "dead" for each in found) == 2)
+
+
+async def test_what_keeps_one_from_being_begun_is_told_and_the_others_come_later(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "LONGEST_SLEEP", 0.1)
+    due, failed = SqlDeliveries.due, []
+
+    async def failing(self: SqlDeliveries) -> Any:
+        if not failed:
+            failed.append(self)
+            raise ValueError("once")
+        return await due(self)
+
+    monkeypatch.setattr(SqlDeliveries, "due", failing)
+    async with opened(tmp_path, {"ops": to(receiver)}) as console:
+        await run(console, tmp_path)
+        await settled(console, all_are("delivered", 2))
+        assert any(what == "ValueError: once" for _, _, what in console.engine.troubles)
 
 
 async def test_a_secret_that_is_missing_is_told_and_tried_again(tmp_path: Path, receiver: Receiver) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import uuid_utils
 
-from fleetprompt.engine.core.delivery import GONE, Delivery, Subscription, Subscriptions, after
+from fleetprompt.engine.core.delivery import GONE, Answered, Delivery, Subscription, Subscriptions, after
 from fleetprompt.engine.core.errors import FleetError, StoreUnavailable
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.runtime.posting import Posting
@@ -63,9 +63,10 @@ class Deliverer:
             self._changed.clear()
             try:
                 pause = await self._round()
-            except StoreUnavailable as error:
+            except Exception as error:
+                # Whatever is wrong with one, the others are delivered; it is told again each time.
                 engine.trouble("deliveries", error)
-                pause = AGAIN_SECONDS
+                pause = AGAIN_SECONDS if isinstance(error, StoreUnavailable) else LONGEST_SLEEP
             if pause > 0 and not self._under_way.total():
                 self._idle.set()
             try:
@@ -145,7 +146,7 @@ class Deliverer:
     async def _try(self, subscription: Subscription, delivery: Delivery, signal: Signal) -> None:
         engine = self._engine
         try:
-            answered = await self._posting.post(delivery, signal, subscription.settings)
+            answered = await self._attempt(subscription, delivery, signal)
             tried = after(delivery, answered, subscription.settings, engine.now())
             gone = tried.http == GONE
             store = engine.store.deliveries
@@ -157,9 +158,19 @@ class Deliverer:
                 )
                 engine.trouble(f"subscription {subscription.name}", said)
             engine.feed.mark(signals=True)
+        except Exception as error:
+            # Nobody waits for this task: what it could not store is tried again once its lease is over.
+            engine.trouble(f"delivery {delivery.id}", error)
         finally:
             self._under_way[subscription.name] -= 1
             self.look()
+
+    async def _attempt(self, subscription: Subscription, delivery: Delivery, signal: Signal) -> Answered:
+        """What comes of an attempt. One that goes wrong here is one that has failed: it counts, and is told of."""
+        try:
+            return await self._posting.post(delivery, signal, subscription.settings)
+        except Exception as error:
+            return Answered(reason=self._engine.trouble(f"subscription {subscription.name}", error))
 
 
 def _runs(pid: int) -> bool:
