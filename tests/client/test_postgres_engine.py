@@ -115,3 +115,44 @@ async def test_a_lock_that_a_broken_connection_took_along_is_had_again(tmp_path:
     await lease.release()
     await eventually(given_back)
     await server.close()
+
+
+async def test_who_has_lost_the_lock_to_another_engine_says_so_and_has_it_again_when_that_ends(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import asyncpg
+
+    monkeypatch.setattr("fleetprompt.engine.store.lease.AGAIN_SECONDS", 0.2)
+    place = project(tmp_path / "here", database)
+    lease = open_store(place).lease()
+    assert lease is not None
+    assert await lease.acquire("fleet serve") is None
+    server: Any = await asyncpg.connect(POSTGRES)
+    name = "fleetprompt engine 4711@elsewhere fleet"
+    other: Any = await asyncpg.connect(POSTGRES, server_settings={"application_name": name})
+    held = """SELECT pid, (classid::bigint << 32) | objid::bigint AS key FROM pg_locks JOIN pg_stat_activity USING (pid)
+              WHERE locktype = 'advisory' AND granted AND application_name LIKE $1"""
+    first = await server.fetchrow(held, f"fleetprompt engine {os.getpid()}@%")
+    # The server gives it to who has waited for it.
+    waiting = asyncio.ensure_future(other.execute("SELECT pg_advisory_lock($1)", first["key"]))
+    asking = "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND locktype = 'advisory' AND NOT granted)"
+    await eventually(lambda: server.fetchval(asking, other.get_server_pid()))
+    await server.execute("SELECT pg_terminate_backend($1)", first["pid"])
+    await waiting
+
+    async def said() -> bool:
+        return "another engine has it" in caplog.text
+
+    await eventually(said)
+    assert "4711" in caplog.text
+    await other.close()
+
+    async def had() -> bool:
+        return "it is had again" in caplog.text
+
+    await eventually(had)
+    [again] = await server.fetch(held, f"fleetprompt engine {os.getpid()}@%")
+    assert again["key"] == first["key"]
+    assert caplog.text.count("another engine has it") == 1, "told once"
+    await lease.release()
+    await server.close()

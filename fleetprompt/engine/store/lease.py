@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from fleetprompt.engine.core.errors import StoreUnavailable
 
 AGAIN_SECONDS = 5
 """Between two attempts to have a lock again that a broken connection took along."""
+_log = logging.getLogger(__name__)
 _MARK = "fleetprompt engine"
 _HOLDER = """
 SELECT activity.application_name FROM pg_locks AS locks JOIN pg_stat_activity AS activity USING (pid)
@@ -102,10 +104,19 @@ class EngineLease:
         self._again = asyncio.get_running_loop().create_task(self._have_again(), name="fleet-lease")
 
     async def _have_again(self) -> None:
+        told = ""
         while True:
-            with suppress(StoreUnavailable):
-                if await self.acquire(self._what) is None:
-                    return
+            try:
+                other = await self.acquire(self._what)
+                why = f"another engine has it, and both write: {dict(other)}" if other is not None else ""
+            except Exception as error:
+                # Whatever it is: who gave up here would drive runs beside another engine for good.
+                why = str(error) or type(error).__name__
+            if why != told:
+                told = why
+                _log.warning("the lock of the engine was lost with its connection; %s", why or "it is had again")
+            if not why:
+                return
             await asyncio.sleep(AGAIN_SECONDS)
 
     def _explained(self, error: Exception) -> Exception:
