@@ -263,6 +263,25 @@ def test_a_run_that_cannot_be_read_is_held_and_all_others_go_on(damage: str) -> 
         check_run(world, run)
 
 
+def test_a_run_that_sleeps_and_whose_plan_cannot_be_read_is_held_and_the_others_wake() -> None:
+    others = [f"name: nap-{n}\nsteps: [{{id: nap, type: delay, for: 100s}}]\n" for n in range(3)]
+
+    async def asleep(world: World, engine: Engine) -> None:
+        for n in range(3):
+            await world.start(f"nap-{n}", f"run-{n}")
+        await asyncio.sleep(1)
+        await engine.workflows.set_status("nap-0", "archived", "default")
+
+    async def awake(world: World, engine: Engine) -> None:
+        await world.over("run-1", "run-2")
+        assert engine.holds.keys() == {"run-0"}
+
+    world = tell(asleep, *others)
+    kept = world.state.plans[world.loaded["nap-0"].digest]
+    kept["default"] = (b"{damaged", "")
+    tell(awake, world=world)
+
+
 def test_a_workflow_whose_plan_is_gone_keeps_no_engine_from_opening() -> None:
     world = interrupted()
     del world.state.plans[world.loaded["line"].digest]

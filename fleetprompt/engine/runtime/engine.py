@@ -360,7 +360,8 @@ class Engine:
             return await self.driver(run_id)
         except StoreUnavailable:
             raise
-        except FleetError as error:
+        except Exception as error:
+            # Whatever is wrong with one run, those behind it go on.
             head = await self.store.runs.get(run_id)
             self.hold(run_id, error, head.tenant if head is not None else "")
             return None
