@@ -13,7 +13,7 @@ import pwd
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Request
 from msgspec import Struct
@@ -131,14 +131,15 @@ class Access:
         `HttpProblem`."""
         if peer(request) is not None:
             return
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        asked = request.headers.get("host", "")
+        host = _parts(f"//{asked}").hostname or ""
         if not (_is_this_machine(host) or host in self._rules.hosts or host == _address(request)):
             raise HttpProblem(421, "this host is not served here", hint="see `hosts` of [serve] in fleet.toml")
         origin = request.headers.get("origin")
         if origin is None or origin in self._rules.origins:
             return
-        parts = urlsplit(origin)
-        if parts.netloc != request.headers.get("host", "") or parts.scheme not in ("http", "https"):
+        parts = _parts(origin)
+        if parts.netloc != asked or parts.scheme not in ("http", "https"):
             raise HttpProblem(403, "this page may not call here", hint="see `origins` of [serve] in fleet.toml")
 
     def ticket(self, identity: Identity) -> tuple[str, float]:
@@ -176,6 +177,14 @@ class Access:
 
     def _signed(self, said: bytes) -> bytes:
         return hmac.digest(self._key, said, hashlib.sha256)
+
+
+def _parts(text: str) -> SplitResult:
+    """The parts of an address; none of what is no address."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")
 
 
 def project(request: Request) -> str:
