@@ -108,8 +108,11 @@ class Hooks:
         return refusal
 
     def refused(self, hook: Hook | None, refusal: Refusal) -> None:
-        """Count a request that is not let in."""
+        """Count a request that is not let in, also among the signals that were refused, which it would have been one
+        of. What goes to no webhook is none: anybody tries paths."""
         self.tally(hook)[refusal.why] += 1
+        if hook is not None:
+            self._engine.bus.admission.tally["authenticate" if refusal.status == 401 else "validate"] += 1
 
     async def _received(self, hook: Hook, request: Request) -> Accepted | Filtered | Refusal:
         engine = self._engine

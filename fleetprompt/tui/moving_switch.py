@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _VERBS: dict[Position, str] = {"paused": "pause", "draining": "drain", "off": "stop", "on": "switch on"}
 
+_THEN: dict[Position, str] = {"off": "what is in flight is stopped, and nothing starts"}
+"""What will be so, where that is worded otherwise than what is."""
+
 
 class SwitchMoves:
     """What is done to everything at once."""
@@ -63,7 +66,7 @@ class SwitchMoves:
             self._move_soon(to, "")
             return
         lines: list[tuple[Part, ...]] = [
-            ((f"{count(running, 'run')} running; then ", ""), (MEANS[to], "strong")),
+            ((_THEN.get(to, MEANS[to]), "strong"), (f"; {count(running, 'run')} running now", "")),
         ]
         if to == "off":
             lines.append((("what must not be repeated is in doubt then", "warning"),))

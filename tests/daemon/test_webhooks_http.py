@@ -140,6 +140,9 @@ async def test_what_is_not_let_in_leaves_a_number(
         assert await stored(daemon) == 0
         assert (await daemon.http.get("/api/executions")).json() == []
         assert (await counted(daemon))["refused"] == ({why: 1} if why else {})
+        stage = "authenticate" if status == 401 else "validate"
+        counter = f'signals_total{{outcome="{stage}"}} {1.0 if why else 0.0}'
+        assert counter in (await daemon.http.get("/metrics")).text, "what alerts look at"
 
 
 async def test_a_body_without_a_length_is_read_no_further_than_allowed(tmp_path: Path) -> None:
