@@ -427,7 +427,8 @@ class CostRecord(BaseModel):
 
     key: str
     workflow_id: str = ""
-    cost_usd: float
+    cost_usd: float | None
+    """None where nothing real was paid for: SIMULATED."""
     uncertain_usd: float
     tokens: int
     executions: int

@@ -34,7 +34,7 @@ def head_fields(head: RunHead, ids: Ids = OWN) -> dict[str, Any]:
         "session_id": head.session,
         "trigger": head.trigger,
         "labels": head.labels,
-        "cost_usd": _paid(head.cost_nano, is_unreal(head.mode)),
+        "cost_usd": paid(head.cost_nano, is_unreal(head.mode)),
         "tokens": head.tokens,
         "mode": head.mode,
     }
@@ -132,7 +132,7 @@ def agent_figures(figures: AgentStatistics, ids: Ids = OWN) -> AgentFigures:
         requests=last.requests,
         tool_calls=last.tool_calls,
         tokens=last.tokens,
-        cost_usd=_paid(last.cost_nano, last.unreal),
+        cost_usd=paid(last.cost_nano, last.unreal),
         mode=last.mode,
         error_code=last.error_code,
     )
@@ -142,7 +142,7 @@ def agent_figures(figures: AgentStatistics, ids: Ids = OWN) -> AgentFigures:
         requests=figures.requests,
         tool_calls=figures.tool_calls,
         tokens=figures.tokens,
-        cost_usd=_paid(figures.cost_nano, figures.unreal == figures.executions),
+        cost_usd=paid(figures.cost_nano, figures.unreal == figures.executions),
         uncertain_usd=figures.uncertain_nano / NANO,
         mean_seconds=figures.mean,
         p95_seconds=figures.p95,
@@ -152,7 +152,7 @@ def agent_figures(figures: AgentStatistics, ids: Ids = OWN) -> AgentFigures:
     )
 
 
-def _paid(nano: int, unreal: bool) -> float | None:
+def paid(nano: int, unreal: bool) -> float | None:
     """Dollars; None where nothing real was paid for."""
     return None if unreal and not nano else nano / NANO
 

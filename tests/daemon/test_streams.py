@@ -93,6 +93,8 @@ async def test_what_models_say_comes_as_they_say_it_after_what_has_happened(tmp_
         [agent] = [each for each in (await daemon.http.get("/api/agents")).json() if each["figures"] is not None]
         figures = agent["figures"]
         assert (figures["statuses"], figures["cost_usd"], figures["simulated"]) == ({"completed": 1}, None, 1)
+        [spent] = (await daemon.http.get("/api/cost")).json()
+        assert (spent["key"], spent["calls"], spent["cost_usd"]) == ("talk", 2, None), "SIMULATED is no price"
         last = figures["last"]
         assert (last["execution_id"], last["step_id"], last["requests"]) == (execution, "say", 2)
         assert {last["started_at"][-1], last["completed_at"][-1]} == {"Z"}

@@ -18,6 +18,7 @@ from fleetprompt.daemon.models import (
     MemoryRecord,
     Remembered,
 )
+from fleetprompt.daemon.records import paid
 from fleetprompt.daemon.routes.executions import Asking, Cursor, ExecutionId, Limit, answered, step_path
 from fleetprompt.daemon.values import fetched
 from fleetprompt.engine.core.errors import InvalidInput
@@ -157,7 +158,7 @@ async def cost(
         CostRecord(
             key=row.key,
             workflow_id=row.workflow,
-            cost_usd=row.cost_nano / NANO,
+            cost_usd=paid(row.cost_nano, row.calls <= row.unreal),
             uncertain_usd=row.uncertain_nano / NANO,
             tokens=row.tokens,
             executions=row.runs,
