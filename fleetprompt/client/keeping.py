@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -23,6 +24,14 @@ from fleetprompt.engine.ports import Workflow
 if TYPE_CHECKING:
     from fleetprompt.client.importing import Imported, Origin
     from fleetprompt.engine.definition.names import Names
+
+
+_BEING_KEPT: WeakValueDictionary[tuple[str, str, str, str], asyncio.Lock] = WeakValueDictionary()
+"""By project, tenant, kind and name."""
+
+
+class Changed(Refused):
+    """It is not what was read any more."""
 
 
 class Keeping(Auditing):
@@ -61,8 +70,20 @@ class Keeping(Auditing):
     async def keep_workflow(self, file: WorkflowFile, known: Workflow | None = None) -> Workflow:
         """Keep a workflow that was sent as a new one, or as the new definition of a known one.
 
-        Raises `Refused` where there is another one of that name, or where its file was changed by somebody else.
+        Raises `Changed` where it is not what was known any more, `Refused` where there is another one of that name, or
+        where its file was changed by somebody else.
         """
+        async with self._alone("workflow", file.plan.name):
+            now = await self.store.catalog.workflow(file.plan.name, self.tenant)
+            if (now.plan if now is not None else "") != (known.plan if known is not None else ""):
+                raise Changed(f"the workflow `{file.plan.name}` was changed meanwhile", hint="read it again")
+            return await self._keep_workflow(file, known)
+
+    def _alone(self, kind: str, name: str) -> asyncio.Lock:
+        """Held while something is looked at and then written: of two who have read the same, one is too late."""
+        return _BEING_KEPT.setdefault((str(self._root), self.tenant, kind, name), asyncio.Lock())
+
+    async def _keep_workflow(self, file: WorkflowFile, known: Workflow | None) -> Workflow:
         if self.tenant == DEFAULT_TENANT and self.workflow_folders:
             path = await asyncio.to_thread(self._place, file.plan.name, known)
             if known is not None and known.file:
@@ -90,12 +111,13 @@ class Keeping(Auditing):
     async def keep_agent(self, text: str, known: AgentDefinition | None = None) -> AgentDefinition:
         """Keep an agent that was sent as a file of its own, or as the new text of its file.
 
-        Raises `InvalidWorkflow` with every problem, `Refused` where its file is there already, `Forbidden` for a tenant
-        that is not the project's own.
+        Raises `InvalidWorkflow` with every problem, `Changed` where it is not what was known any more, `Refused` where
+        its file is there already, `Forbidden` for a tenant that is not the project's own.
         """
         if self.tenant != DEFAULT_TENANT:
             raise Forbidden("agents are files of the project, which is of another tenant")
-        kept = await asyncio.to_thread(self._keep_agent, text, known)
+        async with self._alone("agent", known.name if known is not None else ""):
+            kept = await asyncio.to_thread(self._keep_agent, text, known)
         # A file is in no transaction: it is told of as soon as it is there.
         note = self.noted("keep_agent", "agent", kept.name, text)
         if note is not None:
@@ -112,6 +134,10 @@ class Keeping(Auditing):
             # What is wrong was told at its place in what was sent; what is kept is for people.
             text = as_yaml(load_document(text, "").data)
             kept = _checked_agent(text, path, folders, names)
+        if known is not None and path.exists():
+            now = _read_agent(path.read_text(), path, folders, names)
+            if now.agent != known.agent:
+                raise Changed(f"the agent `{known.name}` was changed meanwhile", hint="read it again")
         _write(text, path, over=known is not None)
         return kept
 
@@ -163,14 +189,21 @@ def _agent_name(text: str) -> str:
 
 
 def _checked_agent(text: str, path: Path, folders: list[Path], names: Names | None) -> AgentDefinition:
-    from fleetprompt.engine.definition.agent_files import check_agent
     from fleetprompt.engine.definition.problems import InvalidWorkflow
+
+    found = _read_agent(text, path, folders, names)
+    if found.agent is None or found.errors:
+        raise InvalidWorkflow(found.problems)
+    return found
+
+
+def _read_agent(text: str, path: Path, folders: list[Path], names: Names | None) -> AgentDefinition:
+    from fleetprompt.engine.definition.agent_files import check_agent
 
     known = {path.stem, *(each.stem for folder in folders for each in folder.glob("*.yaml"))}
     found = check_agent(text, path, shown(path), names, known)
-    if found.agent is None or any(problem.severity == "error" for problem in found.problems):
-        raise InvalidWorkflow(found.problems)
-    return AgentDefinition(name=found.agent.name, agent=found.agent, file=str(path), problems=found.problems)
+    name = found.agent.name if found.agent is not None else path.stem
+    return AgentDefinition(name=name, agent=found.agent, file=str(path), problems=found.problems)
 
 
 def as_yaml(data: Any) -> str:

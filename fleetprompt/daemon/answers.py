@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
@@ -10,6 +11,8 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from pydantic import BaseModel, TypeAdapter
 
+from fleetprompt.client.keeping import Changed
+from fleetprompt.daemon.problems import HttpProblem
 from fleetprompt.engine.core.errors import InvalidInput
 
 _any = TypeAdapter(Any)
@@ -40,6 +43,18 @@ def is_named(tag: str, header: str) -> bool:
     compresses an answer makes it so, and what was read is what we have told."""
     named = {each.strip().removeprefix("W/") for each in header.split(",")}
     return tag in named or "*" in named
+
+
+@contextmanager
+def unchanged(if_match: str) -> Generator[None]:
+    """While something is written that was looked at before: whoever had a condition and is too late is told that it
+    does not hold any more (412)."""
+    try:
+        yield
+    except Changed as error:
+        if if_match:
+            raise HttpProblem(412, error.message, hint=error.hint) from None
+        raise
 
 
 def page(request: Request, rows: Sequence[BaseModel], cursor: str, name: str = "cursor") -> Response:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from daemon_kit import QUICK, Served, served
@@ -40,6 +41,30 @@ async def test_a_workflow_is_created_read_changed_and_put_away(tmp_path: Path) -
             assert (await http.get("/api/workflows/sent")).json()["status"] == status
             refused = await http.post("/api/workflows/sent/execute", json={})
             assert (refused.status_code == 202) == (status == "active")
+
+
+@pytest.mark.parametrize("tenant", ["default", "other"])
+async def test_of_many_who_change_the_same_at_once_one_does(tmp_path: Path, tenant: str) -> None:
+    who = {"X-elevAIte-OrganizationId": tenant}
+    async with served(tmp_path) as daemon:
+        http = daemon.http
+
+        async def all_at_once(method: str, path: str, *bodies: Any, **more: str) -> list[int]:
+            asked = (http.request(method, path, json=body, headers=who | more) for body in bodies)
+            return sorted(answer.status_code for answer in await asyncio.gather(*asked))
+
+        sent = [SENT | {"description": f"Number {n}."} for n in range(10)]
+        assert await all_at_once("POST", "/api/workflows", *sent) == [201, *[409] * 9]
+        same = SENT | {"name": "same"}
+        assert await all_at_once("POST", "/api/workflows", *[same] * 5) == [*[200] * 4, 201]
+        tag = (await http.get("/api/workflows/sent", headers=who)).headers["etag"]
+        changed = [SENT | {"description": f"Changed {n}."} for n in range(10)]
+        assert await all_at_once("PUT", "/api/workflows/sent", *changed, **{"If-Match": tag}) == [200, *[412] * 9]
+        if tenant == "default":
+            await http.post("/api/agents", json={"name": "sre"})
+            tag = (await http.get("/api/agents/sre")).headers["etag"]
+            agents = [{"name": "sre", "system": f"Be {n}."} for n in range(10)]
+            assert await all_at_once("PUT", "/api/agents/sre", *agents, **{"If-Match": tag}) == [200, *[412] * 9]
 
 
 async def test_a_workflow_that_is_wrong_is_told_where(tmp_path: Path) -> None:

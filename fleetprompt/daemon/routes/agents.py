@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from fleetprompt.client.agents import AgentDefinition, told
 from fleetprompt.client.definitions import as_json
-from fleetprompt.daemon.answers import is_named, read, tag_of
+from fleetprompt.daemon.answers import is_named, read, tag_of, unchanged
 from fleetprompt.daemon.bodies import sent_text
 from fleetprompt.daemon.models import AgentRecord, WrittenAgent
 from fleetprompt.daemon.problems import HttpProblem
@@ -90,7 +90,9 @@ async def update(
         raise Refused(f"agent `{name}` is written in the workflow `{known.workflow}`", where=known.file, hint=hint)
     if if_match and not is_named(tag_of(_agent(known.name, known.workflow, known)), if_match):
         raise HttpProblem(412, "the agent has changed since it was read", hint="read it again")
-    return _written(await asking.console.keep_agent(await sent_text(request, MOST_TEXT), known))
+    text = await sent_text(request, MOST_TEXT)
+    with unchanged(if_match):
+        return _written(await asking.console.keep_agent(text, known))
 
 
 def _written(agent: AgentDefinition) -> WrittenAgent:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from fleetprompt.client.definitions import InvalidFile, as_json
 from fleetprompt.client.files import WorkflowFile
-from fleetprompt.client.keeping import as_yaml
-from fleetprompt.daemon.answers import is_named, page, read, tag_of, told
+from fleetprompt.client.keeping import Changed, as_yaml
+from fleetprompt.daemon.answers import is_named, page, read, tag_of, told, unchanged
 from fleetprompt.daemon.bodies import content_type, sent_text
 from fleetprompt.daemon.models import Answer, CheckedWorkflow, CreatedWorkflow, GraphWorkflow, WorkflowRecord, inline
 from fleetprompt.daemon.problems import HttpProblem
@@ -50,10 +50,14 @@ async def create(request: Request, response: Response, asking: Asking) -> Create
     sent = await _definition(request, asking)
     known = await _find(asking, sent.file.plan.name)
     if known is None:
-        await asking.console.keep_workflow(sent.file)
-    elif known.plan == sent.file.digest:
+        try:
+            await asking.console.keep_workflow(sent.file)
+        except Changed:
+            # Somebody else has created one of that name meanwhile.
+            known = await _find(asking, sent.file.plan.name)
+    if known is not None and known.plan == sent.file.digest:
         response.status_code = 200
-    else:
+    elif known is not None:
         hint = f"PUT /api/workflows/{known.name} gives it a new definition"
         raise Refused(f"there is a workflow `{known.name}` already", where=known.file, hint=hint)
     return CreatedWorkflow(**await _fields(asking, sent.file.plan.name), notes=sent.notes, step_ids=sent.ids)
@@ -124,7 +128,8 @@ async def update(
     if sent.file.plan.name != workflow_id:
         raise HttpProblem(422, f"the definition is named `{sent.file.plan.name}`, not `{workflow_id}`")
     if sent.file.digest != known.plan:
-        await asking.console.keep_workflow(sent.file, known)
+        with unchanged(if_match):
+            await asking.console.keep_workflow(sent.file, known)
     return CreatedWorkflow(**await _fields(asking, workflow_id), notes=sent.notes, step_ids=sent.ids)
 
 
