@@ -82,7 +82,7 @@ def _absent(file: Path) -> Finding:
 async def _store(place: Place) -> list[Finding]:
     try:
         async with store_of(place) as store:
-            return [_written(place, store), await _interrupted(store)]
+            return [_written(place, store), await _interrupted(place, store)]
     except FleetError as error:
         where = f"{error.where}: " if error.where else ""
         return [Finding("store", "fail", where + error.message, error.hint)]
@@ -100,13 +100,15 @@ def _written(place: Place, store: Store) -> Finding:
     return Finding("store", "ok", f"{place.file} can be written ({place.file.stat().st_size // 1024:,} KiB)")
 
 
-async def _interrupted(store: Store) -> Finding:
+async def _interrupted(place: Place, store: Store) -> Finding:
     import time
 
     heads = await store.runs.unfinished(now=time.time())
     if not heads:
         return Finding("runs", "ok", "none is interrupted")
-    return Finding("runs", "warn", f"{len(heads)} go on or were interrupted", "`fleet recover`, if no engine runs")
+    if engine_holder(place.lock) is not None or await _elsewhere(place) is not None:
+        return Finding("runs", "ok", f"{count(len(heads), 'run')} under way")
+    return Finding("runs", "warn", f"{count(len(heads), 'run')} interrupted", "`fleet recover`, or start `fleet serve`")
 
 
 async def _engine(place: Place) -> Finding:

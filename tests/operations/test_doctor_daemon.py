@@ -16,9 +16,11 @@ from daemon_kit import served
 
 from fleetprompt.client.bundle import CONTENTS
 from fleetprompt.client.daemon_diagnosis import DaemonSetUp, diagnose_daemon
-from fleetprompt.client.diagnosis import Finding
+from fleetprompt.client.diagnosis import Finding, diagnose
 from fleetprompt.client.opening import Place
 from fleetprompt.engine.core.notice_settings import NoticeSettings
+
+SLOW = "name: slow\nsteps: [{id: nap, type: shell, argv: [sleep, '60'], repeat: safe}]\n"
 
 
 async def found(place: Place, **options: object) -> dict[str, Finding]:
@@ -197,3 +199,15 @@ def test_what_keeps_a_project_from_working_is_told_before_it_runs(fleet: Fleet) 
     assert (told["status"], "NOWHERE" in told["text"]) == ("warn", True)
     problems = [one["text"] for one in fleet("doctor", "--json").json if one["what"] == "model"]
     assert any(text.startswith("`big`: ") for text in problems), "whose secret it is"
+
+
+async def test_runs_under_way_are_no_warning_while_somebody_drives_them(tmp_path: Path) -> None:
+    async def runs() -> Finding:
+        return next(one for one in await diagnose(place) if one.what == "runs")
+
+    place = place_at(tmp_path)
+    async with served(tmp_path, slow=SLOW) as daemon:
+        await daemon.execute("slow")
+        assert ((await runs()).status, (await runs()).text) == ("ok", "1 run under way")
+    found = await runs()
+    assert (found.status, found.text) == ("warn", "1 run interrupted")
