@@ -55,16 +55,31 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes long comes first, and each worker gets as much of it: begun last, one of them is waited for alone."""
+    """What takes long comes first, and each worker gets as much of it: begun last, one of them is waited for alone.
+
+    So with the tests of the console, which wait half of their time: every other worker begins with its share of them
+    while the rest work, so that there is never a core for which all wait.
+    """
     workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
     long = [item for item in items if item.get_closest_marker("long")]
     rest = [item for item in items if not item.get_closest_marker("long")]
+    waiting = [item for item in rest if item.path.parent.name == "tui"]
+    working = [item for item in rest if item.path.parent.name != "tui"]
     shares: list[pytest.Item] = []
     for worker in range(workers):
         # As the scheduler divides them.
         size = (len(items) - len(shares)) // (workers - worker)
         own = long[worker::workers]
-        others = max(0, size - len(own))
-        shares += own + rest[:others]
-        rest = rest[others:]
-    items[:] = shares + rest
+        room = max(0, size - len(own))
+        waits = waiting[: min(room, len(waiting) // (workers - worker))]
+        works = working[: room - len(waits)]
+        shares += own + (works + waits if worker % 2 else waits + works)
+        waiting = waiting[len(waits) :]
+        working = working[len(works) :]
+    items[:] = shares + waiting + working
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Nor is anything looked for at the end, which pytest does five times over: the process goes."""
+    gc.freeze()
