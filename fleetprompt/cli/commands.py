@@ -74,6 +74,11 @@ GLOBAL = {
     "--ca-file": True,
 }
 """Options of `fleet` itself that may stand anywhere, and whether they take a value."""
+COMPLETION = {
+    "--install-completion": "Install completion for the current shell, or for the one that is named after it.",
+    "--show-completion": "Show the script of it, to copy it or to install it in another way.",
+}
+"""Options about completion, which typer has as flags, and their help."""
 
 
 class LazyGroup(TyperGroup):
@@ -110,6 +115,18 @@ class LazyGroup(TyperGroup):
             hint = f"did you mean `fleet {close[0]}`?" if close else "`fleet --help` lists the commands"
             raise NotFound(f"there is no command `{args[0]}`", hint=hint)
         return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As the base class does it; what stands after an option about completion is the shell that is meant."""
+        for at, argument in enumerate(args):
+            option, _, shell = argument.partition("=")
+            if option in COMPLETION and not ctx.resilient_parsing:
+                from fleetprompt.cli.completion import script
+
+                script(ctx, option, shell or next(iter(args[at + 1 :]), ""))
+            if argument in self.list_commands(ctx):
+                break
+        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The help, without importing a single command."""
@@ -184,4 +201,7 @@ def _fleet(
 
 def command() -> Any:
     """The whole command line, ready to be run."""
-    return typer.main.get_command(app)
+    found: Any = typer.main.get_command(app)
+    for option in found.params:
+        option.help = COMPLETION.get(option.opts[0], option.help)
+    return found

@@ -9,9 +9,11 @@ import os
 import re
 from collections.abc import Callable, Coroutine, Iterable
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
+
+from fleetprompt.engine.core.errors import InvalidInput
 
 Item = tuple[str, str]
 MOST = 50
@@ -32,6 +34,21 @@ def harmless(completer: Completer) -> Completer:
         return [(value, _NOT_SAID.sub(" ", doc)) for value, doc in items if _OFFERED.fullmatch(value)]
 
     return offered
+
+
+def script(ctx: typer.Context, option: str, shell: str) -> NoReturn:
+    """Install or show what the shell needs; without one, for the shell that has called us."""
+    from typer import completion
+    from typer._completion_shared import Shells, _get_shell_name
+
+    found = shell or _get_shell_name() or ""
+    known = [each.value for each in Shells]
+    if found not in known:
+        what = f"there is no completion for `{found}`" if found else "nothing tells which shell this is"
+        raise InvalidInput(what, hint=f"say for which, such as `fleet {option} bash`: {', '.join(known)}")
+    act = completion.show_callback if option == "--show-completion" else completion.install_callback
+    act(ctx, ctx.command.params[0], found)
+    raise typer.Exit
 
 
 @harmless

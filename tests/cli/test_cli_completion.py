@@ -60,11 +60,35 @@ def test_nothing_that_is_completed_can_be_a_command(fleet: Fleet, monkeypatch: p
             assert mark not in said.out, said.out
 
 
-def test_the_script_can_be_shown(fleet: Fleet) -> None:
-    process = fleet.process("--show-completion", "bash")
-    out, err = process.communicate(timeout=120)
-    assert b"complete -o default -F _fleet_completion fleet" in out
-    assert err == b""
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [
+        ("bash", "complete -o default -F _fleet_completion fleet"),
+        ("zsh", "compdef _fleet_completion fleet"),
+        ("fish", "complete --command fleet"),
+    ],
+)
+def test_the_script_of_the_shell_that_is_named_is_shown_whatever_shell_this_is(
+    fleet: Fleet, shell: str, line: str
+) -> None:
+    for arguments in (("--show-completion", shell), ("--utc", f"--show-completion={shell}")):
+        said = fleet(*arguments)
+        assert (said.code, said.err) == (0, "")
+        assert line in said.out
+
+
+def test_the_script_is_installed_for_the_shell_that_is_named(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(fleet.root))
+    assert "fish completion installed" in fleet.ok("--install-completion", "fish")
+    assert "--command fleet" in (fleet.root / ".config/fish/completions/fleet.fish").read_text()
+
+
+def test_a_shell_without_a_script_is_said_so(fleet: Fleet) -> None:
+    said = fleet("--show-completion", "tcsh")
+    assert said.code == 2
+    assert "there is no completion for `tcsh`" in said.err
+    assert "bash, zsh, fish" in said.err
+    assert fleet("show", "--show-completion", "bash").code == 2, "it is an option of `fleet`, not of commands"
 
 
 @pytest.mark.parametrize(
