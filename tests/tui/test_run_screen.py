@@ -23,6 +23,7 @@ from fleetprompt.tui.screens.run import RunScreen
 from fleetprompt.tui.state.run_lines import FactLines
 from fleetprompt.tui.state.run_text import SourceLines, ValueLines
 from fleetprompt.tui.widgets.ask_box import AskBox
+from fleetprompt.tui.widgets.bars import FootBar
 from fleetprompt.tui.widgets.lines import Lines
 from fleetprompt.tui.widgets.log_view import LogLines
 from fleetprompt.tui.widgets.run_bars import RunBar
@@ -169,6 +170,16 @@ async def test_a_run_that_waits_shows_what_it_asks_with_the_cursor_on_it(project
         await seen.press("home", "w")
         assert seen.steps.key == "gate"
         assert seen.screen.crumb() == run[-8:]
+
+
+async def test_how_to_answer_what_a_run_asks_stands_in_the_footer_from_the_first_moment(project: Project) -> None:
+    run = await project.start("gated")
+    async with asyncio.timeout(20):
+        while (await project.console.run(run)).status != "waiting":
+            await asyncio.sleep(0.01)
+    async with shown(project, run, size=(80, 24)) as seen, asyncio.timeout(20):
+        foot = seen.screen.query_one(FootBar)
+        await seen.until(lambda: "approval.approve" in [id_ for _, _, id_ in foot.offered])
 
 
 async def test_steps_open_and_close_and_the_screen_follows_the_run(project: Project) -> None:

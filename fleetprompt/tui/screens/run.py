@@ -139,6 +139,8 @@ class RunScreen(RunDoing):
         self._show_all()
         try:
             await self.beside.open(view, self.app.times.clock)
+            # What it asks is told from now on, and can be answered.
+            self._show_all()
         except FleetError as error:
             self.app.say("error", error.message)
         if self._wants_log:

@@ -265,7 +265,8 @@ class FootBar(Bar):
     def __init__(self, actions: Callable[[], Sequence[Action]]) -> None:
         super().__init__()
         self._actions = actions
-        self._spots: list[tuple[int, int, str]] = []
+        self.offered: list[tuple[int, int, str]] = []
+        """What is drawn: from which cell, to which, and the id of the action."""
         self._said: Sequence[Part] | None = None
         """What was drawn last."""
 
@@ -283,7 +284,7 @@ class FootBar(Bar):
         """Keys and words; where each stands is remembered for the mouse."""
         keymap = self.app.keymap
         parts: list[Part] = []
-        self._spots = []
+        self.offered = []
         x = 0
         actions = sorted((a for a in self._actions() if a.footer and keymap.shown(a)), key=lambda each: each.footer)
         last = [action for action in actions if action.footer >= KEPT]
@@ -301,7 +302,7 @@ class FootBar(Bar):
             if x + length > width:
                 break
             parts += [(key, "accent"), (f" {action.label}", ""), ("  ", "")]
-            self._spots.append((x, x + length, action.id))
+            self.offered.append((x, x + length, action.id))
             x += length + 2
         return parts
 
@@ -312,7 +313,7 @@ class FootBar(Bar):
     async def on_click(self, event: Click) -> None:
         """A word is as good as its key."""
         at = int(event.x) - 1
-        for start, end, id_ in self._spots:
+        for start, end, id_ in self.offered:
             if start <= at < end:
                 await self.app.perform(id_)
                 return
