@@ -12,12 +12,14 @@ from rich.text import Text
 from fleetprompt.cli.render import head_line, log_row, plain, spinner, tree_lines
 from fleetprompt.cli.say import news
 from fleetprompt.cli.tree import Row, Tree, fitted
+from fleetprompt.client.halted import halted_by
 from fleetprompt.client.wording import Times, count, short
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.ports import LogLine
 
 if TYPE_CHECKING:
     from fleetprompt.cli.follow import Following
+    from fleetprompt.engine.ports.operations import Position
 
 FRAMES = 10
 """Redraws a second while something goes on."""
@@ -31,6 +33,8 @@ class Display(Protocol):
     """Told of everything; shows what fits."""
 
     notice: str
+    position: Position
+    """Of the fleet's switch: why nothing may start."""
 
     def fact(self, tree: Tree, fact: AnyFact) -> None: ...
     def line(self, tree: Tree, line: LogLine) -> None: ...
@@ -41,11 +45,19 @@ class Display(Protocol):
         ...
 
 
+def halted(tree: Tree, position: Position) -> str:
+    """Why nothing new starts in a run, as far as that is not up to the run; empty where it may."""
+    created = tree.created
+    child = created is not None and bool(created.parent)
+    return "" if tree.run.ended else halted_by(position, began=tree.run.started_at is not None, child=child)
+
+
 class Silent:
     """Shows nothing."""
 
     def __init__(self) -> None:
         self.notice = ""
+        self.position: Position = "on"
 
     def fact(self, tree: Tree, fact: AnyFact) -> None:
         """Ignored."""
@@ -158,13 +170,16 @@ class Drawn(Silent):
         if not trees:
             lines = [Text("…", style="dim")]
         elif len(following.roots) == 1:
-            lines = [head_line(trees[0], now, spinner(self._frame)), *self._tree(trees[0], now, width, room - 1)]
+            lines = [self._head(trees[0], now), *self._tree(trees[0], now, width, room - 1)]
         else:
             lines = self._table(trees, now, room)
         for line in [*lines, *footer]:
             line.no_wrap = True
             line.truncate(width - 1, overflow="ellipsis")
         return [*lines, *footer]
+
+    def _head(self, tree: Tree, now: float) -> Text:
+        return head_line(tree, now, spinner(self._frame), halted(tree, self.position))
 
     def _tree(self, tree: Tree, now: float, width: int, room: int) -> list[Text]:
         rows = fitted(tree, now, max(2, room - (TAIL_LINES if tree.run.pending else 0)))
@@ -194,7 +209,7 @@ class Drawn(Silent):
         over = sum(tree.finished is not None for tree in trees)
         lines = [Text(f"{count(len(trees), 'run')}, {over} over", style="bold")]
         for tree in order[: room - 1]:
-            line = head_line(tree, now, spinner(self._frame))
+            line = self._head(tree, now)
             active = [step.path for step in tree.active[:3]]
             if active:
                 line.append("  ").append_text(plain(", ".join(active), "dim"))

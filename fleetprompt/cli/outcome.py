@@ -12,6 +12,7 @@ from rich.text import Text
 from fleetprompt.cli.render import failure_lines, head_line, plain, tree_lines
 from fleetprompt.cli.tree import Tree, fitted
 from fleetprompt.cli.wrapping_up import WrappedUp, all_wrapped_up, wrapped_up_object
+from fleetprompt.client.reasons import run_reason
 from fleetprompt.client.values import block
 from fleetprompt.client.wording import NANO, rfc3339, short
 from fleetprompt.engine.core.errors import Failure
@@ -77,8 +78,9 @@ def step_object(step: Step, now: float) -> dict[str, Any]:
     }
 
 
-def run_object(tree: Tree, output: Any = None, held: str = "") -> dict[str, Any]:
-    """A run as `fleet run --json` prints it: always the same keys. `held` is why the engine does nothing for it."""
+def run_object(tree: Tree, output: Any = None, held: str = "", halted: str = "") -> dict[str, Any]:
+    """A run as `fleet run --json` prints it: always the same keys. `held` is why the engine does nothing for it,
+    `halted` why nothing new starts in it."""
     run = tree.run
     created = tree.created
     now = time.time()
@@ -87,6 +89,7 @@ def run_object(tree: Tree, output: Any = None, held: str = "") -> dict[str, Any]
         "workflow": created.workflow if created else "",
         "status": tree.status,
         "waiting_on": run.waiting_on if tree.status == "waiting" else None,
+        "reason": run_reason(run, halted) or None,
         "output": value_object(run.output, run.output_blob, output),
         "error": error_object(Failure("INTERNAL", held, hint=HELD_HINT) if held else run.error),
         "created_at": rfc3339(created.at if created else None),
@@ -103,10 +106,10 @@ def run_object(tree: Tree, output: Any = None, held: str = "") -> dict[str, Any]
 # ---------------------------------------------------------------- for people
 
 
-def final_lines(tree: Tree, width: int | None, height: int = 60) -> list[Text]:
-    """The tree as it is when nobody looks at it any more."""
+def final_lines(tree: Tree, width: int | None, height: int = 60, halted: str = "") -> list[Text]:
+    """The tree as it is when nobody looks at it any more. `halted`: why nothing new starts in the run."""
     now = time.time()
-    return [head_line(tree, now), *tree_lines(fitted(tree, now, height), width)]
+    return [head_line(tree, now, halted=halted), *tree_lines(fitted(tree, now, height), width)]
 
 
 def result_lines(tree: Tree, output: Any = None) -> list[Text]:

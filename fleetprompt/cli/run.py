@@ -260,6 +260,7 @@ async def _wait(front: Front, console: Console, roots: list[str], manner: Manner
 
 
 def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded: bool) -> None:
+    from fleetprompt.cli.display import halted
     from fleetprompt.cli.outcome import final_lines, held_lines, next_lines, result_lines, run_object
     from fleetprompt.cli.render import head_line, plain
     from fleetprompt.client.wording import count
@@ -267,9 +268,12 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
     terminal = front.terminal
     following = watch.following
     trees = [following.trees[root] for root in following.roots if root in following.trees]
+    why = {tree.id: halted(tree, watch.display.position) for tree in trees}
     if manner.json:
         held = watch.held if ending == "held" else {}
-        objects: list[Any] = [run_object(tree, watch.outputs.get(tree.id), held.get(tree.id, "")) for tree in trees]
+        objects: list[Any] = [
+            run_object(tree, watch.outputs.get(tree.id), held.get(tree.id, ""), why[tree.id]) for tree in trees
+        ]
         terminal.json(objects if manner.listed or not objects else objects[0])
     if manner.quiet:
         if not manner.json:
@@ -278,7 +282,9 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
     say = terminal.say if manner.json else terminal.print
     for tree in trees:
         if watch.drawing:
-            say(*(final_lines(tree, terminal.width) if len(trees) == 1 else [head_line(tree, time.time())]))
+            one = len(trees) == 1
+            head = [head_line(tree, time.time(), halted=why[tree.id])]
+            say(*(final_lines(tree, terminal.width, halted=why[tree.id]) if one else head))
         if len(trees) == 1 and not manner.json:
             say(*result_lines(tree, watch.outputs.get(tree.id)))
     if ending == "stopped" and not following.done:
@@ -297,7 +303,8 @@ def _report(front: Front, watch: Watch, ending: Ending, manner: Manner, embedded
     unhappy = [lines for tree in trees if (lines := next_lines(tree, embedded=embedded))]
     if not watch.drawing:
         # What the tree says where there is one: how things stand with what is not over.
-        terminal.say(*(head_line(tree, time.time()) for tree in trees[:MESSAGES] if not tree.run.ended))
+        open_ = [tree for tree in trees[:MESSAGES] if not tree.run.ended]
+        terminal.say(*(head_line(tree, time.time(), halted=why[tree.id]) for tree in open_))
     for lines in unhappy[:MESSAGES]:
         terminal.say(*lines)
     if len(unhappy) > MESSAGES:

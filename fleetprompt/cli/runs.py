@@ -50,7 +50,7 @@ def runs(
 
     heads, total, halted = front.ask(look)
     if json:
-        front.terminal.json([head_object(head) for head in heads])
+        front.terminal.json([head_object(head, halted(head)) for head in heads])
         return 0
     if not heads:
         front.terminal.say("no run matches" if text else "there are no runs yet: fleet run FILE")
@@ -135,8 +135,9 @@ def _now(head: RunHead, full: bool, halted: str) -> str:
     return f"{head.step}  {halted}" if halted and head.waiting_on in (None, "slot") else head.step
 
 
-def head_object(head: RunHead) -> dict[str, Any]:
-    """A run as lists print it in JSON: always the same keys."""
+def head_object(head: RunHead, halted: str = "") -> dict[str, Any]:
+    """A run as lists print it in JSON: always the same keys. `halted`: why nothing new starts in it."""
+    from fleetprompt.client.reasons import head_reason
     from fleetprompt.client.wording import NANO, rfc3339
 
     started, finished = head.started_at, head.finished_at
@@ -146,6 +147,7 @@ def head_object(head: RunHead) -> dict[str, Any]:
         "workflow": head.workflow,
         "status": head.status,
         "waiting_on": head.waiting_on,
+        "reason": head_reason(head, halted) or None,
         "step": head.step,
         "steps_done": head.steps_done,
         "attempt": head.attempt,

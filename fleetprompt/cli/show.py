@@ -246,11 +246,12 @@ async def _object(
 
     from fleetprompt.cli.approvals import approval_object
     from fleetprompt.cli.outcome import run_object
-    from fleetprompt.cli.runs import head_object
+    from fleetprompt.cli.runs import halting, head_object
 
     run, created = tree.run, tree.created
+    halted = (await halting(console))(head) if at is None else ""
     found = (head_object(head) if at is None else {}) | run_object(
-        tree, await _value(console, None, run.output_blob, True)
+        tree, await _value(console, None, run.output_blob, True), halted=halted
     )
     found["at"] = run.n
     found["facts"] = head.n

@@ -17,7 +17,7 @@ from msgspec import Struct
 from rich.text import Text
 
 from fleetprompt.cli.asking import Questions
-from fleetprompt.cli.display import FRAMES, Display, Drawn, Lines, Silent
+from fleetprompt.cli.display import FRAMES, Display, Drawn, Lines, Silent, halted
 from fleetprompt.cli.failures import leaf
 from fleetprompt.cli.follow import Following, race
 from fleetprompt.cli.render import plain
@@ -158,6 +158,7 @@ class Watch:
                 self._until_idle(console),
                 self._until_orphaned(console),
                 self._until_held(console),
+                self._look_at_switch(console),
                 self._read(console),
                 self._redraw(),
                 self._questions.answer(console),
@@ -171,6 +172,7 @@ class Watch:
         # Whoever stops the watch may be ahead of it, and is told how things stand.
         with suppress(FleetError):
             await self.following.catch_up(console)
+            self.display.position = (await console.switch()).position
         for root in self.following.roots:
             tree = self.following.trees.get(root)
             if tree is not None and tree.finished is not None and tree.finished.blob is not None:
@@ -300,6 +302,18 @@ class Watch:
                 self.held = dict(held for found in holding.values() for held in found)
                 if self.held:
                     return
+
+    async def _look_at_switch(self, console: Console) -> None:
+        """Say why nothing starts, where the whole fleet stands still: no fact of the run tells of it."""
+        told = ""
+        while True:
+            self.display.position = (await console.switch()).position
+            trees = [self.following.trees[root] for root in self.following.roots if root in self.following.trees]
+            why = next(filter(None, (halted(tree, self.display.position) for tree in trees)), "")
+            if why != told and not self.drawing:
+                self.say(f"{why}: nothing new starts" if why else "the fleet goes on")
+            told = why
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _holding(self, run: str) -> list[tuple[str, str]]:
         """What holds a run, and why: itself, or the children that it waits for."""

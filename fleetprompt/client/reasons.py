@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fleetprompt.client.wording import count, duration, rough
-from fleetprompt.engine.core.facts import Slot
+from fleetprompt.engine.core.facts import Slot, WaitingOn
 from fleetprompt.engine.core.state import Run, Scope, Step, Wake
+from fleetprompt.engine.ports import RunHead
 
 
 def step_reason(step: Step, now: float) -> str:
@@ -151,6 +152,29 @@ def run_reason(run: Run, halted: str = "") -> str:
             return "waits for budget"
         case on:
             return on
+
+
+def head_reason(head: RunHead, halted: str = "") -> str:
+    """The same as far as lists know it; `fleet show` and `run_reason` name the places, and count what is waited for."""
+    if head.finished_at is not None:
+        return ""
+    if halted and head.waiting_on in (None, "slot"):
+        return f"starts nothing: {halted}" if head.status == "running" else f"waits: {halted}"
+    if head.status == "pending":
+        return "waits for a place"
+    return _WAITS[head.waiting_on] if head.status == "waiting" and head.waiting_on is not None else ""
+
+
+_WAITS: dict[WaitingOn, str] = {
+    "approval": "waits for approval",
+    "in_doubt": "a step is in doubt",
+    "timer": "waits for a time",
+    "child": "waits for a run",
+    "signal": "waits for a signal",
+    "slot": "waits for a place",
+    "budget": "waits for budget",
+    "paused": "paused",
+}
 
 
 def _place(run: Run) -> str:

@@ -50,6 +50,7 @@ def test_runs_in_json(lived_in: Fleet) -> None:
     assert [row["workflow"] for row in rows] == ["gated", "failing", "quick"]
     assert len({frozenset(row) for row in rows}) == 1
     assert rows[0]["waiting_on"] == "approval"
+    assert [row["reason"] for row in rows] == ["waits for approval", None, None]
     assert rows[1]["error"]["code"] == "TOOL_ERROR"
     assert (rows[2]["cost_usd"], rows[2]["cost_nano"]) == (0.0, 0)
     assert all(row["created_at"].endswith("Z") and len(row["id"]) == 36 for row in rows)

@@ -22,7 +22,7 @@ def test_a_run_completes_and_says_what_came_out(fleet: Fleet) -> None:
 
 def test_json_is_one_object_with_the_same_keys_whatever_happens(fleet: Fleet) -> None:
     keys = {"id", "workflow", "status", "waiting_on", "output", "error", "created_at", "started_at", "finished_at"}
-    keys |= {"duration", "steps", "usage", "mode", "wrapped_up"}
+    keys |= {"duration", "steps", "usage", "mode", "wrapped_up", "reason"}
     good = fleet("run", "quick.yaml", "--json")
     bad = fleet("run", "failing.yaml", "--json")
     waits = fleet("run", "gated.yaml", "--json", "--no-wait", "--quiet")
@@ -37,6 +37,7 @@ def test_json_is_one_object_with_the_same_keys_whatever_happens(fleet: Fleet) ->
     assert bad.json["error"]["code"] == "TOOL_ERROR"
     assert bad.json["error"]["step"] == "broken"
     assert (waits.json["status"], waits.json["waiting_on"]) == ("waiting", "approval")
+    assert (good.json["reason"], waits.json["reason"]) == (None, "waits for 1 approval")
     assert "completed after" in good.err
     assert waits.err == ""
 

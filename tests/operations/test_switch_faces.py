@@ -31,6 +31,11 @@ def test_it_is_moved_and_shown_on_the_command_line(fleet: Fleet) -> None:
     assert fleet("run", "quick.yaml", "--no-wait").code == 3
     for shown in (fleet.ok("runs", "status:pending"), fleet.ok("show", "last")):
         assert "waits: the fleet is paused" in shown
+    why = "waits: the fleet is paused"
+    assert [row["reason"] for row in fleet.runs("status:pending")] == [why]
+    assert json.loads(fleet.ok("show", "last", "--json"))["reason"] == why
+    assert fleet("run", "quick.yaml", "--no-wait", "--json", "--quiet").json["reason"] == why
+    assert why in fleet("run", "quick.yaml", "--no-wait").err
     shown = fleet.ok("switch")
     assert "the fleet is paused: nothing new starts" in shown
     assert "incident 7" in shown
@@ -41,6 +46,17 @@ def test_it_is_moved_and_shown_on_the_command_line(fleet: Fleet) -> None:
     fleet("switch", "on")
     assert fleet("run", "quick.yaml").code == 0
     assert "the fleet is on" in fleet.ok("switch")
+
+
+def test_who_watches_a_run_is_told_that_the_fleet_stands_still(fleet: Fleet) -> None:
+    fleet.ok("run", "quick.yaml")
+    fleet("switch", "pause")
+    fleet("recover")
+    terminal = fleet.terminal("run", "quick.yaml")
+    terminal.expect("waits: the fleet is paused")
+    fleet.ok("switch", "on")
+    terminal.expect("✓ result")
+    assert terminal.wait() == 0
 
 
 async def test_it_is_moved_over_http_by_those_who_operate_and_probes_see_it(tmp_path: Path) -> None:

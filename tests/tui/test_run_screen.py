@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from fleetprompt.client.protocol import Console
-from fleetprompt.engine.core.facts import BudgetRaised
+from fleetprompt.engine.core.facts import ApprovalRequested, BudgetRaised
+from fleetprompt.engine.ports import Stored
 from fleetprompt.tui.app import FleetConsole
 from fleetprompt.tui.screens.base import QUIET, ConsoleScreen
 from fleetprompt.tui.screens.dialog import Ask, Confirm, ConfirmWithReason
@@ -174,9 +175,10 @@ async def test_a_run_that_waits_shows_what_it_asks_with_the_cursor_on_it(project
 
 async def test_how_to_answer_what_a_run_asks_stands_in_the_footer_from_the_first_moment(project: Project) -> None:
     run = await project.start("gated")
-    async with asyncio.timeout(20):
-        while (await project.console.run(run)).status != "waiting":
-            await asyncio.sleep(0.01)
+    async with asyncio.timeout(20), aclosing(project.console.watch(run)) as told:  # pyright: ignore[reportArgumentType]
+        async for each in told:
+            if isinstance(each, Stored) and isinstance(each.fact, ApprovalRequested):
+                break
     async with shown(project, run, size=(80, 24)) as seen, asyncio.timeout(20):
         foot = seen.screen.query_one(FootBar)
         await seen.until(lambda: "approval.approve" in [id_ for _, _, id_ in foot.offered])
