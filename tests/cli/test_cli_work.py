@@ -6,6 +6,7 @@ from typing import Any
 
 from fleetprompt.cli.agent_work import TURNS, Done
 from fleetprompt.cli.tree import Tree
+from fleetprompt.engine.agents.decisions import doubted
 from fleetprompt.engine.core.facts import (
     AnyFact,
     ApprovalDecided,
@@ -105,3 +106,21 @@ def test_a_call_that_was_rejected_does_not_look_like_one_that_was_let_through() 
         ("rejected", "rejected by ana"),
         ("pending", "withdrawn (ended)"),
     ]
+
+
+def test_a_call_in_doubt_that_somebody_skipped_says_so() -> None:
+    key = "sre/tool/0.0"
+    message = "nobody knows whether this happened; ana says to go on without it"
+    lines, _ = work(
+        *turn(0, calls=[{"name": "pay", "arguments": "{}"}]),
+        note("tool.proposed", key, tool="pay", arguments={}, verdict="allow"),
+        note("tool.started", key, tool="pay", arguments={}),
+        note(
+            "tool.failed",
+            key,
+            tool="pay",
+            error={"code": "IN_DOUBT", "message": message},
+            decision=doubted("pay", "skip", "ana"),
+        ),
+    )
+    assert lines[1:] == ["✗ pay  by rule", f"    skipped: IN_DOUBT: {message}"]

@@ -123,7 +123,9 @@ def _result(entry: Entry) -> str:
     value = mapping(note.value)
     error = mapping(value.get("error"))
     if error:
-        return f"{error.get('code', '')}: {error.get('message', '')}"
+        # Which of the four answers was given stands in the decision, and only its reason in the error.
+        skipped = mapping(value.get("decision")).get("chosen") == "skip"
+        return f"{'skipped: ' if skipped else ''}{error.get('code', '')}: {error.get('message', '')}"
     if note.blob is not None:
         return f"{note.blob.size:,} bytes"
     output = value.get("output", value.get("reason"))
