@@ -103,6 +103,7 @@ async def _show_elsewhere(front: Front, read_only: bool, link: str) -> int:
     from fleetprompt.tui.painting import prepare_painting
 
     prepare_painting()
+    from fleetprompt.client.identity import roles_with
     from fleetprompt.engine.core.inert import inert
     from fleetprompt.tui.app import FleetConsole
     from fleetprompt.tui.settings import load_settings, state_folder
@@ -124,7 +125,7 @@ async def _show_elsewhere(front: Front, read_only: bool, link: str) -> int:
         return console.as_console
 
     hello = console.hello
-    viewer = hello.role == "viewer"
+    viewer, voters = hello.role == "viewer", roles_with("approve")
     app = FleetConsole(
         open_,
         who=front.me,
@@ -135,6 +136,7 @@ async def _show_elsewhere(front: Front, read_only: bool, link: str) -> int:
         settings=load_settings(),
         read_only=read_only or viewer,
         read_only_why=f": {inert(hello.name)} is a viewer there" if viewer else "",
+        votes_not_why="" if hello.role in voters else f"deciding takes the role {' or '.join(voters)}",
         elsewhere=console.link.address.host or console.link.address.shown,
         link=link,
         views=Views(state_folder() / file_of(console.link.address.shown, front.tenant)),

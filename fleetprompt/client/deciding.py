@@ -143,13 +143,13 @@ def why_decided(approval: Approval, votes: Iterable[Vote], person: str) -> str:
     return f"the approval {approval.id} is already approved" if len(valid) >= approval.quorum else ""
 
 
-def may_decide(approval: Approval, votes: Iterable[Vote], person: str, groups: Iterable[str]) -> bool:
+def may_decide(approval: Approval, votes: Iterable[Vote], person: str, groups: Collection[str]) -> bool:
     """Whether it makes sense to ask this person."""
     if any(vote.by == person for vote in counted(approval, votes)):
         return False
     return entitled(approval.approvers, person, groups, approval.barred)
 
 
-def unsure(approval: Approval, groups: Collection[str]) -> bool:
-    """A group may decide, and nothing is known of this person's groups: only the engine can tell."""
-    return not groups and any(approver.startswith("group:") for approver in approval.approvers)
+def unsure(approval: Approval, groups: Collection[str] | None) -> bool:
+    """A group may decide, and this person's groups are not known (None): only the engine can tell."""
+    return groups is None and any(approver.startswith("group:") for approver in approval.approvers)

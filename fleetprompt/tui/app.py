@@ -71,11 +71,12 @@ class FleetConsole(Tells, App[int]):
         who: str,
         tenant: str = DEFAULT_TENANT,
         project: str = "",
-        groups: Collection[str] = (),
+        groups: Collection[str] | None = None,
         times: Times | None = None,
         settings: ConsoleSettings | None = None,
         read_only: bool = False,
         read_only_why: str = "",
+        votes_not_why: str = "",
         elsewhere: str = "",
         link: str = "",
         again: Again | None = None,
@@ -91,7 +92,9 @@ class FleetConsole(Tells, App[int]):
         self.project = project
         """The name of the project that is open."""
         self.groups = groups
-        """Groups of operators that the settings put `who` into; empty where that is not known."""
+        """Groups of operators that the settings put `who` into; None where that is not known."""
+        self.votes_not_why = votes_not_why
+        """Why `who` may decide about no approval at all; empty where they may."""
         self.voting: set[tuple[str, int]] = set()
         """Approvals (id and level) about which a decision is on its way."""
         self.work = Work(self.refresh_bars)

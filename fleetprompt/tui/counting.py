@@ -19,16 +19,24 @@ MINUTES = 20
 
 
 async def count_fleet(
-    fleet: Fleet, console: Console, now: float, times: Times, who: str, groups: Collection[str]
+    fleet: Fleet,
+    console: Console,
+    now: float,
+    times: Times,
+    who: str,
+    groups: Collection[str] | None,
+    *,
+    votes: bool = True,
 ) -> bool:
-    """Count again, for `who` and the groups they are in; whether anything is different. Raises `FleetError`."""
+    """Count again, for `who` and the groups they are in; whether anything is different. `votes`: their role lets them
+    decide. Raises `FleetError`."""
     before = (fleet.counts, fleet.approvals, fleet.asking, fleet.spent, fleet.uncertain, fleet.activity)
     first, fleet.counts = not fleet.counted, await console.tally("")
     pending, more = await console.approvals("status:pending", Page(limit=MOST, oldest_first=True))
     # What one person decides about does not wait any more once they have, unless no engine carries it out.
     several = [approval.id for approval in pending if approval.quorum > 1 or not fleet.live]
-    votes = {approval.id: cast for approval, cast in await console.approvals_of(several)} if several else {}
-    mine = {each.id for each in pending if standing(each, votes.get(each.id, ()), who, groups).may}
+    cast = {approval.id: found for approval, found in await console.approvals_of(several)} if several else {}
+    mine = {each.id for each in pending if votes and standing(each, cast.get(each.id, ()), who, groups).may}
     # The oldest, or the oldest that the operator may decide about.
     asking: dict[str, Asked] = {}
     for each in sorted(pending, key=lambda approval: approval.id not in mine):

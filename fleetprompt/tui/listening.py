@@ -192,7 +192,9 @@ class Listening:
         self._counting = False
         self._counted = app.now()
         asking = app.fleet.asking
-        if await count_fleet(app.fleet, console, app.now(), app.times, app.who, app.groups):
+        if await count_fleet(
+            app.fleet, console, app.now(), app.times, app.who, app.groups, votes=not app.votes_not_why
+        ):
             app.refresh_bars()
         if app.fleet.asking != asking:
             for screen in app.console_screens():

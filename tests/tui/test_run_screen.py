@@ -184,6 +184,22 @@ async def test_how_to_answer_what_a_run_asks_stands_in_the_footer_from_the_first
         await seen.until(lambda: "approval.approve" in [id_ for _, _, id_ in foot.offered])
 
 
+async def test_who_may_decide_about_nothing_is_told_so_and_nothing_counts_as_waiting_for_them(project: Project) -> None:
+    run = await project.start("gated")
+    why = "deciding takes the role approver or admin"
+
+    async def opening() -> Console:
+        return project.console
+
+    app = FleetConsole(opening, who=ME, link=f"run {run}", votes_not_why=why)
+    async with app.run_test(size=(150, 40)) as pilot:
+        seen = Seen(pilot, app)
+        await seen.until(lambda: why in str(seen.screen.query_one(AskBox).render()))
+        await seen.until(lambda: run in app.fleet.asking)
+        assert (app.fleet.approvals, app.fleet.asking[run].mine) == (0, False)
+        assert "approval.approve" not in [action.id for action in seen.screen.footer()]
+
+
 async def test_steps_open_and_close_and_the_screen_follows_the_run(project: Project) -> None:
     run = await project.start("parent")
     async with shown(project, run) as seen:

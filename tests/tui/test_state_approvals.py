@@ -262,7 +262,7 @@ async def test_a_column_in_which_nothing_is_said_leaves_its_room_to_the_message(
 
 
 def test_who_may_decide() -> None:
-    def may(*approvers: str, groups: tuple[str, ...] = (), votes: tuple[Vote, ...] = ()) -> Standing:
+    def may(*approvers: str, groups: tuple[str, ...] | None = None, votes: tuple[Vote, ...] = ()) -> Standing:
         return standing(approval(approvers=approvers), votes, "ana", groups)
 
     assert may().may
@@ -271,6 +271,7 @@ def test_who_may_decide() -> None:
     assert may("group:oncall", groups=("oncall",)).may
     assert not may("group:oncall", groups=("other",)).may
     assert may("group:oncall").may, "nothing is known of groups: the engine will tell"
+    assert not may("group:oncall", groups=()).may, "they are known to be in none"
     mine = Vote(approval="ap-1", by="ana", decision="approved", at=NOW)
     assert (may(votes=(mine,)).may, may(votes=(mine,)).voted) == (False, "approved")
     assert not may(votes=(mine,)).corrects, "it is decided by that"

@@ -225,7 +225,7 @@ def why_not(run: Telling, name: str, path: str = "") -> str:
     return found[name]
 
 
-def why_not_vote(run: Telling, me: str = "ana", groups: tuple[str, ...] = ()) -> str:
+def why_not_vote(run: Telling, me: str = "ana", groups: tuple[str, ...] | None = None) -> str:
     step = run.fold.run.steps["g"]
     assert step.gate is not None
     return why_no_vote(step, step.gate, me, groups)

@@ -157,7 +157,7 @@ class ApprovalsScreen(FilteredScreen[ApprovalLines]):
         if id_ not in VOTES and id_ not in CALLS:
             return True
         look, inbox, lines = self.look, self.inbox, self.lines
-        if look is None or inbox is None or lines is None:
+        if look is None or inbox is None or lines is None or self.app.votes_not_why:
             return False
         if lines.selection.marks:
             return id_ in VOTES

@@ -52,7 +52,7 @@ class Inbox:
         now: Callable[[], float],
         *,
         who: str = "",
-        groups: Collection[str] = (),
+        groups: Collection[str] | None = None,
         voting: Collection[tuple[str, int]] = (),
     ) -> None:
         """`voting`: approvals (id and level) about which a decision is on its way, as they are at any time."""

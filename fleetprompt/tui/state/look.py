@@ -39,12 +39,12 @@ class Standing(Struct, frozen=True):
         return f"{len(self.agreed)} of {self.quorum}{who}"
 
 
-def standing(approval: Approval, votes: Iterable[Vote], who: str, groups: Collection[str]) -> Standing:
-    """How far it is, and whether this person may decide."""
+def standing(approval: Approval, votes: Iterable[Vote], who: str, groups: Collection[str] | None) -> Standing:
+    """How far it is, and whether this person may decide. `groups`: those that they are in; None: not known."""
     present = counted(approval, votes)
     voted = next((vote.decision for vote in present if vote.by == who), "")
     open_ = unsure(approval, groups) and not is_barred(approval.barred, who)
-    may = not voted and (may_decide(approval, present, who, groups) or open_)
+    may = not voted and (may_decide(approval, present, who, groups or ()) or open_)
     return Standing(
         agreed=tuple(vote.by for vote in present if vote.decision == "approved"),
         quorum=approval.quorum,

@@ -47,17 +47,17 @@ def _verb(name: Name, said: Reply | Step | None, target: str = "") -> Verb:
     return Verb(name, not isinstance(said, Refusal), said.reason if isinstance(said, Refusal) else "", target)
 
 
-def why_no_vote(step: Step, gate: Gate, me: str, groups: Collection[str]) -> str:
-    """Why somebody cannot decide about something that a step asks; empty where they can. Without groups nobody but the
-    engine can tell of those who are in one."""
+def why_no_vote(step: Step, gate: Gate, me: str, groups: Collection[str] | None) -> str:
+    """Why somebody cannot decide about something that a step asks; empty where they can. Where their groups are not
+    known (None), nobody but the engine can tell of those who are in one."""
     if gate.decision or not step.asks:
         return f"the approval is already {gate.decision or 'closed'}"
     if me in gate.votes:
         return f"you have {gate.votes[me][0]} it already"
     if is_barred(gate.barred, me):
         return "you started the run, and its workflow keeps these duties apart"
-    unsure = not groups and any(approver.startswith("group:") for approver in gate.approvers)
-    if not unsure and not entitled(gate.approvers, me, groups):
+    unsure = groups is None and any(approver.startswith("group:") for approver in gate.approvers)
+    if not unsure and not entitled(gate.approvers, me, groups or ()):
         return f"only {', '.join(gate.approvers)} may decide this"
     return ""
 

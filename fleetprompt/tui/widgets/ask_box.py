@@ -94,7 +94,7 @@ class AskBox(Static):
         return _question(view.fold, first.step) if first is not None else None
 
     def _why_not(self, asked: Question) -> str:
-        return why_no_vote(asked.step, asked.gate, self.app.who, self.app.groups)
+        return self.app.votes_not_why or why_no_vote(asked.step, asked.gate, self.app.who, self.app.groups)
 
     def can_be(self, action: str) -> bool:
         """Whether this operator can do what an action does to what is asked."""
