@@ -14,6 +14,7 @@ from fleetprompt.client.http.address import address_of
 from fleetprompt.client.http.console import connect
 from fleetprompt.client.protocol import Console
 from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.widgets.log_view import LogLines
 from fleetprompt.tui.widgets.run_preview import RunPreview
 from tests.client import far
 from tests.client.client_kit import ME, place_at, start_of
@@ -22,6 +23,11 @@ from tests.tui.test_engine_choice import said
 from tests.tui.test_runs_screen import until
 from tests.tui.test_store_lost_shown import frame
 
+SAYS = """
+name: says
+steps:
+  - {id: talk, type: shell, argv: [sh, -c, "echo one; until test -e GO; do sleep 0.02; done; echo two"], repeat: safe}
+"""
 GATED = 'name: gated\nsteps: [{id: gate, type: approval, message: "Pay the bill?"}]\n'
 
 
@@ -92,6 +98,30 @@ async def test_what_is_shown_is_dim_and_still_while_it_cannot_be_reached(tmp_pat
             await until(pilot, lambda: said(app, "the engine is back"))
             preview = app.screen.query_one(RunPreview)
             await until(pilot, lambda: preview.runview is not None)
+
+
+async def test_a_log_that_cannot_be_followed_is_told_of_once_and_followed_again(tmp_path: Path) -> None:
+    """It is looked at four times in a second: as many messages would be all that anybody sees."""
+    async with daemon(tmp_path) as (served, cut):
+        (tmp_path / "says.yaml").write_text(SAYS.replace("GO", str(tmp_path / "go")))
+        run = await served.start(start_of(tmp_path / "says.yaml"))
+        app = await shown(cut, link=f"run {run}")
+        async with app.run_test(size=(132, 40)) as pilot:
+            await until(pilot, lambda: app.screen.query(LogLines) and app.screen.query_one(LogLines).view.count)
+            log = app.screen.query_one(LogLines)
+            cut.stay()
+            for _ in range(4):
+                log.look()
+                await until(pilot, lambda: not log._reading)  # pyright: ignore[reportPrivateUsage]
+            await until(pilot, lambda: "not connected" in frame(app))
+            for _ in range(4):
+                log.look()
+                await until(pilot, lambda: not log._reading)  # pyright: ignore[reportPrivateUsage]
+            await pilot.pause()
+            assert [each.level for each in app.fleet.messages if "cannot be reached" in each.text].count("error") == 0
+            (tmp_path / "go").touch()
+            cut.heal()
+            await until(pilot, lambda: any("two" in (log.view.text(at) or "") for at in range(log.view.count)))
 
 
 def _page() -> Any:

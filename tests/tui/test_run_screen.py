@@ -194,6 +194,7 @@ async def test_who_may_decide_about_nothing_is_told_so_and_nothing_counts_as_wai
     app = FleetConsole(opening, who=ME, link=f"run {run}", votes_not_why=why)
     async with app.run_test(size=(150, 40)) as pilot:
         seen = Seen(pilot, app)
+        await seen.until(seen.is_there)
         await seen.until(lambda: why in str(seen.screen.query_one(AskBox).render()))
         await seen.until(lambda: run in app.fleet.asking)
         assert (app.fleet.approvals, app.fleet.asking[run].mine) == (0, False)

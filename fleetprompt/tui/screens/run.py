@@ -80,7 +80,7 @@ class RunScreen(RunDoing):
 
     def _look_at_log(self) -> None:
         """The run may have said more."""
-        if self.is_current:
+        if self.is_current and not self.app.fleet.away:
             self.beside.look_at_log()
 
     def body(self) -> ComposeResult:

@@ -243,8 +243,8 @@ class Beside(Vertical):
         self._tell()
 
     def on_log_lines_failed(self, event: LogLines.Failed) -> None:
-        """The next look tries again."""
-        self.app.say("error", event.error.message)
+        """The next look tries again, four times in a second: that nothing can be read is told once."""
+        self.app.standing.tell(event.error)
 
     def on_log_lines_asked(self, event: LogLines.Asked) -> None:
         """Ask for what is to be found, or for a time."""
