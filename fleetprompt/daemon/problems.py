@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections import Counter
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from fleetprompt.client.definitions import InvalidFile, ProblemCode, as_json
+from fleetprompt.client.http.messages import PATH as CONSOLE
 from fleetprompt.client.identity import Forbidden
 from fleetprompt.daemon.models import Problem
 from fleetprompt.engine.core.errors import (
@@ -39,6 +41,20 @@ _STATUS: tuple[tuple[type[FleetError], int], ...] = (
     (TimedOut, 504),
     (StoreUnavailable, 503),
 )
+_LISTED = {
+    "runs": "executions",
+    "approvals": "approvals",
+    "signals": "signals",
+    "signals dead": "signals/dead-letters",
+    "memory": "memory",
+    "workflows": "workflows",
+}
+_INSTEAD = (
+    (re.compile(rf"`fleet ({'|'.join(_LISTED)})` lists"), lambda found: f"GET /api/{_LISTED[found[1]]} lists"),
+    (re.compile(r"^fleet workflows activate (\S+)$"), r"POST /api/workflows/\1/activate"),
+    (re.compile(r"^--force writes over it$"), "PUT changes what is there"),
+)
+"""Commands that hints name, and what does the same here."""
 GIVEN_OUT: Counter[int] = Counter()
 """Problem documents since this process began, by status: what was refused is counted, and leaves nothing else."""
 _log = logging.getLogger(__name__)
@@ -117,7 +133,15 @@ async def of_fleet(request: Request, error: Exception) -> JSONResponse:
         return problem(422, said, error.code, errors=found)
     wait = error.retry_after if isinstance(error, RateLimited) else 1.0 if isinstance(error, StoreUnavailable) else None
     headers = {"Retry-After": str(math.ceil(wait))} if wait is not None else None
-    return problem(status_of(error), error.message, error.code, where=error.where, hint=error.hint, headers=headers)
+    hint = error.hint if request.url.path.startswith(f"{CONSOLE}/") else _over_http(error.hint)
+    return problem(status_of(error), error.message, error.code, where=error.where, hint=hint, headers=headers)
+
+
+def _over_http(hint: str) -> str:
+    """What to do next, for who has no command line but this."""
+    for said, instead in _INSTEAD:
+        hint = said.sub(instead, hint)
+    return hint
 
 
 async def _of_http(request: Request, error: Exception) -> JSONResponse:

@@ -381,6 +381,17 @@ async def test_what_is_wrong_is_a_problem_document(
         assert (await daemon.http.get("/api/executions")).json() == [], "nothing was stored"
 
 
+async def test_what_to_do_next_is_said_in_the_words_of_the_api(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        http = daemon.http
+        assert (await http.get("/api/executions/no")).json()["hint"] == "GET /api/executions lists them"
+        letter = await http.post("/api/signals/dead-letters/no/replay")
+        assert letter.json()["hint"] == "GET /api/signals/dead-letters lists them"
+        await http.post("/api/workflows/quick/pause")
+        refused = await http.post("/api/workflows/quick/execute", json={})
+        assert (refused.status_code, refused.json()["hint"]) == (409, "POST /api/workflows/quick/activate")
+
+
 async def test_inputs_that_do_not_fit_are_no_fault_of_the_definition(tmp_path: Path) -> None:
     async with served(tmp_path) as daemon:
         refused = await daemon.http.post("/api/workflows/hello/execute", json={"input": {"name": 1}})
