@@ -282,6 +282,8 @@ class Outcome(BaseModel):
 
     status: Literal["accepted", "refused"]
     execution_id: str = ""
+    workflow_id: str = ""
+    """Which it could not start; empty elsewhere."""
     reason: str = ""
 
 

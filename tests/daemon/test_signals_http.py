@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,22 @@ async def test_an_event_starts_what_listens_for_it_once(tmp_path: Path) -> None:
             signal, _, _ = await daemon.console.signal(told.json()["id"])
             assert signal.traceparent == kept
         assert len((await daemon.http.get("/api/executions")).json()) == 1
+
+
+async def test_what_could_not_be_started_is_told_by_its_workflow(tmp_path: Path) -> None:
+    picky = "name: picky\ntriggers: [{type: signal, match: a.b}]\ninputs: {n: integer}\nsteps: [{id: x, type: stop}]\n"
+    async with served(tmp_path, picky=picky) as daemon:
+        http = daemon.http
+        sent = (await http.post("/api/signals", json={"type": "a.b", "data": {"n": "no"}})).json()
+        async with asyncio.timeout(60):
+            while not (found := (await http.get(f"/api/signals/{sent['id']}")).json())["outcomes"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        [outcome] = found["outcomes"]
+        assert (outcome["status"], outcome["execution_id"], outcome["workflow_id"]) == ("refused", "", "picky")
+        [letter] = (await http.get("/api/signals/dead-letters")).json()
+        again = (await http.post(f"/api/signals/dead-letters/{letter['id']}/replay")).json()
+        assert (again["status"], again["execution_id"]) == ("refused", "")
+        assert (await http.put("/api/switch", json={"position": "on", "raeson": "x"})).status_code == 422
 
 
 async def test_plain_signals_and_their_keys(tmp_path: Path) -> None:

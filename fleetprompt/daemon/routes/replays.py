@@ -197,7 +197,9 @@ def _delivery(delivery: Delivery) -> DeliveryRecord:
 async def replay_letter(asking: Asking, letter_id: LetterId) -> LetterOutcome:
     """Try again what it is about, for the place alone that missed it."""
     result = await asking.console.replay_letter(letter_id, by=asking.name)
-    return LetterOutcome(id=letter_id, status=result.status, execution_id=result.run, reason=result.reason)
+    # What starts nothing has no execution: then it is the workflow that the result names.
+    run = result.run if result.status == "accepted" else ""
+    return LetterOutcome(id=letter_id, status=result.status, execution_id=run, reason=result.reason)
 
 
 @router.post("/api/signals/dead-letters/{letter_id}/dismiss")

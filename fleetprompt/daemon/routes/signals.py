@@ -17,8 +17,9 @@ from fleetprompt.daemon.problems import HttpProblem
 from fleetprompt.daemon.routes.executions import Asking, Cursor, Limit
 from fleetprompt.daemon.service import Caller
 from fleetprompt.engine.core import cloudevents, cloudevents_http, tracing
+from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import InvalidInput
-from fleetprompt.engine.core.signal import Signal
+from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import Page
 
 router = APIRouter(tags=["signals"])
@@ -110,8 +111,15 @@ async def signal(request: Request, asking: Asking, signal_id: SignalId) -> Respo
     found, routed, results = await asking.console.signal(signal_id)
     record = _record(found)
     record.routed = routed
-    record.outcomes = [Outcome(status=each.status, execution_id=each.run, reason=each.reason) for each in results]
+    record.outcomes = [_outcome(found, each) for each in results]
     return read(request, record)
+
+
+def _outcome(signal: Signal, result: Result) -> Outcome:
+    # What starts nothing has no run of its own: then it is the workflow that the result names.
+    of_run = result.status == "accepted" or signal.type in types.OF_RUNS
+    named = {"execution_id": result.run} if of_run else {"workflow_id": result.run}
+    return Outcome(status=result.status, reason=result.reason, **named)
 
 
 @router.post("/api/signals/{signal_id}/replay", status_code=202)

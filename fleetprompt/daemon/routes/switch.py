@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from fleetprompt.client.wording import rfc3339
 from fleetprompt.daemon.answers import read
+from fleetprompt.daemon.models import Body
 from fleetprompt.daemon.routes.executions import Asking
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.ports.operations import Position, Switch
@@ -23,7 +24,7 @@ class SwitchRecord(BaseModel):
     at: str | None = None
 
 
-class SwitchBody(BaseModel):
+class SwitchBody(Body):
     """Where it is to be set."""
 
     position: Position

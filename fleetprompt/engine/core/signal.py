@@ -50,6 +50,8 @@ MUTED = "fleet.muted"
 """Label of runs that were started by a replay of which no subscription is to hear, and of all that they start."""
 MAX_CHAIN: Final = 32
 """How many runs may start one another in a row by their signals: workflows that trigger each other would never end."""
+OF_RUNS: Final = frozenset({START, CANCEL, PAUSE, RESUME, RETRY, RAISE, VOTE, ESCALATE, RESOLVE})
+"""Types of the commands that are about a run."""
 OF_TRIGGERS = frozenset({TRIGGER_SCHEDULE, TRIGGER_WEBHOOK, TRIGGER_WATCH, TRIGGER_CHAT})
 """Types of the signals that triggers publish, and nobody else."""
 
