@@ -1,15 +1,18 @@
-"""`python spender.py STORE NAME`: a process that spends from a budget as long as it lets it, one call after another.
+"""`python spender.py spend STORE NAME…`: for each name a process that spends from a budget as long as it lets it.
 
-It says `ready`, waits for a line, and in the end says what it has spent, and the most that it has seen to be taken.
-`python spender.py STORE NAME hold` reserves, says so, and waits to be killed.
+Each says `ready`, waits for a character, makes one call after another, and in the end says who it is, what it has
+spent, and the most that it has seen to be taken. `python spender.py hold STORE NAME` reserves, says so, and waits to be
+killed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import sys
+import traceback
 
 from store_kit import entry, fact, start
 
@@ -50,21 +53,48 @@ async def spend(store: SqlStore, name: str) -> tuple[int, int]:
         number += 1
 
 
-async def main(where: str, name: str, how: str = "spend") -> None:
-    """Spend, or hold."""
+async def hold(where: str, name: str) -> None:
+    """Reserve, and wait."""
     store = SqlStore(where, patience=60)
     await store.open()
-    if how == "hold":
-        await store.journal.append(start(name, reserves=(call(name, 0),)))
-        print("held", flush=True)
-        sys.stdin.readline()
-        return
+    await store.journal.append(start(name, reserves=(call(name, 0),)))
+    print("held", flush=True)
+    os.read(0, 1)
+
+
+async def race(where: str, name: str) -> None:
+    """Spend as soon as one is told to."""
+    store = SqlStore(where, patience=60)
+    await store.open()
     await store.journal.append(start(name))
     print("ready", flush=True)
-    sys.stdin.readline()
-    print(json.dumps(await spend(store, name)), flush=True)
+    # Nobody takes more of what is written than the character that is his.
+    os.read(0, 1)
+    spent, most = await spend(store, name)
+    print(json.dumps([name, spent, most]), flush=True)
     await store.close()
 
 
+def main(how: str, where: str, *names: str) -> None:
+    """Hold, or be as many processes as there are names: loading what they need is most of what they would cost."""
+    if how == "hold":
+        return asyncio.run(hold(where, *names))
+    children: list[int] = []
+    for name in names:
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                asyncio.run(race(where, name))
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        children.append(pid)
+    ends = [os.waitpid(child, 0)[1] for child in children]
+    sys.exit(any(ends))
+
+
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -31,36 +31,38 @@ async def shared(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     await throw_away(store)
 
 
-async def begin(store: SqlStore, name: str, *how: str) -> Process:
-    """A process that has opened the store."""
+async def begin(store: SqlStore, how: str, *names: str) -> Process:
+    """Processes that have opened the store, and the one that waits for them."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, spender.__file__, store.where, name, *how), stdin=PIPE, stdout=PIPE
+        *(sys.executable, spender.__file__, how, store.where, *names), stdin=PIPE, stdout=PIPE
     )
     assert process.stdout is not None
-    assert (await process.stdout.readline()).strip() in (b"ready", b"held")
+    for _ in names:
+        assert (await process.stdout.readline()).strip() in (b"ready", b"held")
     return process
 
 
 @pytest.mark.long
 async def test_processes_that_race_for_one_cap_never_take_more(shared: SqlStore) -> None:
     names = [f"p{number}" for number in range(PROCESSES)]
-    racing = await asyncio.gather(*(begin(shared, name) for name in names))
-    said = await asyncio.gather(*(process.communicate(b"go\n") for process in racing))
-    assert [process.returncode for process in racing] == [0] * PROCESSES
-    found = [json.loads(out) for out, _ in said]
-    spent, most = sum(each[0] for each in found), max(each[1] for each in found)
+    racing = await begin(shared, "spend", *names)
+    out, _ = await racing.communicate(b"!" * PROCESSES)
+    assert racing.returncode == 0
+    found = {name: (spent, most) for name, spent, most in map(json.loads, out.splitlines())}
+    assert sorted(found) == names
+    spent, most = sum(each[0] for each in found.values()), max(each[1] for each in found.values())
     fleet = await shared.budgets.get(FLEET)
     assert (fleet.spent.cost_nano, fleet.reserved, fleet.uncertain) == (spent, Amounts(), Amounts())
     # They went on until there was no room for one more call, and no further.
     assert CAP - ESTIMATE < spent <= CAP
     assert most <= CAP
     own = [(await shared.budgets.get(f"run/{name}")).spent.cost_nano for name in names]
-    assert own == [each[0] for each in found]
+    assert own == [found[name][0] for name in names]
     assert (await shared.check()).problems == ()
 
 
 async def test_a_process_that_is_killed_leaves_what_it_holds_to_be_found(shared: SqlStore) -> None:
-    process = await begin(shared, "lost", "hold")
+    process = await begin(shared, "hold", "lost")
     process.kill()
     assert await process.wait() == -9
     assert await shared.budgets.held("lost") == ["lost/0"]
