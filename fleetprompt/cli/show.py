@@ -217,6 +217,7 @@ def doubt_lines(run: str, step: Step) -> list[Text]:
 
     from fleetprompt.cli.render import plain
     from fleetprompt.client.wording import short
+    from fleetprompt.engine.core.evolve_work import doubted_call
 
     command = f"fleet resolve {short(run)} '{step.path}' --attempt {step.attempt}"
     answers = (
@@ -225,7 +226,9 @@ def doubt_lines(run: str, step: Step) -> list[Text]:
         ("never mind: skip it", f"{command} --skip"),
         ("abort the run and compensate", f"{command} --abort"),
     )
-    lines = [Text("? ", style="bold yellow").append_text(plain(f"{step.path} may or may not have happened", "bold"))]
+    tool = str(doubted_call(step).get("tool") or "")
+    what = f"{tool} in {step.path}" if tool else step.path
+    lines = [Text("? ", style="bold yellow").append_text(plain(f"{what} may or may not have happened", "bold"))]
     checks = [value for kind, _, value, _ in step.notes or () if kind == "reconcile"]
     lines += [Text("  ").append_text(plain(str(why), "dim")) for why in (step.reason, *checks[-1:])]
     return lines + [Text(f"  {what:<31}").append_text(plain(how, "cyan")) for what, how in answers]

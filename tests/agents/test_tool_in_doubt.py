@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from agent_kit import command, engine_at, notes, over, start, waits
 
+from fleetprompt.cli.show import doubt_lines
 from fleetprompt.engine.core import signal as types
 
 TOOLS = '''
@@ -76,7 +77,10 @@ async def test_what_is_never_done_ends_with_people(tmp_path: Path) -> None:
     async with engine_at(tmp_path, None, **settings(tmp_path)) as engine:
         await start(engine, flow)
         await waits(engine, "in_doubt")
+        state = await engine.load("r1")
     assert (tmp_path / "book").read_text().count("lost") == 5
+    assert state is not None
+    assert doubt_lines("r1", state.steps["pay"])[0].plain == "? lost in pay may or may not have happened"
 
 
 async def test_a_check_asks_nobody(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_kit import over, start, until, vote, waits
+from agent_kit import command, over, start, until, vote, waits
 from cli_kit import Fleet
 from standardwebhooks import Webhook
 
@@ -19,6 +19,7 @@ from fleetprompt.engine.core.errors import Failure, InvalidInput
 from fleetprompt.engine.core.facts import ApprovalRequested, RunFinished, StepInDoubt, StepSucceeded, StepWaiting
 from fleetprompt.engine.core.notice import MOST_SHOWN, Notice, linked, message, notice_of, wanted
 from fleetprompt.engine.core.notice_settings import NoticeSettings, notice_faults
+from fleetprompt.engine.core.signal import RESOLVE
 from fleetprompt.engine.outside.notices import NotSent, by_apprise
 from fleetprompt.engine.runtime.engine import Engine
 from fleetprompt.engine.runtime.notifier import Notifier
@@ -139,6 +140,24 @@ async def test_what_happened_while_a_receiver_or_the_engine_was_away_is_told_lat
             await until(lambda: not engine.unsent)
 
 
+async def test_doubts_about_runs_that_are_over_are_not_told_any_more(tmp_path: Path) -> None:
+    doubtful = "name: doubtful\nsteps: [{id: nap, type: shell, argv: [sleep, '60'], timeout: 0.1s}]\n"
+    async with receiving() as (receiver, url):
+        desk = NoticeSettings(webhook=url, within=0.0, on=["in_doubt"])
+        async with notifying(tmp_path, desk=desk):
+            pass
+        async with notifying(tmp_path) as (engine, _):
+            await start(engine, doubtful, run="r1")
+            await start(engine, doubtful, run="r2")
+            await waits(engine, "in_doubt", "r1")
+            await waits(engine, "in_doubt", "r2")
+            await command(engine, RESOLVE, "r1", path="nap", answer="abort")
+            assert (await over(engine, "r1"))[0] == "failed"
+        async with notifying(tmp_path, desk=desk):
+            await until(lambda: receiver.requests)
+    assert [notice["run"] for notice in receiver.notices] == ["r2"]
+
+
 async def test_what_no_fact_tells_of_has_a_link_and_no_secret_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +247,9 @@ def test_facts_become_notices() -> None:
     assert told(asked("budget")) == ("budget", "fleet approve apr")
     assert told(asked("stuck"), tenant="acme") == ("stuck", "fleet approve apr --tenant acme")
     assert told(StepInDoubt(path="pay", reason="x")) == ("in_doubt", "fleet resolve r1 pay")
+    call = notice_of(StepInDoubt(path="pay", call="sre/tool/0.0"), "r1", "flow", "default", child=False)
+    assert call is not None
+    assert "a call of step pay" in call.text
     assert told(StepInDoubt(path="each[3].pay", reason="x")) == ("in_doubt", "fleet resolve r1 'each[3].pay'"), (
         "a shell"
     )

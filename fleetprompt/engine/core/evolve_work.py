@@ -102,6 +102,13 @@ def started_by(step: Step, call: str) -> Any:
     return found[-1] if found else None
 
 
+def doubted_call(step: Step) -> dict[str, Any]:
+    """What was noted when the call began of which nobody knows whether it happened: `tool`, `arguments`. Empty: it is
+    the step itself, or what was noted is kept elsewhere."""
+    call = step.work.doubt if step.work is not None and step.status == "in_doubt" else ""
+    return mapping(started_by(step, call)) if call else {}
+
+
 def _resumed(run: Run, step: Step, work: Work, at: float) -> None:
     """Also after a crash, when nothing was put aside: the time until now was nobody's."""
     work.since = at

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct
 
+from fleetprompt.engine.core.evolve_work import OWN_CALL
 from fleetprompt.engine.core.facts import AnyFact, ApprovalRequested, RunFinished, StepInDoubt, StepWaiting
 from fleetprompt.engine.core.gate import whom
 from fleetprompt.engine.core.inert import inert
@@ -58,7 +59,12 @@ def notice_of(fact: AnyFact, run: str, workflow: str, tenant: str, *, child: boo
             kind = "budget" if error is not None and error.code == "BUDGET_EXCEEDED" else "failed"
             return Notice(kind=kind, text=f"the run {_ENDED[fact.status]}: {said}", command=show, **of)
         case StepInDoubt():
-            text = f"nobody knows whether step {fact.path} has happened: {_line(fact.reason)}"
+            what = (
+                f"a call of step {fact.path}"
+                if fact.call and not fact.call.startswith(OWN_CALL)
+                else f"step {fact.path}"
+            )
+            text = f"nobody knows whether {what} has happened: {_line(fact.reason)}"
             return Notice(kind="in_doubt", text=text, command=f"fleet resolve {run} {_word(fact.path)}{option}", **of)
         case StepWaiting(on="budget"):
             return Notice(kind="budget", text=f"step {fact.path} waits for budget", command=show, **of)

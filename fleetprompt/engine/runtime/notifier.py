@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.facts import RunFinished
 from fleetprompt.engine.core.notice import Notice, linked, message, notice_of, wanted
 from fleetprompt.engine.core.notice_settings import SECRET, NoticeSettings
 from fleetprompt.engine.outside.notices import NotSent, by_apprise, post
@@ -184,7 +185,8 @@ class Channel:
             return None
         store = self._engine.store
         head = await self._engine.patient("notifications", lambda: store.runs.get(entry.run))
-        if head is None:
+        if head is None or (head.finished_at is not None and not isinstance(entry.fact, RunFinished)):
+            # Of a run that is over there is nothing left to decide.
             return None
         notice = notice_of(entry.fact, entry.run, head.workflow, head.tenant, child=bool(head.parent))
         if notice is None or not self._wants(notice) or not await self._is_open(notice):

@@ -17,6 +17,7 @@ from fleetprompt.client.values import preview
 from fleetprompt.client.wording import count, duration, glyph, short
 from fleetprompt.engine.core import signal as types
 from fleetprompt.engine.core.errors import Refused
+from fleetprompt.engine.core.evolve_work import doubted_call
 from fleetprompt.engine.core.facts import Answer
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.core.state import Step
@@ -57,6 +58,8 @@ class Doubt(Struct, frozen=True):
     reason: str
     input: str
     """On one line, inert."""
+    tool: str = ""
+    """The tool of the call that it is about; empty: it is the step itself."""
     since: float | None = None
     check: str = ""
     """What a check has found out; empty where none has run."""
@@ -67,12 +70,14 @@ class Doubt(Struct, frozen=True):
 def doubt_of(head: RunHead, step: Step) -> Doubt:
     """What is known of a step in doubt."""
     checks = [value for kind, _, value, _ in step.notes or () if kind == "reconcile"]
+    call = doubted_call(step)
     return Doubt(
         head=head,
         path=step.path,
         attempt=step.attempt,
         reason=step.reason,
-        input=preview(step.input_blob or step.input),
+        input=preview(call.get("arguments") if call else step.input_blob or step.input),
+        tool=str(call.get("tool") or ""),
         since=step.started_at,
         check=preview(checks[-1]) if checks else "",
         checked=step.program.node.reconcile is not None,
@@ -153,7 +158,7 @@ def _known(doubt: Doubt, now: float) -> list[Sequence[Part]]:
     return [
         (
             (f"{glyph('in_doubt')} ", "in_doubt"),
-            (inert(doubt.path), "strong"),
+            (inert(f"{doubt.tool} in {doubt.path}" if doubt.tool else doubt.path), "strong"),
             (f"  attempt {doubt.attempt}{since}  ", "dim"),
             (f"{inert(doubt.head.workflow)} ", ""),
             (short(doubt.head.id), "id"),
