@@ -27,6 +27,9 @@ EACH_SECONDS = 0.0005
 """How long a batch is waited for, for each who listens: however many they are, telling them costs the same."""
 KEPT_FACTS = 20_000
 KEPT_RUNS = 10_000
+KEPT_CHOICES = 16
+"""Choices of events and runs for which a batch keeps what is told of it: most who listen want the same. Of who wants
+something of their own nothing is kept, or each would keep all that happens once more."""
 _log = logging.getLogger(__name__)
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -57,7 +60,9 @@ class Batch:
             if found is None:
                 if self._heads is None and not (filter_.fixed or filter_.has_days):
                     self._heads = await known.heads(self.runs)
-                found = self._fitting[filter_.text] = await known.fitting(self.runs, filter_, self._heads)
+                found = await known.fitting(self.runs, filter_, self._heads)
+                if len(self._fitting) < KEPT_CHOICES:
+                    self._fitting[filter_.text] = found
             return found
 
     def wire(self, wanted: frozenset[str], filter_: str, runs: frozenset[str], after: int) -> bytes:
@@ -65,15 +70,20 @@ class Batch:
         if after >= self.first:
             return self._made(wanted, runs, after)
         key = wanted, filter_
-        if key not in self._wire:
-            self._wire[key] = self._made(wanted, runs, after)
-        return self._wire[key]
+        found = self._wire.get(key)
+        if found is None:
+            found = self._made(wanted, runs, after)
+            if len(self._wire) < KEPT_CHOICES:
+                self._wire[key] = found
+        return found
 
     def _made(self, wanted: frozenset[str], runs: frozenset[str], after: int) -> bytes:
         told = self._told.get(wanted)
         if told is None:
             every = (frames(stored, self._ids[stored.run], wanted) for stored in self.facts)
-            told = self._told[wanted] = [b"".join(each.wire for each in events) for events in every]
+            told = [b"".join(each.wire for each in events) for events in every]
+            if len(self._told) < KEPT_CHOICES:
+                self._told[wanted] = told
         return b"".join(
             wire
             for stored, wire in zip(self.facts, told, strict=True)

@@ -255,6 +255,17 @@ async def test_newcomers_are_told_what_was_translated_for_all(tmp_path: Path, mo
     assert not anew
 
 
+def test_nothing_is_kept_of_what_each_listener_wants_for_itself() -> None:
+    facts = [Stored(n, "r", n, StepSucceeded(at=0.0, path="a", output="x" * 1000)) for n in range(1, 5)]
+    batch = broadcast.Batch(facts, {})
+    every = batch.wire(frozenset(), "", batch.runs, 0)
+    for n in range(1_000):
+        assert batch.wire(frozenset({"step_complete", f"other-{n}"}), f"id:{n}", batch.runs, 0) == every
+    kept = [*batch._wire.values(), *(one for told in batch._told.values() for one in told)]
+    assert sum(map(len, kept)) < 40 * len(every)
+    assert batch.wire(frozenset(), "", batch.runs, 0) is every
+
+
 async def test_a_stream_ends_when_the_daemon_does(tmp_path: Path) -> None:
     async with httpx.AsyncClient(timeout=60) as http, AsyncExitStack() as stack:
         async with served(tmp_path) as daemon:
