@@ -65,6 +65,9 @@ async def test_many_at_once_keep_their_order_and_their_keys(store: Store) -> Non
     unrouted = await store.signals.unrouted()
     assert [each.key for each in unrouted] == [f"k{i}" for i in range(20)]
     assert [each.key for each in await store.signals.unrouted(limit=3)] == ["k0", "k1", "k2"]
+    assert [await store.signals.backlog(most) for most in (3, 20, 1000)] == [3, 20, 20]
+    await store.signals.close(unrouted[0].id)
+    assert await store.signals.backlog() == 19
 
 
 async def test_a_signal_is_routed_with_the_facts_it_causes(store: Store) -> None:

@@ -145,6 +145,10 @@ class Signals(Protocol):
         """Signals nobody has routed yet, oldest first."""
         ...
 
+    async def backlog(self, most: int = 1000) -> int:
+        """How many signals nobody has routed yet; so many are counted at most, and none of them is read."""
+        ...
+
     async def close(
         self,
         signal: str,

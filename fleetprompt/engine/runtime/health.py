@@ -84,7 +84,7 @@ async def store_health(store: Store) -> StoreHealth:
         await _require_same(store, WRITES_SECONDS)
         data, log = await store.size()
         position = await store.journal.position()
-        unrouted = len(await store.signals.unrouted(MOST_SIGNALS))
+        unrouted = await store.signals.backlog(MOST_SIGNALS)
     except StoreUnavailable as error:
         return _unreadable(store, error if isinstance(error, StoreLost) else await _why(store, error))
     return StoreHealth(store.where, data, log, position, unrouted)

@@ -153,6 +153,9 @@ class MemorySignals:
         found = [self._state.signals[id_] for id_ in self._state.unrouted]
         return sorted(found, key=lambda signal: signal.sequence)[:limit]
 
+    async def backlog(self, most: int = 1000) -> int:
+        return min(most, len(self._state.unrouted))
+
     async def close(
         self,
         signal: str,

@@ -57,6 +57,9 @@ class SqlSignals:
         self._routed_of = Question(reader.dialect, routed.where(signals.c.tenant == whose))
         self._results_of = Question(reader.dialect, came.where(results.c.tenant == whose).order_by(results.c.run))
         self._unrouted = Question(reader.dialect, unrouted.limit(sa.bindparam("most")).offset(sa.literal_column("0")))
+        left = sa.select(signals.c.seq).where(sa.not_(signals.c.routed)).limit(sa.bindparam("most"))
+        counted = sa.select(sa.func.count()).select_from(left.offset(sa.literal_column("0")).subquery())
+        self._backlog = Question(reader.dialect, counted)
 
     async def publish(self, signal: Signal, *, unheard: Unheard | None = None) -> Publication:
         """Store a signal as new, or find the earlier one with its id or key.
@@ -83,6 +86,10 @@ class SqlSignals:
     async def unrouted(self, limit: int = 1000) -> builtins.list[Signal]:
         """Signals nobody has routed yet, oldest first."""
         return [_read(*row) for row in await self._reader.ask(self._unrouted, limit)]
+
+    async def backlog(self, most: int = 1000) -> int:
+        """How many signals nobody has routed yet."""
+        return int((await self._reader.ask(self._backlog, most))[0][0])
 
     async def close(
         self,
