@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fleetprompt.cli.front import Front
     from fleetprompt.client.embedded import EmbeddedConsole
     from fleetprompt.client.identity import Identity
@@ -199,9 +201,15 @@ def _teller(front: Front, how: Literal["text", "json", "log"]) -> Say:
         return logged
 
     def say(event: str, text: str, **more: str) -> None:
-        if how == "json":
-            front.terminal.json_line({"event": event, "text": text, **more})
-        else:
-            front.terminal.say(text)
+        try:
+            if how == "json":
+                front.terminal.json_line({"event": event, "text": text, **more})
+            else:
+                front.terminal.say(text)
+        except OSError:
+            # Whoever read it is gone, or has no room for it: that is no reason to serve nobody any more. What is still
+            # said, also by Python itself at its end, goes nowhere.
+            with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), (sys.stdout if how == "json" else sys.stderr).fileno())
 
     return say

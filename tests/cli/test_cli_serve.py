@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -97,6 +98,39 @@ def test_it_answers_and_other_commands_attach_to_it(project: Fleet) -> None:
         assert (second.code, "fleet serve" in second.err) == (2, True), "one engine for each store"
         assert daemon.end() == 0
     assert not (project.root / ".fleet/fleet.sock").exists()
+
+
+@pytest.mark.parametrize("json_lines", [True, False])
+def test_it_goes_on_when_nobody_reads_any_more_what_it_says(project: Fleet, json_lines: bool) -> None:
+    form = ["--json"] if json_lines else []
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fleetprompt.cli", "serve", "--port", "0", *form],
+        cwd=project.root,
+        env=environment(),
+        stdout=subprocess.PIPE if json_lines else subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if json_lines else subprocess.PIPE,
+        text=True,
+    )
+    said = process.stdout if json_lines else process.stderr
+    assert said is not None
+    try:
+        with said:
+            url = next(re.findall(r"http://[0-9.:]+", line)[0] for line in said if "listening on" in line)
+        for output in (2, 3):
+            (project.root / "workflows/quick.yaml").write_text(QUICK.replace("output: 1", f"output: {output}"))
+            project.until(lambda output=output: _output(url) == output)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _output(url: str) -> Any:
+    begun = httpx.post(f"{url}/api/workflows/quick/execute", json={}, timeout=PATIENCE).json()["execution_id"]
+    while (found := httpx.get(f"{url}/api/executions/{begun}", timeout=PATIENCE).json())["status"] != "completed":
+        pass
+    return found["result"]
 
 
 def test_what_was_accepted_is_there_after_a_kill(project: Fleet) -> None:
