@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -20,6 +20,7 @@ from fleetprompt.engine.ports.audit import AuditQuery
 if TYPE_CHECKING:
     from fleetprompt.engine.ports import Clock, Store
 
+_log = logging.getLogger(__name__)
 MINUTE: Final = 60.0
 """Seconds within which the same is told once, with how often."""
 MOST: Final = 200
@@ -135,9 +136,12 @@ class Repeats:
             await self._write(note)
 
     async def _write(self, note: AuditNote) -> None:
-        # What was refused stays refused where it cannot be told.
-        with suppress(FleetError):
+        try:
             await self._store.audit.add(note)
+        except FleetError as error:
+            # What was refused stays refused where it cannot be told; that there is a gap, the log of the process says.
+            told = f"{note.action} by {note.by} ({note.outcome}{f', {note.count} times' if note.count > 1 else ''})"
+            _log.warning("the audit log lacks %s: %s", told, error)
 
 
 class Auditing:

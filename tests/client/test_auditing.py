@@ -23,6 +23,7 @@ from fleetprompt.engine.core.errors import NotFound
 from fleetprompt.engine.core.signal import Signal
 from fleetprompt.engine.ports import Page
 from fleetprompt.engine.ports.audit import AuditQuery
+from fleetprompt.engine.store.database import SqlStore
 from fleetprompt.engine.store.memory import MemoryStore
 
 FLOW = "name: asks\ntriggers: [{type: signal, match: it.is}]\nsteps: [{id: gate, type: approval, message: Go?}]\n"
@@ -172,6 +173,18 @@ async def test_a_message_to_a_workflow_has_an_entry(tmp_path: Path) -> None:
         await ana.say("talks", Message(text="hello"), by="")
         [said] = [each for each in await ana.audit(AuditQuery()) if each.action == "say"]
         assert (said.by, said.kind, said.object, said.outcome) == ("ana", "workflow", "talks", "done")
+
+
+async def test_what_the_audit_log_cannot_be_told_is_said_in_the_log_of_the_process(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals = Repeats(SqlStore(tmp_path / "closed.db"))
+    await refusals.add(
+        AuditNote(tenant="default", at=1.0, by="10.0.0.1", via="http", action="authenticate", outcome="refused")
+    )
+    await refusals.close()
+    [said] = [record.message for record in caplog.records if record.name == "fleetprompt.client.auditing"]
+    assert "lacks authenticate by 10.0.0.1 (refused): the store is closed" in said
 
 
 async def test_nobody_fills_the_log_by_being_refused() -> None:
