@@ -70,6 +70,8 @@ class CallNotes(ABC):
         if isinstance(outcome, Done):
             value: dict[str, Any] = {"tool": call.tool, "output": outcome.output, "seconds": round(seconds, 4)}
             value |= _marks(source) | self._action(call, "completed")
+            if outcome.retry_after is not None:
+                value["retry_after"] = outcome.retry_after
             if by:
                 value["by"] = by
             if decided is not None:

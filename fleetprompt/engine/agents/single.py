@@ -75,7 +75,7 @@ async def _proposed(ctx: WorkContext, judge: Judge, record: Record, entry: Entry
 
 def _outcome(call: Call) -> Outcome:
     if call.status == "done":
-        return Done(call.output)
+        return Done(call.output, retry_after=call.retry_after)
     error = call.error or {}
     failure = Failure(error.get("code", "TOOL_ERROR"), str(error.get("message", "")), hint=str(error.get("hint", "")))
     rejected = failure.code == "APPROVAL_REJECTED"

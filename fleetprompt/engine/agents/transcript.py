@@ -77,6 +77,7 @@ class Call:
         "reserve",
         "resolved",
         "retaken",
+        "retry_after",
         "status",
         "taints",
         "tool",
@@ -93,6 +94,8 @@ class Call:
         self.status: CallStatus = "proposed"
         self.output: Any = None
         self.error: Mapping[str, Any] | None = None
+        self.retry_after: float | None = None
+        """Seconds that the other side asked us to wait before it is asked again."""
         self.ran = False
         """It was begun, whatever came of it."""
         self.at = 0.0
@@ -378,7 +381,7 @@ def _fold_call(call: Call, kind: str, value: Mapping[str, Any]) -> None:
         call.reserve = mapping(value.get("reserve"))
         call.approval = str(value.get("approval", ""))
     elif kind in (COMPLETED, RECONCILED):
-        call.status, call.output = "done", value.get("output")
+        call.status, call.output, call.retry_after = "done", value.get("output"), value.get("retry_after")
         _mark(call, value)
     elif kind in (TOOL_FAILED, kinds.BROKEN_OFF):
         call.status, call.error = "failed", mapping(value.get("error")) or {"message": str(value.get("reason", ""))}

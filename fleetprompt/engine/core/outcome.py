@@ -66,6 +66,7 @@ def succeeded(
     port: str = "",
     usage: dict[str, int] | None = None,
     attempt: int | None = None,
+    retry_after: float | None = None,
 ) -> list[AnyFact]:
     """The facts of a step whose work is done: its `poll`, `assert` and `set` are looked at first."""
     node = step.program.node
@@ -77,13 +78,14 @@ def succeeded(
         try:
             # First what is waited for: what is asserted may be true of the last result only.
             if node.poll is not None and not holds(run, step, step.program.condition(node.poll.until), extra):
-                return _poll_again(run, step, at, node.poll.every, node.poll.timeout, attempt)
+                every = max(node.poll.every, retry_after or 0.0)
+                return _poll_again(run, step, at, every, node.poll.timeout, attempt)
             field = "assert"
             for test in node.asserts:
                 if not holds(run, step, step.program.condition(test), extra):
                     text = test if isinstance(test, str) else msgspec.json.encode(test).decode()
                     error = Failure("TOOL_ERROR", f"assertion does not hold: {text}", path=step.path)
-                    return failed(run, step, at, error, usage=usage, attempt=attempt)
+                    return failed(run, step, at, error, retry_after=retry_after, usage=usage, attempt=attempt)
             field = "set"
             values = variables(run, step, output)
         except ExpressionError as error:

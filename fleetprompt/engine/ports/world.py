@@ -23,6 +23,8 @@ class Done(Struct, frozen=True):
     output: Any = None
     port: str = ""
     usage: dict[str, int] = {}
+    retry_after: float | None = None
+    """Seconds the other side asked us to wait: where an assertion or a poll finds that this was not enough."""
 
 
 class Failed(Struct, frozen=True):

@@ -224,7 +224,8 @@ def _told(engine: Engine, path: str, attempt: int, outcome: Outcome) -> Ask:
             return []
         at = now if now > run.at else run.at
         if isinstance(outcome, Done):
-            return succeeded(run, step, at, outcome.output, port=outcome.port, usage=outcome.usage)
+            wait = outcome.retry_after
+            return succeeded(run, step, at, outcome.output, port=outcome.port, usage=outcome.usage, retry_after=wait)
         if isinstance(outcome, Failed):
             return failed(run, step, at, outcome.error, retry_after=outcome.retry_after)
         return unknown(run, step, at, outcome.reason, "TIMEOUT" if isinstance(outcome, _Expired) else "INTERNAL")
@@ -237,7 +238,7 @@ def _redacted(engine: Engine, outcome: Outcome) -> Outcome:
     redact = engine.secrets.redact_value
     try:
         if isinstance(outcome, Done):
-            return Done(redact(outcome.output), outcome.port, outcome.usage)
+            return msgspec.structs.replace(outcome, output=redact(outcome.output))
         if isinstance(outcome, Failed):
             error = msgspec.structs.replace(
                 outcome.error,

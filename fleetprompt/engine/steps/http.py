@@ -110,7 +110,8 @@ class Http(StepModel):
 
     GET, HEAD and OPTIONS may be repeated; other methods are sent once with an `Idempotency-Key` header that is the same
     for every attempt. An answer whose status `expect` does not name fails the step with TOOL_ERROR; `retry` applies to
-    server errors and to 408, 425 and 429, and waits as long as `Retry-After` asks. When a request that must not be
+    server errors and to 408, 425 and 429, and waits as long as `Retry-After` asks; so it does where `expect` names the
+    status, and `assert` or `poll` asks again, as of `http.request` in a step `tool`. When a request that must not be
     repeated was sent and no clear answer came back (a lost connection, a 5xx), the step is in doubt. Without a
     `timeout`, a step gives up after 5 minutes in which not a byte came.
     """
@@ -307,7 +308,7 @@ def _judged(wanted: Http, request: Request, answer: Answer, repeat: Repeat, line
         result["encoding"] = encoding
     result["url"] = shown(answer.url)
     result["elapsed_ms"] = round(seconds * 1000, 1)
-    return Done(result)
+    return Done(result, retry_after=retry_after(answer.headers))
 
 
 def _refused(request: Request, answer: Answer, repeat: Repeat, line: str) -> Outcome:

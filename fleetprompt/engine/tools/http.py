@@ -269,7 +269,7 @@ class HttpRequest(ToolModel):
         result: dict[str, Any] = {"status": status, "headers": headers, "body": body, "cut": not answer.complete}
         if encoding:
             result["encoding"] = encoding
-        return Done(_scrubbed(result, secrets))
+        return Done(_scrubbed(result, secrets), retry_after=retry_after(headers))
 
     def _request(self, room: ToolRoom, settings: HttpSettings, *, reveal: bool) -> tuple[Request, HostAuth | None]:
         """The request, with its secrets if they are to be revealed. Raises `InvalidInput`."""
