@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from store_kit import NOW
 
-from fleetprompt.engine.ports import Store
+from fleetprompt.engine.ports import Store, kept_answer
 from fleetprompt.engine.ports.kept_answer import KeptAnswer
 
 ANSWER = KeptAnswer(
@@ -43,6 +44,16 @@ async def test_what_is_old_goes_when_others_come(store: Store) -> None:
     for n in range(2):
         await answers.keep(other(key=f"new-{n}"), since=NOW - 10)
     assert (await store.check()).counts["kept_answers"] == 2
+
+
+async def test_of_a_tenant_the_latest_stay(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_answer, "MOST_ANSWERS", 5)
+    answers = store.kept_answers
+    await answers.keep(other(tenant="b"), since=0)
+    for n in range(9):
+        await answers.keep(other(key=f"k{n}", at=NOW + n), since=0)
+    assert [n for n in range(9) if await answers.find(f"k{n}", since=0) is not None] == [4, 5, 6, 7, 8]
+    assert await answers.find("k", since=0, tenant="b") is not None
 
 
 async def test_retention_deletes_those_of_its_tenant(store: Store) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
+
+MOST_ANSWERS: Final = 100_000
+"""Answers that are kept of a tenant, a hundredth more or less: the latest. Who sends more in a day fills no disk."""
 
 
 class KeptAnswer(Struct, frozen=True, kw_only=True):
@@ -31,5 +34,5 @@ class KeptAnswers(Protocol):
 
     async def keep(self, answer: KeptAnswer, *, since: float) -> None:
         """Keep one, in the place of another of its key. Some of those that are older go, whosever they are: more than
-        come. Raises `StoreUnavailable`."""
+        come, and of its tenant those that are not among the latest `MOST_ANSWERS`. Raises `StoreUnavailable`."""
         ...

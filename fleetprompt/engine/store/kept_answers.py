@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from fleetprompt.engine.ports import kept_answer
 from fleetprompt.engine.ports.kept_answer import KeptAnswer
 from fleetprompt.engine.store.reading import Reader
 from fleetprompt.engine.store.statements import Session
@@ -24,6 +25,7 @@ class SqlKeptAnswers:
     def __init__(self, reader: Reader, writer: Writer) -> None:
         self._reader = reader
         self._writer = writer
+        self._kept = 0
 
     async def find(self, key: str, *, since: float, tenant: str = "default") -> KeptAnswer | None:
         """The answer that was kept for a key, unless it is older."""
@@ -36,6 +38,9 @@ class SqlKeptAnswers:
 
     async def keep(self, answer: KeptAnswer, *, since: float) -> None:
         """Keep one, and let some go."""
+        most = kept_answer.MOST_ANSWERS
+        crowded = self._kept % max(1, most // 100) == 0
+        self._kept += 1
         values = msgspec.structs.asdict(answer) | {"headers": msgspec.json.encode(answer.headers).decode()}
 
         def keep(session: Session) -> None:
@@ -44,5 +49,10 @@ class SqlKeptAnswers:
             gone = [(row.key, row.tenant) for row in connection.execute(old)] + [(answer.key, answer.tenant)]
             connection.execute(sa.delete(table).where(sa.tuple_(table.c.key, table.c.tenant).in_(gone)))
             connection.execute(sa.insert(table).values(values))
+            if crowded:
+                mine = table.c.tenant == answer.tenant
+                last = sa.select(table.c.at).where(mine).order_by(table.c.at.desc()).offset(most).limit(1)
+                if (at := connection.scalar(last)) is not None:
+                    connection.execute(sa.delete(table).where(mine, table.c.at <= at))
 
         await self._writer.work(keep)

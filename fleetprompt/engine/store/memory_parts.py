@@ -11,7 +11,7 @@ import msgspec
 from fleetprompt.engine.core.audit import AuditNote
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.plan import Plan, decode_plan, encode_plan, plan_digest
-from fleetprompt.engine.ports import Budget, Holder, Workflow
+from fleetprompt.engine.ports import Budget, Holder, Workflow, kept_answer
 from fleetprompt.engine.ports.grant import WorkflowGrant
 from fleetprompt.engine.ports.kept_answer import KeptAnswer
 from fleetprompt.engine.ports.token import Token
@@ -229,3 +229,6 @@ class MemoryKeptAnswers:
         for key in [key for key, each in every.items() if each.at < since]:
             del every[key]
         every[(answer.tenant, answer.key)] = answer
+        mine = sorted((each.at, key) for key, each in every.items() if key[0] == answer.tenant)
+        for _, key in mine[: -kept_answer.MOST_ANSWERS]:
+            del every[key]
