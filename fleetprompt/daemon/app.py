@@ -79,7 +79,7 @@ def make_app(service_: Service) -> FastAPI:
     app.router.routes.extend(_routes())
     answer_problems(app)
     app.add_middleware(Idempotency, access=service_.access, answers=service_.answers)
-    app.add_middleware(StrictJson)
+    app.add_middleware(StrictJson, access=service_.access)
     app.add_middleware(BodyLimit)
     if service_.access.origins:
         # A browser shows a page of another site nothing of an answer that does not say that it may.

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 
 import msgspec
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fleetprompt.daemon.problems import HttpProblem, problem
+from fleetprompt.daemon.access import Access
+from fleetprompt.daemon.problems import HttpProblem, answer_to, problem
+from fleetprompt.engine.core.errors import FleetError
 
 JSON = "application/json"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
@@ -22,14 +24,29 @@ OWN_READERS = ("/api/webhooks/", "/agents/webhooks/")
 """Routes that read what they are sent themselves, up to limits of their own."""
 
 
-class StrictJson:
-    """Middleware (ASGI) that refuses a body which says that it is JSON and is not, with 400."""
+LARGE_BYTES = 64 * 1024
+"""Nothing is made of larger bodies for who is not let in: what makes values of them lets nobody else have a turn, and
+takes a second for some of eight megabytes. The framework, too, does so before it asks who it is."""
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class StrictJson:
+    """Middleware (ASGI) that refuses a body which says that it is JSON and is not, with 400; a large one of who is not
+    let in with what they are to be told, unread."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
+        if not _has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        if _may_be_large(scope) and (refusal := await self._refusal(Request(scope))) is not None:
+            # Who is still sending when they are answered reads no answer.
+            await whole_body(receive)
+            await refusal(scope, receive, send)
+            return
         if not _is_json(scope):
             await self._app(scope, receive, send)
             return
@@ -47,12 +64,28 @@ class StrictJson:
                 return
         await self._app(scope, again, send)
 
+    async def _refusal(self, request: Request) -> Response | None:
+        """What somebody is answered who is not let in; None for who is."""
+        try:
+            self._access.check_page(request)
+            await self._access.identity(request)
+        except (HttpProblem, FleetError) as error:
+            return await answer_to(request, error)
+        return None
 
-def _is_json(scope: Scope) -> bool:
+
+def _has_body(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
         return False
-    if str(scope["path"]).startswith(OWN_READERS):
-        return False
+    return not str(scope["path"]).startswith(OWN_READERS)
+
+
+def _may_be_large(scope: Scope) -> bool:
+    said = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return not said.isdigit() or int(said) > LARGE_BYTES
+
+
+def _is_json(scope: Scope) -> bool:
     said = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
     kind = said.partition(b";")[0].strip().lower()
     return kind == b"application/json" or kind.endswith(b"+json")

@@ -144,6 +144,11 @@ def _over_http(hint: str) -> str:
     return hint
 
 
+async def answer_to(request: Request, error: HttpProblem | FleetError) -> JSONResponse:
+    """The document about either, for who answers before the application does."""
+    return await (of_fleet(request, error) if isinstance(error, FleetError) else _of_http(request, error))
+
+
 async def _of_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HttpProblem)
     return problem(error.status, error.detail, error.code, hint=error.hint, headers=error.headers)

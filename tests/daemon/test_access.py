@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -42,6 +43,26 @@ async def test_a_token_says_who_asks(tmp_path: Path) -> None:
             assert refused.headers["www-authenticate"].startswith("Bearer")
             assert refused.headers["content-type"] == "application/problem+json"
         assert (await daemon.http.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize("sent", ["whole", "in pieces"])
+@pytest.mark.parametrize("media", ["application/json", "application/cloudevents+json", ""])
+async def test_nothing_is_made_of_a_large_body_of_who_is_not_let_in(tmp_path: Path, media: str, sent: str) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"[" * 10_000
+
+    headers: dict[str, str] = {"content-type": media} if media else {}
+    tokens: list[tuple[dict[str, str], int]] = [({}, 401), ({"Authorization": "Bearer good"}, 400 if media else 415)]
+    async with served(tmp_path, Rules(operator="ana", local_role=None), TOKENS) as daemon:
+        for token, status in tokens:
+            answer = await daemon.http.post(
+                "/api/workflows/quick/execute",
+                content=b"[" * 100_000 if sent == "whole" else pieces(),
+                headers=headers | token,
+            )
+            assert answer.status_code == status, answer.text
+            assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_a_role_does_what_it_may_and_no_more(tmp_path: Path) -> None:
