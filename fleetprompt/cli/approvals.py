@@ -261,7 +261,7 @@ async def _decide(
 ) -> int:
     from rich.text import Text
 
-    from fleetprompt.cli.question import grant_lines, question_lines, read_values
+    from fleetprompt.cli.question import ask_fields, grant_lines, question_lines, read_values
     from fleetprompt.cli.render import marked, plain
     from fleetprompt.cli.values import pair
     from fleetprompt.client.deciding import DIGEST
@@ -281,10 +281,21 @@ async def _decide(
             hint = f"its workflow keeps these duties apart: it is for {people}"
         raise Refused(f"{front.me} may not decide this", where=f"approval {approval.id}", hint=hint)
     entered = [pair(text, "a field") for text in pairs]
+    filled: list[tuple[str, str]] | None = []
+    if decision == "approved" and not yes and terminal.interactive:
+        mode = (await console.run(approval.run)).mode
+        question = question_lines(approval, votes, terminal.times, time.time(), mode=mode)
+        filled = ask_fields(terminal, approval, entered, comment, question)
+        if filled is None:
+            terminal.say(f"nothing done: {approval.id} still waits")
+            return 1
+        entered += filled
     values = read_values(approval, entered, comment) if decision == "approved" else {}
     call = await console.edited(approval.id, values) if changes(approval, values) else None
     mode = (await console.run(approval.run)).mode
-    terminal.say(*question_lines(approval, votes, terminal.times, time.time(), values, call, mode=mode))
+    if call is not None or not filled:
+        # Else it was shown above what was asked for just now.
+        terminal.say(*question_lines(approval, votes, terminal.times, time.time(), values, call, mode=mode))
     if scope := more.get("grant"):
         terminal.say(*grant_lines(approval, scope, values, call))
     verb = "approve" if decision == "approved" else "reject"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
@@ -22,6 +22,9 @@ from fleetprompt.engine.core.gate import form_problem, whom, with_comment
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.engine.ports import Approval, Vote
 from fleetprompt.engine.ports.tool import EditedCall
+
+if TYPE_CHECKING:
+    from fleetprompt.cli.terminal import Terminal
 
 MOST_LINES = 200
 """Lines of what is to be approved; more are counted."""
@@ -245,6 +248,26 @@ def field_words(field: Field) -> str:
     """A field, what it takes, and what it is without an answer."""
     described = f": {field.description}" if field.description else ""
     return f"{field.name} ({field.words}){described}"
+
+
+def ask_fields(
+    terminal: Terminal, approval: Approval, given: Sequence[tuple[str, str]], comment: str, question: Sequence[Text]
+) -> list[tuple[str, str]] | None:
+    """Ask for what a form needs and nobody has given, below what it is about; None where that is not told."""
+    names = {name for name, _ in given}
+    _, values = with_comment(approval.form, approval.about, comment, {})
+    missing = [
+        field for field in form_fields(approval.form) if field.needed and field.name not in names | values.keys()
+    ]
+    if missing:
+        terminal.say(*question)
+    found: list[tuple[str, str]] = []
+    for field in missing:
+        text = terminal.ask(f"{field_words(field)}\n{inert(field.name)}: ").strip()
+        if not text:
+            return None
+        found.append((field.name, text))
+    return found
 
 
 def read_values(approval: Approval, pairs: Iterable[tuple[str, str]], comment: str) -> dict[str, Any]:

@@ -129,6 +129,28 @@ def test_a_comment_that_the_form_asks_for_is_given_as_one(fleet: Fleet) -> None:
     assert (said["comment"], said["values"]) == ("It is due.", {"comment": "It is due."})
 
 
+def test_what_a_form_needs_is_asked_for_on_a_terminal(fleet: Fleet) -> None:
+    gate = "{id: gate, type: approval, message: Pay the bill?, form: {tip: {type: number, required: true}}}"
+    fleet.write("tips", f"name: tips\nsteps: [{gate}]\n")
+    fleet("run", "tips.yaml", "-q", "--no-wait")
+    assert "the form needs `tip`" in fleet("approve", "last").err, "nobody can be asked"
+    terminal = fleet.terminal("approve", "last")
+    said = terminal.expect("tip: ")
+    assert "Pay the bill?" in said, "first what it is about"
+    terminal.type("\n")
+    terminal.expect("still waits")
+    assert terminal.wait() == 1
+    terminal = fleet.terminal("approve", "last")
+    terminal.expect("tip: ")
+    terminal.type("3\n")
+    terminal.expect("approve this? [y/N]")
+    terminal.type("y\n")
+    assert terminal.wait() == 0
+    assert terminal.text.count("Pay the bill?") == 1
+    assert fleet("recover", "-q").code == 0
+    assert fleet("show", "last", "--json").json["output"]["values"] == {"tip": 3}
+
+
 def test_who_may_not_decide_is_refused_at_once_and_told_whose_it_is(fleet: Fleet) -> None:
     fleet.write("gated", GATED.replace("timeout: 1h", "approvers: [group:oncall]"))
     fleet("run", "gated.yaml", "-q", "--no-wait")
