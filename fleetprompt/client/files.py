@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from hashlib import sha256
 from pathlib import Path
@@ -78,11 +79,18 @@ def load_file(path: Path, names: Names | None = None) -> WorkflowFile:
 
 
 def shown(path: Path | str) -> str:
-    """The path as people would write it from here."""
+    """The path as people would write it from here, in characters that can be written down anywhere."""
     try:
-        return str(Path(path).relative_to(Path.cwd()))
+        path = Path(path).relative_to(Path.cwd())
     except (ValueError, OSError):  # It lies elsewhere, or the folder we are in is gone.
-        return str(path)
+        pass
+    return writable(path)
+
+
+def writable(path: Path | str) -> str:
+    """A path in characters that can be written down anywhere: what of it is no UTF-8 stands for its bytes by halves of
+    characters, which no log, JSON or terminal takes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def source_of(file: WorkflowFile) -> Source:

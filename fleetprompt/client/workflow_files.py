@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from fleetprompt.client.files import SUFFIXES, WorkflowFile, discover_steps, load_files
+from fleetprompt.client.files import SUFFIXES, WorkflowFile, discover_steps, load_files, writable
 from fleetprompt.engine.core.errors import FleetError
 from fleetprompt.engine.definition.problems import InvalidWorkflow, Problem
 from fleetprompt.engine.ports import Workflow
@@ -118,7 +118,7 @@ class WorkflowFiles:
 
     def named(self, path: Path) -> str:
         """The path as people see it: from the project's folder, where it lies in it."""
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+        return writable(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
 
 def text_of(path: Path) -> str:
