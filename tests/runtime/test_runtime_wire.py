@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -101,6 +102,34 @@ async def test_an_engine_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
 
 async def test_only_the_owner_of_the_files_can_connect(listening: Listening) -> None:
     assert listening.path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_nobody_else_can_connect_before_the_mode_of_the_socket_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    before = os.umask(0)
+    wire = Wire(Engine(MemoryStore()), tmp_path / "e.sock")
+    try:
+        await wire.open()
+        assert (tmp_path / "e.sock").stat().st_mode & 0o777 == 0o600
+        assert os.umask(0) == 0, "as it was"
+    finally:
+        os.umask(before)
+        await wire.close()
+
+
+async def test_a_mistake_of_ours_is_told_to_whoever_runs_the_engine(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(tenant: str) -> None:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(listening.engine.vitals, "health", broken)
+    assert await listening.ask(b'{"op":"health"}\n') == []
+    assert [what for _, where, what in listening.engine.troubles if where == "socket"] == [
+        "ValueError: a mistake of ours"
+    ]
 
 
 async def test_who_watches_gets_the_past_and_then_the_present(listening: Listening) -> None:

@@ -12,6 +12,8 @@ engines also look at the store twice a second.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Coroutine
 from contextlib import aclosing
 from pathlib import Path
@@ -89,8 +91,7 @@ class Wire:
             if len(bytes(self._path)) > LONGEST_PATH:
                 raise OSError(f"{self._path} is too long for a socket")
             self._path.unlink(missing_ok=True)
-            self._server = await asyncio.start_unix_server(self._accept, self._path, limit=MAX_LINE)
-            self._path.chmod(0o600)
+            self._server = await asyncio.start_unix_server(self._accept, sock=_private(self._path), limit=MAX_LINE)
         except OSError as error:
             self._engine.trouble("socket, so other processes poll", error)
 
@@ -138,7 +139,7 @@ class Wire:
             task.add_done_callback(self._connections.discard)
         try:
             await self._talk(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, ValueError, asyncio.CancelledError):
+        except (ConnectionError, _TooLong, asyncio.CancelledError):
             pass
         except Exception as error:
             self._engine.trouble("socket", error)
@@ -146,7 +147,7 @@ class Wire:
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
+        while line := await _line(reader):
             try:
                 request = _decode(line)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -207,6 +208,32 @@ class Wire:
             async for some in pieces:
                 writer.write(_encode(some) + b"\n")
                 await writer.drain()
+
+
+def _private(path: Path) -> socket.socket:
+    """A socket that is its owner's from the beginning: nobody is let in before its mode is set."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        os.umask(before)
+    sock.setblocking(False)
+    return sock
+
+
+class _TooLong(Exception):
+    """A line of a request has no end."""
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ValueError:
+        raise _TooLong from None
 
 
 async def _until_hung_up(reader: asyncio.StreamReader, sending: Coroutine[Any, Any, None]) -> None:
