@@ -89,3 +89,19 @@ def test_a_plan_that_became_durable_as_the_store_went_away_counts_once_it_is_bac
         await world.until(lambda: engine.workflows.active[0].plan == plan)
 
     tell(story, PLAIN)
+
+
+def test_a_plan_that_cannot_be_read_is_told_of_once_however_often_others_write() -> None:
+    async def story(world: World, engine: Engine) -> None:
+        lost = world.disk.plans.pop(engine.workflows.active[0].digest)
+        engine.workflows._plans.clear()
+        for _ in range(5):
+            await engine.others_wrote()
+        assert [where for _, where, _ in engine.troubles] == ["workflow plain"]
+        assert engine.workflows.unreadable == {("default", "plain")}
+        world.disk.plans[world.loaded["plain"].digest] = lost
+        await engine.others_wrote()
+        assert engine.workflows.unreadable == set()
+        assert [each.plan.name for each in engine.workflows.active] == ["plain"]
+
+    tell(story, PLAIN)

@@ -233,7 +233,7 @@ class Workflows:
             self._rows = rows
             self._engine.feed.mark(workflows=True)
         active: list[Active] = []
-        self.unreadable.clear()
+        unreadable: set[tuple[str, str]] = set()
         await self._read({entry.plan for entry in rows if entry.status == "active"})
         for entry in rows:
             if entry.status != "active":
@@ -243,12 +243,14 @@ class Workflows:
             except StoreUnavailable:
                 raise
             except Exception as error:
-                # Its triggers start nothing until it is there again; those of the others do.
-                self.unreadable.add((entry.tenant, entry.name))
-                self._engine.trouble(f"workflow {entry.name}", error)
+                # Its triggers start nothing until it is there again; those of the others do. Told once: where others
+                # write, this is read twice a second.
+                unreadable.add((entry.tenant, entry.name))
+                if (entry.tenant, entry.name) not in self.unreadable:
+                    self._engine.trouble(f"workflow {entry.name}", error)
             else:
                 active.append(Active(entry.plan, plan, entry.tenant, entry.active_since))
-        self.active = active
+        self.active, self.unreadable = active, unreadable
         self._plans = {each.digest: each.plan for each in active}
         self.routes = Routes(active)
         self._tell_doubled()
