@@ -109,6 +109,24 @@ async def test_who_is_not_looking_is_told_what_to_do(tmp_path: Path, monkeypatch
             await until(lambda: notifier.channels["desk"].state.sent == 2)
 
 
+async def test_a_mistake_about_stuck_runs_silences_no_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> dict[str, str]:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr("fleetprompt.engine.runtime.notifier.stuck_runs", broken)
+    async with (
+        receiving() as (receiver, url),
+        notifying(tmp_path, desk=NoticeSettings(webhook=url, within=0.0)) as (
+            engine,
+            _,
+        ),
+    ):
+        await until(lambda: engine.troubles)
+        await start(engine, GATED)
+        await until(lambda: receiver.requests)
+        assert [what for _, _, what in engine.troubles] == ["ValueError: a mistake of ours"]
+
+
 async def test_what_happened_while_a_receiver_or_the_engine_was_away_is_told_later_and_what_was_before_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,11 +83,15 @@ class Notifier:
     async def _look_for_stuck(self) -> None:
         told: set[str] = set()
         while True:
-            found = stuck_runs(self._engine, self._stuck_after)
-            for run, why in found.items():
-                if run not in told:
-                    await self._tell_stuck(run, why)
-            told = set(found)
+            try:
+                found = stuck_runs(self._engine, self._stuck_after)
+                for run, why in found.items():
+                    if run not in told:
+                        await self._tell_stuck(run, why)
+                told = set(found)
+            except Exception as error:
+                # Nor must a mistake about one run end all channels.
+                self._engine.trouble("looking for stuck runs", error)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _tell_stuck(self, run: str, why: str) -> None:
