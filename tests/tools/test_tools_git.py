@@ -251,7 +251,7 @@ async def test_remotes_that_run_programs_are_refused(room: Room) -> None:
         ("diff.x.command", "touch {}"),
         ("credential.helper", "!touch {}"),
         ("remote.origin.receivepack", "touch {}"),
-        ("include.path", "/tmp/x"),
+        ("include.path", "{}"),
         ("url.ext::x.insteadOf", "https://"),
         ("core.worktree", "/"),
     ],

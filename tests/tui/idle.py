@@ -54,16 +54,17 @@ def _resting() -> dict[str, str] | None:
     found: dict[str, str] = {}
     own = str(threading.get_native_id())
     for thread in THREADS.iterdir():
+        if thread.name == own:
+            continue
         try:
             state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
             ran = (thread / "schedstat").read_text().split()[0]
         except OSError:
             # It has ended meanwhile.
             continue
-        if thread.name != own:
-            if state in "RD":
-                return None
-            found[thread.name] = ran
+        if state in "RD":
+            return None
+        found[thread.name] = ran
     return found
 
 

@@ -248,6 +248,9 @@ class RunScreen(RunDoing):
         if self._rest is not None:
             self._rest.stop()
             self._rest = None
+        if not self.query(Beside):
+            # The screen is being left, and has nothing in it any more.
+            return
         self.beside.show_asked(self.app.now())
         self.beside.show_speech()
         self.beside.show()
