@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
@@ -13,6 +14,8 @@ from starlette.types import Message, Receive, Scope, Send
 from fleetprompt.client.http.messages import BEAT_SECONDS, Told, Trouble
 from fleetprompt.daemon.problems import HttpProblem, status_of
 from fleetprompt.engine.core.errors import FleetError
+
+_log = logging.getLogger(__name__)
 
 
 class Telling(Response):
@@ -51,13 +54,19 @@ class Telling(Response):
                 group.create_task(self._look(send))
                 await self._tell(send)
                 raise _Over
-        except* (_Over, OSError):
+        except* _Over:
             pass
+        except* Exception as failed:
+            # Whoever listens begins anew: that there is a mistake, nobody else sees.
+            _log.error("what is told to %s ends", scope["path"], exc_info=failed)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send, data: bytes) -> None:
         async with self._sending:
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+            try:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            except OSError:
+                raise _Over from None
 
     async def _tell(self, send: Send) -> None:
         # The first byte says that it has begun.

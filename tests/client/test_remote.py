@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import msgspec
 import pytest
 from client_kit import ME, embedded, place_at, start_of, until
 from cut import Cut
@@ -477,3 +478,47 @@ async def test_a_journal_that_is_another_one_is_not_followed_as_if_it_were_the_s
         with pytest.raises(Refused, match="it is another one"):
             await waiting
         await far.close()
+
+
+async def test_what_is_not_understood_is_not_asked_for_as_fast_as_one_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, paused = 0, 0
+    timeout = asyncio.timeout
+
+    def puzzled(line: bytes) -> messages.Told:
+        nonlocal told
+        told += 1
+        raise msgspec.ValidationError("a fact of tomorrow")
+
+    def counted(seconds: float | None) -> asyncio.Timeout:
+        nonlocal paused
+        paused += seconds == link_module.MOST_SECONDS
+        return timeout(seconds)
+
+    async with serving(tmp_path) as served, connected(served) as far:
+        monkeypatch.setattr(link_module, "_told", puzzled)
+        monkeypatch.setattr(link_module.asyncio, "timeout", counted)
+        async with aclosing(far.changes(0.01)) as changes:
+            async for change in changes:
+                assert not change.engine
+                if told == 3:
+                    break
+        assert paused == 3
+
+
+@pytest.mark.parametrize("error", [OSError("a disk"), ValueError("a mistake of ours")])
+async def test_what_ends_a_stream_by_mistake_is_told_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    async def broken(self: EmbeddedConsole, seconds: float = 0.05) -> AsyncGenerator[Change]:
+        raise error
+        yield Change()
+
+    monkeypatch.setattr(EmbeddedConsole, "changes", broken)
+    async with serving(tmp_path) as served, connected(served) as far, aclosing(far.changes(0.01)) as changes:
+        assert not (await anext(changes)).engine
+    said = [record for record in caplog.records if record.name == "fleetprompt.daemon.telling"]
+    assert said
+    assert "/api/console/changes" in said[0].message
+    assert str(error) in caplog.text

@@ -174,6 +174,10 @@ class Link:
             self._lose(error)
             raise
         except msgspec.DecodeError as error:
+            # It goes on telling that, and whoever listens begins anew: not as fast as they can.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(MOST_SECONDS):
+                    await self._closed.wait()
             raise OtherVersion(f"the daemon tells what is not understood here: {error}") from None
         except (httpx.TransportError, httpx.StreamError, OSError, RuntimeError) as error:
             failed = self._unreachable(error)
