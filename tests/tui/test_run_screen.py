@@ -201,6 +201,17 @@ async def test_who_may_decide_about_nothing_is_told_so_and_nothing_counts_as_wai
         assert "approval.approve" not in [action.id for action in seen.screen.footer()]
 
 
+async def test_a_run_that_retention_has_deleted_says_so_and_nothing_is_offered(project: Project) -> None:
+    run = await project.start("broken")
+    async with shown(project, run) as seen, asyncio.timeout(60):
+        await seen.until(lambda: "run.retry" in [action.id for action in seen.screen.footer()])
+        await project.console.store.prune(before=9e9)
+        await seen.until(lambda: "is not in the store any more" in line(seen.screen))
+        assert run[-8:] in line(seen.screen)
+        assert not {"run.retry", "run.retry_from"} & {action.id for action in seen.screen.footer()}
+        assert seen.rows(), "what was there can still be read"
+
+
 async def test_steps_open_and_close_and_the_screen_follows_the_run(project: Project) -> None:
     run = await project.start("parent")
     async with shown(project, run) as seen:

@@ -14,7 +14,7 @@ from textual.events import DescendantBlur, DescendantFocus
 from textual.timer import Timer
 
 from fleetprompt.client.wording import short
-from fleetprompt.engine.core.errors import FleetError
+from fleetprompt.engine.core.errors import FleetError, NotFound
 from fleetprompt.engine.core.inert import inert
 from fleetprompt.tui.actions import Action, Where, at, method
 from fleetprompt.tui.painting import is_remote
@@ -153,7 +153,27 @@ class RunScreen(RunDoing):
         view, tree = self.runview, self.steps
         if view is None or tree is None or not (change.lost or set(view.runs) & set(change.runs)):
             return
+        if change.lost and view.run.ended and await self._is_gone(view):
+            return
         await self._catch_up(None if change.lost else change.runs)
+
+    async def _is_gone(self, view: RunView) -> bool:
+        """Whether retention has deleted the run: what is shown of it stays, and nothing can be done to it any more."""
+        try:
+            await self.client.run(view.id)
+        except NotFound:
+            bar = self.query_one(RunBar)
+            self._run, self.runview, bar.view = view.id, None, None
+            name = inert(view.created.workflow) if view.created is not None else ""
+            bar.said = (
+                (name, "strong"),
+                (f"  {short(view.id)}", "id"),
+                ("  is not in the store any more: retention has deleted it; this is how it was", "warning"),
+            )
+            self.refresh_bars()
+            bar.refresh()
+            return True
+        return False
 
     async def reload(self) -> None:
         """Take up what has come; where nothing could be loaded, try again."""
