@@ -245,7 +245,7 @@ async def test_a_column_in_which_nothing_is_said_leaves_its_room_to_the_message(
         voting: set[tuple[str, int]] = set()
         inbox = await loaded(client, voting=voting)
         assert titles(inbox) == ["", "ASKED", "WORKFLOW", "RUN", "STEP", "MESSAGE"]
-        assert layout(inbox.columns, 69)[-1].width >= 28
+        assert layout(inbox.columns, 69)[-1].width > inbox.columns[-1].width
         voting.add(("ap-000001", 0))
         cells = inbox.cells(0)
         assert cells is not None

@@ -30,7 +30,7 @@ STEPS = "chat"
 
 COLUMNS = (
     Column(title="", width=1),
-    Column(title="AGENT", width=12, grow=3, most=28),
+    Column(title="AGENT", width=14, grow=5, most=28),
     Column(title="MODEL", width=12, grow=2, most=28, drop=6),
     Column(title="RUNS/7D", width=7, right=True, drop=3),
     Column(title="OK", width=5, right=True, drop=2),

@@ -33,11 +33,11 @@ COLUMNS = (
     Column(title="", width=1),
     Column(title="ASKED", width=5, right=True, drop=3),
     Column(title="LEFT", width=9, right=True, drop=1),
-    Column(title="WORKFLOW", width=10, grow=2, most=24, drop=2),
+    Column(title="WORKFLOW", width=14, grow=3, most=24, drop=2),
     Column(title="RUN", width=8, drop=6),
     Column(title="STEP", width=8, grow=2, most=24, drop=5),
     Column(title="VOTES", width=5, right=True, drop=4),
-    Column(title="MESSAGE", width=28, grow=8),
+    Column(title="MESSAGE", width=24, grow=8),
 )
 LEFT, VOTES = 2, 6
 """Where these columns stand; they are left out where they would be empty."""

@@ -131,7 +131,6 @@ class CostView:
     def _lines(self, by: By, found: Sequence[CostRow]) -> Iterator[tuple[Key, Sequence[Cell]]]:
         most = max((row.cost_nano for row in found), default=0)
         for at, row in enumerate(found):
-            share = row.cost_nano / self.total if self.total else 0.0
             filled = round(BAR * row.cost_nano / most) if most else 0
             name = (inert(row.key), "strong") if row.key else (NONE[by], "dim")
             yield (
@@ -140,7 +139,7 @@ class CostView:
                     name,
                     *(((inert(row.workflow), "dim"),) if by == "step" else ()),
                     cost_cell(row.cost_nano, row.uncertain_nano, _mode(row)),
-                    (f"{share:.0%}" if share >= 0.01 or not share else "<1%", "dim"),
+                    (_share(row.cost_nano, self.total), "dim"),
                     ("━" * max(1 if row.cost_nano else 0, filled), "running"),
                     (tokens(row.tokens), "dim"),
                     (f"{row.runs:,}", ""),
@@ -148,6 +147,13 @@ class CostView:
                     *((_uncertain(row),) if self.uncertain or self.unreal else ()),
                 ),
             )
+
+
+def _share(cost: int, total: int) -> str:
+    """How much of all that was spent; nothing of nothing is no share."""
+    if not total:
+        return "-"
+    return f"{cost / total:.0%}" if cost / total >= 0.01 or not cost else "<1%"
 
 
 def _mode(row: CostRow) -> str:

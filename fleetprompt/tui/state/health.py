@@ -131,9 +131,14 @@ class HealthView:
         for name, pool in health.pools.items():
             yield f"  pool {inert(name)}", _places(pool.in_use, pool.places, pool.waiting)
         for group in health.groups:
+            # Names of groups are of any length, and often begin the same: they have the room of the values.
             yield (
-                f"  group {inert(group.scope)}",
-                ((f"{group.held:,} held", ""), (f"  {group.waiting} waiting", "waiting" if group.waiting else "dim")),
+                "  group",
+                (
+                    (f"{inert(group.scope.removeprefix('group:'))}  ", "strong"),
+                    (f"{group.held:,} held", ""),
+                    (f"  {group.waiting} waiting", "waiting" if group.waiting else "dim"),
+                ),
             )
 
 

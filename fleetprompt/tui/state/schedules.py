@@ -29,14 +29,14 @@ RECENT = 500
 
 COLUMNS = (
     Column(title="", width=1),
-    Column(title="SCHEDULE", width=16, grow=3, most=40),
+    Column(title="SCHEDULE", width=18, grow=8, most=48),
     Column(title="STATUS", width=7, drop=5),
     Column(title="WHEN", width=14, grow=1, most=24),
     Column(title="ZONE", width=13, drop=3, most=20),
     Column(title="NEXT", width=8, right=True),
     Column(title="LAST", width=8, right=True, drop=2),
     Column(title="TIMES", width=STRIP, right=True, drop=4),
-    Column(title="", width=16, grow=6, drop=1),
+    Column(title="", width=10, grow=3, drop=1),
 )
 
 
