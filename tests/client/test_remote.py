@@ -339,6 +339,24 @@ async def test_who_is_not_let_in_is_told_what_to_do(tmp_path: Path) -> None:
         assert "fleet token create" in revoked.value.hint
 
 
+async def test_a_console_goes_on_as_nobody_else(tmp_path: Path) -> None:
+    """A file with the token of another: what the console shows of who acts, and what it offers, would be wrong."""
+    async with serving(tmp_path) as served:
+        far = await connect(served.there("viewer"))
+        gone = served.tokens.pop("fleet_viewer")
+        served.tokens["fleet_other"] = msgspec.structs.replace(gone, name="somebody else")
+        (tmp_path / "viewer.token").write_text("fleet_other")
+        with pytest.raises(Unauthorized):
+            await far.position()
+        assert not await far.link.back()
+        assert "somebody else (viewer of default) by now" in far.link.lost
+        assert far.link.refused
+        served.tokens["fleet_other"] = gone
+        assert await far.link.back()
+        assert await far.position() >= 0
+        await far.close()
+
+
 async def test_a_token_that_is_revoked_ends_what_it_listens_to_and_a_new_one_goes_on(tmp_path: Path) -> None:
     async with serving(tmp_path) as served, connected(served, "viewer") as far:
         heard: list[Change] = []

@@ -81,6 +81,8 @@ class Link:
         """Is told whenever that changes."""
         self._tenant = tenant
         self._dice = dice
+        self._first: Hello | None = None
+        """As whom one was let in."""
         self._closed = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._wait = FIRST_SECONDS
@@ -120,7 +122,19 @@ class Link:
                 f"this is {__version__} and speaks version {PROTOCOL}",
                 hint=f"use fleet {said.version} here, or bring the daemon to {__version__}",
             )
+        self._same(said)
         return said
+
+    def _same(self, said: Hello) -> None:
+        """Go on as nobody else: what is shown, and what is asked before something is done, is somebody's. Raises
+        `Unauthorized`."""
+        was = self._first = self._first or said
+        if (said.name, said.tenant, said.role) != (was.name, was.tenant, was.role):
+            raise Unauthorized(
+                f"{self.address.shown} takes one for {said.name} ({said.role} of {said.tenant}) by now, and no more for "
+                f"{was.name} ({was.role} of {was.tenant})",
+                hint="open the console anew",
+            )
 
     async def ask(self, name: str, body: bytes, *, changes: bool) -> bytes:
         """Call a method; what it answers. `changes`: it changes something, so that nobody knows whether it happened
