@@ -14,6 +14,7 @@ from fleetprompt.client.http.address import address_of
 from fleetprompt.client.http.console import connect
 from fleetprompt.client.protocol import Console
 from fleetprompt.tui.app import FleetConsole
+from fleetprompt.tui.widgets.bars import TopBar
 from fleetprompt.tui.widgets.log_view import LogLines
 from fleetprompt.tui.widgets.run_preview import RunPreview
 from tests.client import far
@@ -68,6 +69,11 @@ def rows(app: FleetConsole) -> int:
     return runs.count + runs.fresh if runs is not None else 0
 
 
+def style_of(app: FleetConsole, word: str) -> str:
+    """How a part of the top is shown."""
+    return next(style for text, style in app.screen.query_one(TopBar).parts(130) if word in text)
+
+
 def offered(app: FleetConsole) -> list[str]:
     return [action.id for action in app.screen.footer()]  # type: ignore[attr-defined]
 
@@ -80,10 +86,12 @@ async def test_what_is_shown_is_dim_and_still_while_it_cannot_be_reached(tmp_pat
             assert "at ops.example.com" in frame(app)
             assert "run.cancel" in offered(app)
             bright = app.palette.style("strong")
+            assert style_of(app, "approval") == "accent"
             cut.stay()
             await until(pilot, lambda: "not connected" in frame(app))
             assert app.palette.style("strong") != bright
             assert app.frame.style("strong") == bright
+            assert style_of(app, "approval") == "dim", "numbers are as they were, too"
             assert rows(app) == 1
             assert "run.cancel" not in offered(app)
             await pilot.press("x")

@@ -131,8 +131,8 @@ class Link:
         was = self._first = self._first or said
         if (said.name, said.tenant, said.role) != (was.name, was.tenant, was.role):
             raise Unauthorized(
-                f"{self.address.shown} takes one for {said.name} ({said.role} of {said.tenant}) by now, and no more for "
-                f"{was.name} ({was.role} of {was.tenant})",
+                f"{self.address.shown} takes one for {said.name} ({said.role} of {said.tenant}) by now, "
+                f"and no more for {was.name} ({was.role} of {was.tenant})",
                 hint="open the console anew",
             )
 

@@ -20,6 +20,7 @@ from fleetprompt.tui.state.work import Work
 if TYPE_CHECKING:
     from fleetprompt.tui.actions import Action
     from fleetprompt.tui.app import FleetConsole
+    from fleetprompt.tui.widgets.palette import Palette
 
 Piece = tuple[Part, ...]
 """What stands together or not at all."""
@@ -37,6 +38,8 @@ COUNTED = {
     "completed": ("completed",),
 }
 """What is counted at the top, and the statuses that count as it."""
+COUNTS = ("counts", "approvals", "activity", "spent")
+"""What the daemon says of the fleet."""
 PLACES = {"engine": "health", "approvals": "approvals", "activity": "runs", "spent": "cost"}
 """Where a click on a part of the top leads."""
 KEPT = 80
@@ -64,6 +67,11 @@ class Bar(Widget):
     DEFAULT_CSS = "Bar { height: 1; background: $panel; color: $foreground; }"
     app: FleetConsole
 
+    @property
+    def palette(self) -> Palette:
+        """The colours of what it says."""
+        return self.app.frame
+
     def parts(self, width: int) -> Sequence[Part]:
         """What is shown in so many cells."""
         raise NotImplementedError
@@ -72,7 +80,7 @@ class Bar(Widget):
         """The line."""
         width = self.size.width
         ground = self.rich_style
-        style = self.app.frame.style
+        style = self.palette.style
         segments = [Segment(" ", ground)]
         segments += [Segment(text, ground + style(name)) for text, name in self.parts(width - 2)]
         return Strip(segments).adjust_cell_length(width, ground)
@@ -91,6 +99,13 @@ def apart(pieces: Sequence[Piece]) -> list[Part]:
         if any(text for text, _ in piece):
             parts += [("  ", ""), *piece] if parts else piece
     return parts
+
+
+def _dimmed(piece: Piece) -> Piece:
+    """The same, dim; where a click leads stays."""
+    return tuple(
+        Leading((part[0], "dim"), part.where) if isinstance(part, Leading) else (part[0], "dim") for part in piece
+    )
 
 
 def shortened(text: str, width: int) -> str:
@@ -115,6 +130,9 @@ class TopBar(Bar):
             other = self._filled(self._row(width, short=True), width)
             row = other if len(other) > len(row) else row
         shown = [(name, row[name]) for name in ORDER if name in row]
+        if self.app.fleet.away:
+            # These are as they were.
+            shown = [(name, _dimmed(piece) if name in COUNTS else piece) for name, piece in shown]
         self._note_spots(shown)
         return apart([piece for _, piece in shown])
 

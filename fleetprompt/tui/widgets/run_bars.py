@@ -16,6 +16,7 @@ from fleetprompt.tui.state.money import badge, cost_words
 from fleetprompt.tui.state.run import RunView
 from fleetprompt.tui.state.runs import tokens
 from fleetprompt.tui.widgets.bars import Bar, spread
+from fleetprompt.tui.widgets.palette import Palette
 
 LEAST = 8
 """Cells below which nothing is said behind titles."""
@@ -31,6 +32,11 @@ class RunBar(Bar):
         self.view: RunView | None = None
         self.said: tuple[Part, ...] = (("loading…", "dim"),)
         """What is said while there is no run to be shown."""
+
+    @property
+    def palette(self) -> Palette:
+        """What is said of a run can be stale, as what is shown of its steps."""
+        return self.app.palette
 
     def parts(self, width: int) -> Sequence[Part]:
         """How it is and since when; where it came from."""
