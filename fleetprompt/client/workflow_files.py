@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from fleetprompt.client.files import SUFFIXES, WorkflowFile, discover_steps, load_files, writable
 from fleetprompt.engine.core.errors import FleetError
-from fleetprompt.engine.definition.problems import InvalidWorkflow, Problem
+from fleetprompt.engine.definition.problems import InvalidWorkflow, Problem, ProblemCode
 from fleetprompt.engine.ports import Workflow
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class FileState(Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """The workflow's name; that of the file where it cannot be read."""
-        return self.file.plan.name if self.file is not None else self.path.stem
+        return self.file.plan.name if self.file is not None else Path(self.named).stem
 
     @property
     def errors(self) -> int:
@@ -99,6 +99,10 @@ class WorkflowFiles:
         named, inside = self.named(path), path.parent == self.folder
         if not path.exists():
             return FileState(path=path, named=named, inside=inside, missing=True)
+        if writable(path) != str(path):
+            said, hint = "the name of the file is not UTF-8: nothing can be told of it", "rename it"
+            wrong = Problem(ProblemCode.BAD_VALUE, said, hint, file=named, line=1, column=1, end_column=1)
+            return FileState(path=path, named=named, inside=inside, problems=(wrong,))
         discover_steps()
         try:
             loaded = load_text(read_file(path), named, path.parent, self._now())

@@ -306,6 +306,10 @@ async def test_a_name_that_cannot_be_read_does_not_end_the_daemon(tmp_path: Path
             (tmp_path / f"workflows/new_{n}.yaml").write_text(QUICK.replace("quick", f"new-{n}"))
             await _until(daemon, lambda n=n: any(f"new-{n}" in each.taken for each in daemon.reloaded))
         assert (await daemon.until(await daemon.execute("new-2"), "completed"))["result"] == 1
+        good = Path(os.fsdecode(os.fsencode(tmp_path) + b"/workflows/good\xff.yaml"))
+        good.write_text(QUICK.replace("quick", "good"))
+        await _until(daemon, lambda: any(any("good" in name for name in each.broken) for each in daemon.reloaded))
+        assert "good" not in {each.name for each in await daemon.console.workflows()}
         told = [text for _, *texts in daemon.console.engine.troubles for text in texts]
         assert told
         assert all(text.encode() for text in told), "it can be written down"

@@ -287,7 +287,9 @@ class Engine:
         """Record that something went wrong in the engine itself; returns what was recorded."""
         hint = f" ({error.hint})" if isinstance(error, FleetError) and error.hint else ""
         kind = "" if isinstance(error, FleetError) else f"{type(error).__name__}: "
-        what = self.secrets.redact(f"{kind}{error}{hint}")
+        # Names of files may be any bytes, and what is told here is sent and written down.
+        where = where.encode("utf-8", "backslashreplace").decode()
+        what = self.secrets.redact(f"{kind}{error}{hint}").encode("utf-8", "backslashreplace").decode()
         log.warning("%s: %s", where, what, exc_info=error if not isinstance(error, FleetError) else None)
         self.troubled += 1
         self.troubles.append((self.now(), where, what))
