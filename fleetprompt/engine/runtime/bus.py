@@ -59,11 +59,10 @@ class Bus:
             signal = self.admission.admit(signal, origin)
         except RateLimited:
             earlier = await self._earlier(signal)
+            self.admission.tally["rate-limit" if earlier is None else "duplicate"] += 1
             if earlier is None:
                 raise
             # What is said again takes nobody's place.
-            self.admission.tally["rate-limit"] -= 1
-            self.admission.tally["duplicate"] += 1
             return Publication(signal=earlier, duplicate=True)
         self.fresh.add(signal.id)
         try:
