@@ -74,7 +74,10 @@ def list_(
     elif not rows and text:
         front.terminal.say("no workflow matches")
     elif not rows:
-        front.terminal.say(f"there are no workflows in {front.project.workflows}: fleet init")
+        if front.elsewhere is not None:
+            front.terminal.say("no workflow is registered there: fleet run FILE")
+        else:
+            front.terminal.say(f"there are no workflows in {front.project.workflows}: fleet init")
     else:
         _print_table(front, rows, {workflow.name: workflow.updated_at for workflow in known})
     return 0

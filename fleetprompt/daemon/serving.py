@@ -95,10 +95,20 @@ def certificate(address: Address) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for file in (address.certificate, address.key):
+        if file is not None and not file.is_file():
+            hint = "--tls-cert and --tls-key, or [serve] in fleet.toml, name a certificate and its key"
+            raise InvalidInput("there is no such file", where=str(file), hint=hint)
     try:
         context.load_cert_chain(address.certificate, address.key)
     except (OSError, ssl.SSLError) as error:
-        raise InvalidInput(f"the certificate cannot be used: {error}", where=str(address.certificate)) from None
+        # OpenSSL has no reason for what is in none of its forms.
+        reason = "not in PEM, or not a key" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
+        why = str(getattr(error, "reason", None) or reason).lower().replace("_", " ")
+        hint = "give a certificate in PEM and the key that it was made with: `fleet doctor` looks at both"
+        raise InvalidInput(
+            f"the certificate and its key cannot be used: {why}", where=str(address.certificate), hint=hint
+        ) from None
     return context
 
 

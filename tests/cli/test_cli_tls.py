@@ -39,6 +39,22 @@ def certificate(folder: Path, signer: str) -> tuple[Path, Path]:
     return file, key
 
 
+def test_files_that_are_no_certificate_are_refused_with_what_to_do(fleet: Fleet, tmp_path: Path) -> None:
+    authority(tmp_path, "ours")
+    file, key = certificate(tmp_path, "ours")
+    for given, said in (
+        ((file, tmp_path / "none.key"), "there is no such file"),
+        ((file, file), "cannot be used: not in pem, or not a key"),
+        ((file, tmp_path / "ours.key"), "cannot be used: key values mismatch"),
+    ):
+        found = fleet("serve", "--port", "0", "--tls-cert", str(given[0]), "--tls-key", str(given[1]))
+        assert found.code == 2
+        assert said in found.err
+        assert "hint: " in found.err
+        assert "_ssl.c" not in found.err
+    assert key.exists()
+
+
 def test_who_trusts_the_authority_reaches_the_daemon(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
