@@ -67,11 +67,12 @@ async def race(where: str, name: str) -> None:
     store = SqlStore(where, patience=60)
     await store.open()
     await store.journal.append(start(name))
-    print("ready", flush=True)
+    os.write(1, b"ready\n")
     # Nobody takes more of what is written than the character that is his.
     os.read(0, 1)
     spent, most = await spend(store, name)
-    print(json.dumps([name, spent, most]), flush=True)
+    # In one piece: others write there, too.
+    os.write(1, json.dumps([name, spent, most]).encode() + b"\n")
     await store.close()
 
 

@@ -258,7 +258,8 @@ async def test_what_changes_as_an_engine_leaves_is_found_by_the_next(tmp_path: P
 
 
 async def test_what_is_being_written_as_an_engine_comes_is_left_alone_first(tmp_path: Path) -> None:
-    async with watching(tmp_path) as engine:
+    # The next engine looks by what was registered before, until it is registered anew.
+    async with watching(tmp_path, settle="1h") as engine:
         await begun(engine)
     (tmp_path / "in/a.csv").write_text("1")
     async with watching(tmp_path, settle="1h") as engine:

@@ -36,8 +36,9 @@ FILES = {"parent": PARENT, "child": CHILD, "grandchild": GRANDCHILD}
 class Project:
     """A folder with workflows, and a console with the engine in it."""
 
-    def __init__(self, root: Path, console: EmbeddedConsole) -> None:
-        self.root = root
+    def __init__(self, place: Place, console: EmbeddedConsole) -> None:
+        self.place = place
+        self.root = place.root
         self.console = console
 
     @classmethod
@@ -48,7 +49,7 @@ class Project:
         place = Place(root=root, state=state, database=str(state / "fleet.db"))
         console = await open_console(place, "engine")
         assert isinstance(console, EmbeddedConsole)
-        return cls(root, console)
+        return cls(place, console)
 
     async def start(self, name: str, **options: Any) -> str:
         """Start a workflow; its id."""

@@ -12,6 +12,7 @@ from run_project import ME, Project
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from fleetprompt.client.database import prune
 from fleetprompt.client.protocol import Console
 from fleetprompt.engine.core.facts import ApprovalRequested, BudgetRaised
 from fleetprompt.engine.ports import Stored
@@ -205,7 +206,7 @@ async def test_a_run_that_retention_has_deleted_says_so_and_nothing_is_offered(p
     run = await project.start("broken")
     async with shown(project, run) as seen, asyncio.timeout(60):
         await seen.until(lambda: "run.retry" in [action.id for action in seen.screen.footer()])
-        await project.console.store.prune(before=9e9)
+        await prune(project.place, before=9e9)
         await seen.until(lambda: "is not in the store any more" in line(seen.screen))
         assert run[-8:] in line(seen.screen)
         assert not {"run.retry", "run.retry_from"} & {action.id for action in seen.screen.footer()}
