@@ -192,7 +192,7 @@ async def _daemon_here(front: Front) -> Console | None:
         return None
     from fleetprompt.client.http.address import UNIX, address_of
     from fleetprompt.client.http.console import connect
-    from fleetprompt.client.http.link import Disconnected
+    from fleetprompt.client.protocol import Disconnected
 
     try:
         return (await connect(address_of(f"{UNIX}{socket}"), tenant=front.tenant)).as_console

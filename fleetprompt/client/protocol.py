@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from fleetprompt.client.identity import Face, Role
 from fleetprompt.engine.core.audit import AuditEntry, Verdict
+from fleetprompt.engine.core.errors import StoreUnavailable
 from fleetprompt.engine.core.facts import AnyFact
 from fleetprompt.engine.core.signal import Result, Signal
 from fleetprompt.engine.ports import (
@@ -69,6 +70,10 @@ UNCHECKED = "recorded; what you have changed is checked when an engine runs (fle
 def why_queued(result: Result) -> str:
     """Why a command was recorded and is not carried out yet, for people; empty when that is not so."""
     return str(result.data or QUEUED) if result.reason == "queued" else ""
+
+
+class Disconnected(StoreUnavailable):
+    """The daemon cannot be reached. The console itself tells that in its changes, and when it is over."""
 
 
 class StartRun(Struct, frozen=True, kw_only=True):

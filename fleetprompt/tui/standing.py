@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fleetprompt.client.protocol import Disconnected
 from fleetprompt.client.switching import MEANS
 from fleetprompt.engine.core.errors import FleetError, StoreLost, StoreUnavailable
 from fleetprompt.tui.actions import BY_ID
@@ -39,8 +40,8 @@ class Standing:
         if app.door.behind is None:
             # It is on its way, or it was said that it cannot be opened.
             return
-        if app.door.lost:
-            # Whoever listens tells that, and reads again when it is over.
+        if isinstance(error, Disconnected):
+            # Whoever listens tells that, and reads again when it is over, which it may be by now.
             return
         lost = isinstance(error, StoreLost)
         # How a store that is lost goes on being lost is nothing new.

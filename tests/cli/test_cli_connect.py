@@ -18,8 +18,7 @@ from test_cli_serve import Serving
 from fleetprompt.cli.connection import LOCAL, connection
 from fleetprompt.client.http.address import address_of, read_token
 from fleetprompt.client.http.console import RemoteConsole, connect
-from fleetprompt.client.http.link import Disconnected
-from fleetprompt.client.protocol import StartRun
+from fleetprompt.client.protocol import Disconnected, StartRun
 from fleetprompt.engine.core.errors import InvalidInput, NotFound
 from fleetprompt.engine.ports import Stored
 

@@ -59,6 +59,10 @@ class Cut:
             writer.transport.abort()
             return
         far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
+        if self._refuses:  # It was cut meanwhile.
+            for each in (writer, far_writer):
+                each.transport.abort()
+            return
         ends = {writer, far_writer}
         self._writers |= ends
         try:

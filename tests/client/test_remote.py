@@ -21,10 +21,10 @@ from fleetprompt.client.http import messages
 from fleetprompt.client.http.address import Address as There
 from fleetprompt.client.http.address import address_of
 from fleetprompt.client.http.console import RemoteConsole, connect
-from fleetprompt.client.http.link import Disconnected, OtherVersion, Unauthorized
+from fleetprompt.client.http.link import OtherVersion, Unauthorized
 from fleetprompt.client.http.methods import LOCAL, method
 from fleetprompt.client.identity import Forbidden, Identity
-from fleetprompt.client.protocol import Console, ReplayRange, StartRun
+from fleetprompt.client.protocol import Console, Disconnected, ReplayRange, StartRun
 from fleetprompt.client.saying import Message
 from fleetprompt.daemon import telling
 from fleetprompt.daemon.access import Rules

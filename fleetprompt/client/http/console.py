@@ -10,11 +10,11 @@ import msgspec
 
 from fleetprompt.client.guarded import RULES
 from fleetprompt.client.http.address import Address
-from fleetprompt.client.http.link import Disconnected, Link, OtherVersion
+from fleetprompt.client.http.link import Link, OtherVersion
 from fleetprompt.client.http.messages import Hello, Told
 from fleetprompt.client.http.methods import Method, method
 from fleetprompt.client.identity import Face, Identity
-from fleetprompt.client.protocol import Console, Progress, Published, ReplayRange, TakenUp, Where
+from fleetprompt.client.protocol import Console, Disconnected, Progress, Published, ReplayRange, TakenUp, Where
 from fleetprompt.engine.core.errors import Refused
 from fleetprompt.engine.core.program import Program
 from fleetprompt.engine.core.run import fold

@@ -20,6 +20,7 @@ from fleetprompt import __version__
 from fleetprompt.client.http.address import Address
 from fleetprompt.client.http.messages import BEAT_SECONDS, FACE, PATH, PROTOCOL, Hello, Told, Trouble
 from fleetprompt.client.identity import Face, Forbidden
+from fleetprompt.client.protocol import Disconnected
 from fleetprompt.engine.core.errors import (
     FleetError,
     InvalidInput,
@@ -40,10 +41,6 @@ FIRST_SECONDS, MOST_SECONDS = 0.25, 5.0
 ORGANIZATION = "x-elevaite-organizationid"
 AT_ONCE = 100
 """Connections at most."""
-
-
-class Disconnected(StoreUnavailable):
-    """The daemon cannot be reached."""
 
 
 class Unauthorized(Disconnected):
