@@ -92,7 +92,8 @@ class Stub:
 
     def _lines(self) -> list[dict[str, Any]]:
         text = self._log.read_text() if self._log.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
+        # Of the last line it may be that only a part is there.
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 @contextmanager
@@ -246,9 +247,10 @@ class Server:
                     answering = asyncio.ensure_future(self.answer(reply, path, headers, body))
                     hangup = asyncio.ensure_future(gone(reader))
                     await asyncio.wait({answering, hangup}, return_when=asyncio.FIRST_COMPLETED)
-                    if not answering.done():
+                    if not answering.done() or isinstance(answering.exception(), ConnectionError):
                         self.note({"gone": path, "at": time.time()})
                         answering.cancel()
+                        hangup.cancel()
                         return
                     hangup.cancel()
                     await asyncio.wait({hangup})
