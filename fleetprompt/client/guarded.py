@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from inspect import isawaitable, signature
+from inspect import Signature, isawaitable, signature
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -225,9 +225,10 @@ class Guarded:
         if rule is None:
             raise AttributeError(f"a console in somebody's hands has no `{name}`")
         method: Callable[..., Any] = getattr(self.behind, name)
+        takes = signature(method) if rule.about else None
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            about = _about(rule, method, args, kwargs) if rule.about else ""
+            about = _about(rule, takes, args, kwargs) if takes is not None else ""
             try:
                 self._require(rule)
                 if rule.by:
@@ -282,10 +283,10 @@ class Guarded:
         return by or self.identity.name
 
 
-def _about(rule: Rule, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def _about(rule: Rule, takes: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """What a call is about, however it was given. A call that the method does not take is told of without."""
     try:
-        given = signature(method).bind_partial(*args, **kwargs).arguments.get(rule.about)
+        given = takes.bind_partial(*args, **kwargs).arguments.get(rule.about)
     except TypeError:
         return ""
     return _named(given)

@@ -21,7 +21,7 @@ from msgspec import Struct
 from fleetprompt.client.identity import DEFAULT_TENANT, Identity, Role, checked_name
 from fleetprompt.daemon.problems import HttpProblem
 
-USER, ORGANIZATION, PROJECT = "x-elevaite-userid", "x-elevaite-organizationid", "x-elevaite-projectid"
+USER, ORGANIZATION, PROJECT = "X-elevAIte-UserId", "X-elevAIte-OrganizationId", "X-elevAIte-ProjectId"
 LOOKED_SECONDS = 4.0
 """For how long it is believed that a token counts, of those who listen by it."""
 TICKET_SECONDS = 600.0

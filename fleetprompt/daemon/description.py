@@ -42,27 +42,22 @@ _WHO: dict[str, Any] = {
         "name": "ticket",
         "description": "Of `POST /api/tickets`, for browsers, which can send no headers with an `EventSource`.",
     },
-    "user": {"type": "apiKey", "in": "header", "name": "X-elevAIte-UserId", "description": f"Who asks, {_CLAIM}."},
+    "user": {"type": "apiKey", "in": "header", "name": USER, "description": f"Who asks, {_CLAIM}."},
     "organization": {
         "type": "apiKey",
         "in": "header",
-        "name": "X-elevAIte-OrganizationId",
+        "name": ORGANIZATION,
         "description": f"The tenant, {_CLAIM}.",
     },
 }
 _NOBODY: dict[str, list[str]] = {}
 _PROJECT = {
-    "name": "X-elevAIte-ProjectId",
+    "name": PROJECT,
     "in": "header",
     "required": False,
     "schema": {"type": "string", "maxLength": 200},
     "description": "The tenant's project, a label of what is started.",
 }
-assert (_WHO["user"]["name"].lower(), _WHO["organization"]["name"].lower(), str(_PROJECT["name"]).lower()) == (
-    USER,
-    ORGANIZATION,
-    PROJECT,
-)
 _OPEN = frozenset({"/healthz"})
 """Where nobody has to say who they are."""
 _PAGED = frozenset({"cursor", "after", "before"})
