@@ -205,7 +205,7 @@ class Picker(Dialog[str]):
 
 MENU_COLUMNS = (
     Column(title="", width=9, right=True),
-    Column(title="", width=14),
-    Column(title="", width=20, grow=1),
+    Column(title="", width=14, grow=1, most=19),
+    Column(title="", width=20, grow=5),
 )
 """A key, a word, a sentence."""
